@@ -1,0 +1,122 @@
+"""A capture in memory: its access table and everything else that its files said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a capture. ``sha256`` is of the bytes on disk (compressed, if they are)."""
+
+    path: str
+    format: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with an input that did not stop the analysis (JSON ``errors``).
+
+    ``kind`` is a stable word: ``truncated``, ``damaged``, ``dropped``, ``foreign``, ``unsupported``, ...
+    """
+
+    kind: str
+    file: str
+    offset_bytes: int | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """An explicit mark in the capture: ``seq`` is the first access behind it.
+
+    ``kind``: ``boot`` (firmware ran: not a kexec), ``kexec`` (a kexec of unknown purpose), ``live-update``,
+    ``plain`` or ``crash`` (a kexec of that kind).
+    """
+
+    seq: int
+    kind: Literal["boot", "kexec", "live-update", "plain", "crash"]
+    release: str | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A kernel log line and the access it came before (None: the log has no place in the access order)."""
+
+    text: str
+    seq: int | None = None
+    time_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class PreservedDump:
+    """Raw kernel data of a preserved set, kept as found (schemas/pci_ser.py decodes it).
+
+    ``name`` is the FLB name ("pci", "pci-v2", ...) or an empty string. ``kexec`` is the 0-based number of the
+    kexec it was handed over at, or None for all of them.
+    """
+
+    data: bytes
+    name: str = ""
+    kexec: int | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A link, hot-plug or error event beside the accesses (``link``, ``hotplug``, ``aer``, ``dpc``)."""
+
+    kind: str
+    seq: int
+    bdf: tuple[int, int, int] | None
+    text: str
+    time_ns: int | None = None
+
+
+@dataclass
+class Notes:
+    """What a reader learns beside the accesses; each reader fills what its format holds.
+
+    ``seq`` values in here count the accesses of the same file from 0. ``clock`` names what ``time_ns`` counts
+    (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``; None: unknown). ``releases`` are kernel
+    releases that the file names without a place in the order. ``source_format`` is what a converted file was
+    before.
+    """
+
+    path: str
+    host: str | None = None
+    tool: str | None = None
+    truncated: bool = False
+    dropped: int = 0
+    foreign_lines: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    boundaries: list[Boundary] = field(default_factory=list)
+    log: list[LogLine] = field(default_factory=list)
+    preserved: list[PreservedDump] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    clock: str | None = None
+    created_ns: int | None = None
+    releases: list[str] = field(default_factory=list)
+    source_format: str | None = None
+
+    def problem(self, kind: str, message: str, offset: int | None = None) -> None:
+        """Record a problem of this file."""
+        self.problems.append(Problem(kind, self.path, offset, message))
+
+
+@dataclass
+class Capture:
+    """One capture as somebody recorded it: one file, or several that were joined.
+
+    ``accesses`` has the columns of :data:`analyzer.accesses.SCHEMA` with ``capture`` 0, sorted by ``seq``.
+    """
+
+    path: str
+    files: list[SourceFile]
+    format: str
+    accesses: pl.DataFrame
+    notes: Notes

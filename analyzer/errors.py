@@ -1,0 +1,74 @@
+"""Every error that aritrace raises on purpose, with one root.
+
+An error says what was expected, what was found, in which file, at which byte, and what to do about it
+(docs/format.md and the README list the advice). The parts are attributes, so that a report can show them in
+its own way and a fleet run can put them into columns.
+"""
+
+from __future__ import annotations
+
+
+class AritraceError(Exception):
+    """Root of all expected errors.
+
+    Attributes:
+        kind: short stable word for machine output (``damaged``, ``unsupported``, ...).
+        message: what was expected and what was found, in one sentence.
+        path: the file as the user named it, or None when no file is involved.
+        offset: byte offset in the uncompressed stream of that file, or None.
+        advice: what the user can do, or an empty string.
+    """
+
+    kind = "error"
+
+    def __init__(
+        self, message: str, *, path: str | None = None, offset: int | None = None, advice: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.offset = offset
+        self.advice = advice
+
+    def __str__(self) -> str:
+        place = self.path or ""
+        if self.offset is not None:
+            place += f" at byte {self.offset:#x}"
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text}; {self.advice}" if self.advice else text
+
+
+class UnreadableInputError(AritraceError):
+    """The operating system did not give us the bytes (missing, no permission, I/O error)."""
+
+    kind = "unreadable"
+
+
+class EmptyInputError(AritraceError):
+    """A file, directory or stream that holds nothing to analyse."""
+
+    kind = "empty"
+
+
+class UnsupportedFormatError(AritraceError):
+    """The content is no capture that we read, or a version of one that we refuse, with the reason."""
+
+    kind = "unsupported"
+
+
+class DamagedInputError(AritraceError):
+    """The format is recognised but its bytes contradict it, so that nothing of it can be used."""
+
+    kind = "damaged"
+
+
+class LimitExceededError(AritraceError):
+    """A size or count from the input is beyond a stated limit."""
+
+    kind = "too-large"
+
+
+class UsageError(AritraceError):
+    """An option or argument that cannot be meant as written."""
+
+    kind = "usage"

@@ -1,0 +1,46 @@
+"""What a user can tell the analysis; the command line and the library share this object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Series = Literal["v4", "v5", "v6", "v7", "v8", "v9"]
+SERIES: tuple[Series, ...] = ("v4", "v5", "v6", "v7", "v8", "v9")
+PolicyChoice = Literal["observed", "stock", "inherit", "serialize", "heal"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the main job (interface: options of the main job), already parsed to types.
+
+    Attributes:
+        policy: the one that verdicts are given under; ``observed`` = the one the incoming kernel followed.
+        series: version of the Live Update patches for the bus-number rules; None = recognise, else v9.
+        preserved: text of ``--preserved`` (``[KEXEC:]BDF,…`` or ``@FILE``), or None.
+        flb: path of a raw kernel dump of the preserved set, or None; ``flb_name`` its FLB name if known.
+        dmesg: path of a kernel log of one or both kernels, or None.
+        cmdline: the incoming kernel's command line (or ``@FILE``) where nothing else says it, or None.
+        assume_preserved: take every function seen below an ARI bridge as preserved.
+        kexec_at: boundaries by hand, each ``access:N`` or ``time:NS``.
+        field_map: names of fields in a capture that differ from the usual ones.
+        ecam_base: physical address of the ECAM window, or None.
+        linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
+    """
+
+    policy: PolicyChoice = "observed"
+    series: Series | None = None
+    preserved: str | None = None
+    flb: str | None = None
+    flb_name: str | None = None
+    dmesg: str | None = None
+    cmdline: str | None = None
+    assume_preserved: bool = False
+    kexec_at: tuple[str, ...] = ()
+    join: bool = False
+    field_map: Mapping[str, str] = field(default_factory=dict)
+    ecam_base: int | None = None
+    linktype_raw_tlp: int | None = None
