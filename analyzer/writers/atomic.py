@@ -1,0 +1,59 @@
+"""Replace a file as a whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from analyzer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a stream whose content becomes the file ``path`` when the block ends without an error.
+
+    The content goes to a hidden file in the same directory first, is synced, and takes the place of ``path``
+    in one step; after an error nothing is left behind and an older file stays as it was. A symbolic link is
+    followed. What is no regular file (a pipe, ``/dev/stdout``) is written directly.
+
+    Raises:
+        UsageError: the operating system refuses to write there.
+    """
+    given = Path(path)
+    try:
+        if given.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if given.exists() and not given.is_file():
+            with given.open("wb") as stream:
+                yield stream
+            return
+        with _temporary(Path(os.path.realpath(given))) as stream:
+            yield stream
+    except OSError as error:
+        raise UsageError(
+            f"cannot write: {error.strerror or error}",
+            path=str(path),
+            advice="give a file in a directory that exists, that you may write to and that has room",
+        ) from error
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[BinaryIO]:
+    temporary = target.with_name(f".aritrace-{secrets.token_hex(6)}.tmp")
+    stream = temporary.open("xb")  # permissions follow the umask, as for any new file
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
