@@ -1,0 +1,111 @@
+"""Readers: each turns the bytes of one capture format into the access table (:mod:`analyzer.accesses`).
+
+A reader is a module with ``read(stream, notes) -> Iterator[pl.DataFrame]``: it yields frames of
+``accesses.READER_SCHEMA`` in the order of the capture and writes what else it learns into the notes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, cast
+
+import polars as pl
+
+from analyzer import accesses
+from analyzer.capture import Capture, Notes, SourceFile
+from analyzer.errors import EmptyInputError, LimitExceededError, UnsupportedFormatError
+from analyzer.readers.sniff import HEAD, Format, identify
+from analyzer.readers.unwrap import ByteStream, open_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from analyzer.options import Options
+
+    Reader = Callable[[ByteStream, Notes], Iterator[pl.DataFrame]]
+
+#: Most accesses of a capture that is held in memory as a whole (48 bytes each).
+MAX_ACCESSES = 50_000_000
+
+
+def open_capture(path: str, options: Options | None = None) -> Capture:
+    """Read one capture file, or standard input for ``-``, whole.
+
+    Raises:
+        AritraceError: it cannot be read, is empty, of no supported format, damaged from the start, or has
+            more accesses than ``MAX_ACCESSES``.
+    """
+    notes = Notes(path)
+    frames: list[pl.DataFrame] = []
+    rows = 0
+    batches = read_batches(path, options, notes=notes)
+    while True:
+        try:
+            frames.append(next(batches))
+        except StopIteration as end:
+            source: SourceFile = end.value
+            break
+        rows += frames[-1].height
+        if rows > MAX_ACCESSES:
+            batches.close()
+            raise LimitExceededError(
+                f"expected at most {MAX_ACCESSES} accesses, found more",
+                path=path,
+                advice="cut the capture around one kexec",
+            )
+    table = pl.concat(frames, rechunk=True)
+    return Capture(path=path, files=[source], format=source.format, accesses=table, notes=notes)
+
+
+def read_batches(
+    path: str, options: Options | None = None, *, notes: Notes | None = None
+) -> Generator[pl.DataFrame, None, SourceFile]:
+    """Yield the accesses of one capture file in frames of ``accesses.SCHEMA``, in bounded memory.
+
+    What else the file says is complete in ``notes`` when the generator ends; its value is the source file.
+
+    Args:
+        path: the file, or ``-`` for standard input.
+        options: hints for formats that cannot say everything themselves.
+        notes: where the reader writes; by default nowhere.
+
+    Raises:
+        AritraceError: as :func:`open_capture`; some only after frames were yielded.
+    """
+    del options  # no format with a reader so far takes a hint
+    notes = notes or Notes(path)
+    with open_stream(path) as stream:
+        form = identify(stream.peek(HEAD), path)
+        rows = 0
+        for frame in _reader(form, path)(stream, notes):
+            yield _with_keys(frame, rows)
+            rows += frame.height
+        for kind, message in stream.damage:
+            notes.truncated = True
+            notes.problem(kind, message, stream.offset)
+        if not rows:
+            raise EmptyInputError(
+                f"expected config accesses, found none in this {form.title}"
+                + (f" ({stream.reason})" if stream.truncated else ""),
+                path=path,
+                advice=form.advice,
+            )
+        return SourceFile(path, form.name, stream.sha256)
+
+
+def _reader(form: Format, path: str) -> Reader:
+    if form.reader is None:
+        raise UnsupportedFormatError(
+            f"expected a format with a reader, found: {form.title}", path=path, advice=form.advice
+        )
+    # Imported when the first capture of its format is opened: a run rarely needs more than one.
+    return cast("Reader", importlib.import_module(f"{__name__}.{form.reader}").read)
+
+
+def _with_keys(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    keys = (
+        pl.lit(0, accesses.SCHEMA["capture"]).alias("capture"),
+        pl.lit(0, accesses.SCHEMA["file"]).alias("file"),
+        pl.int_range(first, first + frame.height, dtype=pl.UInt64).alias("seq"),
+    )
+    return frame.select(*keys, pl.all())

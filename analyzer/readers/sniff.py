@@ -1,0 +1,194 @@
+"""Tell what an input is by its content, never by the extension of its name.
+
+Formats that have no reader are named all the same, with what to do instead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from analyzer.errors import UnsupportedFormatError
+from schemas.native import MAGIC as NATIVE_MAGIC
+from schemas.simpletrace import MAGIC as SIMPLETRACE_MAGIC
+
+#: How much of an input ``identify`` wants to see: a text may begin with lines of other programs.
+HEAD: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format by the name that reports use.
+
+    Attributes:
+        name: stable name, as in ``SourceFile.format``.
+        title: what people call it.
+        reader: module in ``analyzer.readers`` that reads it, or None if none does.
+        advice: without a reader, what to do instead; with one, how to record config accesses in this format.
+    """
+
+    name: str
+    title: str
+    reader: str | None
+    advice: str
+
+
+_RECORD_QEMU = "record config accesses with QEMU's options -msg timestamp=on -trace 'pci_cfg_*' -D cfg.log"
+
+NATIVE = Format("native", "aritrace capture", "native", "record the accesses again")
+QEMU_LOG = Format("qemu-log", "QEMU log", "qemu_log", _RECORD_QEMU)
+SIMPLETRACE = Format(
+    "qemu-simpletrace",
+    "QEMU simpletrace file",
+    "simpletrace",
+    "record with QEMU's option -trace 'pci_cfg_*',file=cfg.simple",
+)
+HEADERLESS = Format(
+    "qemu-simpletrace-headerless",
+    "QEMU simpletrace file without its header",
+    None,
+    "use the file that QEMU wrote: without the header neither byte order nor version are known",
+)
+TRACE_DAT = Format("trace-dat", "trace-cmd trace.dat", None, "not supported yet; " + _RECORD_QEMU)
+PCAP = Format("pcap", "pcap packet capture", None, "not supported yet; " + _RECORD_QEMU)
+PCAPNG = Format("pcapng", "pcapng packet capture", None, "not supported yet; " + _RECORD_QEMU)
+PERF_DATA = Format("perf-data", "perf.data", None, "record the same events with trace-cmd or QEMU")
+AGILENT_PAD = Format(
+    "agilent-pad", "Agilent/Keysight protocol analyzer file", None, "convert it with pad2pcapng"
+)
+CTF = Format("ctf", "Common Trace Format (LTTng)", None, "record with QEMU's log or simple trace backend")
+LSPCI = Format("lspci", "lspci hex dump", None, "a snapshot is not supported yet, and shows no kexec")
+LSPCI_NO_HEX = Format(
+    "lspci-no-hex",
+    "lspci output without hex dump",
+    None,
+    "run lspci -D -xxxx as root: only that shows the bytes",
+)
+EARLYDUMP = Format("earlydump", "kernel log with pci=earlydump", None, "a snapshot is not supported yet")
+SYSFS_CONFIG = Format(
+    "sysfs-config",
+    "config space of one function",
+    None,
+    "a snapshot is not supported yet, and shows no kexec",
+)
+FTRACE_TEXT = Format(
+    "ftrace-text",
+    "text of ftrace, trace-cmd report or perf script",
+    None,
+    "not supported yet; keep the trace.dat that trace-cmd record wrote: it says more than its text",
+)
+LEECHCORE = Format("leechcore", "LeechCore/pcileech TLP text", None, "not supported yet")
+PCIESHARK = Format("pcieshark-csv", "pcieshark CSV", None, "not supported yet")
+DMESG = Format(
+    "dmesg", "kernel log", None, "it holds no config accesses; give it with --dmesg beside a capture"
+)
+
+_BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), form)
+    for pattern, form in (
+        (re.escape(NATIVE_MAGIC), NATIVE),
+        (re.escape(SIMPLETRACE_MAGIC["little"]), SIMPLETRACE),
+        (re.escape(SIMPLETRACE_MAGIC["big"]), SIMPLETRACE),
+        # A mapping record: type 0, a small event id, a length of at most 255, a name of that kind.
+        (rb"\0{8}.{4}\0{4}[\x03-\xff]\0{3}[a-z_][a-z0-9_]{2}", HEADERLESS),
+        (rb"\0{12}.{4}\0{3}[\x03-\xff][a-z_][a-z0-9_]{2}", HEADERLESS),
+        (rb"\x17\x08\x44tracing", TRACE_DAT),  # trace-cmd.dat(5)
+        # pcap-savefile(5): microseconds and nanoseconds, both byte orders.
+        (rb"\xd4\xc3\xb2\xa1|\xa1\xb2\xc3\xd4|\x4d\x3c\xb2\xa1|\xa1\xb2\x3c\x4d", PCAP),
+        (rb"\x0a\x0d\x0d\x0a", PCAPNG),
+        (rb"PERFILE2|2ELIFREP", PERF_DATA),
+        (rb"..AGT_MODULE_", AGILENT_PAD),
+        # CTF 1.8: magic of metadata packets and of streams, both byte orders, and the bare metadata text.
+        (rb"\x57\x1d\xd1\x75|\x75\xd1\x1d\x57|\xc1\x1f\xfc\xc1|\xc1\xfc\x1f\xc1|/\* CTF 1", CTF),
+    )
+)
+
+# Repeats are bounded, so that no text makes a search slow.
+_PCI_CFG = rb"pci_cfg_(?:read|write) [^\n]{1,200}? @0x[0-9a-f]{1,8} (?:->|<-) 0x[0-9a-f]"
+_FTRACE_LINE = (
+    rb"^ {0,40}[^\n]{1,16}[- ] {0,8}\d{1,8} {1,8}\[\d{3,4}\] [^\n:]{0,20}?\d{1,12}\.\d{6,9}: {1,9}\w"
+)
+_DEVICE_LINE = rb"^(?:[0-9a-f]{4,6}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] "
+_TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
+    (tuple(re.compile(pattern, re.MULTILINE) for pattern in patterns), form)
+    for patterns, form in (
+        ((_PCI_CFG,), QEMU_LOG),
+        # LeechCore device_fpga.c; pcieshark's header line.
+        ((rb"^[RT]X: [A-Za-z0-9]{2,8}: {1,8}Len: [0-9a-f]{3} ",), LEECHCORE),
+        ((rb"^timestamp_ns,direction,type,requester_id,completer_id,tag,",), PCIESHARK),
+        # ftrace "comm-pid [cpu] flags sec.usec: event:"; perf script "comm pid [cpu] sec.usec: group:event:".
+        ((rb"^# tracer: ",), FTRACE_TEXT),
+        ((_FTRACE_LINE,), FTRACE_TEXT),
+        # QEMU without pci_cfg_* in sight: lines of dialects A, C and D, or of the other config space events.
+        ((rb"^\d{1,10}@\d{1,12}\.\d{6}:[a-z]\w{2,80} ",), QEMU_LOG),
+        ((rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z [a-z]\w{0,40}_\w{1,40} ",), QEMU_LOG),
+        (
+            (rb"(?:^|[ :])(?:memory_region_ops_(?:read|write) cpu|vfio_pci_(?:read|write)_config ) ",),
+            QEMU_LOG,
+        ),
+        ((_DEVICE_LINE, rb"^[0-9a-f]{2,8}: [0-9a-f]{2}(?: [0-9a-f]{2}){0,15}\s*$"), LSPCI),
+        ((rb"pci(?:-\w{1,20})? [0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: config space:",), EARLYDUMP),
+        ((rb"^(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]|\bkernel: |Linux version \d",), DMESG),
+        ((_DEVICE_LINE,), LSPCI_NO_HEX),
+    )
+)
+
+#: Lengths of a sysfs ``config`` file: unprivileged, conventional PCI, PCI Express.
+_CONFIG_SIZES = (64, 256, 4096)
+_BDF_IN_NAME = re.compile(
+    r"(?:^|[^0-9a-f])(?:[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|bus/pci/[0-9a-f]{2}/[0-9a-f]{2}\.[0-7])"
+    r"(?:$|[^0-9a-f])",
+    re.IGNORECASE,
+)
+
+#: Not captures, but what people hand over by mistake or wrapped otherwise, with what to do.
+_WRAPPERS: tuple[tuple[bytes, int, str, str], ...] = (
+    (b"BZh", 0, "bzip2 data", "pipe it in: bzcat FILE | analyze -"),
+    (b"\x04\x22\x4d\x18", 0, "lz4 data", "pipe it in: lz4 -dc FILE | analyze -"),
+    (b"PK\x03\x04", 0, "a zip archive", "unpack it first"),
+    (b"ustar", 257, "a tar archive", "unpack it first"),
+    (b"\xff\xfe", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
+    (b"\xfe\xff", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
+)
+_SHOWN = 24
+
+
+def identify(head: bytes, name: str) -> Format:
+    """Tell the format of an input.
+
+    Args:
+        head: its first bytes, uncompressed: ``HEAD`` of them, or all if there are fewer.
+        name: its path, which a config space file needs to say whose it is.
+
+    Raises:
+        UnsupportedFormatError: it is none of the known formats.
+    """
+    for pattern, form in _BINARY:
+        if pattern.match(head):
+            return form
+    for patterns, form in _TEXT:
+        if all(pattern.search(head) for pattern in patterns):
+            return form
+    if len(head) in _CONFIG_SIZES and _BDF_IN_NAME.search(name):
+        return SYSFS_CONFIG
+    for magic, offset, found, advice in _WRAPPERS:
+        if head.startswith(magic, offset):
+            raise UnsupportedFormatError(
+                f"expected a capture, found {found}", path=name, offset=0, advice=advice
+            )
+    raise UnsupportedFormatError(
+        "expected an aritrace .bin, a QEMU log with pci_cfg_* lines or a QEMU simpletrace file, found"
+        f" {_describe(head)}",
+        path=name,
+        offset=0,
+        advice=_RECORD_QEMU,
+    )
+
+
+def _describe(head: bytes) -> str:
+    start = head[:_SHOWN]
+    # Escaped byte for byte, so that nothing from the input reaches a terminal.
+    shown = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in start)
+    more = "..." if len(head) > _SHOWN else ""
+    return f'{len(head)}{"+" if len(head) >= HEAD else ""} bytes that begin with "{shown}{more}"'

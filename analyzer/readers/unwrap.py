@@ -1,0 +1,335 @@
+"""Open one input as a sequential stream of bytes, whatever compression it came in.
+
+gzip (RFC 1952), zstd (RFC 8878) and xz are told by their magic, never by the file name, and may be nested.
+Everything streams: a few MiB of memory, whatever the size of the input or of its decompressed content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import lzma
+import os
+import select
+import stat
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, Self
+
+import zstandard
+
+from analyzer.errors import (
+    AritraceError,
+    DamagedInputError,
+    EmptyInputError,
+    LimitExceededError,
+    UnreadableInputError,
+    UnsupportedFormatError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: How often an input may be compressed on top of another compression.
+MAX_LAYERS = 3
+#: Largest zstd window and xz dictionary: what ``zstd --long`` and ``xz -9e`` need, with room.
+MAX_WINDOW = 128 << 20
+#: A stream beyond ``_BOMB_BYTES`` that is more than ``_BOMB_RATIO`` times its input is no recording.
+_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 1000
+#: Compressed bytes fed at once: bounds the output of one step (zstd can make 128 KiB of 4 bytes) and what is
+#: lost in front of damage, because a decoder that fails keeps the output of that step to itself.
+_PIECE = 256
+_RAW_BLOCK = 1 << 20
+_LONGEST_MAGIC = 6
+_PIPE_PATIENCE_S = 10.0
+
+
+class _Decoder(Protocol):
+    """What zlib, lzma and zstandard decompression objects have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _Codec:
+    name: str
+    starts: Callable[[bytes], bool]
+    decoder: Callable[[], _Decoder]
+    error: type[Exception]
+    memory_message: str = "\0"
+
+
+def _zstd_starts(head: bytes) -> bool:
+    # Skippable frames (pzstd writes one first) have the magics 0x184D2A50 .. 0x184D2A5F.
+    return head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F)
+
+
+_CODECS = (
+    _Codec(
+        "gzip", lambda head: head.startswith(b"\x1f\x8b"), lambda: zlib.decompressobj(wbits=31), zlib.error
+    ),
+    _Codec(
+        "zstd",
+        _zstd_starts,
+        lambda: zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj(),
+        zstandard.ZstdError,
+        "too much memory",
+    ),
+    _Codec(
+        "xz",
+        lambda head: head.startswith(b"\xfd7zXZ\0"),
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW),
+        lzma.LZMAError,
+        "Memory usage limit",
+    ),
+)
+
+
+class ByteStream:
+    """The content of one input, read once from front to back.
+
+    Attributes:
+        path: the input as the user named it (``-`` for standard input).
+        damage: what is wrong with the compressed data, as problem kind and message: ``truncated`` (it ends
+            early) or ``damaged`` (what was delivered may be wrong, too). Complete once the end was read.
+    """
+
+    def __init__(self, path: str, file: IO[bytes], *, keep_open: bool = False) -> None:
+        self.path = path
+        self.damage: list[tuple[str, str]] = []
+        self._file = file
+        self._keep_open = keep_open
+        self._hash = hashlib.sha256()
+        self._raw_bytes = 0
+        self._raw_ended = False
+        self._buffer = b""
+        self._start = 0  # of the unread part of the buffer
+        self._offset = 0
+        self._chunks = self._unwrap()
+
+    @property
+    def offset(self) -> int:
+        """Bytes read so far, counted in the uncompressed stream."""
+        return self._offset
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the content is missing; known for certain once the end was read."""
+        return bool(self.damage)
+
+    @property
+    def reason(self) -> str:
+        """Why the stream is truncated, or an empty string."""
+        return "; ".join(message for _, message in self.damage)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes on disk; reads what was not read yet."""
+        while not self._raw_ended:
+            self._read_raw()
+        return self._hash.hexdigest()
+
+    def peek(self, n: int) -> bytes:
+        """Return the next ``n`` bytes without consuming them; fewer only at the end."""
+        self._fill(n)
+        return self._buffer[self._start : self._start + n]
+
+    def read(self, n: int) -> bytes:
+        """Return and consume the next ``n`` bytes; fewer only at the end.
+
+        Raises:
+            UnreadableInputError: the operating system failed to read the input.
+            LimitExceededError: the content needs more memory, or grows more, than any recording would.
+        """
+        data = self.peek(n)
+        self._start += len(data)
+        self._offset += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file (standard input stays open)."""
+        if not self._keep_open:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fill(self, n: int) -> None:
+        missing = n - (len(self._buffer) - self._start)
+        if missing <= 0:
+            return
+        parts = [self._buffer[self._start :]]
+        while missing > 0 and (chunk := next(self._chunks, b"")):
+            parts.append(chunk)
+            missing -= len(chunk)
+        self._buffer = b"".join(parts)
+        self._start = 0
+        size = self._offset + len(self._buffer)
+        if size > _BOMB_BYTES and size > _BOMB_RATIO * self._raw_bytes:
+            raise LimitExceededError(
+                f"{self._raw_bytes} compressed bytes became more than {size}: this is no recording",
+                path=self.path,
+                offset=self._offset,
+            )
+
+    def _read_raw(self) -> bytes:
+        try:
+            # Empty at the end; None where standard input is in non-blocking mode and has nothing yet.
+            data: bytes = self._file.read(_RAW_BLOCK) or b""
+        except OSError as error:
+            raise UnreadableInputError(
+                f"reading failed after {self._raw_bytes} bytes: {error.strerror}", path=self.path
+            ) from error
+        self._hash.update(data)
+        self._raw_bytes += len(data)
+        self._raw_ended = not data
+        return data
+
+    def _unwrap(self) -> Iterator[bytes]:
+        """Yield the content in non-empty chunks, with every layer of compression removed."""
+        chunks: Iterator[bytes] = iter(self._read_raw, b"")
+        for _ in range(MAX_LAYERS):
+            head, chunks = _look_ahead(chunks)
+            codec = next((codec for codec in _CODECS if codec.starts(head)), None)
+            if codec is None:
+                break
+            chunks = self._decompress(codec, chunks)
+        else:
+            head, chunks = _look_ahead(chunks)
+            if any(codec.starts(head) for codec in _CODECS):
+                raise UnsupportedFormatError(
+                    f"expected at most {MAX_LAYERS} compressions on top of each other, found more",
+                    path=self.path,
+                    advice="decompress it first",
+                )
+        yield from chunks
+
+    def _decompress(self, codec: _Codec, source: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield what one layer holds: any number of members or frames, with zeros allowed between them."""
+        pieces = (chunk[i : i + _PIECE] for chunk in source for i in range(0, len(chunk), _PIECE))
+        pending, eaten = b"", 0
+        while True:
+            pending = pending.lstrip(b"\0")
+            while len(pending) < _LONGEST_MAGIC and (piece := next(pieces, b"")):
+                pending = (pending + piece).lstrip(b"\0")
+            if not pending:
+                return
+            if not codec.starts(pending):
+                self.damage.append(("damaged", f"other data follows the {codec.name} data and was not read"))
+                return
+            decoder = codec.decoder()
+            while not decoder.eof:
+                pending = pending or next(pieces, b"")
+                if not pending:
+                    message = f"the {codec.name} data ends early, after {eaten} bytes of it"
+                    self.damage.append(("truncated", message))
+                    return
+                eaten += len(pending)
+                try:
+                    output = decoder.decompress(pending)
+                except codec.error as error:
+                    self.damage.append(("damaged", self._decoder_failed(codec, error, eaten)))
+                    return
+                pending = decoder.unused_data
+                eaten -= len(pending)
+                if output:
+                    yield output
+
+    def _decoder_failed(self, codec: _Codec, error: Exception, eaten: int) -> str:
+        if codec.memory_message in str(error):
+            raise LimitExceededError(
+                f"this {codec.name} data needs more than {MAX_WINDOW >> 20} MiB of memory to decompress",
+                path=self.path,
+                advice="decompress it first, or compress it with the default settings",
+            ) from error
+        return f"the {codec.name} data is damaged within its first {eaten} bytes ({error})"
+
+
+def _look_ahead(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes, enough for every magic if there are so many, and all chunks from the start."""
+    head = b""
+    while len(head) < _LONGEST_MAGIC and (chunk := next(chunks, b"")):
+        head += chunk
+    return head, itertools.chain([head] if head else [], chunks)
+
+
+def open_stream(path: str) -> ByteStream:
+    """Open ``path`` (``-``: standard input) as a stream of its uncompressed content.
+
+    Raises:
+        UnreadableInputError: missing, not permitted, or no file.
+        EmptyInputError: there is not a single byte of content.
+        DamagedInputError: compressed, and damaged before the first byte of content.
+    """
+    standard = path == "-"
+    stream = ByteStream(path, _open_stdin() if standard else _open_file(path), keep_open=standard)
+    try:
+        if not stream.peek(1):
+            if stream.truncated:
+                raise DamagedInputError(
+                    f"nothing can be decompressed: {stream.reason}", path=path, advice="fetch the file again"
+                )
+            raise EmptyInputError(
+                "expected a capture, found nothing",
+                path=path,
+                advice="was the recording started, and did the recorder have room to write?",
+            )
+    except AritraceError:
+        stream.close()
+        raise
+    return stream
+
+
+def _open_stdin() -> IO[bytes]:
+    if sys.stdin is None or sys.stdin.closed:
+        raise UnreadableInputError("standard input is closed", path="-")
+    if sys.stdin.isatty():
+        raise UnreadableInputError(
+            "standard input is a terminal",
+            path="-",
+            advice="pipe a capture into it, as in: zcat FILE | analyze -",
+        )
+    return sys.stdin.buffer
+
+
+def _open_file(path: str) -> IO[bytes]:
+    try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise UnreadableInputError(
+                "expected a capture, found a directory", path=path, advice="name the files in it"
+            )
+        if stat.S_ISFIFO(mode) and Path(path).resolve().exists():
+            return _open_named_pipe(path)
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise UnreadableInputError("expected a capture, found a device or socket", path=path)
+        return Path(path).open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise UnreadableInputError("there is no such file", path=path, advice="check the name") from error
+    except PermissionError as error:
+        raise UnreadableInputError(
+            "no permission to read this file", path=path, advice="change its mode, or run as its owner"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UnreadableInputError(f"this file cannot be opened: {error}", path=path) from error
+
+
+def _open_named_pipe(path: str) -> IO[bytes]:
+    """Open a FIFO, but do not wait forever for somebody to write to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not select.select([descriptor], [], [], _PIPE_PATIENCE_S)[0]:
+        os.close(descriptor)
+        raise UnreadableInputError(
+            f"this is a named pipe, and nobody wrote to it for {_PIPE_PATIENCE_S:.0f} s", path=path
+        )
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb", buffering=0)

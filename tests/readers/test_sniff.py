@@ -1,0 +1,148 @@
+"""Content decides the format: one case per row of the list of formats."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+
+from analyzer.errors import UnsupportedFormatError
+from analyzer.readers.sniff import HEAD, identify
+
+LE_HEADER = bytes.fromhex("ffffffffffffffff b429a40acb77b1f2 0400000000000000")
+MAPPING = bytes.fromhex("0000000000000000 1b0c000000000000 0d000000") + b"pci_cfg_write"
+LSPCI = b"03:00.0 Ethernet controller: Intel Corporation 82576\n00: 86 80 c9 10 07 04 10 00 01 00 00 02\n"
+PCI_CFG = b"pci_cfg_read nvme 03:00.0 @0x0 -> 0x101b36\n"
+
+BINARY = [
+    (b"\x89ARI\r\n\x1a\n" + bytes(8), "native"),
+    (LE_HEADER, "qemu-simpletrace"),
+    (bytes.fromhex("ffffffffffffffff f2b177cb0aa429b4 0000000000000004"), "qemu-simpletrace"),
+    (MAPPING, "qemu-simpletrace-headerless"),
+    (
+        bytes.fromhex("0000000000000000 0000000000000c1b 0000000d") + b"pci_cfg_write",
+        "qemu-simpletrace-headerless",
+    ),
+    (b"\x17\x08\x44tracing6\0\0\x04", "trace-dat"),
+    (b"\x17\x08\x44tracing7\0\0\x08", "trace-dat"),
+    (b"\xd4\xc3\xb2\xa1" + bytes(20), "pcap"),
+    (b"\xa1\xb2\xc3\xd4" + bytes(20), "pcap"),
+    (b"\x4d\x3c\xb2\xa1" + bytes(20), "pcap"),
+    (b"\xa1\xb2\x3c\x4d" + bytes(20), "pcap"),
+    (b"\x0a\x0d\x0d\x0a" + bytes(24), "pcapng"),
+    (b"PERFILE2" + bytes(96), "perf-data"),
+    (b"\x00\x1fAGT_MODULE_ONEPORT_PCIEXPRESS", "agilent-pad"),
+    (b"\x00\x20AGT_MODULE_TWOPORT_PCIEXPRESS", "agilent-pad"),
+    (b"\x57\x1d\xd1\x75" + bytes(20), "ctf"),
+    (b"\xc1\x1f\xfc\xc1" + bytes(20), "ctf"),
+]
+TEXT = [
+    (b"31900@1595480025.712490:pci_cfg_write virtio-vga 02:0 @0x18 <- 0xe0800000\n", "qemu-log"),
+    (PCI_CFG, "qemu-log"),
+    (b"5695@1795328033.832856:" + PCI_CFG, "qemu-log"),
+    (b"2025-07-24T14:12:21.123456Z " + PCI_CFG, "qemu-log"),
+    (b"Nov  5 12:00:01 host qemu-system-x86_64[77]: " + PCI_CFG, "qemu-log"),
+    (b"qemu: warning: host doesn't support it\n[R +0.046] outl 0xcf8 0x80000000\n" + PCI_CFG, "qemu-log"),
+    (b"IN:\n0x7c00: jmp 0x7c3e\n" * 20_000 + PCI_CFG, "qemu-log"),
+    (b"5695@1795328033.832856:memory_region_ops_read cpu 0 mr 0x55 addr 0xb0 value 0x0 size 4\n", "qemu-log"),
+    (b"vfio_pci_read_config  (0000:81:00.1, @0x0, len=0x4) 0x15218086\n", "qemu-log"),
+    (LSPCI, "lspci"),
+    (LSPCI.replace(b"\n", b"\r\n"), "lspci"),
+    (b"0000:" + LSPCI, "lspci"),
+    (b"03:00.0 Ethernet controller: Intel Corporation 82576\n\tControl: I/O- Mem+\n", "lspci-no-hex"),
+    (b"[    0.512] x\n[    0.513070] pci 0000:00:01.0: config space:\n00000000: 86 80 c9 10\n", "earlydump"),
+    (b"[    0.000000] Linux version 7.3.4\n[    0.000000] Command line: root=/dev/vda\n", "dmesg"),
+    (b"SeaBIOS\r\n\x1bcLinux version 7.3.4 (x@y)\r\n" + LSPCI.split(b"\n")[0], "dmesg"),
+    (b"# tracer: nop\n#\n# entries-in-buffer/entries-written: 2/2\n", "ftrace-text"),
+    (
+        b"     kworker/0:1-12    [001] d..1.  1311.177459: wr: (pci_conf1_write+0x0/0xa0) seg=0x0\n",
+        "ftrace-text",
+    ),
+    (
+        b"cpus=2\n           lspci-1201  [000]    23.564483: wr:                   seg=0x0 bus=0x0\n",
+        "ftrace-text",
+    ),
+    (b"lspci  1201 [000]   123.456789:    pcicfg:wr: (ffffffff81) seg=0x0\n", "ftrace-text"),
+    (b"RX: CfgRd0: Len: 001 ReqID: 0000 BE_FL: f0 Tag: 00 Dev: 1:0.0 ExtRegNum: 0 RegNum: 00\n", "leechcore"),
+    (b"timestamp_ns,direction,type,requester_id,completer_id,tag,length,addr,payload\n", "pcieshark-csv"),
+]
+
+
+@pytest.mark.parametrize(("head", "expected"), BINARY + TEXT)
+def test_identify(head, expected):
+    assert identify(head[:HEAD], "capture").name == expected
+
+
+def test_the_extension_says_nothing():
+    assert identify(LE_HEADER, "cfg.log").name == "qemu-simpletrace"
+    assert identify(PCI_CFG, "qemu.trace").name == "qemu-log"
+
+
+@pytest.mark.parametrize("size", [64, 256, 4096])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/sys/bus/pci/devices/0000:03:00.0/config",
+        "0000:03:00.0.config",
+        "10000:e1:00.0",
+        "/proc/bus/pci/03/00.0",
+    ],
+)
+def test_config_space(size, name):
+    data = bytes.fromhex("8680c910") + bytes(size - 4)
+    assert identify(data, name).name == "sysfs-config"
+
+
+@pytest.mark.parametrize(("size", "name"), [(255, "0000:03:00.0"), (256, "config"), (256, "03:00")])
+def test_config_space_of_an_unknown_function(size, name):
+    with pytest.raises(UnsupportedFormatError):
+        identify(b"\x86\x80\xc9\x10" + bytes(size - 4), name)
+
+
+@pytest.mark.parametrize(
+    ("head", "found", "advice"),
+    [
+        (b"BZh91AY", "bzip2", "bzcat"),
+        (b"\xff\xfep\0c\0i\0", "UTF-16", "iconv"),
+        (b"PK\x03\x04", "zip", "unpack"),
+        (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc"),
+        (bytes(257) + b"ustar", "tar", "unpack"),
+    ],
+)
+def test_what_people_hand_over_by_mistake(head, found, advice):
+    with pytest.raises(UnsupportedFormatError, match=found) as caught:
+        identify(head, "x")
+    assert advice in caught.value.advice
+
+
+def test_unknown_content_is_shown_escaped():
+    with pytest.raises(UnsupportedFormatError) as caught:
+        identify(b"\x1b[2J\\hello" + bytes(100), "x")
+    text = str(caught.value)
+    assert 'found 110 bytes that begin with "\\x1b[2J\\x5chello\\x00' in text
+    assert "\x1b" not in text
+    assert "pci_cfg_*" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"pci_cfg_read ",
+        b"a ",
+        b"0",
+        b"[000] ",
+        b"-1 [000] 1.000000: ",
+        b"00:00.0 ",
+        b"00: 00 ",
+        b"\n",
+        b"1@1.000000:",
+        b"\0",
+    ],
+)
+def test_no_text_makes_the_search_slow(piece):
+    head = (piece * (HEAD // len(piece) + 1))[:HEAD]
+    start = time.perf_counter()
+    with contextlib.suppress(UnsupportedFormatError):
+        identify(head, "x")
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,228 @@
+"""Opening inputs: compression in any nesting, damage, and everything that is no file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import random
+import sys
+
+import pytest
+import zstandard
+
+from analyzer.errors import (
+    DamagedInputError,
+    EmptyInputError,
+    LimitExceededError,
+    UnreadableInputError,
+    UnsupportedFormatError,
+)
+from analyzer.readers import unwrap
+from analyzer.readers.unwrap import ByteStream, open_stream
+
+RANDOM = random.Random(1)  # noqa: S311 - repeatable, nothing secret
+CONTENT = b"".join(b"line %d of the content, %x\n" % (n, RANDOM.getrandbits(64)) for n in range(20_000))
+
+PACK = {
+    "plain": lambda data: data,
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+    "xz": lzma.compress,
+}
+#: zstd checks its content only on demand; the command line tool asks for it.
+CHECKED = {**PACK, "zstd": zstandard.ZstdCompressor(write_checksum=True).compress}
+PACKED = sorted(set(PACK) - {"plain"})
+
+
+def stream_of(data: bytes) -> ByteStream:
+    return ByteStream("x", io.BytesIO(data))
+
+
+def drain(stream: ByteStream, block: int = 100_000) -> bytes:
+    return b"".join(iter(lambda: stream.read(block), b""))
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_content_offset_and_hash(pack, tmp_path):
+    raw = PACK[pack](CONTENT)
+    (tmp_path / "x").write_bytes(raw)
+    with open_stream(str(tmp_path / "x")) as stream:
+        assert stream.peek(30) == CONTENT[:30]
+        assert stream.read(10) == CONTENT[:10]
+        assert stream.offset == 10
+        assert drain(stream) == CONTENT[10:]
+        assert (stream.offset, stream.truncated, stream.reason) == (len(CONTENT), False, "")
+        assert stream.sha256 == hashlib.sha256(raw).hexdigest()
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_hash_is_of_the_whole_input_even_if_reading_stopped(pack):
+    raw = PACK[pack](CONTENT)
+    stream = stream_of(raw)
+    stream.read(1)
+    assert stream.sha256 == hashlib.sha256(raw).hexdigest()
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
+def test_reads_of_any_size_give_the_same(size):
+    assert drain(stream_of(gzip.compress(CONTENT)), size) == CONTENT
+
+
+@pytest.mark.parametrize("outer", PACKED)
+@pytest.mark.parametrize("inner", PACKED)
+def test_nested(outer, inner):
+    assert drain(stream_of(PACK[outer](PACK[inner](CONTENT)))) == CONTENT
+
+
+def test_nested_too_deep():
+    data = CONTENT
+    for _ in range(unwrap.MAX_LAYERS):
+        data = gzip.compress(data)
+    assert drain(stream_of(data)) == CONTENT
+    with pytest.raises(UnsupportedFormatError, match="at most 3 compressions"):
+        stream_of(gzip.compress(data)).peek(1)
+
+
+@pytest.mark.parametrize("padding", [b"", bytes(4), bytes(5000)])
+@pytest.mark.parametrize("pack", PACKED)
+def test_several_members(pack, padding):
+    raw = PACK[pack](CONTENT) + padding + PACK[pack](b"more") + padding
+    stream = stream_of(raw)
+    assert drain(stream) == CONTENT + b"more"
+    assert not stream.truncated
+
+
+def test_zstd_skippable_frame_first():
+    skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
+    assert drain(stream_of(skippable + PACK["zstd"](CONTENT))) == CONTENT
+
+
+@pytest.mark.parametrize("pack", PACKED)
+def test_truncated_data_is_delivered_up_to_the_cut(pack):
+    raw = PACK[pack](CONTENT)
+    for keep, least in ((len(raw) // 2, 0.3), (len(raw) - 1, 0.8)):
+        stream = stream_of(raw[:keep])
+        got = drain(stream)
+        assert CONTENT.startswith(got)
+        assert len(got) > least * len(CONTENT)
+        assert stream.truncated
+        assert stream.damage == [("truncated", f"the {pack} data ends early, after {keep} bytes of it")]
+
+
+@pytest.mark.parametrize("pack", PACKED)
+def test_damaged_data_is_delivered_up_to_the_damage(pack):
+    raw = bytearray(CHECKED[pack](CONTENT))
+    raw[len(raw) * 3 // 4] ^= 0x10
+    stream = stream_of(bytes(raw))
+    got = drain(stream)
+    assert got[: len(CONTENT) // 2] == CONTENT[: len(CONTENT) // 2]
+    assert [kind for kind, _ in stream.damage] == ["damaged"]
+    assert f"{pack} data is damaged" in stream.reason
+
+
+@pytest.mark.parametrize("pack", PACKED)
+def test_other_data_behind_is_not_lost_silently(pack):
+    stream = stream_of(PACK[pack](CONTENT) + b"tail tail tail")
+    assert drain(stream) == CONTENT
+    assert stream.truncated
+    assert f"other data follows the {pack} data" in stream.reason
+
+
+def test_zstd_window_is_limited():
+    parameters = zstandard.ZstdCompressionParameters(window_log=30)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    raw = packer.compress(CONTENT) + packer.flush()
+    with pytest.raises(LimitExceededError, match="more than 128 MiB"):
+        stream_of(raw).peek(1)
+
+
+def test_a_bomb_is_refused(monkeypatch):
+    monkeypatch.setattr(unwrap, "_BOMB_BYTES", 1 << 20)
+    with pytest.raises(LimitExceededError, match="this is no recording"):
+        drain(stream_of(PACK["zstd"](bytes(64 << 20))))
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_empty(pack, tmp_path):
+    (tmp_path / "x").write_bytes(PACK[pack](b""))
+    with pytest.raises(EmptyInputError, match="found nothing"):
+        open_stream(str(tmp_path / "x"))
+
+
+def test_nothing_can_be_decompressed(tmp_path):
+    (tmp_path / "x").write_bytes(gzip.compress(CONTENT)[:12])
+    with pytest.raises(DamagedInputError, match="gzip data ends early, after 12 bytes"):
+        open_stream(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _path: None, "no such file"),
+        (lambda path: path.mkdir(), "found a directory"),
+        (lambda path: path.symlink_to(path), "cannot be opened"),
+        (lambda path: path.symlink_to("/dev/null"), "device or socket"),
+    ],
+)
+def test_unreadable(make, message, tmp_path):
+    path = tmp_path / "x"
+    make(path)
+    with pytest.raises(UnreadableInputError, match=message) as caught:
+        open_stream(str(path))
+    assert caught.value.path == str(path)
+
+
+def test_name_with_nul():
+    with pytest.raises(UnreadableInputError):
+        open_stream("a\0b")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    with pytest.raises(UnreadableInputError, match="no permission"):
+        open_stream(str(path))
+
+
+def test_named_pipe_without_writer_does_not_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr(unwrap, "_PIPE_PATIENCE_S", 0.05)
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(UnreadableInputError, match="nobody wrote"):
+        open_stream(str(tmp_path / "x"))
+
+
+def test_anonymous_pipe():
+    reading, writing = os.pipe()
+    os.write(writing, b"content")
+    os.close(writing)
+    with open_stream(f"/dev/fd/{reading}") as stream:
+        assert stream.read(100) == b"content"
+    os.close(reading)
+
+
+def test_standard_input(monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO(gzip.compress(CONTENT)))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    with open_stream("-") as stream:
+        assert drain(stream) == CONTENT
+    assert not stdin.closed
+
+
+def test_closed_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UnreadableInputError, match="closed"):
+        open_stream("-")
+
+
+def test_read_error_is_reported():
+    class Failing(io.RawIOBase):
+        def read(self, _size=-1):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(UnreadableInputError, match="Input/output error"):
+        ByteStream("x", Failing()).peek(1)
