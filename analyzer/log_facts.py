@@ -1,0 +1,197 @@
+"""What single kernel messages say about Live Update, enumeration, links and resets.
+
+The texts are those of the Live Update PCI series v4 to v9, of LUO and KHO, and of Linux 7.3 (``pciehp``,
+``AER``, ``DPC``, reset waits) with the older spellings. No message ever states an ARI value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from analyzer import bdf
+from analyzer.options import SERIES, Series
+
+#: Cheap first look: a message without any of these holds no fact.
+_INTERESTING = re.compile(
+    r"Linux version|ommand line: |ive ?[Uu]pdate|Starting new kernel|[Rr]eboot|Kernel panic|never finished"
+    r"|KHO: |elfcorehdr|bridge|bus numbers|Downstream devices|\] type |pciehp|DPC|AER|EDR|rror|: *\[ ?\d"
+    r"|ready |Link Layer|has been reset|recovery|retrain|link speed|scan_all|FLB|Virtual Functions|ACS save"
+    r"|KHO block|^-- |SeaBIOS|BdsDxe|EFI stub|U-Boot|iPXE|coreboot"
+)
+
+#: A device message: ``<driver> <dddd:bb:dd.f>: <text>`` (``dev_printk``).
+_DEVICE = re.compile(r"(?:^|\s)([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]): +(.*)")
+
+#: Facts about one function, by how the text begins.
+_ABOUT_FUNCTION = (
+    ("will-be-preserved", "Device will be preserved across next Live Update"),
+    ("no-longer-preserved", "Device will no longer be preserved across next Live Update"),
+    ("was-preserved", "Device was preserved by previous kernel across Live Update"),
+    ("finished", "Device is finished participating in Live Update"),
+    ("never-finished", "Preserved device was never finished!"),
+    ("invalid-bridge", "bridge configuration invalid ("),
+    ("refused-bridge", "Cannot reconfigure bridge during Live Update"),
+    ("refused-bridge", "Not assigning bus numbers, preserved bridge "),
+)
+
+#: Texts that only some versions of the series print.
+_SERIES_TEXTS: tuple[tuple[str, tuple[Series, ...]], ...] = (
+    ("Cannot reconfigure bridge during Live Update, skipping", ("v6", "v7")),
+    ("Cannot reconfigure bridge during Live Update!", ("v4", "v5")),
+    ("Downstream devices will not be enumerated!", ("v4", "v5")),
+    ("Not assigning bus numbers, preserved bridge ", ("v9",)),
+    ("Preserved device was never finished!", ("v8",)),
+    ("Some preserved devices were never finished!", ("v8",)),
+    ("preserved device(s) were never finished!", ("v9",)),
+    (" was never finished!", ("v9",)),
+    ("No ACS save buffer, not adopting ACS controls", ("v9",)),
+    ("Failed to restore devices KHO block set", ("v9",)),
+    ("Cannot preserve Virtual Functions", ("v8", "v9")),
+    ("Incoming PCI FLB version (v", ("v8", "v9")),
+    ("No incoming FLB matched", ("v7",)),
+    ("Failed to retrieve incoming FLB data", ("v7", "v8", "v9")),
+)
+
+_ENUMERATED = re.compile(r"\[([0-9a-f]{4}:[0-9a-f]{4})\] type ([0-9a-f]{2}) class (0x[0-9a-f]{6})(?: (.*))?")
+_NEVER_FINISHED = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]) was never finished!")
+_LIVEUPDATE_NUMBER = re.compile(r"Retrieved live update data, liveupdate number: (-?\d{1,19})")
+_VERSION = re.compile(r"Linux version (\d\S{0,200}) .*")
+_STARTING = re.compile(r"(?:kexec(?:_core)?: )?Starting new kernel")
+_REBOOT = re.compile(
+    r"reboot: (?:Restarting system|Power down|System halted|machine restart)|Rebooting in \d{1,9} seconds"
+)
+_FIRMWARE = re.compile(
+    r"SeaBIOS \(version|BdsDxe: |EFI stub: |U-Boot (?:SPL )?\d{4}\.|iPXE (?:\d|initialising)|coreboot-\d"
+)
+_JOURNAL_BOOT = re.compile(r"-- (?:Boot [0-9a-f]{32}|Reboot) --")
+
+#: Kinds of events, by a search in the text behind the function's address; the first that fits.
+_EVENTS = (
+    ("hotplug", re.compile(r"^pciehp: Slot\(")),
+    ("dpc", re.compile(r"^DPC: (?!enabled|error containment)|^EDR: EDR event received")),
+    (
+        "aer",
+        re.compile(
+            r"(?:PCIe|CXL) Bus Error: severity=|^AER: .{0,40}rror.{0,12} received"
+            r"|device \[[0-9a-f]{4}:[0-9a-f]{4}\] error status/mask=|^(?:AER: )? *\[ ?\d{1,2}\] [A-Z]"
+            r"|link has been reset|device recovery (?:failed|successful)"
+        ),
+    ),
+    ("rrs", re.compile(r"^(?:not )?ready after \d{1,9}ms")),
+    ("reset", re.compile(r"^(?:not )?ready \d{1,9}ms after |^Data Link Layer Link Active not set")),
+    (
+        "link",
+        re.compile(
+            r"retraining non-functional downstream link|downstream link speed restrict|^retraining fail"
+        ),
+    ),
+    (
+        "bridge",
+        re.compile(r"^bridge configuration invalid \(|^Cannot reconfigure bridge|^Not assigning bus num"),
+    ),
+)
+
+
+class Fact(NamedTuple):
+    """What one message says.
+
+    Attributes:
+        kind: ``version``, ``cmdline``, ``kernel-cmdline``, ``kexec``, ``reboot``, ``panic``, ``firmware``,
+            ``journal-boot``, ``kho``, ``liveupdate``, ``elfcorehdr``, ``scan-all``, ``enumerated``, a fact
+            about a function (``will-be-preserved``, ``was-preserved``, ...), or ``event``.
+        function: key of the function it is about, or None.
+        text: what belongs to the kind: the version text, command line, liveupdate number, or the message.
+        event: kind of the event that it is besides (``aer``, ``dpc``, ``hotplug``, ``reset``, ``rrs``,
+            ``link``, ``bridge``, ``panic``), or None.
+        series: the versions of the series that print it, or None where all or none do.
+    """
+
+    kind: str
+    function: int | None
+    text: str
+    event: str | None = None
+    series: frozenset[Series] | None = None
+
+
+def enumerated(text: str) -> tuple[str, int, int, str] | None:
+    """Vendor:device, header type, class code and kind out of an ``enumerated`` fact's text."""
+    match = _ENUMERATED.match(text)
+    return (match[1], int(match[2], 16), int(match[3], 16), match[4] or "") if match else None
+
+
+def release(version_text: str) -> str | None:
+    """Kernel release out of a ``version`` fact's text."""
+    match = _VERSION.match(version_text)
+    return match[1] if match else None
+
+
+def common_series(evidence: list[frozenset[Series]]) -> tuple[Series, ...]:
+    """The versions that all evidence fits, oldest first; empty without evidence or where it disagrees."""
+    if not evidence:
+        return ()
+    common = frozenset.intersection(*evidence)
+    return tuple(version for version in SERIES if version in common)
+
+
+def read(text: str) -> Fact | None:
+    """Return what a message says, or None if it is of no interest."""
+    if not _INTERESTING.search(text):
+        return None
+    device = _DEVICE.search(text)
+    if device is not None:
+        return _about_function(bdf.parse(device[1]), device[2])
+    return _boundary(text) or _about_kernel(text)
+
+
+def _series(text: str) -> frozenset[Series] | None:
+    for part, versions in _SERIES_TEXTS:
+        if part in text:
+            return frozenset(versions)
+    return None
+
+
+def _about_function(function: int, text: str) -> Fact | None:
+    if _ENUMERATED.match(text):
+        return Fact("enumerated", function, text)
+    event = next((kind for kind, pattern in _EVENTS if pattern.search(text)), None)
+    series = _series(text)
+    for kind, begin in _ABOUT_FUNCTION:
+        if text.startswith(begin):
+            return Fact(kind, function, text, event, series)
+    return Fact("event", function, text, event, series) if event or series else None
+
+
+def _boundary(text: str) -> Fact | None:
+    """Messages that begin or end a kernel."""
+    version = _VERSION.search(text)
+    if version is not None:
+        return Fact("version", None, version[0])
+    for kind, begin in (("cmdline", "Command line: "), ("kernel-cmdline", "Kernel command line: ")):
+        if text.startswith(begin):
+            return Fact(kind, None, text.removeprefix(begin))
+    if text.startswith("Kernel panic - not syncing"):
+        return Fact("panic", None, text, "panic", _series(text))
+    if _STARTING.fullmatch(text):
+        return Fact("kexec", None, text)
+    for kind, pattern in (("reboot", _REBOOT), ("firmware", _FIRMWARE), ("journal-boot", _JOURNAL_BOOT)):
+        if pattern.match(text):
+            return Fact(kind, None, text)
+    return None
+
+
+def _about_kernel(text: str) -> Fact | None:
+    number = _LIVEUPDATE_NUMBER.search(text)
+    if number is not None:
+        return Fact("liveupdate", None, number[1])
+    if "KHO: found kexec handover data" in text:
+        return Fact("kho", None, text)
+    if text.startswith("PCI: ") and "enabling pci=pcie_scan_all" in text:
+        return Fact("scan-all", None, text)
+    if "eserving" in text and "for elfcorehdr" in text:
+        return Fact("elfcorehdr", None, text)
+    late = _NEVER_FINISHED.search(text)
+    if late is not None:
+        return Fact("never-finished", bdf.parse(late[1]), text, None, _series(text))
+    series = _series(text)
+    return Fact("event", None, text, None, series) if series else None

@@ -1,0 +1,76 @@
+"""Kernel command lines, split as the kernel splits them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzer import cmdline
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("quiet", [("quiet", None)]),
+        ("  root=/dev/sda1   ro ", [("root", "/dev/sda1"), ("ro", None)]),
+        ("a=1 -- b=2", [("a", "1")]),
+        ('dyndbg="file pci.c +p" x', [("dyndbg", "file pci.c +p"), ("x", None)]),
+        ('"dyndbg=file pci.c +p" x', [("dyndbg", "file pci.c +p"), ("x", None)]),
+        ('"quiet"', [("quiet", None)]),
+        ('a="never closed b=2', [("a", "never closed b=2")]),
+        ("a==b", [("a", "=b")]),
+        ("a=\tb", [("a", ""), ("b", None)]),
+    ],
+)
+def test_parameters(text, expected):
+    assert cmdline.parameters(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "noari", "pcie_scan_all"),
+    [
+        ("root=/dev/sda1", False, False),
+        ("pci=noari", True, False),
+        ("pci=nomsi,noari,earlydump", True, False),
+        ("pci=nomsi pci=noari", True, False),
+        ("pci=noari pci=nomsi", True, False),
+        ('pci="noari"', True, False),
+        ("pci=noari,pcie_scan_all", True, True),
+        ("pci=pcie_scan_all", False, True),
+        ("pci=noaris", True, False),
+        ("pci=noar", False, False),
+        ("pci=xnoari", False, False),
+        ("noari", False, False),
+        ("PCI=noari", False, False),
+        ("lab_pci=noari", False, False),
+        ("xpci=noari pcie=noari", False, False),
+        ("init=/bin/sh -- pci=noari", False, False),
+        ('append="pci=noari"', False, False),
+    ],
+)
+def test_pci_options(text, noari, pcie_scan_all):
+    options = cmdline.pci_options(text)
+    assert (options.noari, options.pcie_scan_all) == (noari, pcie_scan_all)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("pci=assign-busses", True), ("pci=assign-busses2", False)])
+def test_assign_busses(text, expected):
+    assert cmdline.pci_options(text).assign_busses is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("irqpoll nr_cpus=1 reset_devices elfcorehdr=867700K", True),
+        ("elfcorehdr=1M@0x100", True),
+        ("crashkernel=256M", False),
+        ("", False),
+    ],
+)
+def test_crash_kernel(text, expected):
+    assert cmdline.is_crash_kernel(text) is expected
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_split(text):
+    assert all(isinstance(name, str) for name, _ in cmdline.parameters(text))
