@@ -1,0 +1,173 @@
+"""The main job: captures in, verdicts out. Every step is a call into one room of the house."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer import boots, consequences, findings, kexecs, unreadable, verdict
+from analyzer.boot_logs import BootLogs
+from analyzer.errors import AritraceError
+from analyzer.evidence import Witness
+from analyzer.index import AccessIndex, enumerations
+from analyzer.options import Options
+from analyzer.preserved import assumed, resolve, sources
+from analyzer.results import Analysis, Boot, CaptureResult
+from analyzer.topology import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from analyzer.boots import BootSpan
+    from analyzer.capture import Capture
+    from analyzer.kexecs import Judgement
+    from analyzer.preserved import Sources
+
+
+def analyze(
+    paths: Sequence[str],
+    options: Options | None = None,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Analysis:
+    """Analyse captures given by path (``-`` is standard input).
+
+    Args:
+        paths: one capture each; with ``options.join`` the consecutive pieces of one.
+        options: see :class:`analyzer.options.Options`.
+        progress: told before each capture: how many are done, of how many, and which comes.
+
+    Returns:
+        a result per capture in the given order; one that cannot be read is a row with verdict ``unreadable``.
+
+    Raises:
+        UsageError: an option cannot be meant as written.
+    """
+    from analyzer.readers import open_capture
+
+    chosen = options or Options()
+    results = []
+    for done, path in enumerate(paths):
+        if progress is not None:
+            progress(done, len(paths), path)
+        try:
+            results.append(analyze_capture(open_capture(path, chosen), chosen))
+        except AritraceError as error:
+            if error.kind == "usage":
+                raise
+            results.append(unreadable.row(path, error))
+    return Analysis(chosen.policy, results, verdict.summarise(results))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that was worked out about one capture: the result and what it rests on (for ``explain``).
+
+    Attributes:
+        index: the accesses.
+        topologies: one per boot.
+        judgements: one per kexec, each with its replay.
+        witness: makes evidence.
+    """
+
+    index: AccessIndex
+    topologies: list[Topology]
+    judgements: list[Judgement]
+    witness: Witness
+    result: CaptureResult
+
+
+def analyze_capture(capture: Capture, options: Options | None = None) -> CaptureResult:
+    """Analyse one capture that is already in memory."""
+    return study(capture, options).result
+
+
+def study(capture: Capture, options: Options | None = None) -> Study:
+    """Analyse one capture and keep the working."""
+    chosen = options or Options()
+    index = AccessIndex(capture.accesses)
+    pairs = enumerations(index)
+    marks = [*capture.notes.boundaries, *boots.parse_kexec_at(index, chosen.kexec_at)]
+    spans = boots.split(index, pairs, marks)
+    topologies = [Topology(index, span, pairs) for span in spans]
+    logs = BootLogs.open(chosen, capture, spans)
+    opened = sources(chosen, capture.path, capture.notes.preserved, logs.runs_at_kexecs())
+    witness = Witness(index, capture.files)
+    judgements = [
+        _judge(index, number, pair, _Known(chosen, logs, opened, witness))
+        for number, pair in enumerate(_kexecs(topologies))
+    ]
+    results = [judgement.result for judgement in judgements]
+    whole = capture.notes.dropped == 0
+    whole = whole and all(_scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies))
+    result = CaptureResult(
+        path=capture.path,
+        files=capture.files,
+        format=capture.format,
+        host=capture.notes.host,
+        accesses=index.rows,
+        truncated=capture.notes.truncated,
+        dropped=capture.notes.dropped,
+        verdict=verdict.of_capture(results, whole=whole),
+        boots=[_boot(index, span, logs) for span in spans],
+        kexecs=results,
+        errors=capture.notes.problems,
+    )
+    return Study(index, topologies, judgements, witness, result)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What stays the same for every kexec of a capture."""
+
+    options: Options
+    logs: BootLogs
+    opened: Sources
+    witness: Witness
+
+
+def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
+    for outgoing, incoming in itertools.pairwise(topologies):
+        if incoming.boot.entered_by == "kexec":
+            yield outgoing, incoming
+
+
+def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _Known) -> Judgement:
+    outgoing, incoming = pair
+    handover = kexecs.handover(index, number, outgoing, incoming)
+    setting = known.logs.setting(handover, known.options)
+    fallback = assumed(
+        outgoing, incoming, handover.believed, handover.decided_after, handover.observed_policy
+    )
+    assume = known.options.assume_preserved
+    preserved = resolve(
+        known.opened, number, outgoing, fallback, plain=setting.kind == "plain", assume=assume
+    )
+    # Where nothing was handed over, the policies are still compared: on what would have been at stake.
+    what_if = preserved.keys or fallback
+    judgement = kexecs.judge(index, handover, preserved, what_if, setting, known.witness)
+    judgement.result.findings = findings.for_kexec(judgement.result, assume_preserved=assume)
+    judgement.result.consequences = consequences.for_kexec(judgement.result)
+    return judgement
+
+
+def _scanned_to_the_end(incoming: Topology) -> bool:
+    """Whether the incoming kernel's first scan is in the capture to its end, on every root bus it found."""
+    if incoming.boot.scan is None:
+        return False
+    return all(incoming.root_bus(key >> 8) in incoming.scan_ends for key in incoming.enumerated)
+
+
+def _boot(index: AccessIndex, span: BootSpan, logs: BootLogs) -> Boot:
+    run = logs.run_of(span.index)
+    return Boot(
+        index=span.index,
+        kind=span.kind,
+        release=span.release or (run.release if run is not None else None),
+        cmdline=run.cmdline if run is not None else None,
+        first_access=int(index.seq[span.first]),
+        last_access=int(index.seq[span.last]),
+        start_ns=index.time_at(span.first),
+        end_ns=index.time_at(span.last),
+    )

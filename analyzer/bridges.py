@@ -1,0 +1,287 @@
+"""The verdict on every bridge at one kexec (interface: bridge verdicts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer import ari_state, bdf, causes, devices
+from analyzer.decisions import ARI_BIT
+from analyzer.results import BridgeVerdict, Window
+from schemas.pcie_capability import (
+    TYPE_DOWNSTREAM,
+    TYPE_PCI_TO_PCIE,
+    TYPE_PCIE_TO_PCI,
+    TYPE_ROOT_PORT,
+    TYPE_UPSTREAM,
+)
+
+if TYPE_CHECKING:
+    from analyzer.ari_state import Belief
+    from analyzer.causes import Attribution
+    from analyzer.decisions import Decision
+    from analyzer.evidence import Witness
+    from analyzer.registers import Sample
+    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.world import Node, World
+    from analyzer.reset_evidence import Told
+    from analyzer.results import BridgeVerdictName, Evidence, Phase
+    from analyzer.topology import Function, Topology
+
+PORT_TYPES = {
+    TYPE_ROOT_PORT: "root-port",
+    TYPE_UPSTREAM: "switch-upstream",
+    TYPE_DOWNSTREAM: "switch-downstream",
+    TYPE_PCIE_TO_PCI: "pcie-to-pci",
+    TYPE_PCI_TO_PCIE: "pci-to-pcie",
+}
+
+_CAUSED = frozenset({"lost", "healed", "unconfigured", "renumbered", "gone"})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that the verdict on a bridge looks at, once per kexec.
+
+    Attributes:
+        outgoing, incoming: topologies of the two boots.
+        decided_before, decided_after: ARI decisions of the two boots by bridge key.
+        world: the hardware.
+        prediction: replay under the policy that verdicts are given under.
+        as_observed: that policy is the one that ran, so that what the kernel was seen to decide counts.
+        preserved: keys of the preserved set (outgoing numbering).
+        stranded: keys of the devices called stranded.
+        told: messages and events about functions, from logs and captures.
+    """
+
+    outgoing: Topology
+    incoming: Topology
+    decided_before: dict[int, list[Decision]]
+    decided_after: dict[int, list[Decision]]
+    world: World
+    prediction: Prediction
+    as_observed: bool
+    preserved: frozenset[int]
+    stranded: frozenset[int]
+    witness: Witness
+    told: tuple[Told, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Facts:
+    node: Node
+    before_function: Function | None
+    after_function: Function | None
+    belief: Belief
+    after: Sample | None
+    decision: Decision | None
+    decided: bool | None
+
+
+def beliefs(outgoing: Topology, decided: dict[int, list[Decision]]) -> dict[int, Belief]:
+    """What the outgoing kernel believed of each of its bridges, by key."""
+    return {
+        bridge.function: ari_state.belief(bridge, decided.get(bridge.function, []), outgoing)
+        for bridge in outgoing.bridges()
+    }
+
+
+def verdicts(stage: Stage, believed: dict[int, Belief]) -> list[BridgeVerdict]:
+    """One verdict per bridge that either boot enumerated, sorted by BDF."""
+    found = [_verdict(stage, _facts(stage, node, believed)) for node in stage.world.nodes() if node.is_bridge]
+    return sorted(found, key=lambda bridge: bdf.parse(bridge.bdf))
+
+
+def _facts(stage: Stage, node: Node, believed: dict[int, Belief]) -> _Facts:
+    before = stage.outgoing.functions.get(node.outgoing) if node.outgoing is not None else None
+    after = stage.incoming.functions.get(node.incoming) if node.incoming is not None else None
+    taken = stage.decided_after.get(node.incoming, []) if node.incoming is not None else []
+    decision = taken[0] if taken else None
+    predicted = stage.prediction.decisions.get(node.path)
+    decided = None if predicted is None else predicted.enabled
+    if stage.as_observed and decision is not None and decision.enabled is not None:
+        decided = decision.enabled
+    return _Facts(
+        node,
+        before,
+        after,
+        believed.get(node.outgoing, ari_state.Belief(None))
+        if node.outgoing is not None
+        else ari_state.Belief(None),
+        ari_state.first_after(after),
+        decision,
+        decided,
+    )
+
+
+def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
+    node = facts.node
+    after = None if facts.after is None else facts.after.bit(ARI_BIT)
+    name = _name(stage, facts, after)
+    cause = _cause(stage, facts, name) if name in _CAUSED else None
+    numbers = node.outgoing_numbers or node.numbers
+    renumbered = name == "renumbered" and node.incoming_numbers is not None
+    keys = devices.below(stage.world, node, stage.stranded)
+    confidence = cause.confidence if cause is not None else None
+    if name == "kept":
+        confidence = "low" if facts.belief.enabled is None or facts.belief.inferred else "high"
+    return BridgeVerdict(
+        bdf=bdf.text(node.name),
+        vendor_device=node.vendor_device,
+        secondary=None if numbers is None else numbers.secondary,
+        subordinate=None if numbers is None else numbers.subordinate,
+        new_secondary=node.incoming_numbers.secondary if renumbered and node.incoming_numbers else None,
+        port_type=(
+            PORT_TYPES.get(node.pcie_type, "pci") if node.pcie_type is not None else _conventional(node)
+        ),
+        preserved=node.name in stage.preserved,
+        ari_before=facts.belief.enabled,
+        ari_after=after,
+        ari_decided=facts.decided,
+        verdict=name,
+        cause=None if cause is None else cause.cause,
+        cause_bdf=None if cause is None else cause.cause_bdf,
+        confidence=confidence,
+        window=_window(stage, facts, name, cause),
+        evidence=_evidence(stage, facts, cause),
+        stranded=[bdf.text(key) for key in sorted(keys)],
+        missing_access=_missing_access(facts, after) if name == "undetermined" else None,
+    )
+
+
+def _conventional(node: Node) -> str | None:
+    return "pci" if node.is_pcie is False else None
+
+
+def _name(stage: Stage, facts: _Facts, after: bool | None) -> BridgeVerdictName:
+    node = facts.node
+    if not node.present:
+        return "gone"
+    discovered = node.path in stage.prediction.certain or node.path in stage.prediction.possible
+    if not discovered:
+        return "hidden"
+    numbers = stage.prediction.numbers.get(node.path)
+    came_back_invalid = node.outgoing_numbers is not None or node.outgoing is None
+    if numbers == "refuse" and came_back_invalid:
+        return "unconfigured"
+    if numbers == "assign" and node.outgoing_numbers is not None:
+        return "renumbered"
+    if _not_applicable(stage, node):
+        return "not-applicable"
+    return _ari_name(facts, after)
+
+
+def _not_applicable(stage: Stage, node: Node) -> bool:
+    """No ARI support, or nothing to need it: no function 0 below in either boot, nothing preserved."""
+    if node.ari_supported is False:
+        return True
+    has_function_0 = 0 in node.children
+    return not has_function_0 and not devices.below(stage.world, node, stage.preserved)
+
+
+def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
+    """The before / after / decided table of the interface."""
+    before, decided = facts.belief.enabled, facts.decided
+    rule = None if facts.decision is None else facts.decision.rule
+    if before and decided is False and rule == "inherit":
+        return "lost"  # off when the kernel took it over, whatever it read before (incoming-write)
+    if after and decided is False:
+        return "cleared" if rule == "clear" else "ignored"
+    if after is None or decided is None or before is None:
+        if before is None and after and decided:
+            return "kept"
+        return "off" if before is False and not decided and not after else "undetermined"
+    if before:
+        if decided:
+            return "kept" if after else "healed"
+        return "lost"
+    return "gained" if decided else "off"
+
+
+def _missing_access(facts: _Facts, after: bool | None) -> str:
+    place = bdf.text(facts.node.name)
+    if facts.belief.enabled is None:
+        return f"the outgoing kernel's ARI decision on {place} (CAP_EXP+28.w written or read during its scan)"
+    if after is None:
+        return f"a read of CAP_EXP+28.w of {place} by the incoming kernel"
+    return f"the incoming kernel's ARI decision on {place}"
+
+
+def _scene(stage: Stage, facts: _Facts) -> causes.Scene:
+    node = facts.node
+    before = facts.before_function
+    since = facts.belief.row
+    if since is None:
+        since = (
+            stage.outgoing.boot.scan
+            if stage.outgoing.boot.scan is not None
+            else stage.outgoing.boot.first - 1
+        )
+    return causes.Scene(
+        outgoing=before,
+        incoming=facts.after_function,
+        ancestors=[] if node.outgoing is None else stage.outgoing.ancestors(node.outgoing),
+        since=since,
+        decision=facts.decision.row if facts.decision is not None else stage.incoming.boot.last + 1,
+        belief=facts.belief,
+        told=stage.told,
+    )
+
+
+def _cause(stage: Stage, facts: _Facts, name: BridgeVerdictName) -> Attribution:
+    return causes.attribute(
+        _scene(stage, facts),
+        stage.witness,
+        gone=name == "gone",
+        needs_bit=name in ("lost", "healed"),
+    )
+
+
+def _window(stage: Stage, facts: _Facts, name: BridgeVerdictName, cause: Attribution | None) -> Window | None:
+    if name not in ("lost", "healed", "unconfigured", "renumbered") or not facts.belief.enabled:
+        return None
+    on = ari_state.last_on(facts.before_function, facts.belief.row)
+    off = ari_state.first_off(facts.before_function, on)
+    phase: Phase = "outgoing"
+    if off is None:
+        off = facts.after.row if facts.after is not None else None
+        phase = "blackout"
+        if cause is not None and cause.phase_outgoing:
+            phase = "outgoing"
+        elif cause is not None and cause.cause == "incoming-write":
+            phase = "incoming"
+    return Window(stage.witness.number(on), stage.witness.number(off), phase)
+
+
+def _evidence(stage: Stage, facts: _Facts, cause: Attribution | None) -> list[Evidence]:
+    """What proves the verdict: belief, first read, decision, then the cause's own proof; in capture order."""
+    proof: list[Evidence] = []
+    before, after = facts.before_function, facts.after_function
+    if facts.node.ari_supported is False:
+        return [] if cause is None else cause.evidence  # its ARI bit says nothing
+    if facts.belief.row is not None and before is not None and before.pcie is not None:
+        state = "on" if facts.belief.enabled else "off"
+        proof.append(
+            stage.witness.access(
+                facts.belief.row,
+                "CAP_EXP",
+                f"outgoing kernel: ARI Forwarding {state}",
+                capability=before.pcie,
+                size=2,
+            )
+        )
+    if facts.after is not None and after is not None and after.pcie is not None:
+        state = "on" if facts.after.bit(ARI_BIT) else "off"
+        proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read behind the kexec: {state}"))
+    if (
+        facts.decision is not None
+        and facts.decision.rule in ("set", "clear")
+        and after is not None
+        and after.pcie
+    ):
+        note = f"incoming kernel: ARI Forwarding {facts.decision.rule}"
+        proof.append(stage.witness.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2))
+    if cause is not None:
+        proof.extend(cause.evidence)
+    unique = {(item.access, item.note): item for item in proof}
+    return sorted(unique.values(), key=lambda item: (item.access is None, item.access or 0))

@@ -1,0 +1,215 @@
+"""What follows from a kexec's verdicts for the host, and what its operator should do, each with its source.
+
+A table of texts and one pure function that chooses from it. The order is the order of the report: what is
+happening, what does not help, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.findings import LOSSES, counts
+from analyzer.results import Consequence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
+
+_FINISH = "vfio-pci Live Update series v5 (14 Jul 2026): retrieve gives -ENODEV, can_finish is false"
+_PANIC = "PCI Live Update series v8/v9: panic 'preserved device(s) were never finished!'"
+_FORWARDING = "PCI Express 7.5.3.16, bit 5 of Device Control 2: it concerns configuration requests only"
+_CONFIGURE_ARI = "PCI Live Update series v4-v9, pci_configure_ari(); Linux 7.3 pci_scan_single_device()"
+_REFUSAL = (
+    "PCI Live Update series v4-v9, pci_scan_bridge_extend(): preserved bus numbers are never reassigned"
+)
+_RESET = "PCI Express 6.6.1: a conventional reset of a port is a hot reset for everything below it"
+_SRIOV = "Linux 7.3 sriov_init(): ARI Capable Hierarchy is written from pci_ari_enabled(bus)"
+
+_TEXTS: dict[str, tuple[str, str]] = {
+    "finish-blocked": (
+        (
+            "Finishing the Live Update session fails with EBUSY for the whole session: one stranded "
+            "device blocks its healthy siblings, and every bridge above it stays 'incoming'."
+        ),
+        _FINISH,
+    ),
+    "panic-unfinished": (
+        (
+            "If a driver finishes the session all the same, a kernel with series v8 or v9 panics "
+            "because a preserved device was never finished."
+        ),
+        _PANIC,
+    ),
+    "dma-unattended": (
+        (
+            "The stranded functions may still be doing DMA with nobody in charge: ARI Forwarding stops "
+            "configuration requests, not memory traffic. Do not give the memory of their virtual "
+            "machines to anybody else."
+        ),
+        _FORWARDING,
+    ),
+    "device-state-lost": (
+        (
+            "The reset that took the port's registers also reset every device below it: their state is "
+            "lost, even if they were found again."
+        ),
+        _RESET,
+    ),
+    "bit-by-hand-useless": (
+        (
+            "Setting the bit by hand (setpci CAP_EXP+28.w) and rescanning does not bring the devices "
+            "back: a rescan skips the functions it knows and does not run the ARI decision again, and a"
+            " bridge that is still incoming only inherits."
+        ),
+        _CONFIGURE_ARI,
+    ),
+    "rescan-useless": (
+        (
+            "A rescan does not bring the devices back: the incoming kernel refuses new bus numbers for "
+            "this bridge for as long as it runs."
+        ),
+        _REFUSAL,
+    ),
+    "reboot": (
+        (
+            "Reboot the host: preserved devices are stranded, and only a full enumeration brings them "
+            "back. Stop or move the affected virtual machines first."
+        ),
+        (
+            "Live Update seed discussion, June 2026: the documented remedy is to notice missing devices"
+            " and reboot"
+        ),
+    ),
+    "no-reboot-needed": (
+        (
+            "No reboot is needed: no preserved device is stranded. The bit stays off until the next "
+            "full enumeration, so devices that are added below this bridge later cannot use ARI."
+        ),
+        _CONFIGURE_ARI,
+    ),
+    "sriov-layout": (
+        (
+            "Hidden risk: SR-IOV below this bridge is set up with ARI Capable Hierarchy 0, so the next "
+            "time virtual functions are enabled they get other addresses, or fewer of them fit."
+        ),
+        _SRIOV,
+    ),
+    "healed-by-stock": (
+        (
+            "The incoming kernel repaired the loss. A kernel that inherits the bit for preserved "
+            "bridges would not have: find the cause before this host runs one."
+        ),
+        _CONFIGURE_ARI,
+    ),
+    "addresses-changed": (
+        (
+            "Devices below the renumbered bridge may have other addresses than before; whatever refers "
+            "to the old ones (VFIO, libvirt, scripts) is wrong now."
+        ),
+        "Linux 7.3 pci_scan_bridge_extend(), second pass",
+    ),
+    "noari": (
+        (
+            "The incoming kernel runs with pci=noari: remove it, functions that only ARI can address "
+            "stay invisible with it."
+        ),
+        "Linux 7.3 pci_configure_ari(), pcie_ari_disabled",
+    ),
+    "find-writer": (
+        (
+            "The register was written: find what wrote it (setpci, a vendor tool, a driver's restore) "
+            "before the next Live Update, it will do so again."
+        ),
+        "the write named in the evidence",
+    ),
+    "find-bus-reset": (
+        (
+            "The bus was reset through a bridge above, by a write that the evidence names: find what "
+            "did it (setpci, a VFIO hot reset, a driver's error recovery) before the next Live Update."
+        ),
+        _RESET,
+    ),
+    "find-reset": (
+        (
+            "A reset took the bit: look for the pulse, link event or power event named in the cause in "
+            "the host's management controller and kernel logs before the next Live Update."
+        ),
+        _RESET,
+    ),
+    "find-selective": (
+        (
+            "Only this bit went while its neighbours stayed: suspect firmware, SMM or the management "
+            "controller, which write registers without any kernel seeing it."
+        ),
+        "the first reads behind the kexec: Bridge Control, Device Control and bus numbers intact",
+    ),
+}
+
+#: What the operator does, as opposed to what simply is so.
+ACTIONS = frozenset(
+    {
+        "reboot",
+        "no-reboot-needed",
+        "noari",
+        "find-writer",
+        "find-bus-reset",
+        "find-reset",
+        "find-selective",
+        "healed-by-stock",
+    }
+)
+_WRITES = frozenset({"explicit-write", "restore-write", "incoming-write"})
+_RESETS = frozenset(
+    {"secondary-bus-reset", "upstream-link-down", "hot-reset", "power-cycle", "host-bridge-reinit"}
+)
+
+
+_HARMED = LOSSES | {"healed", "renumbered"}
+
+
+def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Consequence]:
+    """Return what follows from the verdicts of one kexec, in the order of the report.
+
+    Only preserved or healed bridges and stranded devices have consequences; undetermined verdicts have none.
+    Where the preserved set is a mere assumption that does not count (:func:`analyzer.findings.counts`),
+    nothing is said about stranded devices.
+    """
+    bridges = {
+        bridge.bdf: bridge for bridge in kexec.bridges if bridge.preserved or bridge.verdict == "healed"
+    }
+    verdicts = {bridge.verdict for bridge in bridges.values()}
+    causes = {bridge.cause for bridge in bridges.values() if bridge.verdict in _HARMED}
+    was_reset = bool(causes & _RESETS)
+    stranded = [device for device in kexec.devices if device.verdict == "stranded"]
+    if not counts(kexec, assume_preserved=assume_preserved):
+        stranded = []
+    ruled = kexec.observed_policy == "inherit" or kexec.kind == "live-update"
+    lost = "lost" in verdicts
+    chosen = {
+        "finish-blocked": bool(stranded) and ruled,
+        "panic-unfinished": bool(stranded) and ruled and kexec.series in {"v8", "v9"},
+        "dma-unattended": any(_may_do_dma(device, bridges) for device in stranded),
+        "device-state-lost": was_reset and bool(verdicts & {"lost", "unconfigured", "renumbered", "healed"}),
+        "bit-by-hand-useless": lost and bool(stranded) and ruled,
+        "rescan-useless": "unconfigured" in verdicts and bool(stranded),
+        "reboot": bool(stranded),
+        "no-reboot-needed": lost and not stranded and not verdicts & {"unconfigured", "hidden", "gone"},
+        "sriov-layout": lost,
+        "healed-by-stock": "healed" in verdicts,
+        "addresses-changed": "renumbered" in verdicts,
+        "noari": any(device.reason == "noari" for device in stranded),
+        "find-writer": bool(causes & _WRITES),
+        "find-bus-reset": "secondary-bus-reset" in causes,
+        "find-reset": bool(causes & (_RESETS - {"secondary-bus-reset"})),
+        "find-selective": "selective-loss" in causes,
+    }
+    return [Consequence(code, *_TEXTS[code]) for code, holds in chosen.items() if holds]
+
+
+def _may_do_dma(device: DeviceVerdict, bridges: Mapping[str, BridgeVerdict]) -> bool:
+    """Tell whether a stranded device was only not looked at: a reset would have stopped it."""
+    above = bridges.get(device.bridge or "")
+    return device.reason in {"ari-off", "noari", "chain-broken", "function-0-not-ari"} and (
+        above is None or above.cause not in _RESETS
+    )

@@ -1,0 +1,145 @@
+"""Captures of any accepted format into the native ``.bin`` or Parquet, with what lies beside them.
+
+A kernel log or preserved-set dump that is given, or that lies beside the capture as a sidecar, goes into the
+new file: one file then says all that several said before, and gives the same verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzer.capture import LogLine, PreservedDump
+from analyzer.errors import UsageError
+from analyzer.options import Options
+from analyzer.preserved import read_limited, sidecars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.capture import Capture
+
+#: Endings of the outputs that can be written, with the name of the format.
+OUTPUTS = {".bin": "native", ".parquet": "parquet"}
+_COMPRESSIONS = frozenset({".gz", ".zst", ".xz"})
+_LOG_LIMIT = 256 << 20
+_DUMP_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One capture that was written: where to, and how much of what."""
+
+    source: str
+    output: str
+    accesses: int
+    log_lines: int
+    preserved_sets: int
+    size: int
+
+
+def plan(paths: Sequence[str], output: str, *, ending: str | None = None) -> list[tuple[str, str]]:
+    """Decide which file each capture becomes.
+
+    Args:
+        paths: captures.
+        output: a file for one capture, or a directory (existing, or named with a slash at the end).
+        ending: ``.bin`` or ``.parquet``; None = by the ending of ``output``, ``.bin`` in a directory.
+
+    Returns:
+        pairs of capture and output file.
+
+    Raises:
+        UsageError: several captures for one file, two captures for one name, or an ending that says nothing.
+    """
+    if not (output.endswith("/") or Path(output).is_dir()):
+        if len(paths) > 1:
+            raise UsageError(
+                f"{len(paths)} captures cannot become one file",
+                path=output,
+                advice="name a directory: -o DIR/",
+            )
+        if ending is None and Path(output).suffix not in OUTPUTS:
+            raise UsageError(
+                f"expected an output that ends in {' or '.join(OUTPUTS)}, found {Path(output).name!r}",
+                advice="choose the ending, or give --to",
+            )
+        return [(path, output) for path in paths]
+    stems = [_stem(path) for path in paths]
+    pairs: dict[str, str] = {}
+    for path, stem in zip(paths, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else _uncompressed(path)
+        target = str(Path(output) / (name + (ending or ".bin")))
+        if target in pairs:
+            raise UsageError(
+                f"{pairs[target]} and {path} would both become {target}", advice="convert them one by one"
+            )
+        pairs[target] = path
+    return [(path, target) for target, path in pairs.items()]
+
+
+def convert(
+    path: str, output: str, options: Options | None = None, *, parquet: bool | None = None
+) -> Converted:
+    """Write one capture as native ``.bin`` or Parquet.
+
+    Args:
+        path: the capture, ``-`` for standard input.
+        output: the file to write, whole or not at all; missing directories are made.
+        options: ``dmesg``, ``flb`` and ``flb_name`` go into the new file.
+        parquet: Parquet or native; None = by the ending of ``output``.
+
+    Raises:
+        AritraceError: the capture or what lies beside it cannot be read, or the output not be written.
+    """
+    from analyzer.readers import open_capture
+    from analyzer.writers import write_capture, write_parquet
+
+    chosen = options or Options()
+    capture = open_capture(path, chosen)
+    _add_beside(capture, chosen)
+    _make_directory(Path(output).parent)
+    if Path(output).suffix == ".parquet" if parquet is None else parquet:
+        write_parquet(capture, output)
+    else:
+        write_capture(capture, output)
+    return Converted(
+        source=path,
+        output=output,
+        accesses=capture.accesses.height,
+        log_lines=len(capture.notes.log),
+        preserved_sets=len(capture.notes.preserved),
+        size=Path(output).stat().st_size,
+    )
+
+
+def _add_beside(capture: Capture, options: Options) -> None:
+    logs = [options.dmesg] if options.dmesg else sidecars(capture.path, ".dmesg")
+    for name in logs:
+        text = read_limited(name, _LOG_LIMIT).decode("utf-8", "replace")
+        # What was given by name wins over what the capture says, and so it must in the new file.
+        capture.notes.log = [LogLine(line) for line in text.splitlines()]
+    dumps = [options.flb] if options.flb else sidecars(capture.path, ".flb")
+    for name in dumps:
+        data = read_limited(name, _DUMP_LIMIT)
+        capture.notes.preserved = [PreservedDump(data, options.flb_name or "")]
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make this directory: {error.strerror}", path=str(directory)) from error
+
+
+def _uncompressed(path: str) -> str:
+    name = "stdin" if path == "-" else Path(path).name
+    while Path(name).suffix in _COMPRESSIONS:
+        name = Path(name).stem
+    return name
+
+
+def _stem(path: str) -> str:
+    name = _uncompressed(path)
+    return Path(name).stem or name

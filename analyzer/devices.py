@@ -1,0 +1,107 @@
+"""What became of each function at one kexec, and why a function was not discovered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer import bdf
+from analyzer.results import DeviceVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.world import Node, World
+    from analyzer.results import DeviceReason, DeviceVerdictName
+
+
+def verdicts(
+    world: World,
+    prediction: Prediction,
+    preserved: frozenset[int],
+    doubted: frozenset[int],
+) -> list[DeviceVerdict]:
+    """One verdict per function of the outgoing kernel, of the preserved set, or discovered anew.
+
+    Args:
+        world: the hardware.
+        prediction: the replay under the policy that verdicts are given under.
+        preserved: keys of the preserved set (outgoing numbering).
+        doubted: keys where the incoming kernel contradicts the prediction without a known reason.
+    """
+    found = [_verdict(world, node, prediction, preserved, doubted) for node in world.nodes()]
+    known = {node.outgoing for node in world.nodes()} | {node.incoming for node in world.nodes()}
+    found.extend(
+        DeviceVerdict(bdf.text(key), None, True, None, "undetermined", "never-seen")
+        for key in preserved
+        if key not in known
+    )
+    return sorted(found, key=lambda device: bdf.parse(device.bdf))
+
+
+def _verdict(
+    world: World, node: Node, prediction: Prediction, preserved: frozenset[int], doubted: frozenset[int]
+) -> DeviceVerdict:
+    is_preserved = node.name in preserved
+    above = world.parent(node)
+    bridge = None if above is None else bdf.text(above.name)
+    text = bdf.text(node.name)
+    if node.outgoing is None and is_preserved:
+        return DeviceVerdict(text, node.vendor_device, True, bridge, "undetermined", "never-seen")
+    if node.path in prediction.possible or node.name in doubted:
+        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "undetermined", "not-captured")
+    if node.path in prediction.certain:
+        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
+    verdict: DeviceVerdictName = "stranded" if is_preserved else "missing"
+    return DeviceVerdict(
+        text, node.vendor_device, is_preserved, bridge, verdict, reason(world, node, prediction)
+    )
+
+
+def stranded(world: World, prediction: Prediction, preserved: frozenset[int]) -> list[int]:
+    """Keys of the preserved functions that the outgoing kernel had and this prediction does not discover."""
+    return sorted(
+        node.outgoing
+        for node in world.nodes()
+        if node.outgoing is not None
+        and node.outgoing in preserved
+        and node.path not in prediction.certain
+        and node.path not in prediction.possible
+    )
+
+
+def reason(world: World, node: Node, prediction: Prediction) -> DeviceReason:
+    """Why a prediction does not discover a function: the first obstacle on the way down to it."""
+    above = world.parent(node)
+    if above is None:
+        return "no-response"
+    if above.path not in prediction.certain and above.path not in prediction.possible:
+        return "ancestor-hidden" if above.present else "bridge-gone"
+    if prediction.numbers.get(above.path) == "refuse":
+        return "bridge-unconfigured"
+    return _reason_on_bus(node, above, prediction)
+
+
+def _reason_on_bus(node: Node, above: Node, prediction: Prediction) -> DeviceReason:
+    function_0 = above.children.get(0)
+    if node.devfn != 0 and above.one_child and (function_0 is None or not function_0.present):
+        return "function-0-absent"
+    if not node.present:
+        return "no-response"
+    decision = prediction.decisions.get(above.path)
+    if decision is not None and decision.enabled:
+        missing = function_0 is not None and function_0.has_ari is False
+        return "function-0-not-ari" if missing else "chain-broken"
+    return "noari" if decision is not None and decision.branch == "noari" else "ari-off"
+
+
+def below(world: World, bridge: Node, keys: Iterable[int]) -> list[int]:
+    """Those of ``keys`` (outgoing numbering) that sit anywhere below a bridge."""
+    depth = len(bridge.path)
+    return [
+        key
+        for key in keys
+        if (node := world.by_outgoing.get(key)) is not None
+        and len(node.path) > depth
+        and node.path[:depth] == bridge.path
+    ]

@@ -1,0 +1,194 @@
+"""The accesses that show, change or decide what matters for one function, decoded field by field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer import bdf, decode
+from analyzer.decisions import ARI_BIT
+from analyzer.explanation import DecodedField, TimelineEntry
+from schemas import config_header, extended_capabilities, pcie_capability
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.analysis import Study
+    from analyzer.decisions import Decision
+    from analyzer.explanation import EntryKind
+    from analyzer.registers import Sample
+    from analyzer.topology import Function, Topology
+
+_RULE_NOTES = {
+    "set": "stock rule: ARI Forwarding switched on",
+    "clear": "stock rule: ARI Forwarding switched off",
+    "inherit": "inherit rule: taken as it is",
+    "untouched": "DEVCTL2 left alone (pci=noari)",
+}
+
+
+def of_function(study: Study, key: int) -> list[TimelineEntry]:
+    """Timeline of a function over all boots, in access order.
+
+    For a bridge: its bus numbers, Bridge Control and ARI bit. For an endpoint: how it was found, its ARI
+    capability, and the same of the bridge above it.
+    """
+    entries: dict[int, TimelineEntry] = {}
+    for number, topology in enumerate(study.topologies):
+        boundary = _boundary(study, topology)
+        entries[-1 - number] = boundary
+        function = topology.functions.get(key)
+        bridge = function if function is not None and function.is_bridge else topology.parent(key)
+        if function is not None:
+            _add(entries, _own(study, topology, function))
+        if bridge is not None:
+            decided = _decisions(study, topology, bridge.function)
+            _add(entries, _bridge(study, topology, bridge, decided))
+    return sorted(entries.values(), key=lambda entry: (entry.access or 0, entry.kind != "boundary"))
+
+
+def _add(entries: dict[int, TimelineEntry], more: Iterator[TimelineEntry]) -> None:
+    for entry in more:
+        if entry.access is not None:
+            entries.setdefault(entry.access, entry)
+
+
+def _boundary(study: Study, topology: Topology) -> TimelineEntry:
+    boot = topology.boot
+    how = {"start": "the capture begins", "kexec": "kexec", "reboot": "reboot"}[boot.entered_by]
+    return TimelineEntry(
+        access=int(study.index.seq[boot.first]),
+        time_ns=study.index.time_at(boot.first),
+        boot=boot.index,
+        kind="boundary",
+        note=f"boot {boot.index} ({boot.kind}): {how}",
+    )
+
+
+def _decisions(study: Study, topology: Topology, key: int) -> dict[int, Decision]:
+    """Row of the deciding access -> decision, of one bridge in one boot."""
+    found: dict[int, Decision] = {}
+    for judgement in study.judgements:
+        for side, decided in (
+            (judgement.handover.outgoing, judgement.handover.decided_before),
+            (judgement.handover.incoming, judgement.handover.decided_after),
+        ):
+            if side is topology:
+                found.update({decision.row: decision for decision in decided.get(key, [])})
+    return found
+
+
+def _own(study: Study, topology: Topology, function: Function) -> Iterator[TimelineEntry]:
+    for row in function.scans:
+        yield _entry(study, topology, row, "HEADER0", 0, "context", "discovered by the scan")
+    header = function.reads.get(config_header.HEADER_TYPE)
+    if header is not None and function.scans:
+        note = "multi-function" if header[0] & config_header.HEADER_TYPE_MULTIFUNCTION else "single function"
+        yield _entry(study, topology, header[1], "HEADER0", 0, "context", note)
+    if function.ari is not None:
+        chain = function.reads.get(function.ari + extended_capabilities.ARI_CAP)
+        if chain is not None:
+            note = (
+                f"the chain goes on to function {chain[0] >> 8 & 0xFF}"
+                if chain[0] >> 8
+                else "end of the chain"
+            )
+            yield _entry(study, topology, chain[1], "ECAP_ARI", function.ari, "context", note)
+
+
+def _bridge(
+    study: Study, topology: Topology, bridge: Function, decided: dict[int, Decision]
+) -> Iterator[TimelineEntry]:
+    if bridge.pcie is not None:
+        for sample in bridge.devctl2():
+            kind, note = _devctl2_note(sample, decided.get(sample.row))
+            ari = None if sample.dead else sample.bit(ARI_BIT)
+            yield _entry(study, topology, sample.row, "CAP_EXP", bridge.pcie, kind, note, ari=ari)
+        support = bridge.reads.get(bridge.pcie + pcie_capability.DEVCAP2)
+        if support is not None:
+            word = "supported" if support[0] & pcie_capability.DEVCAP2_ARI else "not supported"
+            note = f"ARI Forwarding {word}"
+            yield _entry(study, topology, support[1], "CAP_EXP", bridge.pcie, "context", note)
+    yield from _bus_numbers(study, topology, bridge)
+    yield from _resets(study, topology, bridge)
+
+
+def _devctl2_note(sample: Sample, decision: Decision | None) -> tuple[EntryKind, str]:
+    if decision is not None:
+        return "decides", _RULE_NOTES.get(decision.rule, decision.rule)
+    if sample.dead:
+        return "shows", "all ones: nobody answers"
+    return ("changes", "") if sample.write else ("shows", "")
+
+
+def _bus_numbers(study: Study, topology: Topology, bridge: Function) -> Iterator[TimelineEntry]:
+    """The first read, every change, and every write of the bus numbers by a kernel."""
+    if topology.boot.kind == "firmware":
+        return  # firmware sets them byte by byte while it counts; only the outcome matters
+    last: int | None = None
+    for sample in bridge.bus_number_samples():
+        if sample.dead or sample.mask & 0xFFFFFF != 0xFFFFFF:
+            continue
+        value = sample.value & 0xFFFFFF
+        if sample.write or value != last:
+            numbers = f"[bus {value >> 8 & 0xFF:02x}-{value >> 16:02x}] on bus {value & 0xFF:02x}"
+            kind: EntryKind = "changes" if sample.write else "context"
+            yield _entry(study, topology, sample.row, "HEADER1", 0, kind, numbers)
+        last = value
+
+
+def _resets(study: Study, topology: Topology, bridge: Function) -> Iterator[TimelineEntry]:
+    """Writes of Bridge Control that change Secondary Bus Reset, here and on every bridge above."""
+    bit = config_header.BRIDGE_CONTROL_SBR.bit_length() - 1
+    for port in (bridge, *topology.ancestors(bridge.function)):
+        state = False
+        for sample in port.view.samples(config_header.BRIDGE_CONTROL, 2):
+            value = sample.bit(bit)
+            if value is None:
+                continue
+            if sample.write and value != state:
+                note = "Secondary Bus Reset " + ("asserted" if value else "released")
+                yield _entry(study, topology, sample.row, "HEADER1", 0, "event", note)
+            state = value
+
+
+def _entry(
+    study: Study,
+    topology: Topology,
+    row: int,
+    base: str,
+    start: int,
+    kind: EntryKind,
+    note: str,
+    *,
+    ari: bool | None = None,
+) -> TimelineEntry:
+    index = study.index
+    offset, width, value = int(index.offset[row]) - start, int(index.width[row]), int(index.value[row])
+    parts = decode.parts(base, offset, width, value)
+    shown = width or max((part.register.size for part in parts[:1]), default=1)
+    fields = [
+        DecodedField(
+            name,
+            decode.bit_ranges(part.register).get(name, ""),
+            0 if isinstance(field, str) else int(field),
+            f"{name}{'+' if field else '-'}" if isinstance(field, bool) else f"{name} {field}",
+        )
+        for part in parts
+        for name, field in decode.fields(part.register, part.value, part.mask)
+    ]
+    number = int(index.file[row])
+    return TimelineEntry(
+        access=int(index.seq[row]),
+        time_ns=index.time_at(row),
+        boot=topology.boot.index,
+        kind=kind,
+        file=study.result.files[number].path if number < len(study.result.files) else "",
+        offset_bytes=int(index.where[row]),
+        op="write" if index.is_write[row] else "read",
+        bdf=bdf.text(int(index.function[row])),
+        register=decode.place(base, offset, shown),
+        value=f"0x{value:0{2 * shown}x}",
+        fields=fields,
+        ari=ari,
+        note=note,
+    )

@@ -1,0 +1,133 @@
+"""The access table of one capture as numpy columns, with the rows of each function at hand.
+
+Built once per capture; everything behind it (boots, registers, decisions) reads slices of these arrays. A row
+is the position in the table, which is also the order in the capture; ``seq`` is what the user sees as access
+number (the two differ where uninteresting rows were dropped at decode).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from analyzer import accesses
+from schemas.config_header import ABSENT_VENDOR_DWORDS, HEADER_TYPE, RRS_VENDOR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class AccessIndex:
+    """Columns of one capture; all arrays have one entry per access, in order.
+
+    Attributes:
+        function: ``domain << 16 | bus << 8 | devfn`` (see :mod:`analyzer.bdf`).
+        offset, width, value, op, absent: as in :mod:`analyzer.accesses` (``op`` as code).
+        failed: the accessor returned an error to the kernel; an Unsupported Request does not, it reads as
+        ones. seq, where, file: for evidence.
+    """
+
+    def __init__(self, table: pl.DataFrame) -> None:
+        def column(name: str) -> NDArray[np.generic]:
+            series = table.get_column(name)
+            if isinstance(series.dtype, pl.Enum):
+                series = series.to_physical()
+            return np.asarray(series.to_numpy())
+
+        self.table = table
+        self.rows = table.height
+        self.function: NDArray[np.int64] = (
+            column("domain").astype(np.int64) << 16
+            | column("bus").astype(np.int64) << 8
+            | column("devfn").astype(np.int64)
+        )
+        self.offset = column("offset").astype(np.int32)
+        self.width = column("width").astype(np.uint8)
+        self.value = column("value").astype(np.int64)
+        self.op = column("op").astype(np.uint8)
+        status = column("status")
+        self.failed = status == accesses.ABORT
+        self.absent = column("absent").astype(bool) | (status == accesses.UNSUPPORTED) | self.failed
+        self.seq = column("seq").astype(np.int64)
+        self.where = column("where").astype(np.int64)
+        self.file = column("file").astype(np.int64)
+        self.is_read = self.op == accesses.READ
+        self.is_write = ~self.is_read
+        self._time: NDArray[np.int64] | None = None
+        self._order: NDArray[np.int64] | None = None
+        self._slices: dict[int, tuple[int, int]] = {}
+
+    @property
+    def time_ns(self) -> NDArray[np.int64]:
+        """Times in ns; -1 where the capture has none (config accesses happen after the epoch)."""
+        if self._time is None:
+            self._time = self.table.get_column("time_ns").fill_null(-1).to_numpy().astype(np.int64)
+        return self._time
+
+    def time_at(self, row: int) -> int | None:
+        """Time of one row in ns, or None."""
+        value = int(self.time_ns[row])
+        return None if value == -1 else value
+
+    def rows_of(self, function: int) -> NDArray[np.int64]:
+        """Rows of one function in capture order (empty if it was never accessed)."""
+        if self._order is None:
+            _, codes = np.unique(self.function, return_inverse=True)
+            small = codes.astype(np.uint16 if codes.size and codes.max() < 1 << 16 else np.uint32)
+            self._order = np.argsort(small, kind="stable").astype(np.int64)
+            ordered = self.function[self._order]
+            starts = (
+                np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if self.rows else np.empty(0, int)
+            )
+            ends = np.r_[starts[1:], self.rows]
+            self._slices = {
+                int(ordered[start]): (int(start), int(end)) for start, end in zip(starts, ends, strict=True)
+            }
+        start, end = self._slices.get(function, (0, 0))
+        return self._order[start:end]
+
+    def present_id(self) -> NDArray[np.bool_]:
+        """Mask of reads at 0x00 that return a vendor dword of a function that is there."""
+        mask = self.is_read & (self.offset == 0) & ~self.absent
+        rows = np.flatnonzero(mask)
+        value = self.value[rows]
+        good = ~np.isin(value, ABSENT_VENDOR_DWORDS) & ((value & 0xFFFF) != RRS_VENDOR) & (value > 0xFFFF)
+        mask[rows[~good]] = False
+        return np.asarray(mask, np.bool_)
+
+    def next_of_function(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each of ``rows`` the next row of the same function, or -1.
+
+        The next row of the table is tried first; only where CPUs interleave is a search needed.
+        """
+        following = np.minimum(rows + 1, self.rows - 1)
+        result = np.where(
+            (following > rows) & (self.function[following] == self.function[rows]), following, -1
+        )
+        for position in np.flatnonzero(result < 0):
+            own = self.rows_of(int(self.function[rows[position]]))
+            place = int(np.searchsorted(own, rows[position], side="right"))
+            if place < own.size:
+                result[position] = own[place]
+        return result
+
+
+def enumerations(index: AccessIndex) -> NDArray[np.int64]:
+    """Rows of the vendor reads by which a kernel's scan discovered a function.
+
+    The pair "vendor dword read, then as the function's next access the header-type byte"
+    (Linux pci_scan_device and pci_setup_device; interface: discovered, as observed).
+    """
+    vendor = np.flatnonzero(index.present_id() & ((index.width == 0) | (index.width == 4)))
+    if not vendor.size:
+        return vendor
+    following = index.next_of_function(vendor)
+    good = (
+        (following >= 0)
+        & index.is_read[following]
+        & (index.offset[following] == HEADER_TYPE)
+        & ((index.width[following] == 0) | (index.width[following] == 1))
+    )
+    return np.asarray(vendor[good], np.int64)

@@ -1,0 +1,225 @@
+"""One kexec: two boots, the preserved set, the policies, and everything said about what was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer import bdf, bridges, decisions, devices, divergences, secondary, series
+from analyzer.replay import enumeration, world
+from analyzer.replay.profile import Profile
+from analyzer.results import POLICIES, KexecResult, Observed, PolicyOutcome
+
+if TYPE_CHECKING:
+    from analyzer.ari_state import Belief
+    from analyzer.evidence import Witness
+    from analyzer.index import AccessIndex
+    from analyzer.options import Options, Series
+    from analyzer.preserved import PreservedSet
+    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.profile import Handover as FlbHandover
+    from analyzer.replay.world import World
+    from analyzer.reset_evidence import Told
+    from analyzer.results import KexecKind, ObservedPolicy, PolicyName
+    from analyzer.topology import Topology
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The two boots of one kexec and what they decided, before any verdict.
+
+    Attributes:
+        number: 0-based number of the kexec in the capture.
+        decided_before, decided_after: ARI decisions by bridge key.
+        believed: what the outgoing kernel believed of each bridge.
+        observed_policy: the policy that the incoming kernel followed.
+        accesses: numbers of the first and the last access of the two boots.
+    """
+
+    number: int
+    outgoing: Topology
+    incoming: Topology
+    decided_before: dict[int, list[decisions.Decision]]
+    decided_after: dict[int, list[decisions.Decision]]
+    believed: dict[int, Belief]
+    observed_policy: ObservedPolicy
+    accesses: tuple[int, int]
+
+    def covers(self, access: int | None) -> bool:
+        """Whether an access number lies in one of the two boots."""
+        return access is not None and self.accesses[0] <= access <= self.accesses[1]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of the kernels beside the accesses: log, command line, options."""
+
+    kind: KexecKind
+    noari: bool | None
+    scan_all: bool
+    logged_series: tuple[Series, ...]
+    told: tuple[Told, ...]
+    options: Options
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The result of one kexec and the replay that it rests on.
+
+    Attributes:
+        ran: the policy that the prediction is compared with the observation under.
+    """
+
+    handover: Handover
+    world: World
+    profiles: dict[PolicyName, Profile]
+    predictions: dict[PolicyName, Prediction]
+    ran: PolicyName
+    result: KexecResult
+
+
+def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topology) -> Handover:
+    """Recognise what both kernels decided."""
+    before = decisions.of_boot(index, outgoing)
+    after = decisions.of_boot(index, incoming)
+    return Handover(
+        number,
+        outgoing,
+        incoming,
+        before,
+        after,
+        bridges.beliefs(outgoing, before),
+        decisions.observed_policy(after),
+        (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
+    )
+
+
+def judge(
+    index: AccessIndex,
+    kexec: Handover,
+    preserved: PreservedSet,
+    what_if: frozenset[int],
+    setting: Setting,
+    witness: Witness,
+) -> Judgement:
+    """Replay every policy and give the verdicts under the chosen one.
+
+    Args:
+        index: the capture.
+        kexec: the two boots.
+        preserved: the set that verdicts go by.
+        what_if: the set that the policies are compared on: the same, or the assumed one where a plain kexec
+            handed nothing over.
+        setting: what is known beside the accesses.
+        witness: makes evidence.
+    """
+    hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
+    policy = _effective_policy(setting.options, kexec.observed_policy)
+    ran: PolicyName = "stock" if kexec.observed_policy == "stock" else "inherit"
+    version = _series(hardware, kexec, preserved, setting)
+
+    def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
+        return _profile(name, kexec, keys, setting, version, series.handover(version, preserved.handed_over))
+
+    profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
+    predictions = {
+        name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran)
+        for name in POLICIES
+    }
+    differing = divergences.compare(hardware, predictions[ran], kexec.incoming, setting.told)
+    as_observed = policy == ran
+    doubted = (
+        frozenset(bdf.parse(item.bdf) for item in differing if not item.explained)
+        if as_observed
+        else frozenset()
+    )
+    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, doubted)
+    stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
+    stage = bridges.Stage(
+        kexec.outgoing,
+        kexec.incoming,
+        kexec.decided_before,
+        kexec.decided_after,
+        hardware,
+        predictions[policy],
+        as_observed,
+        preserved.keys,
+        stranded,
+        witness,
+        setting.told,
+    )
+    result = KexecResult(
+        index=kexec.number,
+        kind=setting.kind,
+        outgoing_boot=kexec.outgoing.boot.index,
+        incoming_boot=kexec.incoming.boot.index,
+        at_access=int(index.seq[kexec.incoming.boot.first]),
+        blackout_ns=_blackout(index, kexec),
+        observed_policy=kexec.observed_policy,
+        policy=policy,
+        series=version,
+        noari=setting.noari,
+        preserved_source=preserved.source,
+        bridges=bridges.verdicts(stage, kexec.believed),
+        devices=judged,
+        policies={name: _outcome(hardware, predictions[name], what_if) for name in POLICIES},
+        observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
+        divergences=differing,
+        secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, witness),
+        warnings=list(preserved.warnings),
+    )
+    return Judgement(kexec, hardware, profiles, predictions, ran, result)
+
+
+def _effective_policy(options: Options, observed: ObservedPolicy) -> PolicyName:
+    if options.policy != "observed":
+        return options.policy
+    return observed if observed != "unknown" else "inherit"
+
+
+def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: Setting) -> Series:
+    """Version of the patches: given, logged, told by the handed-over data, or recognised."""
+    fitting = series.candidates(setting.options.series, setting.logged_series, preserved.handed_over)
+
+    def predict(version: Series) -> Prediction:
+        return enumeration.predict(
+            hardware, _profile("inherit", kexec, preserved.keys, setting, version, "matched")
+        )
+
+    return series.recognise(fitting, hardware, predict, followed=kexec.observed_policy == "inherit")
+
+
+def _profile(
+    name: PolicyName,
+    kexec: Handover,
+    preserved: frozenset[int],
+    setting: Setting,
+    version: Series,
+    handed: FlbHandover,
+) -> Profile:
+    return Profile(
+        policy=name,
+        series=version,
+        preserved=preserved,
+        noari=bool(setting.noari),
+        scan_all=setting.scan_all,
+        saved={key: belief.enabled for key, belief in kexec.believed.items()},
+        handover=handed,
+    )
+
+
+def _blackout(index: AccessIndex, kexec: Handover) -> int | None:
+    """Time between the outgoing kernel's last access and the incoming one's first, in ns, None if unknown."""
+    last, first = index.time_at(kexec.outgoing.boot.last), index.time_at(kexec.incoming.boot.first)
+    if last is None or first is None or first < last:
+        return None  # clocks may jump across a kexec
+    return first - last
+
+
+def _outcome(hardware: World, prediction: Prediction, preserved: frozenset[int]) -> PolicyOutcome:
+    certain = [node for node in prediction.order if node.path in prediction.certain]
+    return PolicyOutcome(
+        discovered=[bdf.text(key) for key in sorted(prediction.keys[node.path] for node in certain)],
+        stranded=[bdf.text(key) for key in devices.stranded(hardware, prediction, preserved)],
+        assumed=[bdf.text(key) for key in sorted(node.name for node in certain if node.assumed)],
+    )

@@ -1,0 +1,301 @@
+"""Which functions Live Update hands over at a kexec: the first source that is given wins, else assumed.
+
+Order (interface: preserved set): ``--preserved``, ``--flb``, ``--dmesg``, the capture's own chunk, sidecars
+NAME.preserved / NAME.flb / NAME.dmesg, else *assumed* from what the outgoing kernel used ARI for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from analyzer import bdf, flb
+from analyzer.errors import DamagedInputError, UnreadableInputError, UsageError
+from schemas.pcie_capability import DOWNSTREAM_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from analyzer.ari_state import Belief
+    from analyzer.capture import PreservedDump
+    from analyzer.decisions import Decision
+    from analyzer.kernel_log import KernelRun
+    from analyzer.options import Options
+    from analyzer.results import ObservedPolicy, PreservedSource
+    from analyzer.topology import Function, Topology
+
+#: Kexec number -> what a source says of it, or None.
+Ask: TypeAlias = "Callable[[int], Answer | None]"
+#: Kexec number -> logs of the outgoing and the incoming kernel.
+RunsAt: TypeAlias = "Callable[[int], tuple[KernelRun | None, KernelRun | None]]"
+
+#: Raw kernel dumps of a preserved set are a few pages; more than this is another kind of file.
+_DUMP_LIMIT = 64 << 20
+_TEXT_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """Form of the kernel data that carried a set: layout tag, version field, FLB name if known."""
+
+    layout: str
+    version: int | None
+    name: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one source says of one kexec."""
+
+    keys: frozenset[int]
+    handed_over: HandedOver | None = None
+
+
+@dataclass(frozen=True)
+class PreservedSet:
+    """The functions handed over at one kexec.
+
+    Attributes:
+        keys: their keys under the outgoing kernel's numbering, bridges included.
+        source: where the set comes from.
+        warnings: disagreements between sources, for the report.
+        handed_over: form of the kernel data, where the set comes from such data.
+    """
+
+    keys: frozenset[int]
+    source: PreservedSource
+    warnings: tuple[str, ...] = ()
+    handed_over: HandedOver | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The sources of one capture, opened once; each answers for the kexec of a given number, or None.
+
+    A source that does not speak of that kexec answers None and the next one is asked.
+    """
+
+    answers: Sequence[tuple[PreservedSource, Ask]]
+
+    def at(self, kexec: int) -> list[tuple[PreservedSource, Answer]]:
+        """Every answer for one kexec, in order of precedence."""
+        found = [(source, ask(kexec)) for source, ask in self.answers]
+        return [(source, answer) for source, answer in found if answer is not None]
+
+
+def sources(
+    options: Options,
+    capture_path: str,
+    dumps: Sequence[PreservedDump],
+    runs: dict[str, RunsAt],
+) -> Sources:
+    """Open everything that may say what was preserved.
+
+    Args:
+        options: the user's options.
+        capture_path: path of the capture, for sidecars.
+        dumps: the capture's own preserved-set chunks.
+        runs: log source (``dmesg``, ``capture``, ``sidecar``) -> function from kexec number to the logs of
+            the outgoing and the incoming kernel.
+
+    Raises:
+        UsageError, UnreadableInputError, DamagedInputError: a given source cannot be used.
+    """
+    answers: list[tuple[PreservedSource, Ask]] = []
+    if options.preserved is not None:
+        answers.append(("option", _listed(_option_text(options.preserved), "--preserved")))
+    if options.flb is not None:
+        answers.append(
+            ("flb", _dumped(read_limited(options.flb, _DUMP_LIMIT), options.flb_name or "", options.flb))
+        )
+    if "dmesg" in runs:
+        answers.append(("dmesg", _logged(runs["dmesg"])))
+    answers.extend(("capture", _dumped(dump.data, dump.name, capture_path, dump.kexec)) for dump in dumps)
+    if "capture" in runs:
+        answers.append(("capture", _logged(runs["capture"])))
+    for path in sidecars(capture_path, ".preserved"):
+        text = read_limited(path, _TEXT_LIMIT).decode("utf-8", "replace")
+        answers.append(("sidecar", _listed(text, path)))
+    answers.extend(
+        ("sidecar", _dumped(read_limited(path, _DUMP_LIMIT), "", path))
+        for path in sidecars(capture_path, ".flb")
+    )
+    if "sidecar" in runs:
+        answers.append(("sidecar", _logged(runs["sidecar"])))
+    return Sources(answers)
+
+
+def sidecars(capture_path: str, suffix: str) -> list[str]:
+    """Existing sidecars of a capture: NAME is its path, whole or less one or two suffixes."""
+    path = Path(capture_path)
+    names = [path.name]
+    for _ in range(2):
+        stem = Path(names[-1]).stem
+        if stem != names[-1]:
+            names.append(stem)
+    candidates = [path.with_name(name + suffix) for name in names if name and capture_path != "-"]
+    return [str(candidate) for candidate in candidates if candidate.is_file()][:1]
+
+
+def read_limited(path: str, limit: int) -> bytes:
+    """Read a small file whole.
+
+    Raises:
+        UnreadableInputError: it cannot be read.
+        DamagedInputError: it is larger than ``limit`` bytes.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise UnreadableInputError(
+            f"cannot read it ({error.strerror})", path=path, advice="check the name and the permissions"
+        ) from error
+    if len(data) > limit:
+        raise DamagedInputError(f"expected at most {limit} bytes, found more", path=path)
+    return data
+
+
+def _option_text(value: str) -> str:
+    return read_limited(value[1:], _TEXT_LIMIT).decode("utf-8", "replace") if value.startswith("@") else value
+
+
+def _listed(text: str, place: str) -> Ask:
+    """``[KEXEC:]BDF`` separated by commas or white space; ``#`` starts a comment."""
+    everywhere: set[int] = set()
+    by_kexec: dict[int, set[int]] = {}
+    for line in text.splitlines() or [""]:
+        for word in line.partition("#")[0].replace(",", " ").split():
+            number, key = _entry(word, place)
+            (everywhere if number is None else by_kexec.setdefault(number, set())).add(key)
+
+    def answer(kexec: int) -> Answer | None:
+        if not everywhere and kexec not in by_kexec:
+            return None if by_kexec else Answer(frozenset())
+        return Answer(frozenset(everywhere | by_kexec.get(kexec, set())))
+
+    return answer
+
+
+def _entry(word: str, place: str) -> tuple[int | None, int]:
+    """One entry; a kexec number stands before a full address, as in ``1:0000:03:00.0``."""
+    parts = word.split(":")
+    try:
+        if len(parts) == 4 and parts[0].isdigit():
+            return int(parts[0]), bdf.parse(":".join(parts[1:]))
+        return None, bdf.parse(word)
+    except ValueError as error:
+        raise UsageError(
+            f"{place}: {error}", advice="write [KEXEC:]dddd:bb:dd.f, separated by commas"
+        ) from error
+
+
+def _dumped(data: bytes, name: str, path: str, kexec: int | None = None) -> Ask:
+    """A raw kernel dump; ``kexec`` is the one it belongs to, or None for all."""
+    dump = flb.decode(data, name, path=path)
+    answer = Answer(dump.functions, HandedOver(dump.layout, dump.version, name))
+    return lambda number: answer if kexec is None or kexec == number else None
+
+
+def _logged(runs_at: RunsAt) -> Ask:
+    """The set as the kernels' logs list it.
+
+    The outgoing kernel lists all; an incoming kernel's log alone lists those that it found and those that
+    were never finished. Logs without such lines give no set, unless they show a Live Update from end to end:
+    then nothing was preserved.
+    """
+
+    def answer(kexec: int) -> Answer | None:
+        outgoing, incoming = runs_at(kexec)
+        if outgoing is not None and outgoing.will_be_preserved:
+            return Answer(outgoing.will_be_preserved)
+        if incoming is None:
+            return None
+        if outgoing is None:
+            found = incoming.was_preserved | incoming.never_finished
+            return Answer(found) if found else None
+        nothing = incoming.live_update_evidence and outgoing.kexec_started
+        return Answer(frozenset()) if nothing else None
+
+    return answer
+
+
+def resolve(
+    opened: Sources, kexec: int, outgoing: Topology, fallback: frozenset[int], *, plain: bool, assume: bool
+) -> PreservedSet:
+    """The set at one kexec.
+
+    Args:
+        opened: the sources of the capture.
+        kexec: its number.
+        outgoing: topology of the outgoing boot: every bridge above a listed endpoint is implied.
+        fallback: the assumed set.
+        plain: the kexec is known to be no Live Update: nothing is preserved unless a source says so.
+        assume: the user takes the assumed set for true.
+    """
+    found = opened.at(kexec)
+    if not found:
+        keys = fallback if assume or not plain else frozenset()
+        return PreservedSet(keys, "assumed")
+    source, answer = found[0]
+    keys = answer.keys
+    if source in ("option", "sidecar"):
+        keys = with_bridges(keys, outgoing)
+    warnings = []
+    for other, theirs in found[1:]:
+        missing, extra = keys - with_bridges(theirs.keys, outgoing), theirs.keys - keys
+        if missing or extra:
+            shown = ", ".join(bdf.text(key) for key in sorted(missing | extra)[:8])
+            warnings.append(f"preserved sets disagree: {source} is used, {other} differs on {shown}")
+    return PreservedSet(keys, source, tuple(warnings), answer.handed_over)
+
+
+def with_bridges(keys: Iterable[int], outgoing: Topology) -> frozenset[int]:
+    """A set with every bridge above its members."""
+    whole = set(keys)
+    for key in list(whole):
+        whole.update(bridge.function for bridge in outgoing.ancestors(key))
+    return frozenset(whole)
+
+
+def assumed(
+    outgoing: Topology,
+    incoming: Topology,
+    believed: dict[int, Belief],
+    decided_after: dict[int, list[Decision]],
+    observed: ObservedPolicy,
+) -> frozenset[int]:
+    """What must be taken as preserved where no source says it.
+
+    Every function below a bridge on which the outgoing kernel used ARI. An incoming kernel that inherits
+    tells more: it leaves the register alone on preserved bridges and writes it on all others, so those that
+    it wrote are out. A bridge that it never reached counts only if ARI carried more than function 0 there: a
+    port with a single function needs no ARI and says nothing about Live Update.
+    """
+    keys: set[int] = set()
+    for bridge in outgoing.bridges():
+        belief = believed.get(bridge.function)
+        numbers = bridge.bus_numbers
+        if (
+            belief is None
+            or not belief.enabled
+            or numbers is None
+            or bridge.pcie_type not in DOWNSTREAM_TYPES
+        ):
+            continue
+        bus = bridge.bus >> 8 << 8 | numbers.secondary
+        below = {key for key in outgoing.functions if key >> 8 == bus}
+        if observed == "inherit" and not _treated_as_preserved(bridge, incoming, decided_after, len(below)):
+            continue
+        keys |= below
+    return with_bridges(keys, outgoing)
+
+
+def _treated_as_preserved(
+    bridge: Function, incoming: Topology, decided_after: dict[int, list[Decision]], functions: int
+) -> bool:
+    taken = decided_after.get(bridge.function)
+    if taken:
+        return taken[0].rule not in ("set", "clear", "untouched")
+    return bridge.function in incoming.enumerated or functions > 1

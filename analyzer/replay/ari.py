@@ -1,0 +1,63 @@
+"""The ARI decision of each policy for one bridge: pci_configure_ari and its variants.
+
+Linux 7.3 drivers/pci/pci.c pci_configure_ari (stock); series v4 to v9 "PCI: liveupdate: Inherit / Adopt ARI
+Forwarding Enable on preserved bridges" (inherit). ``serialize`` is the restore variant asked about in the
+v3/v4 discussion (June 2026), ``heal`` is hypothetical; neither exists in a kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from analyzer.replay.profile import Profile
+    from analyzer.replay.world import Node
+
+#: Which branch decided; docs/replay.md cites each.
+Branch = Literal[
+    "no-function-0", "not-pcie", "unsupported", "noari", "set", "clear", "inherited", "restored", "healed",
+    "unknown"
+]  # fmt: skip
+
+
+class AriDecision(NamedTuple):
+    """``enabled``: ARI state that enumeration uses (None: the capture cannot tell); ``branch``: why."""
+
+    enabled: bool | None
+    branch: Branch
+
+
+def decide(bridge: Node, function_0: Node | None, profile: Profile) -> AriDecision:
+    """Decide ARI of ``bridge`` while function 0 below it is set up (None: it does not exist)."""
+    if function_0 is None:
+        return AriDecision(False, "no-function-0")  # pci_configure_ari never runs: the field stays 0 at boot
+    if profile.noari and profile.policy == "stock":  # tested first in a stock kernel, later in a patched one
+        return AriDecision(False, "noari")
+    if function_0.is_pcie is False or bridge.is_pcie is False:
+        return AriDecision(False, "not-pcie")
+    if bridge.ari_supported is False:
+        return AriDecision(False, "unsupported")
+    if bridge.ari_supported is None:
+        return AriDecision(None, "unknown")
+    if profile.preserves(bridge.outgoing):
+        return _preserved(bridge, profile)
+    if profile.noari:
+        return AriDecision(False, "noari")
+    if function_0.has_ari is None:
+        return AriDecision(None, "unknown")
+    return AriDecision(True, "set") if function_0.has_ari else AriDecision(False, "clear")
+
+
+def _preserved(bridge: Node, profile: Profile) -> AriDecision:
+    """The step that the policies put before the stock rule, for an incoming preserved bridge."""
+    hardware = bridge.hardware
+    if profile.policy == "serialize":
+        saved = profile.saved.get(bridge.outgoing if bridge.outgoing is not None else -1)
+        return AriDecision(saved, "restored" if saved is not None else "unknown")
+    if profile.policy == "heal":
+        needs = any(
+            child.devfn > 7 and profile.preserves(child.outgoing) for child in bridge.children.values()
+        )
+        if needs:
+            return AriDecision(True, "healed")
+    return AriDecision(hardware, "inherited" if hardware is not None else "unknown")

@@ -1,0 +1,53 @@
+"""Whether a scan uses, assigns or refuses the bus numbers of a bridge.
+
+Linux pci_scan_bridge_extend: 7.3 for the test itself; series v4 to v9 "PCI: liveupdate: Inherit (v4-v7) /
+Keep / Preserve (v8, v9) bus numbers" for the refusals (docs/replay.md, bus-number rules).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.replay.profile import Profile
+    from analyzer.replay.world import Node
+
+Outcome = Literal["use", "assign", "refuse"]
+
+
+def outcome(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) -> Outcome:
+    """Decide what the scan of ``bus`` (its number) does with one bridge on it.
+
+    Args:
+        bridge: the bridge.
+        bus: number of the bus that it sits on, as the scan knows it.
+        siblings: every function that the scan discovered on that bus, the bridge included.
+        profile: the kernel.
+    """
+    if not unusable(bridge, bus):
+        return "use"
+    if profile.live_update and _refuses(bridge, bus, siblings, profile):
+        return "refuse"
+    return "assign"
+
+
+def unusable(bridge: Node, bus: int) -> bool:
+    """Whether the numbers that the bridge shows are unset or broken on that bus.
+
+    Where the incoming kernel's read is not in the capture, the outgoing kernel's numbers are taken.
+    """
+    numbers = bridge.numbers or bridge.outgoing_numbers
+    return numbers is None or numbers.broken_on(bus)
+
+
+def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) -> bool:
+    if profile.series == "v4":  # a flag per device
+        return profile.preserves(bridge.outgoing)
+    if profile.series == "v9":  # a preserved bridge on this bus lost its numbers
+        return any(
+            sibling.is_bridge and profile.preserves(sibling.outgoing) and unusable(sibling, bus)
+            for sibling in siblings
+        )
+    return True  # v5 to v8: while the incoming FLB has devices

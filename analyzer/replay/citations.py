@@ -1,0 +1,61 @@
+"""Each branch of the replay in one sentence, with the kernel function, patch or specification behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analyzer.replay.ari import Branch
+    from analyzer.replay.bus_numbers import Outcome
+    from analyzer.results import PolicyName
+
+_CONFIGURE_ARI = "Linux 7.3 drivers/pci/pci.c pci_configure_ari()"
+_INHERIT = (
+    "Live Update series v4 (23 Apr 2026) to v9 (18 Sep 2026), patch 'Inherit (v8: Adopt) ARI Forwarding "
+    "Enable on preserved bridges'"
+)
+_BUS = "drivers/pci/probe.c pci_scan_bridge_extend()"
+
+#: Branch of the ARI decision -> (rule, source).
+ARI: dict[Branch, tuple[str, str]] = {
+    "no-function-0": (
+        "function 0 does not exist, so the decision is never made and ARI stays off",
+        f"{_CONFIGURE_ARI} runs from pci_init_capabilities() of function 0",
+    ),
+    "not-pcie": ("the bridge or function 0 is not PCI Express: ARI stays off", _CONFIGURE_ARI),
+    "unsupported": (
+        "DEVCAP2 bit 5 (ARI Forwarding Supported) is clear: ARI stays off",
+        f"{_CONFIGURE_ARI}; PCIe 7.5.3.15",
+    ),
+    "noari": ("pci=noari: ARI stays off and DEVCTL2 is left alone", _CONFIGURE_ARI),
+    "set": ("function 0 has an ARI capability: bit 5 is written as 1, whatever it was", _CONFIGURE_ARI),
+    "clear": ("function 0 has no ARI capability: bit 5 is written as 0", _CONFIGURE_ARI),
+    "inherited": ("the bridge is preserved: bit 5 is read and used as it is, nothing is written", _INHERIT),
+    "restored": (
+        "the bridge is preserved: the state that the outgoing kernel believed is restored",
+        "variant asked about on the list in June 2026 (serialize ari_enabled); in no kernel",
+    ),
+    "healed": (
+        "the bridge is preserved and a preserved function above 7 needs ARI: bit 5 is switched on",
+        "hypothetical policy; in no kernel",
+    ),
+    "unknown": ("the capture does not hold what the decision needs", "undetermined"),
+}
+
+#: What a scan does with the bus numbers of a bridge -> (rule, source).
+NUMBERS: dict[Outcome, tuple[str, str]] = {
+    "use": ("the bus numbers are valid and are used", f"Linux 7.3 {_BUS}, pass 0"),
+    "assign": ("the bus numbers are invalid: new ones are assigned", f"Linux 7.3 {_BUS}, pass 1"),
+    "refuse": (
+        "the bus numbers are invalid and must not be changed during a Live Update: nothing below is scanned",
+        f"{_BUS} with Live Update series v4-v9, patch 'Inherit (Keep, Preserve) bus numbers'",
+    ),
+}
+
+#: Policy -> what it is.
+POLICIES: dict[PolicyName, str] = {
+    "stock": "Linux 7.3 without the Live Update series",
+    "inherit": "Linux with the Live Update series",
+    "serialize": "the series with ARI state handed over and restored (not in a kernel)",
+    "heal": "the series, switching ARI on where preserved functions need it (not in a kernel)",
+}

@@ -1,0 +1,214 @@
+"""Which functions a scan discovers: pci_scan_slot, next_fn and only_one_child of Linux 7.3.
+
+Where an input is unknown (a bit or a chain entry that the capture does not hold), every possibility is
+walked: functions found in all of them are certain, functions found in some are merely possible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from analyzer.replay import ari, bus_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.replay.ari import AriDecision
+    from analyzer.replay.bus_numbers import Outcome
+    from analyzer.replay.profile import Profile
+    from analyzer.replay.world import Node, Path, World
+
+
+@dataclass
+class Prediction:
+    """What a kernel of one profile must find.
+
+    Attributes:
+        order: discovered nodes in the order of the scan, certain and possible ones.
+        certain: paths that are discovered whatever the unknown inputs are.
+        possible: paths that are discovered for some of them only.
+        decisions: bridge path -> ARI decision.
+        numbers: bridge path -> what became of its bus numbers.
+        keys: path -> key under the numbering of this scan.
+    """
+
+    order: list[Node] = field(default_factory=list)
+    certain: set[Path] = field(default_factory=set)
+    possible: set[Path] = field(default_factory=set)
+    decisions: dict[Path, AriDecision] = field(default_factory=dict)
+    numbers: dict[Path, Outcome] = field(default_factory=dict)
+    keys: dict[Path, int] = field(default_factory=dict)
+
+
+def predict(world: World, profile: Profile, *, renumbered_as_observed: bool = False) -> Prediction:
+    """Replay the scan of every root bus.
+
+    Args:
+        world: the hardware.
+        profile: the kernel.
+        renumbered_as_observed: name functions behind a renumbered bridge by the numbers that the incoming
+            kernel wrote (for the policy that ran); else by their outgoing address.
+    """
+    prediction = Prediction()
+    if profile.panics:
+        return prediction  # the kernel never scans
+    for root in sorted(world.roots):
+        _scan_bus(
+            world.roots[root], None, root, profile, prediction, observed=renumbered_as_observed, sure=True
+        )
+    return prediction
+
+
+def _scan_bus(
+    devices: dict[int, Node],
+    bridge: Node | None,
+    bus: int,
+    profile: Profile,
+    prediction: Prediction,
+    *,
+    observed: bool,
+    sure: bool,
+) -> None:
+    """pci_scan_child_bus_extend: all slots first, then the bridges in discovery order, each with its bus."""
+    answering = {devfn: node for devfn, node in devices.items() if node.present}
+    decision = None
+    if bridge is not None:
+        decision = ari.decide(bridge, answering.get(0), profile)
+        prediction.decisions[bridge.path] = decision
+    enabled = False if decision is None else decision.enabled
+    one_child = bridge is not None and bridge.one_child and not profile.scan_all
+    certain, possible = walk(answering, enabled=enabled, one_child=one_child)
+    found = [answering[devfn] for devfn in possible]
+    for node in found:
+        prediction.order.append(node)
+        prediction.keys[node.path] = bus << 8 | node.devfn
+        (prediction.certain if sure and node.devfn in certain else prediction.possible).add(node.path)
+    bridges = [node for node in found if node.is_bridge]
+    for node in bridges:
+        prediction.numbers[node.path] = bus_numbers.outcome(node, bus & 0xFF, found, profile)
+    # Pass 0 scans behind bridges with usable numbers, pass 1 behind those that it assigns numbers to.
+    passes = [(node, what) for what in ("use", "assign") for node in bridges]
+    for node, what in passes:
+        if prediction.numbers[node.path] != what:
+            continue
+        _scan_bus(
+            node.children,
+            node,
+            _secondary(node, bus, prediction.numbers[node.path], observed=observed),
+            profile,
+            prediction,
+            observed=observed,
+            sure=node.path in prediction.certain,
+        )
+
+
+def _secondary(bridge: Node, bus: int, what: Outcome, *, observed: bool) -> int:
+    """Key of the bus below: the numbers in use, or those that a renumbering kernel assigned."""
+    numbers = bridge.numbers or bridge.outgoing_numbers
+    if what == "assign":
+        numbers = bridge.incoming_numbers if observed else bridge.outgoing_numbers or bridge.incoming_numbers
+    return bus >> 8 << 8 | (numbers.secondary if numbers is not None else 0)
+
+
+def walk(answering: dict[int, Node], *, enabled: bool | None, one_child: bool) -> tuple[set[int], list[int]]:
+    """pci_scan_slot over the slots of one bus.
+
+    Returns:
+        the device/function numbers found whatever the unknown inputs are, and those found for at least one
+        of their values, in scan order.
+    """
+    slots = (0,) if one_child else range(0, 256, 8)
+    every: list[list[int]] = []
+    for guess, follow in product((enabled,) if enabled is not None else (False, True), (True, False)):
+        found: list[int] = []
+        for slot in slots:
+            found.extend(_scan_slot(answering, slot, enabled=guess, go_on=follow, found=set(found)))
+        every.append(found)
+    certain = set(every[0]).intersection(*every[1:])
+    order = list(dict.fromkeys(devfn for found in every for devfn in found))
+    return certain, order
+
+
+class Step(NamedTuple):
+    """One probe of a slot's walk.
+
+    Attributes:
+        devfn: device and function number probed.
+        node: who answers there, or None.
+        following: function number that the walk goes on with, -1 where it ends.
+        why: what decided that.
+    """
+
+    devfn: int
+    node: Node | None
+    following: int
+    why: str
+
+
+def _scan_slot(
+    answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool, found: set[int]
+) -> list[int]:
+    """The functions that one slot adds."""
+    return [
+        step.devfn
+        for step in slot_steps(answering, slot, enabled=enabled, go_on=go_on)
+        if step.node is not None and step.devfn not in found
+    ]
+
+
+def slot_steps(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool) -> Iterator[Step]:
+    """pci_scan_slot of Linux 7.3: function 0 of a slot, then next_fn until it ends.
+
+    Args:
+        answering: who answers on the bus, by device and function number.
+        slot: first devfn of the slot.
+        enabled: ARI on the bridge above.
+        go_on: what an unknown multi-function bit or next-function number is taken for: the walk goes on (to
+            the next function that answers), or ends.
+    """
+    function = 0
+    while function >= 0:
+        devfn = slot + function
+        node = answering.get(devfn) if devfn <= 0xFF else None
+        if node is None and function == 0:
+            # Linux goes on only where isolated functions are allowed (s390, loongarch, jailhouse).
+            yield Step(devfn, None, -1, "function 0 does not answer: nothing else in the slot is probed")
+            return
+        following, why = _next_function(answering, node, slot, function, enabled=enabled, go_on=go_on)
+        yield Step(devfn, node, following, why)
+        function = following
+
+
+def _next_function(
+    answering: dict[int, Node], node: Node | None, slot: int, function: int, *, enabled: bool, go_on: bool
+) -> tuple[int, str]:
+    """next_fn of Linux 7.3 drivers/pci/probe.c: the next function number, -1 at the end, and why."""
+    if enabled:
+        return _next_ari_function(answering, node, slot, function, go_on=go_on)
+    if function >= 7:
+        return -1, "without ARI a device has functions 0 to 7"
+    if node is not None and function == 0:
+        multifunction = go_on if node.multifunction is None else node.multifunction
+        if not multifunction:
+            return -1, "function 0 is not multi-function"
+    return function + 1, "without ARI functions 1 to 7 are probed one by one"
+
+
+def _next_ari_function(
+    answering: dict[int, Node], node: Node | None, slot: int, function: int, *, go_on: bool
+) -> tuple[int, str]:
+    """next_ari_fn of Linux 7.3: the chain of Next Function Numbers (PCIe 7.8.8.2)."""
+    if node is None:
+        return -1, "a member of the chain that does not answer ends it"
+    if node.has_ari is False:
+        return -1, "no ARI capability: the chain ends"
+    following = node.next_function
+    if node.has_ari is None or following is None:
+        later = sorted(devfn - slot for devfn in answering if devfn > slot + function)
+        where = "its Next Function Number is not in the capture"
+        return (later[0], where) if go_on and later else (-1, where)
+    if following <= function:
+        return -1, f"Next Function Number {following} ends the chain"
+    return following, f"Next Function Number {following}"

@@ -1,0 +1,53 @@
+"""What distinguishes one kernel from another in a replay: policy, patch series, options, preserved set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from analyzer.options import Series
+    from analyzer.results import PolicyName
+
+
+Handover = Literal["matched", "unmatched", "panic"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Inputs of a replay beside the hardware.
+
+    Attributes:
+        policy: rule set for the ARI decision on preserved bridges.
+        series: version of the Live Update patches, for the bus-number rules.
+        preserved: keys (outgoing numbering) of the preserved functions, bridges included.
+        noari: ``pci=noari`` on the incoming kernel's command line.
+        scan_all: ``pci=pcie_scan_all``.
+        handover: whether the incoming kernel takes the handed-over data: it ``matched``; its name is
+        another, so
+            that the kernel behaves as stock (``unmatched``); or its version is another, and series v8 and v9
+            panic before they scan (``panic``).
+        saved: bridge key -> ARI state that the outgoing kernel believed (for ``serialize``).
+    """
+
+    policy: PolicyName
+    series: Series
+    preserved: frozenset[int]
+    noari: bool
+    scan_all: bool
+    saved: dict[int, bool | None]
+    handover: Handover = "matched"
+
+    @property
+    def live_update(self) -> bool:
+        """Whether the Live Update rules act at all: not in a stock kernel, nor with nothing preserved."""
+        return self.policy != "stock" and bool(self.preserved) and self.handover == "matched"
+
+    @property
+    def panics(self) -> bool:
+        """The kernel stops before it scans (series v8 and v9: another version of the handed-over data)."""
+        return self.policy != "stock" and self.handover == "panic"
+
+    def preserves(self, function: int | None) -> bool:
+        """Whether this kernel treats a function (outgoing numbering) as preserved."""
+        return self.live_update and function in self.preserved

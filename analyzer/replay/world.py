@@ -1,0 +1,216 @@
+"""The hardware that a policy is replayed on: who answers, what it says of itself, what its bridges held.
+
+Presence, multi-function bits and next-function chains come from the incoming kernel's own reads where it made
+them, else from the outgoing boot (``assumed``). A node is identified by its path of device/function numbers,
+which bus renumbering does not change. Whether the incoming kernel *enumerated* a function is never recorded
+here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.decisions import ARI_BIT
+from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
+from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.decisions import Decision
+    from analyzer.index import AccessIndex
+    from analyzer.topology import BusNumbers, Function, Topology
+
+Path = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Node:
+    """One function of the hardware, as far as two boots' reads tell; unknown values are None.
+
+    Attributes:
+        path: root bus (``domain << 8 | bus``), then device/function numbers downwards.
+        outgoing, incoming: its key under the outgoing kernel's numbering, and under the incoming one's.
+        present: it answers the incoming kernel's vendor read.
+        assumed: ``present`` is taken from the outgoing boot.
+        numbers: bus numbers as the incoming kernel first read them (None: not read).
+        outgoing_numbers: bus numbers that the outgoing kernel used.
+        hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
+    """
+
+    path: Path
+    outgoing: int | None = None
+    incoming: int | None = None
+    present: bool = True
+    assumed: bool = False
+    vendor_device: str | None = None
+    is_bridge: bool = False
+    is_pcie: bool | None = None
+    pcie_type: int | None = None
+    multifunction: bool | None = None
+    ari_supported: bool | None = None
+    has_ari: bool | None = None
+    next_function: int | None = None
+    numbers: BusNumbers | None = None
+    outgoing_numbers: BusNumbers | None = None
+    incoming_numbers: BusNumbers | None = None
+    hardware: bool | None = None
+    children: dict[int, Node] = field(default_factory=dict)
+
+    @property
+    def devfn(self) -> int:
+        """Device and function number."""
+        return self.path[-1]
+
+    @property
+    def one_child(self) -> bool:
+        """Only device 0 can sit on the bus below (Linux 7.3 only_one_child by pcie_downstream_port)."""
+        return bool(self.is_pcie) and self.pcie_type in DOWNSTREAM_TYPES
+
+    @property
+    def name(self) -> int:
+        """Its key for reports: the outgoing numbering where it has one."""
+        if self.outgoing is not None:
+            return self.outgoing
+        return self.incoming if self.incoming is not None else 0
+
+
+@dataclass
+class World:
+    """All nodes of one kexec: root buses with their devices, and the nodes by path and by key."""
+
+    roots: dict[int, dict[int, Node]]
+    by_path: dict[Path, Node]
+    by_outgoing: dict[int, Node]
+
+    def nodes(self) -> Iterable[Node]:
+        """Every node, in path order."""
+        return (self.by_path[path] for path in sorted(self.by_path))
+
+    def parent(self, node: Node) -> Node | None:
+        """The bridge above a node, or None on a root bus."""
+        return self.by_path.get(node.path[:-1]) if len(node.path) > 2 else None
+
+
+def build(
+    index: AccessIndex,
+    outgoing: Topology,
+    incoming: Topology,
+    decisions: dict[int, list[Decision]],
+) -> World:
+    """Merge what two boots' reads say into one world.
+
+    Args:
+        index: the capture.
+        outgoing: topology of the outgoing boot.
+        incoming: topology of the incoming boot.
+        decisions: ARI decisions of the incoming boot (only *where* they were made is used, to know from
+            which reads a function above 7 can be called absent).
+    """
+    by_path: dict[Path, Node] = {}
+    for key in sorted(outgoing.functions):  # hot-added ones too: they are there at the kexec
+        node = by_path.setdefault(outgoing.path(key), Node(outgoing.path(key)))
+        node.outgoing, node.assumed = key, True
+        _fill(node, outgoing.functions[key])
+        node.outgoing_numbers = outgoing.functions[key].bus_numbers
+    for key in sorted(incoming.enumerated):
+        node = by_path.setdefault(incoming.path(key), Node(incoming.path(key)))
+        node.incoming, node.assumed = key, False
+        function = incoming.functions[key]
+        _fill(node, function)
+        node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
+        node.hardware = hardware_bit(function)
+    world = World(
+        {}, by_path, {node.outgoing: node for node in by_path.values() if node.outgoing is not None}
+    )
+    for node in world.nodes():
+        above = world.parent(node)
+        _correct_type(node, above)
+        siblings = world.roots.setdefault(node.path[0], {}) if above is None else above.children
+        siblings[node.devfn] = node
+    _mark_absent(index, incoming, decisions, world)
+    return world
+
+
+def _correct_type(node: Node, above: Node | None) -> None:
+    """Correct a switch port that claims the wrong side, as Linux does once (7.3 set_pcie_port_type).
+
+    A downstream port below a downstream port acts as upstream port, an upstream port below an upstream port
+    as downstream port. Parents come first.
+    """
+    if above is None or not above.is_pcie:
+        return
+    if node.pcie_type == TYPE_DOWNSTREAM and above.one_child:
+        node.pcie_type = TYPE_UPSTREAM
+    elif node.pcie_type == TYPE_UPSTREAM and above.pcie_type == TYPE_UPSTREAM:
+        node.pcie_type = TYPE_DOWNSTREAM
+
+
+def _fill(node: Node, function: Function) -> None:
+    """Take what this boot's reads say; what they do not say keeps the other boot's value."""
+    node.is_bridge = node.is_bridge or function.is_bridge
+    for name in (
+        "vendor_device",
+        "is_pcie",
+        "pcie_type",
+        "multifunction",
+        "ari_supported",
+        "has_ari",
+        "next_function",
+    ):
+        value = getattr(function, name)
+        if value is not None:
+            setattr(node, name, value)
+
+
+def hardware_bit(function: Function) -> bool | None:
+    """Bit 5 of DEVCTL2 as the incoming kernel's first read of it returned it, before its own write.
+
+    An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
+    (Linux 7.3 pcie_capability_read_word).
+    """
+    for sample in function.devctl2():
+        if not sample.mask >> ARI_BIT & 1:
+            continue
+        if sample.write:
+            return None
+        if sample.dead:
+            return not sample.failed
+        return sample.bit(ARI_BIT)
+    return None
+
+
+def _mark_absent(
+    index: AccessIndex, incoming: Topology, decisions: dict[int, list[Decision]], world: World
+) -> None:
+    """Note the functions that did not answer a vendor read of the incoming kernel's scan.
+
+    With ARI Forwarding off a downstream port passes device 0 only (PCIe 7.5.3.16), so silence of function 8
+    and up is no evidence of absence then.
+    """
+    scan = incoming.boot.scan
+    if scan is None:
+        return
+    rows = incoming.vendor_rows[incoming.vendor_rows >= scan]
+    value = index.value[rows]
+    silent = index.absent[rows] | np.isin(value, ABSENT_VENDOR_DWORDS) | ((value & 0xFFFF) == RRS_VENDOR)
+    absent = {int(key) for key in np.unique(index.function[rows[silent]])}
+    candidates = [node for node in world.by_path.values() if node.incoming is None]
+    for node in candidates:
+        above = world.parent(node)
+        bus = node.path[0]
+        if above is not None:
+            if above.incoming is None or above.incoming_numbers is None:
+                continue
+            bus = above.incoming >> 16 << 8 | above.incoming_numbers.secondary
+        key = bus << 8 | node.devfn
+        if key not in absent:
+            continue
+        if above is not None and above.one_child and node.devfn > 7:
+            taken = decisions.get(above.incoming or 0)
+            if not taken or not taken[0].enabled:
+                continue
+        node.present, node.assumed = False, False

@@ -1,0 +1,236 @@
+"""What an analysis says, as plain objects; the field names are those of the JSON output.
+
+Everything here is data: lists are sorted by BDF, unknown values are None, register values are ``"0x…"``
+strings and BDFs ``dddd:bb:dd.f`` strings. ``analyzer.report`` only renders these objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from analyzer.capture import Problem, SourceFile
+
+SCHEMA_VERSION = 1
+
+BootKind = Literal["firmware", "kernel", "unknown"]
+KexecKind = Literal["live-update", "plain", "crash", "unknown"]
+PolicyName = Literal["stock", "inherit", "serialize", "heal"]
+ObservedPolicy = Literal["stock", "inherit", "unknown"]
+PreservedSource = Literal["option", "flb", "dmesg", "capture", "sidecar", "assumed"]
+Phase = Literal["outgoing", "blackout", "incoming"]
+Confidence = Literal["high", "medium", "low"]
+CaptureVerdict = Literal["clean", "findings", "undetermined", "no-kexec", "unreadable"]
+BridgeVerdictName = Literal[
+    "kept", "lost", "healed", "off", "gained", "cleared", "ignored", "renumbered", "unconfigured", "hidden",
+    "gone", "not-applicable", "undetermined",
+]  # fmt: skip
+Cause = Literal[
+    "explicit-write", "restore-write", "incoming-write", "secondary-bus-reset", "upstream-link-down",
+    "hot-reset", "power-cycle", "selective-loss", "power-state", "host-bridge-reinit", "unknown",
+]  # fmt: skip
+DeviceVerdictName = Literal["reachable", "stranded", "missing", "undetermined"]
+DeviceReason = Literal[
+    "ari-off", "bridge-unconfigured", "bridge-gone", "ancestor-hidden", "chain-broken", "function-0-absent",
+    "function-0-not-ari", "noari", "no-response", "never-seen", "not-captured",
+]  # fmt: skip
+
+POLICIES: tuple[PolicyName, ...] = ("stock", "inherit", "serialize", "heal")
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One kernel's or firmware's lifetime; access numbers are inclusive."""
+
+    index: int
+    kind: BootKind
+    release: str | None
+    cmdline: str | None
+    first_access: int
+    last_access: int
+    start_ns: int | None
+    end_ns: int | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One access (or log line: ``access`` None) that proves something, and what it proves (``note``).
+
+    ``register`` is written as setpci and lspci do: ``CAP_EXP+28.w``, ``BRIDGE_CONTROL``, ``ECAP_ARI+04.w``.
+    """
+
+    access: int | None
+    file: str
+    offset_bytes: int | None
+    time_ns: int | None
+    op: Literal["read", "write"] | None
+    bdf: str | None
+    register: str | None
+    value: str | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """Between which accesses the bit went: the last that showed it on, the first that showed it off."""
+
+    last_on: int | None
+    first_off: int | None
+    phase: Phase | None
+
+
+@dataclass(frozen=True)
+class BridgeVerdict:
+    """What became of one bridge at one kexec (interface: bridge verdicts)."""
+
+    bdf: str
+    vendor_device: str | None
+    secondary: int | None
+    subordinate: int | None
+    new_secondary: int | None
+    port_type: str | None
+    preserved: bool
+    ari_before: bool | None
+    ari_after: bool | None
+    ari_decided: bool | None
+    verdict: BridgeVerdictName
+    cause: Cause | None = None
+    cause_bdf: str | None = None
+    confidence: Confidence | None = None
+    window: Window | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+    stranded: list[str] = field(default_factory=list)
+    missing_access: str | None = None
+
+
+@dataclass(frozen=True)
+class DeviceVerdict:
+    """What became of one function, endpoint or bridge."""
+
+    bdf: str
+    vendor_device: str | None
+    preserved: bool
+    bridge: str | None
+    verdict: DeviceVerdictName
+    reason: DeviceReason | None = None
+
+
+@dataclass(frozen=True)
+class PolicyOutcome:
+    """What a kernel with one policy must have found: every function, and which preserved ones it had not."""
+
+    discovered: list[str]
+    stranded: list[str]
+    assumed: list[str]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the incoming kernel in the capture really enumerated."""
+
+    discovered: list[str]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A function where the prediction and the incoming kernel disagree."""
+
+    bdf: str
+    predicted: bool
+    observed: bool
+    note: str
+    explained: bool
+
+
+@dataclass(frozen=True)
+class Secondary:
+    """A finding beside the question (ACS lost with the same reset, Bus Master lost, ...)."""
+
+    bdf: str
+    kind: str
+    note: str
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What follows for the host or its operator, with the source of the statement."""
+
+    code: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One coded alarm: what ``--select`` and ``--ignore`` choose by, and what decides the exit status."""
+
+    code: str
+    severity: Literal["error", "warning", "note"]
+    bdf: str | None
+    text: str
+
+
+@dataclass
+class KexecResult:
+    """Everything said about one kexec."""
+
+    index: int
+    kind: KexecKind
+    outgoing_boot: int
+    incoming_boot: int
+    at_access: int
+    blackout_ns: int | None
+    observed_policy: ObservedPolicy
+    policy: PolicyName
+    series: str | None
+    noari: bool | None
+    preserved_source: PreservedSource
+    bridges: list[BridgeVerdict] = field(default_factory=list)
+    devices: list[DeviceVerdict] = field(default_factory=list)
+    policies: dict[str, PolicyOutcome] = field(default_factory=dict)
+    observed: Observed = field(default_factory=lambda: Observed([]))
+    divergences: list[Divergence] = field(default_factory=list)
+    secondary: list[Secondary] = field(default_factory=list)
+    consequences: list[Consequence] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CaptureResult:
+    """Everything said about one capture."""
+
+    path: str
+    files: list[SourceFile]
+    format: str | None
+    host: str | None
+    accesses: int
+    truncated: bool
+    dropped: int
+    verdict: CaptureVerdict
+    boots: list[Boot] = field(default_factory=list)
+    kexecs: list[KexecResult] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts over all captures of one call; ``bridges_lost`` counts what costs devices or may cost them."""
+
+    captures: int
+    kexecs: int
+    bridges_lost: int
+    devices_stranded: int
+    undetermined: int
+    unreadable: int
+
+
+@dataclass
+class Analysis:
+    """The answer to one call: the captures in the order they were given."""
+
+    policy: str
+    captures: list[CaptureResult]
+    summary: Summary

@@ -1,0 +1,296 @@
+"""The finding codes: what each alarm means, where its rule comes from, and what to do.
+
+Codes are stable: a code is never reused for another meaning, and a retired one stays in the table.
+``--select`` and ``--ignore`` choose by them, ``analyze rule CODE`` prints them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.results import BridgeVerdictName
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of finding.
+
+    Attributes:
+        code: ``ARI`` and three digits.
+        title: a few words that stand before the function's address in a report.
+        severity: at worst; a finding about something that is not preserved weighs less.
+        meaning: what was seen, and why it matters.
+        source: the kernel function and version, the patch, or the PCI Express section behind the rule.
+        advice: what the operator does about it.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    meaning: str
+    source: str
+    advice: str
+
+
+_ARI_PATCH = (
+    "Linux Live Update series v4-v9, the patch that inherits (v8 and later: adopts) ARI Forwarding "
+    "Enable on preserved bridges; drivers/pci/probe.c and pci.c, pci_configure_ari()"
+)
+_BUS_NUMBERS = (
+    "drivers/pci/probe.c, pci_scan_bridge_extend(); Live Update series v4-v9, the patch that keeps bus "
+    "numbers constant"
+)
+_DEVCTL2 = "PCI Express Base Specification, Device Control 2 Register (7.5.3.16) and ARI (6.13)"
+_REPLAY = "the replay of pci_scan_slot() and next_fn() of Linux 7.3 drivers/pci/probe.c"
+
+_TABLE = (
+    Rule(
+        "ARI001",
+        "ARI Forwarding lost",
+        "error",
+        (
+            "The outgoing kernel used ARI Forwarding on this bridge; the first read behind the kexec shows "
+            "bit 5 of Device Control 2 clear, and the incoming kernel enumerated without it. Functions that"
+            " only ARI can address (usually devfn 8 and above) were not discovered. No kernel log says so."
+        ),
+        f"{_ARI_PATCH}. Bit 5 is not sticky: {_DEVCTL2}.",
+        (
+            "Look at the cause in the report and stop it (a tool that writes the register, firmware, a "
+            "reset in the blackout). If preserved devices are stranded, reboot the host; setting the bit by"
+            " hand does not help."
+        ),
+    ),
+    Rule(
+        "ARI002",
+        "ARI Forwarding lost and healed",
+        "warning",
+        (
+            "Bit 5 was clear behind the kexec, but the incoming kernel set it again before it enumerated. "
+            "Nothing is stranded; a kernel that inherits the bit for preserved bridges would have left it "
+            "clear."
+        ),
+        (
+            "Linux 7.3 pci_configure_ari(): the stock path always writes bit 5 when function 0 has the ARI "
+            f"capability. {_DEVCTL2}."
+        ),
+        (
+            "Find the cause before this host runs a kernel with the Live Update rule: compare the policies "
+            "in the report."
+        ),
+    ),
+    Rule(
+        "ARI003",
+        "bridge lost its bus numbers and was left unconfigured",
+        "error",
+        (
+            "The bridge came back with invalid bus numbers, the mark of a reset, and the incoming kernel "
+            "refused to assign new ones during a Live Update. Its whole subtree is hidden, whatever ARI "
+            "Forwarding says."
+        ),
+        (
+            f"{_BUS_NUMBERS} (log line: 'Cannot reconfigure bridge during Live Update' in v4-v7, 'preserved "
+            "bridge lost its bus number configuration' in v9)."
+        ),
+        (
+            "Every preserved device below was reset too: its state is gone. Reboot the host and find what "
+            "reset the port."
+        ),
+    ),
+    Rule(
+        "ARI004",
+        "bridge renumbered",
+        "warning",
+        (
+            "The bridge came back with invalid bus numbers and the incoming kernel gave it new ones. The "
+            "devices are found, possibly under other addresses than before; everything below was reset."
+        ),
+        (
+            "Linux 7.3 pci_scan_bridge_extend(), second pass; Live Update series v9 where no preserved "
+            "bridge on that bus lost its numbers."
+        ),
+        "Nothing that was configured by address before the kexec can be relied on. Find what reset the port.",
+    ),
+    Rule(
+        "ARI005",
+        "bridge gone",
+        "error",
+        (
+            "The bridge answered before the kexec and reads all ones behind it. Its registers are unknown "
+            "and its subtree is unreachable."
+        ),
+        "Linux 7.3 pci_bus_generic_read_dev_vendor_id(): 0xffffffff is an absent function.",
+        "Check power and link of the slot and of every bridge above; then reboot.",
+    ),
+    Rule(
+        "ARI006",
+        "bridge hidden below a lost ancestor",
+        "error",
+        (
+            "A bridge above is unconfigured or gone, so the incoming kernel never saw this one. What its "
+            "registers hold is unknown."
+        ),
+        _BUS_NUMBERS + ".",
+        "See the finding of the ancestor: it is the cause.",
+    ),
+    Rule(
+        "ARI007",
+        "preserved device stranded",
+        "error",
+        (
+            "The device was handed over by Live Update and the outgoing kernel had enumerated it, but the "
+            "incoming kernel did not discover it: no driver, no file descriptor for its owner, nobody in "
+            "charge of its DMA."
+        ),
+        (
+            f"{_REPLAY}; Live Update series v4-v9: a preserved device is matched when the scan reaches its "
+            "address."
+        ),
+        (
+            "See the bridge named in the finding. One stranded device blocks finishing the whole session: "
+            "reboot."
+        ),
+    ),
+    Rule(
+        "ARI008",
+        "ARI Forwarding cleared by the incoming kernel",
+        "note",
+        (
+            "The hardware still had the bit; the incoming kernel cleared it because function 0 below the "
+            "bridge shows no ARI capability. This is the normal rule for a bridge that is not preserved."
+        ),
+        "Linux 7.3 pci_configure_ari(), clear path (since commit b0cc6020e1cc).",
+        (
+            "If functions are missing, find out why function 0 shows no ARI capability (device swapped, "
+            "extended config space not readable)."
+        ),
+    ),
+    Rule(
+        "ARI009",
+        "ARI Forwarding ignored",
+        "note",
+        (
+            "The hardware still has the bit, but the incoming kernel enumerated without ARI and wrote "
+            "nothing: it runs with pci=noari."
+        ),
+        (
+            "Linux 7.3 pci_configure_ari(): pci=noari is tested first; Live Update series v4-v9: after the "
+            "inherit step, for bridges that are not preserved."
+        ),
+        "Remove pci=noari from the incoming kernel's command line.",
+    ),
+    Rule(
+        "ARI010",
+        "undetermined",
+        "warning",
+        "The capture does not hold the access that would tell what happened. The report names it.",
+        "This program's rule: unknown is never reported as clean.",
+        "Record the missing access: capture both kernels whole, including the silent blackout between them.",
+    ),
+    Rule(
+        "ARI011",
+        "prediction and observation differ",
+        "warning",
+        (
+            "The functions that the replay of the kernel's rules predicts are not the ones that the "
+            "incoming kernel enumerated. Unless the difference is explained, the verdict of this capture "
+            "cannot be fully trusted."
+        ),
+        f"{_REPLAY}, compared with the functions the kernel read.",
+        "Check --policy, --series, --preserved and --cmdline. If they are right, please report the capture.",
+    ),
+    Rule(
+        "ARI012",
+        "ACS isolation lost",
+        "warning",
+        (
+            "Access Control Services were enabled before the kexec and read 0 behind it. The incoming "
+            "kernel inherits that for preserved devices, silently: peer-to-peer isolation is gone."
+        ),
+        (
+            "Live Update series v4-v9, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
+            "ACS Control defaults to 0."
+        ),
+        "Treat the IOMMU groups behind this port as not isolated until the host was rebooted.",
+    ),
+    Rule(
+        "ARI013",
+        "Bus Master lost on a preserved bridge",
+        "warning",
+        (
+            "The outgoing kernel left Bus Master on for the preserved bridge; it reads 0 behind the kexec. "
+            "DMA from below stopped in the blackout."
+        ),
+        (
+            "Live Update series, the patch that does not clear Bus Master on preserved devices at kexec; "
+            "Linux 7.3 pci_device_shutdown() clears it everywhere."
+        ),
+        "Expect failed DMA in the devices below; look for a reset of the port.",
+    ),
+    Rule(
+        "ARI014",
+        "other state lost",
+        "note",
+        "Another register that the outgoing kernel had set reads its default behind the kexec.",
+        "PCI Express Base Specification, conventional reset (6.6.1).",
+        "Supports a reset as the cause; nothing to do by itself.",
+    ),
+    Rule(
+        "ARI015",
+        "device missing",
+        "note",
+        (
+            "The outgoing kernel had enumerated this function and the incoming kernel did not discover it; "
+            "it was not preserved."
+        ),
+        _REPLAY + ".",
+        "Rescan or reboot when convenient.",
+    ),
+    Rule(
+        "ARI016",
+        "ARI Forwarding gained",
+        "note",
+        "ARI Forwarding was off before the kexec and the incoming kernel uses it: more functions may appear.",
+        "Linux 7.3 pci_configure_ari(), set path.",
+        "Nothing to do.",
+    ),
+)
+
+RULES: dict[str, Rule] = {rule.code: rule for rule in _TABLE}
+
+#: The code that a bridge verdict raises; verdicts without one are no finding.
+BRIDGE_CODES: dict[BridgeVerdictName, str] = {
+    "lost": "ARI001",
+    "healed": "ARI002",
+    "unconfigured": "ARI003",
+    "renumbered": "ARI004",
+    "gone": "ARI005",
+    "hidden": "ARI006",
+    "cleared": "ARI008",
+    "ignored": "ARI009",
+    "undetermined": "ARI010",
+    "gained": "ARI016",
+}
+STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
+SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
+OTHER_SECONDARY = "ARI014"
+
+
+def matching(prefixes: Iterable[str]) -> frozenset[str]:
+    """Return the codes that start with one of ``prefixes`` (``ARI00`` means all of them, as in ruff).
+
+    Raises:
+        KeyError: a prefix that no code starts with; its argument is the prefix.
+    """
+    found: set[str] = set()
+    for prefix in prefixes:
+        codes = [code for code in RULES if prefix and code.startswith(prefix.upper())]
+        if not codes:
+            raise KeyError(prefix)
+        found.update(codes)
+    return frozenset(found)

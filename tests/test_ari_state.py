@@ -1,0 +1,121 @@
+"""What the outgoing kernel believed: from decisions, confirmed sets, reads, or functions above 7."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tiny_trace import index
+
+from analyzer import ari_state, bdf, decisions
+from analyzer.boots import split
+from analyzer.index import enumerations
+from analyzer.topology import Topology
+
+if TYPE_CHECKING:
+    from analyzer.ari_state import Belief
+
+PORT = bdf.parse("00:03.0")
+#: A root port 00:03.0 (PCIe capability at 40) with function 0 on bus 01, in the order of a stock kernel.
+SCAN = """
+r 00:00.0 00.l 29c08086
+r 00:00.0 0e.b 00
+r 00:03.0 00.l 000c1b36
+r 00:03.0 0e.b 01
+r 00:03.0 06.w 0010
+r 00:03.0 34.b 40
+r 00:03.0 40.w 0010
+r 00:03.0 42.w 0142
+r 00:03.0 18.l 00010100
+r 00:04.0 00.l gone
+r 01:00.0 00.l 00101b36
+r 01:00.0 0e.b 00
+r 01:00.0 06.w 0010
+r 01:00.0 34.b 40
+r 01:00.0 40.w 0010
+r 01:00.0 42.w 0002
+"""
+SET = """
+r 00:03.0 64.l 00000020
+r 01:00.0 100.l 0000000e
+r 00:03.0 68.w 0000
+w 00:03.0 68.w 0020
+"""
+CLEAR = SET.replace("w 00:03.0 68.w 0020", "w 00:03.0 68.w 0000").replace("0000000e", "00000000")
+INHERIT = """
+r 00:03.0 64.l 00000020
+r 00:03.0 68.w 0020
+r 01:00.0 100.l 0000000e
+"""
+NOARI = "r 00:03.0 64.l 00000020\nr 01:00.0 100.l 0000000e\n"
+UNSUPPORTED = "r 00:03.0 64.l 00000000\n"
+NEXT = "r 01:01.0 00.l gone\n"
+FUNCTION_8 = "r 01:01.0 00.l 00101b36\nr 01:01.0 0e.b 00\n"
+
+
+def study(text: str) -> tuple[Topology, dict[int, list[decisions.Decision]]]:
+    accesses = index(text)
+    pairs = enumerations(accesses)
+    topology = Topology(accesses, split(accesses, pairs)[0], pairs)
+    return topology, decisions.of_boot(accesses, topology)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "enabled"),
+    [
+        (SET + NEXT, "set", True),
+        (CLEAR + NEXT, "clear", False),
+        (INHERIT + NEXT, "inherit", True),
+        (INHERIT.replace("68.w 0020", "68.w 0000") + NEXT, "inherit", False),
+        (INHERIT.replace("68.w 0020", "68.w ffff") + NEXT, "inherit", True),  # data to the kernel
+        (INHERIT.replace("68.w 0020", "68.w error") + NEXT, "inherit", False),  # the preset 0
+        (SET.replace("r 00:03.0 68.w 0000\nw 00:03.0 68.w 0020", "r 00:03.0 68.w error") + NEXT, "set", True),
+        (NOARI + NEXT, "untouched", False),
+        (UNSUPPORTED + NEXT, "unsupported", False),
+        (NEXT, "none", False),
+        ("r 00:03.0 64.l 00000020", "cut", None),
+        (SET.replace("w 00:03.0 68.w 0020", ""), "cut", None),
+        ("", "cut", None),
+    ],
+    ids=[
+        "set", "clear", "inherit on", "inherit off", "all ones", "accessor error", "set, read fails", "noari",
+        "unsupported", "stock noari", "cut before DEVCTL2", "cut before the write", "cut before DEVCAP2",
+    ],
+)  # fmt: skip
+def test_the_rule_behind_a_decision(text: str, rule: str, enabled: bool | None) -> None:
+    _, decided = study(SCAN + text)
+    assert [(item.rule, item.enabled) for item in decided[PORT]] == [(rule, enabled)]
+
+
+def believed(text: str) -> Belief:
+    topology, decided = study(text)
+    return ari_state.belief(topology.functions.get(PORT), decided.get(PORT, []), topology)
+
+
+@pytest.mark.parametrize(
+    ("text", "enabled"),
+    [
+        (SET + NEXT, True),
+        (CLEAR + NEXT, False),
+        (SET + NEXT + "w 00:03.0 68.w 0000", True),  # a stray clear is the loss, not a new belief
+        (CLEAR + NEXT + "w 00:03.0 68.w 0020\nr 00:03.0 68.w 0020", True),  # set and confirmed
+        (CLEAR + NEXT + "w 00:03.0 68.w 0020\nr 00:03.0 68.w 0000", False),  # did not stick
+        (CLEAR + NEXT + "r 00:03.0 68.w 0020", False),  # shown, but nobody set it
+    ],
+)
+def test_belief_after_a_decision(text: str, enabled: bool) -> None:
+    assert believed(SCAN + text).enabled is enabled
+
+
+def test_belief_without_a_decision_comes_from_a_read() -> None:
+    belief = believed(SCAN + "r 00:03.0 68.w 0020\n")
+    assert (belief.enabled, belief.from_read, belief.inferred) == (True, True, False)
+
+
+def test_belief_without_any_read_is_inferred_from_function_8() -> None:
+    belief = believed(SCAN + FUNCTION_8)
+    assert belief.enabled is False or belief.inferred
+
+
+def test_nothing_known_is_not_guessed() -> None:
+    assert believed(SCAN).enabled is None
