@@ -1,0 +1,139 @@
+"""The ``analyze`` program: its commands put together, and every way it can end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from analyzer.cli import exit_status
+from analyzer.cli.convert_command import convert_command
+from analyzer.cli.corpus_command import corpus_app
+from analyzer.cli.default_command import CaptureGroup
+from analyzer.cli.explain_command import explain_command
+from analyzer.cli.main_job import captures_command
+from analyzer.cli.plain_parameters import HELP_NAMES, make_plain
+from analyzer.cli.rule_command import rule_command
+from analyzer.cli.stat_command import stat_command
+from analyzer.errors import AritraceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+PROGRAM = "analyze"
+_HELP = (
+    "Which bridges lost PCIe ARI Forwarding across a kexec, why, and which preserved devices that "
+    "stranded.\n\nReads captures of PCI config-space accesses taken around a Live Update kexec. Exit "
+    "status: 1 for a loss, 3 for an input that could not be judged, 2 for wrong usage, else 0."
+)
+
+
+def build() -> Any:
+    """Return the command that parses a command line and runs what it asks for."""
+    app = typer.Typer(
+        cls=CaptureGroup,
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": HELP_NAMES},
+        epilog="A first word that is no command is a capture; for a file named like a command write ./NAME.",
+    )
+    app.callback(help=_HELP)(captures_command)
+    app.command("explain")(explain_command)
+    app.command("convert")(convert_command)
+    app.command("stat")(stat_command)
+    app.command("rule")(rule_command)
+    app.add_typer(corpus_app)
+    command = typer.main.get_command(app)
+    make_plain(command)
+    return command
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status; nothing but a report or a message is ever printed."""
+    from analyzer.report import problems
+
+    _prepare_streams()
+    try:
+        status = build().main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except typer.TyperException as error:
+        status = _wrong_usage(error)
+    except typer.Abort:
+        status = exit_status.FAILED
+    except SystemExit as error:
+        if error.code != 1:
+            raise
+        status = exit_status.BROKEN_PIPE  # rich's way to say that nobody reads any more
+    except UsageError as error:
+        problems.complain_about(error)
+        status = exit_status.FAILED
+    except AritraceError as error:
+        problems.complain_about(error)
+        status = exit_status.DOUBT
+    except MemoryError:
+        problems.complain("there is not enough memory for this; cut the capture around one kexec")
+        status = exit_status.FAILED
+    except Exception as error:  # noqa: BLE001 the last resort: a plea for a report instead of a trace
+        problems.complain_about_crash(error, trace=_wants_trace(arguments))
+        status = exit_status.FAILED
+    return _flush(status if isinstance(status, int) else exit_status.OK)
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = exit_status.INTERRUPTED
+    sys.exit(status)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    # An exception instead of sudden death: half-written files are removed on the way out.
+    sys.exit(exit_status.TERMINATED)
+
+
+def _wrong_usage(error: typer.TyperException) -> int:
+    from analyzer.report import problems
+
+    context = getattr(error, "ctx", None)
+    name = context.command_path if context is not None else PROGRAM
+    problems.complain(error.format_message().rstrip("."))
+    problems.complain(f"try '{name} --help'", "hint")
+    return exit_status.FAILED
+
+
+def _wants_trace(arguments: Sequence[str]) -> bool:
+    clusters = [argument for argument in arguments if argument[:1] == "-" and argument[1:2] != "-"]
+    return sum(cluster.count("v") for cluster in clusters) + arguments.count("--verbose") > 1
+
+
+def _prepare_streams() -> None:
+    """Make printing safe: a closed stream swallows, a character that the encoding lacks is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 open until exit
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush(status: int) -> int:
+    """Flush standard output while the status can still tell of it; a reader that left is no error of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = exit_status.BROKEN_PIPE
+    except OSError:
+        status = exit_status.FAILED  # told where the report could not be written
+    else:
+        return status
+    # What could not be written must not be tried again when the interpreter ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status

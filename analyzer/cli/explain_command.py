@@ -1,0 +1,76 @@
+"""``analyze explain``: everything the capture knows of one function."""
+
+from typing import Annotated
+
+import typer
+
+from analyzer import bdf as addresses
+from analyzer.cli.parameters import (
+    AssumeOption,
+    CmdlineOption,
+    DmesgOption,
+    FlbNameOption,
+    FlbOption,
+    KexecAtOption,
+    OneCapture,
+    OutputOption,
+    PolicyOption,
+    PreservedOption,
+    SeriesOption,
+    TextOrJsonOption,
+    VerboseOption,
+)
+from analyzer.options import Options
+
+Function = Annotated[
+    str,
+    typer.Argument(metavar="BDF", show_default=False, help="A function: 02:00.0 or 0000:02:00.0."),
+]
+
+
+def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
+    capture: OneCapture,
+    bdf: Function,
+    *,
+    policy: PolicyOption = "observed",
+    series: SeriesOption = None,
+    cmdline: CmdlineOption = None,
+    kexec_at: KexecAtOption = None,
+    preserved: PreservedOption = None,
+    flb: FlbOption = None,
+    flb_name: FlbNameOption = None,
+    dmesg: DmesgOption = None,
+    assume_preserved: AssumeOption = False,
+    form: TextOrJsonOption = "text",
+    output: OutputOption = None,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Tell one function's story: its ARI bit over time, each policy's decision, why it is (not) found."""
+    from analyzer.explain import explain
+
+    from analyzer.errors import UsageError
+    from analyzer.report import explain_report, json_report
+    from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
+
+    try:
+        function = addresses.text(addresses.parse(bdf))
+    except ValueError as error:
+        raise UsageError(str(error), advice="as lspci -D prints it") from None
+    output = None if output == "-" else output
+    refuse_inputs(output, [capture, *(path for path in (dmesg, flb) if path)])
+    options = Options(
+        policy=policy,
+        series=series,
+        preserved=preserved,
+        flb=flb,
+        flb_name=flb_name,
+        dmesg=dmesg,
+        cmdline=cmdline,
+        assume_preserved=assume_preserved,
+        kexec_at=tuple(kexec_at or ()),
+    )
+    explanation = explain(capture, function, options)
+    if form == "json":
+        put_text([json_report.dumps(explanation)], output)
+    else:
+        put_page(explain_report.fill(new_page(output), explanation, verbosity=verbose), output)

@@ -1,0 +1,213 @@
+"""Options that several commands share, declared once."""
+
+# No "from __future__ import annotations" here and in the commands: typer evaluates the annotations at start,
+# and strings would cost it a lookup each.
+
+from typing import Annotated, Literal
+
+import typer
+
+from analyzer.options import PolicyChoice, Series
+
+Format = Literal["text", "json", "jsonl"]
+TextOrJson = Literal["text", "json"]
+
+_REPLAY = "Replay"
+_PRESERVED = "Preserved set"
+_OUTPUT = "Output"
+
+Captures = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CAPTURE", show_default=False, help="Files, directories, globs, or - for standard input."
+    ),
+]
+OneCapture = Annotated[
+    str, typer.Argument(metavar="CAPTURE", show_default=False, help="A file, or - for standard input.")
+]
+
+PolicyOption = Annotated[
+    PolicyChoice,
+    typer.Option(
+        "--policy",
+        metavar="POLICY",
+        rich_help_panel=_REPLAY,
+        help=(
+            "Policy that verdicts are given under: observed, stock, inherit, serialize or heal. 'observed' "
+            "is the one the incoming kernel followed; the others always stand beside it."
+        ),
+    ),
+]
+SeriesOption = Annotated[
+    Series | None,
+    typer.Option(
+        "--series",
+        metavar="v4...v9",
+        rich_help_panel=_REPLAY,
+        show_default=False,
+        help="Version of the Live Update patches, for the bus-number rules (default: recognised, else v9).",
+    ),
+]
+CmdlineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cmdline",
+        metavar="TEXT|@FILE",
+        rich_help_panel=_REPLAY,
+        show_default=False,
+        help="The incoming kernel's command line, if nothing else says it (pci=noari, pci=pcie_scan_all).",
+    ),
+]
+KexecAtOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kexec-at",
+        metavar="access:N|time:NS",
+        rich_help_panel=_REPLAY,
+        show_default=False,
+        help="A kexec boundary by hand: the incoming kernel's first access. May be repeated.",
+    ),
+]
+PreservedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preserved",
+        metavar="BDF,...|@FILE",
+        rich_help_panel=_PRESERVED,
+        show_default=False,
+        help=(
+            "Preserved endpoints, as KEXEC:BDF for one of several kexecs; every bridge above them is implied."
+        ),
+    ),
+]
+FlbOption = Annotated[
+    str | None,
+    typer.Option(
+        "--flb",
+        metavar="FILE",
+        rich_help_panel=_PRESERVED,
+        show_default=False,
+        help="Raw kernel data of the preserved set (struct pci_ser, its KHO blocks behind it).",
+    ),
+]
+FlbNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--flb-name",
+        metavar="NAME",
+        rich_help_panel=_PRESERVED,
+        show_default=False,
+        help="Its FLB name, if known: pci, pci-v1, pci-v2 or pci-v3.",
+    ),
+]
+DmesgOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dmesg",
+        metavar="FILE",
+        rich_help_panel=_PRESERVED,
+        show_default=False,
+        help="Kernel log of one or both kernels: preserved lines, command lines, link and reset evidence.",
+    ),
+]
+AssumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--assume-preserved",
+        rich_help_panel=_PRESERVED,
+        help="Take every function seen below a bridge with ARI as preserved.",
+    ),
+]
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", metavar="text|json|jsonl", rich_help_panel=_OUTPUT, help="Form of the report."),
+]
+TextOrJsonOption = Annotated[
+    TextOrJson,
+    typer.Option("--format", metavar="text|json", rich_help_panel=_OUTPUT, help="Form of the report."),
+]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+        show_default=False,
+        help="Write the report to FILE, whole or not at all.",
+    ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress, no warnings on standard error."
+    ),
+]
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        rich_help_panel=_OUTPUT,
+        help="Details of clean captures, all bridges and sources; -vv shortens no list.",
+    ),
+]
+VersionOption = Annotated[bool, typer.Option("--version", help="Print the version and end.")]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        rich_help_panel="Exit status",
+        help="A healed loss counts as a loss, undetermined as doubt.",
+    ),
+]
+ExitZeroOption = Annotated[
+    bool,
+    typer.Option("--exit-zero", rich_help_panel="Exit status", help="Exit with 0 whatever was found."),
+]
+SelectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--select",
+        metavar="CODES",
+        rich_help_panel="Exit status",
+        show_default=False,
+        help="Only these findings count (ARI001,ARI007; prefixes work).",
+    ),
+]
+IgnoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ignore",
+        metavar="CODES",
+        rich_help_panel="Exit status",
+        show_default=False,
+        help="These findings do not count.",
+    ),
+]
+
+
+def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:
+    """Return the finding codes that count, None for all.
+
+    Raises:
+        UsageError: a code that does not exist.
+    """
+    from analyzer import rules
+    from analyzer.errors import UsageError
+
+    if select is None and ignore is None:
+        return None
+    try:
+        chosen = rules.matching(_split(select)) if select is not None else frozenset(rules.RULES)
+        return chosen - rules.matching(_split(ignore or ""))
+    except KeyError as error:
+        raise UsageError(
+            f"there is no finding code that starts with {error.args[0]!r}", advice="'analyze rule' lists them"
+        ) from None
+
+
+def _split(codes: str) -> list[str]:
+    return [code for code in codes.replace(",", " ").split() if code]

@@ -1,0 +1,1 @@
+"""Human and machine reports: rendering only, never how a verdict was reached."""

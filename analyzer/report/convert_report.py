@@ -1,0 +1,23 @@
+"""``analyze convert``: one line for each file written, on standard error (the output is the file)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from analyzer.report.inert import inert
+from analyzer.report.wording import count
+
+if TYPE_CHECKING:
+    from analyzer.conversion import Converted
+
+
+def tell(converted: Converted) -> None:
+    """Print what became of one capture."""
+    what = [count(converted.accesses, "access", "accesses")]
+    if converted.log_lines:
+        what.append(count(converted.log_lines, "log line"))
+    if converted.preserved_sets:
+        what.append(count(converted.preserved_sets, "preserved set"))
+    text = f"{converted.source}: {', '.join(what)} in {converted.output} ({count(converted.size, 'byte')})"
+    print(inert(text), file=sys.stderr)

@@ -1,0 +1,153 @@
+"""``analyze explain`` as text: the bit over time, each policy's decision, the walk over the functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.report.evidence import access_text, add_evidence
+from analyzer.report.page import Span
+from analyzer.report.wording import clock, listed, on_off
+
+if TYPE_CHECKING:
+    from analyzer.explanation import (
+        ChainStep,
+        Explanation,
+        KexecExplanation,
+        PolicyDecision,
+        TimelineEntry,
+    )
+    from analyzer.report.page import Page, Style
+
+#: Entries of a timeline that are shown before its middle is left out.
+_MOST_ENTRIES = 60
+_KINDS: dict[str, Style] = {"changes": "warn", "decides": "strong", "boundary": "strong", "context": "dim"}
+
+
+def fill(page: Page, explanation: Explanation, *, verbosity: int = 0) -> Page:
+    """Write everything that is known of one function to ``page``.
+
+    Args:
+        page: an empty page.
+        explanation: what the capture knows.
+        verbosity: 0 leaves out context entries and the middle of long timelines, 1 shows all.
+    """
+    ids = f" [{explanation.vendor_device}]" if explanation.vendor_device else ""
+    what = (explanation.port_type or "endpoint").replace("-", " ")
+    page.line(Span(explanation.bdf, "strong"), f"{ids} {what}")
+    if explanation.path_from_root:
+        arrow = f" {page.glyph('arrow')} "
+        page.line(f"  below {arrow.join(explanation.path_from_root)}")
+    elif explanation.bridge is None:
+        page.line("  on a root bus: no bridge above, ARI Forwarding does not apply to reaching it")
+    for kexec in explanation.kexecs:
+        page.blank()
+        page.line(Span(f"kexec {kexec.index}", "strong"), f": {kexec.conclusion}")
+    _add_timeline(page, explanation, verbosity)
+    for kexec in explanation.kexecs:
+        _add_kexec(page, kexec, explanation.bdf)
+    if explanation.unknown:
+        page.blank()
+        page.line(Span("Unknown", "strong"))
+        for text in explanation.unknown:
+            page.prose(text, indent=2, bullet=page.glyph("unknown"))
+    return page
+
+
+def _add_timeline(page: Page, explanation: Explanation, verbosity: int) -> None:
+    entries = explanation.timeline
+    if not verbosity:
+        entries = [entry for entry in entries if entry.kind != "context"]
+    page.blank()
+    page.line(Span("Timeline", "strong"))
+    if not entries:
+        page.line("  the capture holds no access that shows it")
+        return
+    left_out = 0 if verbosity else max(len(entries) - _MOST_ENTRIES, 0)
+    head = entries[: _MOST_ENTRIES // 2] if left_out else entries
+    tail = entries[-_MOST_ENTRIES // 2 :] if left_out else []
+    everything = verbosity > 0
+    page.table([_row(entry, everything) for entry in head], indent=2, right=frozenset({0, 1, 2}))
+    if left_out:
+        page.line(f"  {page.glyph('more')} {left_out:,} entries left out (-v shows all)")
+        page.table([_row(entry, everything) for entry in tail], indent=2, right=frozenset({0, 1, 2}))
+
+
+def _row(entry: TimelineEntry, everything: bool) -> tuple[str | Span, ...]:
+    style = _KINDS.get(entry.kind, "")
+    said = access_text(entry.op, entry.bdf, entry.register, entry.value)
+    fields = [field for field in entry.fields if everything or field.value or field.name.startswith("ARI")]
+    decoded = ", ".join(field.text or f"{field.name}={field.value:#x}" for field in fields)
+    note = "; ".join(part for part in (decoded, entry.note) if part)
+    return (
+        Span("" if entry.access is None else f"#{entry.access}", "dim"),
+        Span("" if entry.offset_bytes is None else f"@{entry.offset_bytes:#x}", "dim"),
+        Span("" if entry.time_ns is None else clock(entry.time_ns), "dim"),
+        "" if entry.boot is None else f"boot {entry.boot}",
+        "" if entry.ari is None else on_off(entry.ari),
+        Span(said, style),
+        Span(note, style if entry.op is None else ""),
+    )
+
+
+def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
+    page.blank()
+    series = f", series {kexec.series}" if kexec.series else ""
+    observed = "not recognised" if kexec.observed_policy == "unknown" else kexec.observed_policy
+    page.line(
+        Span(f"kexec {kexec.index}", "strong"),
+        (
+            f" at access {kexec.at_access} ({kexec.kind}; policy seen: {observed}; judged by "
+            f"{kexec.policy}{series})"
+        ),
+    )
+    if kexec.cause:
+        sure = f" (confidence {kexec.confidence})" if kexec.confidence else ""
+        page.prose(f"cause: {kexec.cause}{sure}", indent=2)
+        if kexec.cause_source:
+            page.prose(f"[{kexec.cause_source}]", indent=4, style="dim")
+    add_evidence(page, kexec.evidence, indent=4)
+    if kexec.decisions:
+        page.line("  Decisions")
+        for decision in kexec.decisions:
+            _add_decision(page, decision)
+    for policy, steps in kexec.walks.items():
+        page.line("  Function walk under ", Span(policy, "strong"))
+        page.table([_step(page, step, asked) for step in steps], indent=4, right=frozenset())
+
+
+def _add_decision(page: Page, decision: PolicyDecision) -> None:
+    parts = []
+    if decision.ari is not None:
+        parts.append(on_off(decision.ari))
+    if decision.discovered is not None:
+        parts.append("discovered" if decision.discovered else "not discovered")
+    if decision.writes:
+        parts.append(f"writes {decision.writes}")
+    said = listed(parts, len(parts)) or "undetermined"
+    mark = "*" if decision.runs else " "
+    harmed = decision.discovered is False
+    page.line(f"  {mark} ", Span(f"{decision.policy:9}", "strong"), " ", Span(said, "bad" if harmed else ""))
+    page.prose(decision.rule, indent=14)
+    if decision.source:
+        page.prose(f"[{decision.source}]", indent=14, style="dim")
+
+
+def _step(page: Page, step: ChainStep, asked: str) -> tuple[str | Span, ...]:
+    facts = []
+    if step.multifunction is not None:
+        facts.append("multi-function" if step.multifunction else "single-function")
+    if step.ari_capability is not None:
+        facts.append("ARI capability" if step.ari_capability else "no ARI capability")
+    if step.next_function is not None:
+        facts.append(f"next function {step.next_function}")
+    glyph = {"found": " ", "absent": "-", "skipped": page.glyph("bad"), "stop": page.glyph("warn")}
+    style: Style = "strong" if step.bdf == asked else ""
+    place = "" if step.access is None else f"#{step.access}"
+    return (
+        glyph[step.outcome],
+        Span(step.bdf, style),
+        Span(step.outcome, style),
+        ", ".join(facts),
+        Span(place, "dim"),
+        step.note,
+    )

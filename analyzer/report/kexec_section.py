@@ -1,0 +1,206 @@
+"""One kexec in full: what was lost, where, why, what other kernels would have done, what to do now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer import consequences
+from analyzer.findings import counts
+from analyzer.report.bridge_tree import add_tree
+from analyzer.report.evidence import add_evidence
+from analyzer.report.page import Span
+from analyzer.report.policy_table import add_policies
+from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, REASONS, count, duration, listed
+
+if TYPE_CHECKING:
+    from analyzer.report.page import Page, Style
+    from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult
+
+_EXPLAINED = frozenset(
+    {"lost", "healed", "unconfigured", "renumbered", "gone", "cleared", "ignored", "gained"}
+)
+_MOST = 12
+
+
+def add_kexec(
+    page: Page,
+    capture: CaptureResult,
+    kexec: KexecResult,
+    *,
+    verbosity: int = 0,
+    assume_preserved: bool = False,
+) -> None:
+    """Add everything said about one kexec to the page.
+
+    Args:
+        page: where to.
+        capture: the capture it belongs to (boots and files).
+        kexec: its verdicts.
+        verbosity: 0 what matters, 1 every bridge and function and all sources, 2 no list is shortened.
+        assume_preserved: as the option of the same name.
+    """
+    page.blank()
+    page.line(Span(f"kexec {kexec.index}", "strong"), f": {_title(capture, kexec)}")
+    page.prose(_rules(kexec), indent=2, style="dim")
+    if kexec.preserved_source == "assumed" and not counts(kexec, assume_preserved=assume_preserved):
+        page.prose(
+            (
+                "Nothing says that devices were preserved across this kexec: losses are told, but raise no "
+                "alarm (--preserved or --assume-preserved changes that)."
+            ),
+            indent=2,
+            style="dim",
+        )
+    page.blank()
+    if not add_tree(page, kexec, everything=verbosity > 0):
+        kept = sum(bridge.verdict == "kept" for bridge in kexec.bridges)
+        page.prose(f"No bridge lost anything; ARI Forwarding kept on {count(kept, 'bridge')}.", indent=2)
+    several_files = len(capture.files) > 1
+    for bridge in kexec.bridges:
+        if bridge.verdict in _EXPLAINED and (bridge.preserved or bridge.evidence or verbosity):
+            _add_why(page, bridge, several_files)
+    _add_undetermined(page, kexec)
+    _add_consequences(page, kexec, verbosity, assume_preserved)
+    if kexec.policies:
+        page.blank()
+        page.line("  ", Span("What each kernel policy would have found", "strong"), " (* the one judged by)")
+        add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
+    _add_proof(page, kexec, verbosity)
+    _add_secondary(page, kexec, several_files)
+    for warning in kexec.warnings:
+        page.prose(f"Warning: {warning}", indent=2, style="warn")
+
+
+def _title(capture: CaptureResult, kexec: KexecResult) -> str:
+    kind = {"unknown": "kind unknown", "plain": "plain"}.get(kexec.kind, kexec.kind)
+    boots = {boot.index: boot for boot in capture.boots}
+    before, after = boots.get(kexec.outgoing_boot), boots.get(kexec.incoming_boot)
+    title = (
+        f"{kind}, boot {kexec.outgoing_boot}{_release(before)} to boot "
+        f"{kexec.incoming_boot}{_release(after)}, at access {kexec.at_access}"
+    )
+    return f"{title}, blackout {duration(kexec.blackout_ns)}" if kexec.blackout_ns is not None else title
+
+
+def _release(boot: Boot | None) -> str:
+    return f" (Linux {boot.release})" if boot is not None and boot.release else ""
+
+
+def _rules(kexec: KexecResult) -> str:
+    observed = {
+        "stock": "the incoming kernel followed the stock rule",
+        "inherit": "the incoming kernel inherited ARI Forwarding on preserved bridges",
+        "unknown": "which rule the incoming kernel followed could not be recognised",
+    }[kexec.observed_policy]
+    text = f"{observed}; judged by policy {kexec.policy}"
+    if kexec.series:
+        text += f", bus numbers by patch series {kexec.series}"
+    if kexec.noari:
+        text += ", pci=noari"
+    preserved = sum(device.preserved for device in kexec.devices)
+    if not preserved:
+        return f"{text}. Preserved: nothing."
+    source = PRESERVED_SOURCES[kexec.preserved_source]
+    return f"{text}. Preserved: {count(preserved, 'function')}, {source}."
+
+
+def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
+    page.blank()
+    harm: Style = "bad" if bridge.verdict in {"lost", "unconfigured", "gone"} else "warn"
+    page.line("  ", Span(bridge.bdf, "strong"), " ", Span(BRIDGES[bridge.verdict], harm))
+    if bridge.cause is not None:
+        where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
+        sure = f"; confidence {bridge.confidence}" if bridge.confidence else ""
+        page.prose(f"cause: {bridge.cause}{where}: {CAUSES[bridge.cause]}{sure}", indent=4)
+    window = bridge.window
+    if window is not None:
+        last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown moment"
+        first = f"off at access {window.first_off}" if window.first_off is not None else "never seen off"
+        phase = f" ({window.phase})" if window.phase else ""
+        page.line(f"    last seen {last}, first seen {first}{phase}")
+    add_evidence(page, bridge.evidence, indent=6, name_files=several_files)
+    if bridge.stranded:
+        names = listed(bridge.stranded, _MOST)
+        page.prose(f"stranded below it: {names}", indent=4, style="bad")
+
+
+def _add_undetermined(page: Page, kexec: KexecResult) -> None:
+    bridges = [b for b in kexec.bridges if b.verdict == "undetermined"]
+    devices = [d for d in kexec.devices if d.verdict == "undetermined"]
+    if not bridges and not devices:
+        return
+    page.blank()
+    page.line("  ", Span("Undetermined", "strong"))
+    for bridge in bridges[:_MOST]:
+        missing = bridge.missing_access or "the access that would tell"
+        page.prose(
+            f"{bridge.bdf}: the capture does not hold {missing}", indent=4, bullet=page.glyph("unknown")
+        )
+    for device in devices[:_MOST]:
+        why = REASONS[device.reason] if device.reason else "the capture does not tell"
+        kept = "" if device.preserved else " (not preserved)"
+        page.prose(f"{device.bdf}{kept}: {why}", indent=4, bullet=page.glyph("unknown"))
+    rest = max(len(bridges) - _MOST, 0) + max(len(devices) - _MOST, 0)
+    if rest:
+        page.line(f"    {page.glyph('more')} and {rest:,} more (--format json lists all)")
+
+
+def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
+    """Say whether the prediction holds: it is the analyzer's own proof."""
+    page.blank()
+    if not kexec.divergences:
+        if kexec.observed.discovered:
+            found = count(len(kexec.observed.discovered), "function")
+            page.prose(f"Self-check: the incoming kernel enumerated exactly the {found} predicted.", indent=2)
+        return
+    standing = [d for d in kexec.divergences if not d.explained]
+    style: Style = "warn" if standing else ""
+    page.prose(
+        (
+            f"Self-check: prediction and observation differ for {count(len(kexec.divergences), 'function')},"
+            f" {len(standing)} of them unexplained."
+        ),
+        indent=2,
+        style=style,
+    )
+    most = len(kexec.divergences) if verbosity > 1 else _MOST
+    for divergence in kexec.divergences[:most]:
+        said = "predicted, not enumerated" if divergence.predicted else "enumerated, not predicted"
+        note = f": {divergence.note}" if divergence.note else ""
+        page.prose(
+            f"{divergence.bdf} {said}{'' if divergence.explained else ', unexplained'}{note}",
+            indent=4,
+            bullet=page.glyph("bullet"),
+        )
+    if len(kexec.divergences) > most:
+        page.line(f"    {page.glyph('more')} and {len(kexec.divergences) - most:,} more (-vv lists all)")
+
+
+def _add_secondary(page: Page, kexec: KexecResult, several_files: bool) -> None:
+    if not kexec.secondary:
+        return
+    page.blank()
+    page.line("  ", Span("Also seen", "strong"))
+    for secondary in kexec.secondary[:_MOST]:
+        page.prose(
+            f"{secondary.bdf} {secondary.kind}: {secondary.note}", indent=4, bullet=page.glyph("bullet")
+        )
+        add_evidence(page, secondary.evidence, indent=8, name_files=several_files)
+    if len(kexec.secondary) > _MOST:
+        page.line(
+            f"    {page.glyph('more')} and {len(kexec.secondary) - _MOST:,} more (--format json lists all)"
+        )
+
+
+def _add_consequences(page: Page, kexec: KexecResult, verbosity: int, assume_preserved: bool) -> None:
+    follow = kexec.consequences or consequences.for_kexec(kexec, assume_preserved=assume_preserved)
+    for title, wanted in (("What to do now", True), ("What follows", False)):
+        chosen = [item for item in follow if (item.code in consequences.ACTIONS) == wanted]
+        if not chosen:
+            continue
+        page.blank()
+        page.line("  ", Span(title, "strong"))
+        for consequence in chosen:
+            page.prose(consequence.text, indent=4, bullet=page.glyph("bullet"))
+            if verbosity:
+                page.prose(f"[{consequence.source}]", indent=6, style="dim")

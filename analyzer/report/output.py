@@ -1,0 +1,91 @@
+"""Where a report goes: standard output, or a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from analyzer.errors import UsageError
+from analyzer.report import page as pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.report.page import Page
+
+
+def refuse_inputs(output: str | None, inputs: Iterable[str]) -> None:
+    """Refuse an output that is one of the inputs, by name, link or hard link.
+
+    Raises:
+        UsageError: writing there would destroy what is to be read.
+    """
+    if output is None:
+        return
+    for path in inputs:
+        try:
+            same = Path(output).samefile(path)
+        except OSError:
+            # One of the two does not exist: then they are not the same file, unless both names are one.
+            same = os.path.realpath(output) == os.path.realpath(path) and path != "-"
+        if same:
+            raise UsageError(
+                f"the output would overwrite the input {path}",
+                path=output,
+                advice="give -o another name",
+            )
+
+
+def new_page(output: str | None) -> Page:
+    """Return an empty page for standard output, or for a file (plain, ASCII)."""
+    return pages.new_page(sys.stdout if output is None else None)
+
+
+def put_page(page: Page, output: str | None) -> None:
+    """Put a page out to standard output (in colour on a terminal) or to a file."""
+    if output is None:
+        with _stdout() as stream:
+            pages.show(page, stream)
+        return
+    with _file(output) as stream:
+        stream.write(pages.plain(page))
+
+
+def put_text(pieces: Iterable[str], output: str | None) -> None:
+    """Put text out as it is, piece by piece."""
+    if output is None:
+        with _stdout() as stream:
+            for piece in pieces:
+                stream.write(piece)
+        return
+    with _file(output) as stream:
+        for piece in pieces:
+            stream.write(piece)
+
+
+@contextmanager
+def _stdout() -> Iterator[TextIO]:
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"cannot write to standard output: {error.strerror}") from error
+
+
+@contextmanager
+def _file(path: str) -> Iterator[TextIO]:
+    from io import TextIOWrapper
+
+    from analyzer.writers.atomic import replacing
+
+    with replacing(path) as raw:
+        # backslashreplace: an undecodable byte in a name must not cost the report.
+        stream = TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="\n")
+        yield stream
+        stream.flush()
+        stream.detach()

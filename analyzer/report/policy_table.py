@@ -1,0 +1,55 @@
+"""What every kernel policy would have found across the same kexec, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.report.page import Span
+from analyzer.report.wording import count, listed
+from analyzer.results import POLICIES
+
+if TYPE_CHECKING:
+    from analyzer.report.page import Page
+    from analyzer.results import KexecResult
+
+_MOST_NAMED = 8
+#: What a reader needs to know to compare the rows (policies: kernel-side rules that decide ARI).
+_MEANINGS = {
+    "stock": "sets the bit whenever function 0 can do ARI",
+    "inherit": "takes the bit as the hardware shows it (Live Update series)",
+    "serialize": "restores the bit that the outgoing kernel used (idea, in no kernel)",
+    "heal": "sets the bit if a preserved function needs it (idea, in no kernel)",
+}
+
+
+def add_policies(page: Page, kexec: KexecResult, *, indent: int = 4, names: int = _MOST_NAMED) -> None:
+    """Add the table of policies; the one that the verdicts are given under is marked with ``*``."""
+    rows: list[tuple[str | Span, ...]] = [
+        ("", Span("policy", "dim"), Span("found", "dim"), Span("stranded", "dim"), Span("", "dim"))
+    ]
+    for policy in POLICIES:
+        outcome = kexec.policies.get(policy)
+        if outcome is None:
+            continue
+        lost = len(outcome.stranded)
+        rows.append(
+            (
+                "*" if policy == kexec.policy else "",
+                policy,
+                f"{len(outcome.discovered):,}",
+                Span(f"{lost:,}", "bad" if lost else "good"),
+                listed(outcome.stranded, names) if lost else _MEANINGS[policy],
+            )
+        )
+    page.table(rows, indent=indent, right=frozenset({2, 3}))
+    ran = kexec.policies.get(kexec.policy)
+    if ran is not None and ran.assumed:
+        page.prose(
+            (
+                f"Assumed: {count(len(ran.assumed), 'function')} that the incoming kernel did not read taken"
+                f" as the outgoing kernel saw {'it' if len(ran.assumed) == 1 else 'them'}: "
+                f"{listed(ran.assumed, names)}."
+            ),
+            indent=indent,
+            style="dim",
+        )

@@ -1,0 +1,123 @@
+"""The report that a person reads: one line that says whether something was lost, then as much as is needed.
+
+The first line is the verdict. Several captures get a line each; in full come those with something to tell
+(all of them with ``-v``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.report import headline
+from analyzer.report.kexec_section import add_kexec
+from analyzer.report.page import Span
+from analyzer.report.wording import count, duration
+
+if TYPE_CHECKING:
+    from analyzer.report.page import Page
+    from analyzer.results import Analysis, CaptureResult
+
+#: Problems of one capture that are shown before the rest is counted.
+_MOST_PROBLEMS = 10
+_QUIET_WORDS = frozenset({"clean", "NO KEXEC"})
+
+
+def fill(page: Page, analysis: Analysis, *, verbosity: int = 0, assume_preserved: bool = False) -> Page:
+    """Write the report on ``analysis`` to ``page``.
+
+    Args:
+        page: an empty page, see :func:`analyzer.report.page.new_page`.
+        analysis: the result of the main job.
+        verbosity: 0 details where something was found, 1 everywhere, 2 no list is shortened.
+        assume_preserved: as the option of the same name.
+
+    Returns:
+        The page.
+    """
+    whole = headline.of_analysis(analysis, assume_preserved=assume_preserved)
+    page.line(Span(f"{whole.word}:", whole.style), " ", Span(whole.text, "strong"))
+    lines = [headline.of_capture(capture, assume_preserved=assume_preserved) for capture in analysis.captures]
+    if len(lines) > 1:
+        page.blank()
+        page.table(
+            [
+                (Span(line.word, line.style), capture.path, line.text)
+                for line, capture in zip(lines, analysis.captures, strict=True)
+            ],
+            indent=2,
+            right=frozenset(),
+        )
+    for line, capture in zip(lines, analysis.captures, strict=True):
+        if line.word == "UNREADABLE":
+            continue  # its line says all there is
+        if len(lines) == 1 or verbosity or line.word not in _QUIET_WORDS:
+            _add_capture(page, capture, verbosity, assume_preserved)
+        elif (
+            capture.errors or capture.truncated or capture.dropped or any(k.warnings for k in capture.kexecs)
+        ):
+            _add_limits_only(page, capture)
+    return page
+
+
+def _add_capture(page: Page, capture: CaptureResult, verbosity: int, assume_preserved: bool) -> None:
+    page.blank()
+    page.line(Span(capture.path, "strong"), _facts(capture))
+    _add_limits(page, capture)
+    if verbosity:
+        _add_boots(page, capture)
+    for kexec in capture.kexecs:
+        add_kexec(page, capture, kexec, verbosity=verbosity, assume_preserved=assume_preserved)
+    if capture.verdict == "no-kexec":
+        known = (
+            "The capture ends before any boundary between two kernels: what came behind the cut is unknown."
+            if capture.truncated
+            else "There is no boundary between two kernels in this capture, so nothing was lost across one."
+        )
+        page.prose(f"{known} If you know that there was a kexec, name it with --kexec-at.", indent=2)
+
+
+def _add_limits_only(page: Page, capture: CaptureResult) -> None:
+    page.blank()
+    page.line(Span(capture.path, "strong"))
+    _add_limits(page, capture)
+    for kexec in capture.kexecs:
+        for warning in kexec.warnings:
+            page.prose(f"Warning: kexec {kexec.index}: {warning}", indent=2, style="warn")
+
+
+def _facts(capture: CaptureResult) -> str:
+    facts = [capture.format or "format unknown", count(capture.accesses, "access", "accesses")]
+    if len(capture.files) > 1:
+        facts.append(count(len(capture.files), "file"))
+    facts.append(count(len(capture.kexecs), "kexec"))
+    if capture.host:
+        facts.append(f"host {capture.host}")
+    return f"  ({', '.join(facts)})"
+
+
+def _add_limits(page: Page, capture: CaptureResult) -> None:
+    """Say what limits the answer: damage, a cut, lost records."""
+    if capture.truncated:
+        page.prose("The capture is cut short: it is analysed up to the cut.", indent=2, style="warn")
+    if capture.dropped:
+        lost = count(capture.dropped, "record")
+        page.prose(f"The recorder dropped {lost}: what they held is unknown.", indent=2, style="warn")
+    for problem in capture.errors[:_MOST_PROBLEMS]:
+        place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
+        file = f"{problem.file}{place}: " if problem.file != capture.path or place else ""
+        page.prose(f"{problem.kind}: {file}{problem.message}", indent=2, style="warn")
+    if len(capture.errors) > _MOST_PROBLEMS:
+        rest = count(len(capture.errors) - _MOST_PROBLEMS, "more problem")
+        page.prose(f"and {rest} (--format json lists all)", indent=2, style="warn")
+
+
+def _add_boots(page: Page, capture: CaptureResult) -> None:
+    rows: list[tuple[str | Span, ...]] = []
+    for boot in capture.boots:
+        length = ""
+        if boot.start_ns is not None and boot.end_ns is not None:
+            length = duration(boot.end_ns - boot.start_ns)
+        release = f"Linux {boot.release}" if boot.release else ""
+        accesses = f"accesses {boot.first_access} to {boot.last_access}"
+        rows.append((f"boot {boot.index}", boot.kind, accesses, length, release))
+    page.table(rows, indent=2, right=frozenset())

@@ -1,0 +1,99 @@
+"""How numbers, times, verdicts and causes read in human reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.results import BridgeVerdictName, Cause, DeviceReason, PreservedSource
+
+CAUSES: dict[Cause, str] = {
+    "explicit-write": "the bit was cleared by a register write on the outgoing side",
+    "restore-write": "the kernel's own PCIe state restore wrote a stale value",
+    "incoming-write": "a register write on the incoming side cleared it before the kernel looked",
+    "secondary-bus-reset": "a secondary bus reset on a port above reset this port",
+    "upstream-link-down": "a link above went down, which reset this port",
+    "hot-reset": "the port was reset; what reset it is not in the capture",
+    "power-cycle": "the port was power cycled: even sticky registers went",
+    "selective-loss": (
+        "only this bit went, its neighbours are intact, and no write is in the capture: firmware, SMM "
+        "or a management controller"
+    ),
+    "power-state": "the port came back from D3 without keeping its registers",
+    "host-bridge-reinit": "the root port's registers were reset: the host bridge was set up anew",
+    "unknown": "the capture does not tell why",
+}
+
+BRIDGES: dict[BridgeVerdictName, str] = {
+    "kept": "ARI Forwarding kept",
+    "lost": "lost ARI Forwarding",
+    "healed": "lost ARI Forwarding, switched on again by the incoming kernel",
+    "off": "ARI Forwarding was off",
+    "gained": "gained ARI Forwarding",
+    "cleared": "ARI Forwarding cleared by the incoming kernel",
+    "ignored": "ARI Forwarding on but not used by the incoming kernel",
+    "renumbered": "lost its bus numbers, got new ones",
+    "unconfigured": "lost its bus numbers, left unconfigured",
+    "hidden": "hidden below a lost ancestor",
+    "gone": "does not answer",
+    "not-applicable": "ARI does not apply",
+    "undetermined": "undetermined",
+}
+
+REASONS: dict[DeviceReason, str] = {
+    "ari-off": "only ARI can address it and ARI is off",
+    "bridge-unconfigured": "its bridge has no bus numbers",
+    "bridge-gone": "its bridge does not answer",
+    "ancestor-hidden": "a bridge further up was never seen",
+    "chain-broken": "the next-function chain does not reach it",
+    "function-0-absent": "function 0 of its bus does not answer",
+    "function-0-not-ari": "function 0 of its bus shows no ARI capability",
+    "noari": "the incoming kernel runs with pci=noari",
+    "no-response": "it does not answer",
+    "never-seen": "in the preserved set but never enumerated by the outgoing kernel",
+    "not-captured": "the capture does not hold the accesses that would tell",
+}
+
+PRESERVED_SOURCES: dict[PreservedSource, str] = {
+    "option": "given by option",
+    "flb": "from the kernel's preserved-set dump",
+    "dmesg": "from the kernel log",
+    "capture": "from the capture itself",
+    "sidecar": "from a file beside the capture",
+    "assumed": "assumed: every function seen below a bridge with ARI Forwarding",
+}
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 bridge``, ``2 bridges``, ``20,123 accesses``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the names with commas, at most ``most`` of them, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def duration(nanoseconds: int) -> str:
+    """Return a length of time with a unit that fits (``1.234 s``); negative means that clocks jumped."""
+    if nanoseconds < 0:
+        return f"{nanoseconds / 1e9:.6f} s (clock jumped)"
+    for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)):
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.3f} {unit}"
+    return f"{nanoseconds} ns"
+
+
+def clock(time_ns: int) -> str:
+    """Return a time stamp in seconds to the microsecond, digit for digit as QEMU logs write it."""
+    sign = "-" if time_ns < 0 else ""
+    seconds, rest = divmod(abs(time_ns), 1_000_000_000)
+    return f"{sign}{seconds}.{rest // 1000:06d}"
+
+
+def on_off(state: bool | None) -> str:
+    """Return a state of ARI Forwarding as lspci prints flags, with ``?`` for unknown."""
+    return {True: "ARIFwd+", False: "ARIFwd-", None: "ARIFwd?"}[state]

@@ -1,0 +1,112 @@
+"""Sub-commands on a real capture: the whole way, in process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analyzer.cli.application import run
+
+LOG = str(Path(__file__).parents[2] / "traces" / "formats" / "qemu-log-dialect-c.log.zst")
+
+
+@pytest.fixture
+def analyze(capsys):
+    def call(*arguments):
+        status = run(arguments)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def test_the_main_job(analyze):
+    status, out, err = analyze(LOG)
+    assert (status, err) == (1, "")
+    assert out.startswith("LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded\n")
+
+
+def test_stat(analyze):
+    status, out, _ = analyze("stat", LOG)
+    assert status == 0
+    assert "27,586 (25,898 reads, 1,688 writes;" in out
+    status, out, _ = analyze("stat", LOG, "--format", "json")
+    assert json.loads(out)[0]["accesses"] == 27586
+
+
+def test_stat_of_what_cannot_be_read(analyze, tmp_path):
+    status, out, err = analyze("stat", LOG, str(tmp_path / "missing"))
+    assert status == 3
+    assert "unreadable" in out
+    assert "there is no such file" in err
+
+
+def test_convert_and_judge_again(analyze, tmp_path):
+    status, out, err = analyze("convert", LOG, "-o", str(tmp_path / "x.bin"))
+    assert (status, out) == (0, "")
+    assert "27,586 accesses in" in err
+    status, out, _ = analyze(str(tmp_path / "x.bin"))
+    assert status == 1
+    assert out.startswith("LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded\n")
+
+
+def test_convert_goes_on_behind_a_bad_capture(analyze, tmp_path):
+    bad = tmp_path / "bad.log"
+    bad.write_text("no capture\n")
+    status, _, err = analyze("convert", str(bad), LOG, "-o", f"{tmp_path}/out/", "-q")
+    assert status == 3
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["qemu-log-dialect-c.bin"]
+    assert "bad.log" in err
+
+
+def test_convert_refuses_an_input_as_output(analyze, tmp_path):
+    target = tmp_path / "x.bin"
+    analyze("convert", LOG, "-o", str(target))
+    before = target.read_bytes()
+    status, _, err = analyze("convert", str(target), "-o", str(target))
+    assert status == 2
+    assert "would overwrite the input" in err
+    assert target.read_bytes() == before
+
+
+def test_explain(analyze):
+    status, out, _ = analyze("explain", LOG, "3:1.1")
+    assert status == 0
+    assert out.startswith("0000:03:01.1 ")
+    status, out, _ = analyze("explain", LOG, "02:00.0", "--format", "json")
+    assert json.loads(out)["bdf"] == "0000:02:00.0"
+
+
+def test_explain_of_a_function_that_nobody_saw(analyze):
+    status, out, err = analyze("explain", LOG, "99:1f.7")
+    assert (status, out) == (2, "")
+    assert "0000:99:1f.7" in err
+
+
+def test_rule_list(analyze):
+    status, out, _ = analyze("rule")
+    assert status == 0
+    assert out.startswith("ARI001  error    ARI Forwarding lost\n")
+
+
+def test_corpus_of_a_directory_without_cases(analyze, tmp_path):
+    status, out, err = analyze("corpus", "check", str(tmp_path))
+    assert (status, out) == (3, "")
+    assert str(tmp_path) in err
+
+
+def test_corpus_check_and_update(analyze, tmp_path):
+    analyze("convert", LOG, "-o", str(tmp_path / "case.bin"))
+    (tmp_path / "case.toml").write_text('# by hand\ntitle = "a write"\n')
+    status, out, _ = analyze("corpus", "check", str(tmp_path))
+    assert status == 1
+    assert "FAIL  case  a write" in out
+    status, out, _ = analyze("corpus", "update", str(tmp_path))
+    assert status == 0
+    assert "nothing was written" in out
+    assert (tmp_path / "case.toml").read_text() == '# by hand\ntitle = "a write"\n'
+    assert analyze("corpus", "update", str(tmp_path), "--write")[0] == 0
+    assert (tmp_path / "case.toml").read_text().startswith("# by hand\n")
+    status, out, _ = analyze("corpus", "check", str(tmp_path))
+    assert status == 0
+    assert "1 case, 0 not as expected" in out

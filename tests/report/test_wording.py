@@ -1,0 +1,45 @@
+import pytest
+
+from analyzer.report.wording import clock, count, duration, listed, on_off
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 bridges"), (1, "1 bridge"), (2, "2 bridges"), (12345, "12,345 bridges")]
+)
+def test_count(number, text):
+    assert count(number, "bridge") == text
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (0, "0 ns"),
+        (999, "999 ns"),
+        (1500, "1.500 us"),
+        (921_486_000, "921.486 ms"),
+        (65_500_000_000, "65.500 s"),
+        (-1_000_000_000, "-1.000000 s (clock jumped)"),
+    ],
+)
+def test_duration(nanoseconds, text):
+    assert duration(nanoseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [(1_795_328_047_501_553_000, "1795328047.501553"), (0, "0.000000"), (-1_500_000_000, "-1.500000")],
+)
+def test_clock(nanoseconds, text):
+    assert clock(nanoseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
+)
+def test_listed(names, text):
+    assert listed(names, 2) == text
+
+
+def test_on_off():
+    assert [on_off(state) for state in (True, False, None)] == ["ARIFwd+", "ARIFwd-", "ARIFwd?"]
