@@ -16,8 +16,10 @@ import numpy as np
 from analyzer.errors import UsageError
 from schemas.config_header import (
     BRIDGE_CONTROL,
+    CACHE_LINE_SIZE,
     COMMAND,
     HEADER_TYPE,
+    HEADER_TYPE_LAYOUT,
     PRIMARY_BUS,
     SEC_STATUS,
     SUBORDINATE_BUS,
@@ -71,21 +73,25 @@ class _Cut:
     marked: bool = field(default=False)
 
 
-def bridge_functions(index: AccessIndex) -> NDArray[np.int64]:
-    """Functions whose header type was ever read as type 1 (byte 0x0E, or the dword at 0x0C that holds it)."""
+def header_types(index: AccessIndex) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows that tell a function's header type (byte 0x0E, or the dword at 0x0C), and whether it is type 1."""
     byte = index.is_read & (index.offset == HEADER_TYPE) & ((index.value & 0xFF) != 0xFF) & ~index.absent
-    functions = index.function[byte & ((index.value & 0x7F) == 1)]
-    dword = index.is_read & (index.offset == 0x0C) & ~index.absent & (index.value != 0xFFFFFFFF)
-    wide = index.function[dword & ((index.value >> 16 & 0x7F) == 1)]
-    return np.unique(np.concatenate([functions, wide]))
+    dword = index.is_read & (index.offset == CACHE_LINE_SIZE) & ~index.absent
+    dword &= (index.value != 0xFFFFFFFF) & ((index.width == 4) | (index.value > 0xFFFF))
+    rows = np.flatnonzero(byte | dword)
+    value = np.where(dword[rows], index.value[rows] >> 16, index.value[rows])
+    return rows, (value & HEADER_TYPE_LAYOUT) == 1
 
 
-def firmware_writes(index: AccessIndex, bridges: NDArray[np.int64]) -> NDArray[np.int64]:
+def firmware_writes(index: AccessIndex) -> NDArray[np.int64]:
     """Rows of bus-number writes outside a Linux bridge visit: only firmware makes those.
 
     Linux (pci_scan_bridge_extend, 7.3) writes the dword at 0x18 and the byte at 0x1A only between the triple
-    "read 0x18, read 0x3E, write 0x3E" and its closing "write 0x1E, write 0x3E".
+    "read 0x18, read 0x3E, write 0x3E" and its closing "write 0x1E, write 0x3E". The same offsets of an
+    endpoint are BARs; an address may be an endpoint's in one boot and a bridge's in another.
     """
+    typed, is_bridge = header_types(index)
+    bridges = np.unique(index.function[typed[is_bridge]])
     touches = (index.offset >= PRIMARY_BUS) & (index.offset <= SUBORDINATE_BUS) & index.is_write
     writes = np.flatnonzero(touches & np.isin(index.function, bridges))
     found: list[int] = []
@@ -94,8 +100,18 @@ def firmware_writes(index: AccessIndex, bridges: NDArray[np.int64]) -> NDArray[n
         offsets = index.offset[rows]
         keep = (offsets >= PRIMARY_BUS) & (offsets <= SUBORDINATE_BUS)
         keep |= (offsets == SEC_STATUS) | (offsets == BRIDGE_CONTROL)
-        found.extend(_outside_visits(index, rows[keep]))
+        own = index.function[typed] == function
+        outside = np.array(_outside_visits(index, rows[keep]), np.int64)
+        found.extend(outside[_type_1_at(outside, typed[own], is_bridge[own])].tolist())
     return np.array(sorted(found), np.int64)
+
+
+def _type_1_at(
+    rows: NDArray[np.int64], typed: NDArray[np.int64], is_bridge: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether the function was a bridge at each of ``rows``: by its last header-type read, else the next."""
+    last = np.searchsorted(typed, rows) - 1
+    return np.asarray(is_bridge[np.maximum(last, 0)], np.bool_)
 
 
 def _outside_visits(index: AccessIndex, rows: NDArray[np.int64]) -> list[int]:
@@ -154,7 +170,7 @@ def split(
     if not index.rows:
         return []
     anchors = anchor_rows(index, enumerations).tolist()
-    firmware = firmware_writes(index, bridge_functions(index))
+    firmware = firmware_writes(index)
     command = np.flatnonzero(index.offset == COMMAND)
     cuts = [_Cut(0, "unknown", "start")]
     rows = sorted(int(np.searchsorted(index.seq, mark.seq)) for mark in marks)

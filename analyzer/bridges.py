@@ -101,6 +101,9 @@ def _facts(stage: Stage, node: Node, believed: dict[int, Belief]) -> _Facts:
     decided = None if predicted is None else predicted.enabled
     if stage.as_observed and decision is not None and decision.enabled is not None:
         decided = decision.enabled
+    first = ari_state.first_after(after)
+    if stage.as_observed and stage.incoming.is_snapshot:
+        decided = None if first is None else first.bit(ARI_BIT)  # what the kernel left is what it uses
     return _Facts(
         node,
         before,
@@ -108,7 +111,7 @@ def _facts(stage: Stage, node: Node, believed: dict[int, Belief]) -> _Facts:
         believed.get(node.outgoing, ari_state.Belief(None))
         if node.outgoing is not None
         else ari_state.Belief(None),
-        ari_state.first_after(after),
+        first,
         decision,
         decided,
     )
@@ -124,7 +127,10 @@ def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
     keys = devices.below(stage.world, node, stage.stranded)
     confidence = cause.confidence if cause is not None else None
     if name == "kept":
-        confidence = "low" if facts.belief.enabled is None or facts.belief.inferred else "high"
+        sure = (
+            facts.belief.enabled is not None and not facts.belief.inferred and not stage.incoming.is_snapshot
+        )
+        confidence = "high" if sure else "low"  # in a snapshot the bit may have been lost and healed before
     return BridgeVerdict(
         bdf=bdf.text(node.name),
         vendor_device=node.vendor_device,
@@ -183,7 +189,8 @@ def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
     """The before / after / decided table of the interface."""
     before, decided = facts.belief.enabled, facts.decided
     rule = None if facts.decision is None else facts.decision.rule
-    if before and decided is False and rule == "inherit":
+    read = None if facts.decision is None else facts.decision.read
+    if before and decided is False and rule == "inherit" and read is not None and not read.dead:
         return "lost"  # off when the kernel took it over, whatever it read before (incoming-write)
     if after and decided is False:
         return "cleared" if rule == "clear" else "ignored"

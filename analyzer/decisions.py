@@ -25,9 +25,10 @@ ARI_BIT = pcie_capability.DEVCTL2_ARI.bit_length() - 1
 
 #: ``set``/``clear``: the stock rule wrote the bit. ``inherit``: read, not written. ``untouched``: DEVCAP2
 #: says supported and DEVCTL2 was left alone (pci=noari on a patched kernel, or a failed read).
-#: ``unsupported``: DEVCAP2 bit 5 is clear. ``none``: no DEVCAP2 read (stock with pci=noari, bridge or
-#: function 0 not PCIe). ``cut``: the capture ends inside the decision.
-Rule = Literal["set", "clear", "inherit", "untouched", "unsupported", "none", "cut"]
+#: ``unsupported``: DEVCAP2 bit 5 is clear. ``skipped``: the bridge has DEVCAP2 and function 0 is PCIe, yet it
+#: was not read (stock with pci=noari). ``none``: nothing to decide (bridge or function 0 not PCIe, or
+#: capability version 1). ``cut``: the capture ends inside the decision.
+Rule = Literal["set", "clear", "inherit", "untouched", "unsupported", "skipped", "none", "cut"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,11 @@ def _decide(bridge: Function, function_0: Function, scan: int, end: int, *, cut:
         if scan < sample.row < end and not sample.write
     ]
     if not supported:
-        return Decision(key, child, "cut" if cut else "none", None if cut else False, scan)
+        if cut:
+            return Decision(key, child, "cut", None, scan)
+        flags = bridge.pcie_value(pcie_capability.FLAGS)
+        decides = flags is not None and flags & pcie_capability.FLAGS_VERSION > 1 and function_0.is_pcie
+        return Decision(key, child, "skipped" if decides else "none", False, scan)
     devcap2 = supported[-1]
     if not devcap2.value & pcie_capability.DEVCAP2_ARI:
         return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
@@ -127,12 +132,22 @@ def _from_devctl2(
     return Decision(key, child, "inherit", enabled, read.row, devcap2, read)
 
 
-def observed_policy(decisions: dict[int, list[Decision]]) -> Literal["stock", "inherit", "unknown"]:
-    """The policy a kernel followed: one inherit decision proves the rule, stock writes alone mean stock."""
+def observed_policy(
+    decisions: dict[int, list[Decision]], topology: Topology
+) -> Literal["stock", "inherit", "unknown"]:
+    """The policy a kernel followed.
+
+    One inherit decision proves the rule; stock writes alone mean stock, and so do decisions that were
+    skipped: with pci=noari a patched kernel still reads DEVCAP2. A bridge that is left without bus numbers
+    proves the series as well (stock always assigns); new numbers and no other sign speak for stock.
+    """
+    refused, renumbered = topology.lost_numbers()
     rules = {decision.rule for several in decisions.values() for decision in several[:1]}
-    if "inherit" in rules:
+    if "inherit" in rules or refused:
         return "inherit"
-    return "stock" if rules & {"set", "clear"} else "unknown"
+    if rules & {"set", "clear"} or (renumbered and "untouched" not in rules):
+        return "stock"
+    return "stock" if "skipped" in rules and "untouched" not in rules else "unknown"
 
 
 def observed_noari(decisions: dict[int, list[Decision]]) -> bool | None:
@@ -144,4 +159,4 @@ def observed_noari(decisions: dict[int, list[Decision]]) -> bool | None:
     rules = {decision.rule for several in decisions.values() for decision in several[:1]}
     if rules & {"set", "clear"}:
         return False
-    return True if "untouched" in rules else None
+    return True if rules & {"untouched", "skipped"} else None

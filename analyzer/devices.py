@@ -73,26 +73,32 @@ def stranded(world: World, prediction: Prediction, preserved: frozenset[int]) ->
 def reason(world: World, node: Node, prediction: Prediction) -> DeviceReason:
     """Why a prediction does not discover a function: the first obstacle on the way down to it."""
     above = world.parent(node)
-    if above is None:
-        return "no-response"
-    if above.path not in prediction.certain and above.path not in prediction.possible:
-        return "ancestor-hidden" if above.present else "bridge-gone"
-    if prediction.numbers.get(above.path) == "refuse":
-        return "bridge-unconfigured"
-    return _reason_on_bus(node, above, prediction)
+    if above is not None:
+        if above.path not in prediction.certain and above.path not in prediction.possible:
+            return "ancestor-hidden" if above.present else "bridge-gone"
+        if prediction.numbers.get(above.path) == "refuse":
+            return "bridge-unconfigured"
+    siblings = world.roots[node.path[0]] if above is None else above.children
+    return _reason_on_bus(node, above, siblings, prediction)
 
 
-def _reason_on_bus(node: Node, above: Node, prediction: Prediction) -> DeviceReason:
-    function_0 = above.children.get(0)
-    if node.devfn != 0 and above.one_child and (function_0 is None or not function_0.present):
+def _reason_on_bus(
+    node: Node, above: Node | None, siblings: dict[int, Node], prediction: Prediction
+) -> DeviceReason:
+    decision = None if above is None else prediction.decisions.get(above.path)
+    enabled = decision is not None and decision.enabled
+    one_device = enabled or (above is not None and above.one_child)
+    first = 0 if one_device else node.devfn & ~7  # else each slot's walk begins with a function 0 of its own
+    function_0 = siblings.get(first)
+    if node.devfn != first and (function_0 is None or not function_0.present):
         return "function-0-absent"
-    if not node.present:
+    if not node.present or above is None:
         return "no-response"
-    decision = prediction.decisions.get(above.path)
-    if decision is not None and decision.enabled:
-        missing = function_0 is not None and function_0.has_ari is False
-        return "function-0-not-ari" if missing else "chain-broken"
-    return "noari" if decision is not None and decision.branch == "noari" else "ari-off"
+    not_ari = function_0 is not None and function_0.has_ari is False
+    if enabled:
+        return "function-0-not-ari" if not_ari else "chain-broken"
+    for_want_of_it = above.ari_supported is not False and not not_ari  # else ARI is off in any case
+    return "noari" if decision is not None and decision.branch == "noari" and for_want_of_it else "ari-off"
 
 
 def below(world: World, bridge: Node, keys: Iterable[int]) -> list[int]:

@@ -28,7 +28,7 @@ def compare(
     """Where the replay of the policy that ran and the incoming kernel's own enumeration differ.
 
     Functions that the replay calls merely possible (an input is not in the capture) are no divergence either
-    way. Empty when the incoming kernel's scan is not in the capture at all.
+    way. Empty when neither the incoming kernel's scan nor a snapshot of it is in the capture.
 
     Args:
         world: the hardware.
@@ -36,7 +36,7 @@ def compare(
         incoming: what the incoming kernel enumerated.
         told: messages and events about functions, which may explain a difference.
     """
-    if incoming.boot.scan is None:
+    if incoming.boot.scan is None and not incoming.is_snapshot:
         return []
     certain = {prediction.keys[path]: path for path in prediction.certain}
     possible = {prediction.keys[path] for path in prediction.possible}
@@ -67,7 +67,7 @@ def _why_not_observed(
     world: World, node: Node, incoming: Topology, told: Sequence[Told], *, later: bool
 ) -> tuple[str, bool]:
     """Note on a function that was predicted and not enumerated, and whether that explains it."""
-    if incoming.scan_ends.get(node.path[0]) is None and later:
+    if incoming.scan_ends.get(node.path[0]) is None and later and not incoming.is_snapshot:
         return "the capture ends before the scan reaches it", True
     above = world.parent(node)
     bridges = []

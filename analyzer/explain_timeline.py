@@ -23,6 +23,7 @@ _RULE_NOTES = {
     "clear": "stock rule: ARI Forwarding switched off",
     "inherit": "inherit rule: taken as it is",
     "untouched": "DEVCTL2 left alone (pci=noari)",
+    "skipped": "no ARI access at all (pci=noari)",
 }
 
 

@@ -89,7 +89,7 @@ def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topo
         before,
         after,
         bridges.beliefs(outgoing, before),
-        decisions.observed_policy(after),
+        decisions.observed_policy(after, incoming),
         (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
     )
 

@@ -15,7 +15,7 @@ from analyzer.errors import DamagedInputError, UnreadableInputError, UsageError
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from analyzer.ari_state import Belief
     from analyzer.capture import PreservedDump
@@ -116,7 +116,7 @@ def sources(
         answers.append(("capture", _logged(runs["capture"])))
     for path in sidecars(capture_path, ".preserved"):
         text = read_limited(path, _TEXT_LIMIT).decode("utf-8", "replace")
-        answers.append(("sidecar", _listed(text, path)))
+        answers.append(("sidecar", _sidecar_list(text, path)))
     answers.extend(
         ("sidecar", _dumped(read_limited(path, _DUMP_LIMIT), "", path))
         for path in sidecars(capture_path, ".flb")
@@ -176,6 +176,14 @@ def _listed(text: str, place: str) -> Ask:
         return Answer(frozenset(everywhere | by_kexec.get(kexec, set())))
 
     return answer
+
+
+def _sidecar_list(text: str, path: str) -> Ask:
+    """A ``.preserved`` sidecar: what is wrong with it concerns its capture only, not the whole run."""
+    try:
+        return _listed(text, path)
+    except UsageError as error:
+        raise DamagedInputError(error.message, path=path, advice=error.advice) from error
 
 
 def _entry(word: str, place: str) -> tuple[int | None, int]:
@@ -274,22 +282,27 @@ def assumed(
     port with a single function needs no ARI and says nothing about Live Update.
     """
     keys: set[int] = set()
-    for bridge in outgoing.bridges():
-        belief = believed.get(bridge.function)
-        numbers = bridge.bus_numbers
-        if (
-            belief is None
-            or not belief.enabled
-            or numbers is None
-            or bridge.pcie_type not in DOWNSTREAM_TYPES
-        ):
-            continue
-        bus = bridge.bus >> 8 << 8 | numbers.secondary
-        below = {key for key in outgoing.functions if key >> 8 == bus}
-        if observed == "inherit" and not _treated_as_preserved(bridge, incoming, decided_after, len(below)):
-            continue
-        keys |= below
+    for bridge, below in _carried(outgoing, believed):
+        if observed != "inherit" or _treated_as_preserved(bridge, incoming, decided_after, len(below)):
+            keys |= below
     return with_bridges(keys, outgoing)
+
+
+def assumed_before(outgoing: Topology, believed: dict[int, Belief]) -> frozenset[int]:
+    """The same before a kexec: every function below a bridge on which the kernel uses ARI."""
+    keys = {key for _, below in _carried(outgoing, believed) for key in below}
+    return with_bridges(keys, outgoing)
+
+
+def _carried(outgoing: Topology, believed: dict[int, Belief]) -> Iterator[tuple[Function, set[int]]]:
+    """Bridges on which a kernel used ARI, with the functions on the bus below."""
+    for bridge in outgoing.bridges():
+        belief, numbers = believed.get(bridge.function), bridge.bus_numbers
+        if belief is None or not belief.enabled or numbers is None:
+            continue
+        if bridge.pcie_type in DOWNSTREAM_TYPES:
+            bus = bridge.bus >> 8 << 8 | numbers.secondary
+            yield bridge, {key for key in outgoing.functions if key >> 8 == bus}
 
 
 def _treated_as_preserved(

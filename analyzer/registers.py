@@ -84,6 +84,11 @@ class RegisterView:
         failed = bool(self.failed[position])
         return Sample(int(self.rows[position]), write, moved & mask, mask, dead or failed, failed)
 
+    def is_dword(self, row: int) -> bool:
+        """Whether the access in a row carries four bytes (known, or seen from its value)."""
+        position = int(np.searchsorted(self.rows, row))
+        return int(self.widths[position]) == 4 or int(self.values[position]) > 0xFFFF
+
     def silent_at(self, offset: int) -> bool:
         """Reads at exactly that offset were answered with all ones (or an error), every one of them."""
         at = ~self.writes & (self.offsets == offset)

@@ -135,11 +135,20 @@ def powered_down(bridge: Function, since: int, witness: Witness) -> Sign | None:
     return None
 
 
+#: Sticky registers of the AER capability that a kernel changes (PCI Express 7.8.4.3, 7.8.4.4, 7.8.4.6); Linux
+#: unmasks Advisory Non-Fatal in the correctable mask at every boot.
+_STICKY = (
+    extended_capabilities.AER_UNCOR_MASK,
+    extended_capabilities.AER_UNCOR_SEVERITY,
+    extended_capabilities.AER_COR_MASK,
+)
+
+
 def sticky_lost(outgoing: Function | None, incoming: Function | None, witness: Witness) -> Sign | None:
     """A sticky register had been changed and is back at what it was at first: only a loss of power does that.
 
-    The AER uncorrectable mask survives every reset but that (PCI Express 7.8.4.3). Its default differs between
-    devices, so the outgoing kernel's first read stands for it.
+    AER masks and severities survive every reset but that. Their defaults differ between devices, so the
+    outgoing kernel's first read stands for them.
     """
     if outgoing is None or incoming is None:
         return None
@@ -147,14 +156,14 @@ def sticky_lost(outgoing: Function | None, incoming: Function | None, witness: W
     after = incoming.capabilities.extended.get(extended_capabilities.AER_ID)
     if before is None or after is None:
         return None
-    offset = extended_capabilities.AER_UNCOR_MASK
-    held = [sample for sample in outgoing.view.samples(before + offset, 4) if not sample.dead]
-    now = next((sample for sample in incoming.view.samples(after + offset, 4) if not sample.dead), None)
-    if not held or held[0].write or now is None or now.write:
-        return None
-    default, last = held[0].value, held[-1].value
-    if last == default or now.value != default:
-        return None
-    note = f"the sticky AER mask was 0x{last:08x} and is at its first value again"
-    evidence = witness.access(now.row, "ECAP_AER", note, capability=after, size=4)
-    return Sign(evidence, "medium", now.row)
+    for offset in _STICKY:
+        held = [sample for sample in outgoing.view.samples(before + offset, 4) if not sample.dead]
+        now = next((sample for sample in incoming.view.samples(after + offset, 4) if not sample.dead), None)
+        if not held or held[0].write or now is None or now.write:
+            continue
+        default, last = held[0].value, held[-1].value
+        if last != default and now.value == default:
+            note = f"a sticky AER register was 0x{last:08x} and is at its first value again"
+            evidence = witness.access(now.row, "ECAP_AER", note, capability=after, size=4)
+            return Sign(evidence, "medium", now.row)
+    return None

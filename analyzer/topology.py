@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from analyzer.registers import Capabilities, RegisterView, Sample
 
 
+#: Registers that say who a function is.
+_IDENTITY = (
+    config_header.VENDOR_ID,
+    config_header.REVISION,
+    config_header.CLASS_DEVICE,
+    config_header.CACHE_LINE_SIZE,
+    config_header.HEADER_TYPE,
+)
+
+
 @dataclass(frozen=True)
 class BusNumbers:
     """Primary, secondary and subordinate bus of a bridge, and the row that showed or set them."""
@@ -81,9 +91,14 @@ class Function:
         return registers.capabilities(self.reads, small=self.view.silent_at(0x100))
 
     def value(self, offset: int) -> int | None:
-        """First answered value read at exactly ``offset``."""
+        """First answered value at ``offset``: read exactly there, else as part of a dword (snapshots)."""
         known = self.reads.get(offset)
-        return None if known is None else known[0]
+        if known is not None:
+            return known[0]
+        dword = self.reads.get(offset & ~3)
+        if dword is None or not self.view.is_dword(dword[1]):
+            return None
+        return dword[0] >> 8 * (offset & 3)
 
     @cached_property
     def vendor_device(self) -> str | None:
@@ -98,10 +113,7 @@ class Function:
     def header_type(self) -> int | None:
         """Header type byte with the multi-function bit."""
         byte = self.value(config_header.HEADER_TYPE)
-        if byte is not None:
-            return byte & 0xFF
-        dword = self.value(config_header.CACHE_LINE_SIZE)
-        return None if dword is None or dword <= 0xFFFF else dword >> 16 & 0xFF
+        return None if byte is None else byte & 0xFF
 
     @property
     def is_bridge(self) -> bool:
@@ -138,7 +150,7 @@ class Function:
     def pcie_type(self) -> int | None:
         """Device/port type (PCI Express capabilities register, bits 7:4)."""
         flags = self.pcie_value(pcie_capability.FLAGS)
-        return None if flags is None else flags >> 4 & 0xF
+        return None if flags is None else flags >> pcie_capability.FLAGS_TYPE_SHIFT & 0xF
 
     @property
     def ari_supported(self) -> bool | None:
@@ -238,6 +250,8 @@ class Topology:
             numbers = entry.bus_numbers if entry.is_bridge else None
             if numbers is not None:
                 self.by_secondary.setdefault(entry.bus >> 8 << 8 | numbers.secondary, entry)
+        #: Only reads and no scan: the registers as lspci or the kernel dumped them at one moment.
+        self.is_snapshot = boot.scan is None and not index.is_write[boot.first : boot.last + 1].any()
         self.scan_ends = self._scan_ends(index)
         self.enumerated = {
             key
@@ -247,13 +261,19 @@ class Topology:
         }
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
-        """Keys that the boot enumerated; where its scan is not in the capture, all that answered a read."""
+        """Keys that the boot enumerated; where its scan is not in the capture, those that told who they are.
+
+        Virtual functions answer at 0x00 with all ones (PCIe 9.3.4.1.1): they are no functions of a scan.
+        """
         if self.boot.scan is not None:
             return [int(key) for key in np.unique(index.function[inside])]
         rows = slice(self.boot.first, self.boot.last + 1)
-        value = index.value[rows]
-        live = index.is_read[rows] & ~index.absent[rows] & (value != 0xFFFFFFFF) & (value != 0xFFFF)
-        return [int(key) for key in np.unique(index.function[rows][live])]
+        value, function, read = index.value[rows], index.function[rows], index.is_read[rows]
+        live = read & ~index.absent[rows] & (value != 0xFFFFFFFF) & (value != 0xFFFF)
+        vendor = read & (index.offset[rows] == config_header.VENDOR_ID)
+        told = np.unique(function[live & np.isin(index.offset[rows], _IDENTITY)])
+        virtual = np.setdiff1d(function[vendor & ~live], function[vendor & live])
+        return [int(key) for key in np.setdiff1d(told, virtual)]
 
     def parent(self, function: int) -> Function | None:
         """The bridge above a function; None on a root bus (or where the bridge was never seen)."""
@@ -283,6 +303,23 @@ class Topology:
         """Where a function sits, independent of bus numbers: root bus, then device/function numbers down."""
         above = [bridge.devfn for bridge in reversed(self.ancestors(function))]
         return (self.root_bus(function >> 8), *above, function & 0xFF)
+
+    def lost_numbers(self) -> tuple[list[Function], list[Function]]:
+        """Bridges whose first numbers were unusable when their bus was scanned: left so, and given new ones.
+
+        Only where the scan is in the capture to its end: pass 1 comes last.
+        """
+        refused: list[Function] = []
+        renumbered: list[Function] = []
+        for bridge in self.bridges():
+            first = bridge.first_bus_numbers
+            if first is None or not first.broken_on(bridge.bus & 0xFF) or not bridge.scans:
+                continue
+            if bridge.bus_numbers is not None:
+                renumbered.append(bridge)
+            elif self.root_bus(bridge.bus) in self.scan_ends:
+                refused.append(bridge)
+        return refused, renumbered
 
     def bridges(self) -> Iterable[Function]:
         """Every function with a type 1 header, in BDF order."""

@@ -72,7 +72,7 @@ def study(text: str) -> tuple[Topology, dict[int, list[decisions.Decision]]]:
         (SET.replace("r 00:03.0 68.w 0000\nw 00:03.0 68.w 0020", "r 00:03.0 68.w error") + NEXT, "set", True),
         (NOARI + NEXT, "untouched", False),
         (UNSUPPORTED + NEXT, "unsupported", False),
-        (NEXT, "none", False),
+        (NEXT, "skipped", False),
         ("r 00:03.0 64.l 00000020", "cut", None),
         (SET.replace("w 00:03.0 68.w 0020", ""), "cut", None),
         ("", "cut", None),

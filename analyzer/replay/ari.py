@@ -27,8 +27,18 @@ class AriDecision(NamedTuple):
     branch: Branch
 
 
-def decide(bridge: Node, function_0: Node | None, profile: Profile) -> AriDecision:
-    """Decide ARI of ``bridge`` while function 0 below it is set up (None: it does not exist)."""
+def decide(
+    bridge: Node, function_0: Node | None, profile: Profile, *, address: int, secondary: int
+) -> AriDecision:
+    """Decide ARI of ``bridge`` while function 0 below it is set up.
+
+    Args:
+        bridge: the bridge.
+        function_0: function 0 on the bus below (None: it does not exist).
+        profile: the kernel.
+        address: key of the bridge under the numbering of this scan, by which the preserved set is searched.
+        secondary: key (``domain << 8 | bus``) of the bus below.
+    """
     if function_0 is None:
         return AriDecision(False, "no-function-0")  # pci_configure_ari never runs: the field stays 0 at boot
     if profile.noari and profile.policy == "stock":  # tested first in a stock kernel, later in a patched one
@@ -37,10 +47,19 @@ def decide(bridge: Node, function_0: Node | None, profile: Profile) -> AriDecisi
         return AriDecision(False, "not-pcie")
     if bridge.ari_supported is False:
         return AriDecision(False, "unsupported")
-    if bridge.ari_supported is None:
-        return AriDecision(None, "unknown")
-    if profile.preserves(bridge.outgoing):
-        return _preserved(bridge, profile)
+    decision = _applicable(bridge, function_0, profile, address, secondary)
+    if bridge.ari_supported and (function_0.is_pcie or function_0.has_ari):
+        return decision
+    # Whether this point is reached is not in the capture; where it is not, ARI stays off.
+    return AriDecision(False if decision.enabled is False else None, "unknown")
+
+
+def _applicable(
+    bridge: Node, function_0: Node, profile: Profile, address: int, secondary: int
+) -> AriDecision:
+    """The rule for a bridge that supports ARI Forwarding, above a PCIe function 0."""
+    if profile.preserves(address):
+        return _preserved(bridge, profile, address, secondary)
     if profile.noari:
         return AriDecision(False, "noari")
     if function_0.has_ari is None:
@@ -48,16 +67,14 @@ def decide(bridge: Node, function_0: Node | None, profile: Profile) -> AriDecisi
     return AriDecision(True, "set") if function_0.has_ari else AriDecision(False, "clear")
 
 
-def _preserved(bridge: Node, profile: Profile) -> AriDecision:
+def _preserved(bridge: Node, profile: Profile, address: int, secondary: int) -> AriDecision:
     """The step that the policies put before the stock rule, for an incoming preserved bridge."""
     hardware = bridge.hardware
     if profile.policy == "serialize":
-        saved = profile.saved.get(bridge.outgoing if bridge.outgoing is not None else -1)
+        saved = profile.saved.get(address)
         return AriDecision(saved, "restored" if saved is not None else "unknown")
-    if profile.policy == "heal":
-        needs = any(
-            child.devfn > 7 and profile.preserves(child.outgoing) for child in bridge.children.values()
-        )
-        if needs:
-            return AriDecision(True, "healed")
+    if profile.policy == "heal" and any(
+        profile.preserves(secondary << 8 | devfn) for devfn in range(8, 256)
+    ):  # by the set alone: a listed function may be invisible to this kernel
+        return AriDecision(True, "healed")
     return AriDecision(hardware, "inherited" if hardware is not None else "unknown")

@@ -22,11 +22,11 @@ def outcome(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) 
 
     Args:
         bridge: the bridge.
-        bus: number of the bus that it sits on, as the scan knows it.
+        bus: key (``domain << 8 | bus``) of the bus that it sits on, as the scan knows it.
         siblings: every function that the scan discovered on that bus, the bridge included.
         profile: the kernel.
     """
-    if not unusable(bridge, bus):
+    if not unusable(bridge, bus & 0xFF):
         return "use"
     if profile.live_update and _refuses(bridge, bus, siblings, profile):
         return "refuse"
@@ -34,7 +34,7 @@ def outcome(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) 
 
 
 def unusable(bridge: Node, bus: int) -> bool:
-    """Whether the numbers that the bridge shows are unset or broken on that bus.
+    """Whether the numbers that the bridge shows are unset or broken on the bus of that number.
 
     Where the incoming kernel's read is not in the capture, the outgoing kernel's numbers are taken.
     """
@@ -44,10 +44,12 @@ def unusable(bridge: Node, bus: int) -> bool:
 
 def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) -> bool:
     if profile.series == "v4":  # a flag per device
-        return profile.preserves(bridge.outgoing)
+        return profile.preserves(bus << 8 | bridge.devfn)
     if profile.series == "v9":  # a preserved bridge on this bus lost its numbers
         return any(
-            sibling.is_bridge and profile.preserves(sibling.outgoing) and unusable(sibling, bus)
+            sibling.is_bridge
+            and profile.preserves(bus << 8 | sibling.devfn)
+            and unusable(sibling, bus & 0xFF)
             for sibling in siblings
         )
     return True  # v5 to v8: while the incoming FLB has devices

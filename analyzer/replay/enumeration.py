@@ -7,7 +7,6 @@ walked: functions found in all of them are certain, functions found in some are 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer.replay import ari, bus_numbers
@@ -30,7 +29,8 @@ class Prediction:
         certain: paths that are discovered whatever the unknown inputs are.
         possible: paths that are discovered for some of them only.
         decisions: bridge path -> ARI decision.
-        numbers: bridge path -> what became of its bus numbers.
+        numbers: bridge path -> what became of its bus numbers (``refuse`` also where only some values of the
+            unknown inputs lead to it; what is below is merely possible then).
         keys: path -> key under the numbering of this scan.
     """
 
@@ -75,10 +75,11 @@ def _scan_bus(
     answering = {devfn: node for devfn, node in devices.items() if node.present}
     decision = None
     if bridge is not None:
-        decision = ari.decide(bridge, answering.get(0), profile)
+        address = prediction.keys[bridge.path]
+        decision = ari.decide(bridge, answering.get(0), profile, address=address, secondary=bus)
         prediction.decisions[bridge.path] = decision
     enabled = False if decision is None else decision.enabled
-    one_child = bridge is not None and bridge.one_child and not profile.scan_all
+    one_child = False if bridge is None or profile.scan_all else bridge.one_child
     certain, possible = walk(answering, enabled=enabled, one_child=one_child)
     found = [answering[devfn] for devfn in possible]
     for node in found:
@@ -86,21 +87,25 @@ def _scan_bus(
         prediction.keys[node.path] = bus << 8 | node.devfn
         (prediction.certain if sure and node.devfn in certain else prediction.possible).add(node.path)
     bridges = [node for node in found if node.is_bridge]
+    least: dict[Path, Outcome] = {}
     for node in bridges:
-        prediction.numbers[node.path] = bus_numbers.outcome(node, bus & 0xFF, found, profile)
+        prediction.numbers[node.path] = bus_numbers.outcome(node, bus, found, profile)
+        # A bridge that is perhaps not found cannot be sure to make this kernel refuse (series v9).
+        firm = [other for other in found if other is node or other.devfn in certain]
+        least[node.path] = bus_numbers.outcome(node, bus, firm, profile)
     # Pass 0 scans behind bridges with usable numbers, pass 1 behind those that it assigns numbers to.
     passes = [(node, what) for what in ("use", "assign") for node in bridges]
     for node, what in passes:
-        if prediction.numbers[node.path] != what:
+        if least[node.path] != what:
             continue
         _scan_bus(
             node.children,
             node,
-            _secondary(node, bus, prediction.numbers[node.path], observed=observed),
+            _secondary(node, bus, what, observed=observed),
             profile,
             prediction,
             observed=observed,
-            sure=node.path in prediction.certain,
+            sure=node.path in prediction.certain and prediction.numbers[node.path] == what,
         )
 
 
@@ -108,27 +113,43 @@ def _secondary(bridge: Node, bus: int, what: Outcome, *, observed: bool) -> int:
     """Key of the bus below: the numbers in use, or those that a renumbering kernel assigned."""
     numbers = bridge.numbers or bridge.outgoing_numbers
     if what == "assign":
-        numbers = bridge.incoming_numbers if observed else bridge.outgoing_numbers or bridge.incoming_numbers
+        new, old = bridge.incoming_numbers, bridge.outgoing_numbers
+        numbers = (new or old) if observed else (old or new)
     return bus >> 8 << 8 | (numbers.secondary if numbers is not None else 0)
 
 
-def walk(answering: dict[int, Node], *, enabled: bool | None, one_child: bool) -> tuple[set[int], list[int]]:
+def walk(
+    answering: dict[int, Node], *, enabled: bool | None, one_child: bool | None
+) -> tuple[set[int], list[int]]:
     """pci_scan_slot over the slots of one bus.
+
+    Args:
+        answering: who answers on the bus, by device and function number.
+        enabled: ARI on the bridge above (None: unknown).
+        one_child: only device 0 is probed (None: unknown).
 
     Returns:
         the device/function numbers found whatever the unknown inputs are, and those found for at least one
         of their values, in scan order.
     """
-    slots = (0,) if one_child else range(0, 256, 8)
-    every: list[list[int]] = []
-    for guess, follow in product((enabled,) if enabled is not None else (False, True), (True, False)):
-        found: list[int] = []
-        for slot in slots:
-            found.extend(_scan_slot(answering, slot, enabled=guess, go_on=follow, found=set(found)))
-        every.append(found)
-    certain = set(every[0]).intersection(*every[1:])
-    order = list(dict.fromkeys(devfn for found in every for devfn in found))
-    return certain, order
+    guesses = (enabled,) if enabled is not None else (False, True)
+    ungated = {devfn: node for devfn, node in answering.items() if not node.gated}
+    who = {True: answering, False: ungated}
+    least = [
+        {
+            devfn
+            for slot in (range(0, 256, 8) if one_child is False else (0,))
+            for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=False)
+        }
+        for guess in guesses
+    ]
+    most = [
+        devfn
+        for guess in guesses
+        for slot in ((0,) if one_child else range(0, 256, 8))
+        for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=True)
+    ]
+    return set.intersection(*least), list(dict.fromkeys(most))
 
 
 class Step(NamedTuple):
@@ -147,15 +168,30 @@ class Step(NamedTuple):
     why: str
 
 
-def _scan_slot(
-    answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool, found: set[int]
-) -> list[int]:
-    """The functions that one slot adds."""
-    return [
-        step.devfn
-        for step in slot_steps(answering, slot, enabled=enabled, go_on=go_on)
-        if step.node is not None and step.devfn not in found
-    ]
+def _scan_slot(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool) -> list[int]:
+    """The functions on one slot's walk; where an input is unknown on the shortest, or (go_on) on any."""
+    if enabled and go_on:
+        return _all_chains(answering, slot)
+    steps = slot_steps(answering, slot, enabled=enabled, go_on=go_on)
+    return [step.devfn for step in steps if step.node is not None]
+
+
+def _all_chains(answering: dict[int, Node], slot: int) -> list[int]:
+    """The functions that the chain leads to for some values of its unknown numbers, which may skip any."""
+    ahead, found = {0}, []
+    while ahead:
+        function = min(ahead)
+        ahead.discard(function)
+        node = answering.get(slot + function)
+        if node is None:
+            continue
+        found.append(slot + function)
+        if node.has_ari is None or (node.has_ari and node.next_function is None):
+            ahead.update(devfn - slot for devfn in answering if devfn > slot + function)
+        else:
+            following, _ = _next_ari_function(node, function)
+            ahead.update({following} - {-1})
+    return found
 
 
 def slot_steps(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool) -> Iterator[Step]:
@@ -165,8 +201,8 @@ def slot_steps(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: b
         answering: who answers on the bus, by device and function number.
         slot: first devfn of the slot.
         enabled: ARI on the bridge above.
-        go_on: what an unknown multi-function bit or next-function number is taken for: the walk goes on (to
-            the next function that answers), or ends.
+        go_on: what an unknown multi-function bit is taken for: the walk goes on, or ends. At an unknown
+            next-function number it ends.
     """
     function = 0
     while function >= 0:
@@ -176,17 +212,15 @@ def slot_steps(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: b
             # Linux goes on only where isolated functions are allowed (s390, loongarch, jailhouse).
             yield Step(devfn, None, -1, "function 0 does not answer: nothing else in the slot is probed")
             return
-        following, why = _next_function(answering, node, slot, function, enabled=enabled, go_on=go_on)
+        following, why = _next_function(node, function, enabled=enabled, go_on=go_on)
         yield Step(devfn, node, following, why)
         function = following
 
 
-def _next_function(
-    answering: dict[int, Node], node: Node | None, slot: int, function: int, *, enabled: bool, go_on: bool
-) -> tuple[int, str]:
+def _next_function(node: Node | None, function: int, *, enabled: bool, go_on: bool) -> tuple[int, str]:
     """next_fn of Linux 7.3 drivers/pci/probe.c: the next function number, -1 at the end, and why."""
     if enabled:
-        return _next_ari_function(answering, node, slot, function, go_on=go_on)
+        return _next_ari_function(node, function)
     if function >= 7:
         return -1, "without ARI a device has functions 0 to 7"
     if node is not None and function == 0:
@@ -196,9 +230,7 @@ def _next_function(
     return function + 1, "without ARI functions 1 to 7 are probed one by one"
 
 
-def _next_ari_function(
-    answering: dict[int, Node], node: Node | None, slot: int, function: int, *, go_on: bool
-) -> tuple[int, str]:
+def _next_ari_function(node: Node | None, function: int) -> tuple[int, str]:
     """next_ari_fn of Linux 7.3: the chain of Next Function Numbers (PCIe 7.8.8.2)."""
     if node is None:
         return -1, "a member of the chain that does not answer ends it"
@@ -206,9 +238,7 @@ def _next_ari_function(
         return -1, "no ARI capability: the chain ends"
     following = node.next_function
     if node.has_ari is None or following is None:
-        later = sorted(devfn - slot for devfn in answering if devfn > slot + function)
-        where = "its Next Function Number is not in the capture"
-        return (later[0], where) if go_on and later else (-1, where)
+        return -1, "its Next Function Number is not in the capture"
     if following <= function:
         return -1, f"Next Function Number {following} ends the chain"
     return following, f"Next Function Number {following}"

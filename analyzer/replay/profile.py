@@ -23,10 +23,9 @@ class Profile:
         preserved: keys (outgoing numbering) of the preserved functions, bridges included.
         noari: ``pci=noari`` on the incoming kernel's command line.
         scan_all: ``pci=pcie_scan_all``.
-        handover: whether the incoming kernel takes the handed-over data: it ``matched``; its name is
-        another, so
-            that the kernel behaves as stock (``unmatched``); or its version is another, and series v8 and v9
-            panic before they scan (``panic``).
+        handover: whether the incoming kernel takes the handed-over data: it ``matched``; its name is another,
+            so that the kernel behaves as stock (``unmatched``); or its version is another, and series v8 and
+            v9 panic before they scan (``panic``).
         saved: bridge key -> ARI state that the outgoing kernel believed (for ``serialize``).
     """
 
@@ -48,6 +47,10 @@ class Profile:
         """The kernel stops before it scans (series v8 and v9: another version of the handed-over data)."""
         return self.policy != "stock" and self.handover == "panic"
 
-    def preserves(self, function: int | None) -> bool:
-        """Whether this kernel treats a function (outgoing numbering) as preserved."""
-        return self.live_update and function in self.preserved
+    def preserves(self, address: int) -> bool:
+        """Whether this kernel takes the function that its scan finds at ``address`` for a preserved one.
+
+        The set is searched by domain, bus and devfn alone (series v4 to v9, lookup in pci_setup_device): a
+        function that the scan finds under another address than the outgoing kernel did is not recognised.
+        """
+        return self.live_update and address in self.preserved

@@ -38,6 +38,7 @@ class Node:
         assumed: ``present`` is taken from the outgoing boot.
         numbers: bus numbers as the incoming kernel first read them (None: not read).
         outgoing_numbers: bus numbers that the outgoing kernel used.
+        gated: it was seen not to answer while ARI Forwarding was off on the bridge above (PCIe 7.5.3.16).
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
     """
 
@@ -45,6 +46,7 @@ class Node:
     outgoing: int | None = None
     incoming: int | None = None
     present: bool = True
+    gated: bool = False
     assumed: bool = False
     vendor_device: str | None = None
     is_bridge: bool = False
@@ -66,9 +68,14 @@ class Node:
         return self.path[-1]
 
     @property
-    def one_child(self) -> bool:
-        """Only device 0 can sit on the bus below (Linux 7.3 only_one_child by pcie_downstream_port)."""
-        return bool(self.is_pcie) and self.pcie_type in DOWNSTREAM_TYPES
+    def one_child(self) -> bool | None:
+        """Only device 0 can sit on the bus below (Linux 7.3 only_one_child by pcie_downstream_port).
+
+        None where the port type is not in the capture.
+        """
+        if self.is_pcie is False:
+            return False
+        return None if self.pcie_type is None else self.pcie_type in DOWNSTREAM_TYPES
 
     @property
     def name(self) -> int:
@@ -123,15 +130,37 @@ def build(
         _fill(node, function)
         node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
         node.hardware = hardware_bit(function)
-    world = World(
-        {}, by_path, {node.outgoing: node for node in by_path.values() if node.outgoing is not None}
-    )
+    world = _link(by_path)
+    _mark_absent(index, incoming, decisions, world)
+    return world
+
+
+def of_one_boot(topology: Topology, bits: dict[int, bool | None]) -> World:
+    """The world as one kernel sees it, for questions about a kexec that has not happened yet.
+
+    Args:
+        topology: the kernel's functions.
+        bits: bridge key -> its ARI Forwarding bit.
+    """
+    by_path: dict[Path, Node] = {}
+    for key in sorted(topology.functions):
+        node = by_path.setdefault(topology.path(key), Node(topology.path(key)))
+        node.outgoing = key
+        _fill(node, topology.functions[key])
+        node.numbers = node.outgoing_numbers = topology.functions[key].bus_numbers
+        node.hardware = bits.get(key)
+    return _link(by_path)
+
+
+def _link(by_path: dict[Path, Node]) -> World:
+    """Put every node below its parent; parents come first."""
+    outgoing = {node.outgoing: node for node in by_path.values() if node.outgoing is not None}
+    world = World({}, by_path, outgoing)
     for node in world.nodes():
         above = world.parent(node)
         _correct_type(node, above)
         siblings = world.roots.setdefault(node.path[0], {}) if above is None else above.children
         siblings[node.devfn] = node
-    _mark_absent(index, incoming, decisions, world)
     return world
 
 
@@ -209,8 +238,9 @@ def _mark_absent(
         key = bus << 8 | node.devfn
         if key not in absent:
             continue
-        if above is not None and above.one_child and node.devfn > 7:
+        if above is not None and above.one_child is not False and node.devfn > 7:
             taken = decisions.get(above.incoming or 0)
             if not taken or not taken[0].enabled:
+                node.gated = True
                 continue
         node.present, node.assumed = False, False

@@ -1,0 +1,150 @@
+"""A Linux kernel as seen from the config bus: what it is told, what it finds, what it does next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from analyzer.testing import kernel_after_scan, kernel_early
+from analyzer.testing.kernel_scan import scan_bus
+from analyzer.testing.pci_access import Bus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from analyzer.testing.pci_access import Device
+    from analyzer.testing.recorder import Recorder
+
+Policy = Literal["stock", "inherit", "serialize", "heal"]
+Series = Literal["v4", "v5", "v6", "v7", "v8", "v9"]
+
+_HANDOVER = "KHO: found kexec handover data."
+
+
+@dataclass(eq=False)
+class Kernel:
+    """One kernel: its configuration, and after :meth:`boot` what it found.
+
+    Attributes:
+        policy: how it decides ARI on preserved bridges; ``serialize`` (restoring) and ``heal`` exist in no
+            kernel.
+        series: version of the Live Update patches (bus-number and ACS rules).
+        preserved: functions handed over by the kernel before, bridges included, taken as they are
+            (:meth:`analyzer.testing.Machine.with_bridges` adds the bridges). Empty also stands for data that
+            this kernel cannot match.
+        noari, scan_all: ``pci=noari``, ``pci=pcie_scan_all``.
+        saved: bridge -> ARI state handed over (``serialize`` only).
+        release: kernel release, for the log.
+        aspm: CONFIG_PCIEASPM (the LTR step, ASPM set-up of links).
+        iommu: ACS is switched on where it is implemented.
+        keeps_bus_master: the shutdown leaves Bus Master on for preserved devices (series, patch 12).
+        quirks: x86 early quirks, ECAM probing and ACPI's interrupt links come before the scan.
+        drivers: bind drivers (ports, endpoints) after the scan.
+        edac: a distribution's EDAC sweep after the scan.
+        peers: last bus number of the probe for forgotten root buses (255 on a real PC, 0 for none).
+        enumerated: functions that the scan of this boot found, in order of address.
+        scan_rows: rows of the recording from the first vendor read of the scan to the last saved state.
+        hardware: address -> name of the hardware function that was found there (they differ where bus numbers
+            have changed).
+        devices: ``struct pci_dev`` of everything known now, in discovery order.
+        incoming: preserved functions not yet finished.
+        outgoing: functions to hand over to the next kernel.
+    """
+
+    policy: Policy = "stock"
+    series: Series = "v9"
+    preserved: Iterable[str] = frozenset()
+    noari: bool = False
+    scan_all: bool = False
+    saved: Mapping[str, bool] = field(default_factory=dict)
+    release: str = "7.3.4"
+    aspm: bool = True
+    iommu: bool = False
+    keeps_bus_master: bool = False
+    quirks: bool = True
+    drivers: bool = True
+    edac: bool = False
+    peers: int = 0
+
+    def __post_init__(self) -> None:
+        self.incoming: frozenset[str] = frozenset(self.preserved)
+        self.outgoing: frozenset[str] = frozenset()
+        self.enumerated: list[str] = []
+        self.hardware: dict[str, str] = {}
+        self.scan_rows = range(0)
+        self.devices: list[Device] = []
+        self.buses: dict[tuple[int, int], Bus] = {}
+        self.roots: list[Bus] = []
+        self._wire: Recorder | None = None
+
+    @property
+    def wire(self) -> Recorder:
+        """Where its config requests go.
+
+        Raises:
+            RuntimeError: it was never booted.
+        """
+        if self._wire is None:
+            raise RuntimeError("this kernel was never booted")
+        return self._wire
+
+    @property
+    def cmdline(self) -> str:
+        """Its command line."""
+        options = [name for name, given in (("noari", self.noari), ("pcie_scan_all", self.scan_all)) if given]
+        return "console=ttyS0" + (f" pci={','.join(options)}" if options else "")
+
+    def boot(self, wire: Recorder) -> None:
+        """Run from the first config access to bound drivers."""
+        self._wire = wire
+        self.say(f"Linux version {self.release}")
+        self.say(f"Command line: {self.cmdline}")
+        if self.incoming:
+            self.say(_HANDOVER)
+        if self.quirks:
+            kernel_early.early_accesses(self)
+        first = len(wire.rows)
+        for domain, number in sorted(wire.machine.roots):
+            root = Bus(domain, number)
+            self.buses[domain, number] = root
+            self.roots.append(root)
+            scan_bus(self, root)
+            kernel_after_scan.add_devices(self, root)
+        self.scan_rows = range(first, len(wire.rows))
+        for device in self.devices:
+            name = wire.machine.who(device.bus.domain, device.bus.number, device.devfn)
+            self.hardware[device.name] = name or device.name
+        self.enumerated = sorted(self.hardware, key=_by_address)
+        kernel_after_scan.settle(self)
+
+    def say(self, text: str) -> None:
+        """Print a line to the kernel log."""
+        self.wire.say(text)
+
+    def find_bus(self, domain: int, number: int) -> Bus | None:
+        """pci_find_bus."""
+        return self.buses.get((domain, number))
+
+    def device(self, name: str) -> Device:
+        """The device at an address.
+
+        Raises:
+            KeyError: this kernel has none there.
+        """
+        for device in self.devices:
+            if device.name == name:
+                return device
+        raise KeyError(name)
+
+    def finish(self) -> None:
+        """The Live Update session is finished: nothing is incoming any more."""
+        self.incoming = frozenset()
+        for device in self.devices:
+            if device.incoming:
+                self.say(f"pci {device.name}: Device is finished participating in Live Update")
+            device.incoming = False
+
+
+def _by_address(name: str) -> tuple[int, str]:
+    domain, _, rest = name.partition(":")
+    return int(domain, 16), rest

@@ -1,0 +1,68 @@
+"""Findings beside the question: ACS, Bus Master, SR-IOV routing; and what is none."""
+
+from __future__ import annotations
+
+import pytest
+from stories import tell
+
+from analyzer.secondary import vf_key
+from analyzer.testing import SILICON, Kernel, ari_device, one_port, one_switch
+
+PORT = "0000:00:01.0"
+BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
+
+
+def kinds(story: object) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in story.kexec.secondary:  # type: ignore[attr-defined]
+        found.setdefault(item.kind, []).append(item.bdf)
+    return found
+
+
+def test_acs_lost_with_the_same_reset() -> None:
+    story = tell(
+        one_switch(ari_device(0, 8, model=SILICON), model=SILICON),
+        preserve=("0000:03:00.0", "0000:03:01.0"),
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="inherit", series="v7", iommu=True),
+        blackout=lambda machine: machine.clear("0000:02:00.0", "ECAP_ACS+06.w", 0x7F),
+    )
+    assert kinds(story)["acs-lost"] == ["0000:02:00.0"]
+    assert "ARI012" in story.alarms
+    assert story.verdict("0000:02:00.0") == "kept high"
+
+
+def test_bus_master_lost_where_the_outgoing_kernel_keeps_it() -> None:
+    story = tell(
+        one_port(),
+        preserve=BELOW,
+        outgoing=Kernel(keeps_bus_master=True),
+        blackout=lambda machine: machine.clear(PORT, "04.w", 0x4),
+    )
+    assert kinds(story)["bus-master-lost"] == [PORT]
+
+
+def test_bus_master_that_a_stock_shutdown_clears_is_no_finding() -> None:
+    assert "bus-master-lost" not in kinds(tell(one_port(), preserve=BELOW))
+
+
+def test_bus_master_that_stays_on_is_no_finding() -> None:
+    assert "bus-master-lost" not in kinds(
+        tell(one_port(), preserve=BELOW, outgoing=Kernel(keeps_bus_master=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("physical", "number", "offset", "stride", "expected"),
+    [
+        (0x0100, 1, 8, 1, 0x0108),
+        (0x0100, 4, 8, 2, 0x010E),
+        (0x0100, 1, 0x100, 1, 0x0200),  # on the next bus
+        (0x10000_0100, 2, 0x80, 0x80, 0x10000_0200),  # the domain stays
+        (0xFFF8, 2, 8, 1, 0x0001),  # 16 bits
+    ],
+)
+def test_routing_ids_of_virtual_functions(
+    physical: int, number: int, offset: int, stride: int, expected: int
+) -> None:
+    assert vf_key(physical, number, offset, stride) == expected
