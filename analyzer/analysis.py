@@ -44,20 +44,34 @@ def analyze(
     Raises:
         UsageError: an option cannot be meant as written.
     """
-    from analyzer.readers import open_capture
-
     chosen = options or Options()
+    groups = [list(paths)] if chosen.join and paths else [[path] for path in paths]
     results = []
-    for done, path in enumerate(paths):
+    for done, group in enumerate(groups):
         if progress is not None:
-            progress(done, len(paths), path)
+            progress(done, len(groups), group[0])
         try:
-            results.append(analyze_capture(open_capture(path, chosen), chosen))
+            results.append(analyze_capture(open_pieces(group, chosen), chosen))
         except AritraceError as error:
             if error.kind == "usage":
                 raise
-            results.append(unreadable.row(path, error))
+            results.append(unreadable.row(group[0], error))
     return Analysis(chosen.policy, results, verdict.summarise(results))
+
+
+def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture:
+    """Open one capture, or several that are consecutive pieces of one, with the snapshot that seeds it.
+
+    Raises:
+        AritraceError: one of them cannot be read.
+    """
+    from analyzer import joining
+    from analyzer.readers import open_capture
+
+    chosen = options or Options()
+    pieces = [open_capture(path, chosen) for path in paths]
+    capture = pieces[0] if len(pieces) == 1 else joining.join(pieces)
+    return capture if chosen.seed is None else joining.seed(open_capture(chosen.seed, chosen), capture)
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,8 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
 
 def _scanned_to_the_end(incoming: Topology) -> bool:
     """Whether the incoming kernel's first scan is in the capture to its end, on every root bus it found."""
+    if incoming.is_snapshot:
+        return True
     if incoming.boot.scan is None:
         return False
     return all(incoming.root_bus(key >> 8) in incoming.scan_ends for key in incoming.enumerated)

@@ -26,6 +26,8 @@ class Options:
         cmdline: the incoming kernel's command line (or ``@FILE``) where nothing else says it, or None.
         assume_preserved: take every function seen below an ARI bridge as preserved.
         kexec_at: boundaries by hand, each ``access:N`` or ``time:NS``.
+        join: the captures are consecutive pieces of one history.
+        seed: path of a snapshot of the machine as the (first) capture begins, or None.
         field_map: names of fields in a capture that differ from the usual ones.
         ecam_base: physical address of the ECAM window, or None.
         linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
@@ -41,6 +43,7 @@ class Options:
     assume_preserved: bool = False
     kexec_at: tuple[str, ...] = ()
     join: bool = False
+    seed: str | None = None
     field_map: Mapping[str, str] = field(default_factory=dict)
     ecam_base: int | None = None
     linktype_raw_tlp: int | None = None

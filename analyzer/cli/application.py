@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.atrisk_command import atrisk_command
 from analyzer.cli.convert_command import convert_command
 from analyzer.cli.corpus_command import corpus_app
 from analyzer.cli.default_command import CaptureGroup
@@ -45,6 +46,7 @@ def build() -> Any:
     )
     app.callback(help=_HELP)(captures_command)
     app.command("explain")(explain_command)
+    app.command("atrisk")(atrisk_command)
     app.command("convert")(convert_command)
     app.command("stat")(stat_command)
     app.command("rule")(rule_command)

@@ -46,9 +46,8 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     verbose: VerboseOption = 0,
 ) -> None:
     """Tell one function's story: its ARI bit over time, each policy's decision, why it is (not) found."""
-    from analyzer.explain import explain
-
     from analyzer.errors import UsageError
+    from analyzer.explain import explain
     from analyzer.report import explain_report, json_report
     from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
 

@@ -16,11 +16,13 @@ from analyzer.cli.parameters import (
     Format,
     FormatOption,
     IgnoreOption,
+    JoinOption,
     KexecAtOption,
     OutputOption,
     PolicyOption,
     PreservedOption,
     QuietOption,
+    SeedOption,
     SelectOption,
     SeriesOption,
     StrictOption,
@@ -44,6 +46,8 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     series: SeriesOption = None,
     cmdline: CmdlineOption = None,
     kexec_at: KexecAtOption = None,
+    join: JoinOption = False,
+    seed: SeedOption = None,
     preserved: PreservedOption = None,
     flb: FlbOption = None,
     flb_name: FlbNameOption = None,
@@ -80,6 +84,8 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         cmdline=cmdline,
         assume_preserved=assume_preserved,
         kexec_at=tuple(kexec_at or ()),
+        join=join,
+        seed=seed,
     )
     selected = selection(select, ignore)
     output = None if output == "-" else output
@@ -108,7 +114,7 @@ def judge(captures: list[str], options: Options, *, output: str | None, quiet: b
     from analyzer.report.progress import reporting
 
     found = sources.leave_out_others(sources.expand(captures))
-    beside = [path for path in (options.dmesg, options.flb) if path is not None]
+    beside = [path for path in (options.dmesg, options.flb, options.seed) if path is not None]
     refuse_inputs(output, [*(source.path for source in found.found), *beside])
     if not quiet:
         problems.tell_skipped(found.left_out)

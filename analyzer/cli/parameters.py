@@ -68,6 +68,24 @@ KexecAtOption = Annotated[
         help="A kexec boundary by hand: the incoming kernel's first access. May be repeated.",
     ),
 ]
+JoinOption = Annotated[
+    bool,
+    typer.Option(
+        "--join",
+        rich_help_panel=_REPLAY,
+        help="The captures are consecutive pieces of one history, in this order; each junction is a kexec.",
+    ),
+]
+SeedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seed",
+        metavar="SNAPSHOT",
+        rich_help_panel=_REPLAY,
+        show_default=False,
+        help="The machine as a capture begins that starts mid-life: lspci -xxxx, a sysfs tree, or a capture.",
+    ),
+]
 PreservedOption = Annotated[
     str | None,
     typer.Option(

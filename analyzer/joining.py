@@ -1,0 +1,71 @@
+"""Consecutive pieces of one history as one capture (``--join``), and a snapshot in front of one (``--seed``).
+
+Order is what the user says: the clocks of two kernels may overlap. Each junction is a kexec unless the later
+piece begins with a boot record of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from analyzer import accesses
+from analyzer.capture import Boundary, Capture, Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.capture import SourceFile
+
+
+def join(pieces: Sequence[Capture]) -> Capture:
+    """One capture out of consecutive pieces, with a kexec at each junction.
+
+    Args:
+        pieces: at least one, in order.
+    """
+    return _concatenate(pieces, [piece.path for piece in pieces], marked=True)
+
+
+def seed(snapshot: Capture, capture: Capture) -> Capture:
+    """A capture that starts mid-life, with a snapshot of the machine as it was then in front of it.
+
+    Both belong to the same kernel: no boundary is put between them.
+    """
+    return _concatenate([snapshot, capture], [capture.path], marked=False)
+
+
+def _concatenate(pieces: Sequence[Capture], paths: list[str], *, marked: bool) -> Capture:
+    notes = Notes(" + ".join(paths))
+    tables = []
+    files: list[SourceFile] = []
+    rows = 0
+    for piece in pieces:
+        first = len(files)
+        files.extend(piece.files)
+        keys = (pl.col("file") + first).cast(accesses.SCHEMA["file"]), (pl.col("seq") + rows).alias("seq")
+        tables.append(piece.accesses.with_columns(*keys).cast({"seq": pl.UInt64}))
+        own = [replace(mark, seq=mark.seq + rows) for mark in piece.notes.boundaries]
+        if marked and rows and not any(mark.seq == rows for mark in own):
+            notes.boundaries.append(Boundary(rows, "kexec"))
+        notes.boundaries.extend(own)
+        _merge(notes, piece.notes, rows)
+        rows += piece.accesses.height
+    formats = list(dict.fromkeys(piece.format for piece in pieces))
+    return Capture(notes.path, files, "+".join(formats), pl.concat(tables), notes)
+
+
+def _merge(notes: Notes, other: Notes, rows: int) -> None:
+    """Add what a later piece says; places in it move behind the accesses of the earlier ones."""
+    notes.host = notes.host or other.host
+    notes.tool = notes.tool or other.tool
+    notes.truncated = notes.truncated or other.truncated
+    notes.dropped += other.dropped
+    notes.foreign_lines += other.foreign_lines
+    notes.problems.extend(other.problems)
+    notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)
+    notes.preserved.extend(other.preserved)
+    notes.events.extend(replace(event, seq=event.seq + rows) for event in other.events)
+    notes.releases.extend(release for release in other.releases if release not in notes.releases)

@@ -1,0 +1,68 @@
+"""Before a kexec: what hangs on bit 5, checked against what is stranded when the bit is really gone."""
+
+from __future__ import annotations
+
+import pytest
+from stories import tell
+
+from analyzer.atrisk import at_risk, at_risk_of
+from analyzer.errors import UsageError
+from analyzer.options import Options
+from analyzer.testing import Kernel, Recording, ari_device, lab_topology, one_port, one_switch
+
+PORT = "0000:00:01.0"
+
+
+def running(machine: object) -> Recording:
+    recording = Recording(machine)  # type: ignore[arg-type]
+    recording.firmware()
+    recording.boot(Kernel())
+    return recording
+
+
+def test_what_is_at_risk_is_what_a_loss_strands() -> None:
+    names = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
+    (port,) = at_risk_of(running(one_port()).capture(), Options(preserved=",".join(names))).ports
+    lost = tell(
+        one_port(), preserve=names, blackout=lambda machine: machine.clear(PORT, "CAP_EXP+28.w", 0x20)
+    )
+    assert port.lost_with_bit == lost.stranded
+    reset = tell(one_port(), preserve=names, blackout=lambda machine: machine.conventional_reset(PORT))
+    assert port.lost_with_reset == reset.stranded
+    assert port.preserved == list(names)
+
+
+def test_the_lab_machine() -> None:
+    found = at_risk_of(running(lab_topology()).capture())
+    assert {port.bdf: port.lost_with_bit for port in found.ports} == {
+        "0000:02:00.0": ["0000:03:01.0", "0000:03:01.1", "0000:03:02.0"],
+        "0000:00:04.0": ["0000:05:01.0"],
+        "0000:00:05.0": [],
+        "0000:02:01.0": [],
+    }
+    assert found.unknown == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "bridge", "above"),
+    [(one_port(), PORT, []), (one_switch(ari_device(0, 8)), "0000:02:00.0", [PORT, "0000:01:00.0"])],
+    ids=["root port", "switch downstream port"],
+)
+def test_who_can_take_it(machine: object, bridge: str, above: list[str]) -> None:
+    ports = at_risk_of(running(machine).capture()).ports
+    port = next(item for item in ports if item.bdf == bridge)
+    pulses = [taker.bridges for taker in port.takers if "secondary bus reset" in taker.event]
+    assert pulses == ([above] if above else [])
+    assert any("writes the register" in taker.event and taker.takes == "bit" for taker in port.takers)
+
+
+def test_a_capture_is_judged_by_its_last_kernel() -> None:
+    found = at_risk("traces/lost-explicit-write.bin")
+    assert "0000:02:00.0" not in [port.bdf for port in found.ports]  # already lost
+
+
+def test_firmware_alone_is_no_machine() -> None:
+    recording = Recording(one_port())
+    recording.firmware()
+    with pytest.raises(UsageError, match="no function of a running kernel"):
+        at_risk_of(recording.capture())
