@@ -42,7 +42,7 @@ class BusNumbers:
     primary: int
     secondary: int
     subordinate: int
-    row: int
+    row: int = field(compare=False)
 
     def broken_on(self, bus: int) -> bool:
         """Whether pass 0 of a scan of ``bus`` calls them broken.

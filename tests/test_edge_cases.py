@@ -327,6 +327,21 @@ def test_reboot_and_kexec_in_one_capture() -> None:
     assert result.verdict == "clean"
 
 
+def test_new_bus_numbers_that_no_bridge_forwards() -> None:
+    """A stock kernel renumbers a port of a packed switch beyond the switch's range: nothing answers there."""
+    story = tell(
+        lab_topology(gates_ari=True),
+        blackout=lambda machine: machine.port_reset("0000:02:00.0"),
+        incoming=Kernel(),
+        log=True,
+    )
+    assert story.kexec.observed.discovered == story.incoming.enumerated
+    assert story.kexec.policies["stock"].discovered == story.incoming.enumerated
+    assert story.bridge("0000:02:00.0").verdict == "renumbered"
+    lost = [device.bdf for device in story.kexec.devices if device.verdict == "missing"]
+    assert lost == list(below(0, 1, 8, 9, 16, bus=3))
+
+
 def test_a_rescan_does_not_count_as_discovery() -> None:
     """The operator sets the bit again and rescans: the scan at boot had not found them."""
 

@@ -132,6 +132,7 @@ def build(
         node.hardware = hardware_bit(function)
     world = _link(by_path)
     _mark_absent(index, incoming, decisions, world)
+    _mark_unroutable(world)
     return world
 
 
@@ -210,6 +211,31 @@ def hardware_bit(function: Function) -> bool | None:
             return not sample.failed
         return sample.bit(ARI_BIT)
     return None
+
+
+def _mark_unroutable(world: World) -> None:
+    """Note the functions behind new bus numbers that no bridge above forwards.
+
+    Linux 7.3 pci_scan_bridge_extend gives a bridge the number behind the highest in use on its bus, and does
+    not widen a bridge above that kept its numbers: in a packed switch nothing answers there.
+    """
+    for node in world.nodes():
+        numbers = node.incoming_numbers
+        if not node.is_bridge or numbers is None or node.numbers is None or numbers == node.numbers:
+            continue
+        above = world.parent(node)
+        while above is not None and numbers is not None:
+            kept = above.numbers
+            if kept is not None and kept == above.incoming_numbers and numbers.secondary > kept.subordinate:
+                _silence(node)
+            above = world.parent(above)
+
+
+def _silence(bridge: Node) -> None:
+    for child in bridge.children.values():
+        if child.incoming is None:
+            child.present, child.assumed = False, False
+        _silence(child)
 
 
 def _mark_absent(
