@@ -1,0 +1,100 @@
+"""A random case as the replay takes it: :class:`World` and :class:`Profile`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from naive_scan import ABSENT, ARI_BIT, MULTIFUNCTION
+
+from analyzer.replay.profile import Profile
+from analyzer.replay.world import Node, World, _correct_type
+from analyzer.topology import BusNumbers
+
+if TYPE_CHECKING:
+    from naive_scan import Hardware, Kernel
+    from random_worlds import Case, Numbers, Path
+
+
+def profile(case: Case, policy: str) -> Profile:
+    return Profile(
+        policy=policy,
+        series=case.series,
+        preserved=case.preserved,
+        noari=case.noari,
+        scan_all=case.scan_all,
+        saved=dict(case.saved),
+        handover=case.handover,
+    )
+
+
+def nodes(case: Case, ran: Kernel | None = None) -> dict[Path, Node]:
+    """The functions of the machine as two boots' reads describe them, not yet connected.
+
+    Args:
+        case: the machine.
+        ran: the kernel that scanned it, so that its bus numbers are known as the capture shows them; None:
+            what another policy would have done is asked, and the convention holds that new bus numbers are
+            the outgoing ones.
+    """
+    by_path = {path: _node(case, path, hardware) for path, hardware in case.functions()}
+    if ran is not None:
+        _add_observed(by_path, ran)
+    return by_path
+
+
+def world(by_path: dict[Path, Node]) -> World:
+    """Connect nodes and correct port types, as the world is built from a capture."""
+    outgoing = {node.outgoing: node for node in by_path.values() if node.outgoing is not None}
+    built = World({}, by_path, outgoing)
+    for node in built.nodes():
+        above = built.parent(node)
+        _correct_type(node, above)
+        siblings = built.roots.setdefault(node.path[0], {}) if above is None else above.children
+        siblings[node.devfn] = node
+    return built
+
+
+def _node(case: Case, path: Path, hardware: Hardware) -> Node:
+    node = Node(path, outgoing=case.outgoing.get(path))
+    node.incoming = None if path in case.outgoing else case.addresses[path]
+    node.present = hardware.vendor not in ABSENT and hardware.vendor & 0xFFFF != 1
+    node.is_bridge = hardware.header & 0x7F == 1
+    node.multifunction = bool(hardware.header & MULTIFUNCTION)
+    node.is_pcie = hardware.pcie is not None
+    node.pcie_type = None if hardware.pcie is None else hardware.pcie[1]
+    node.has_ari = node.is_pcie and hardware.extended and hardware.ari is not None
+    node.next_function = hardware.ari if node.has_ari else None
+    if node.is_bridge:
+        node.ari_supported = _supports_ari(hardware)
+        node.hardware = {"ones": True, "error": False}.get(
+            hardware.devctl2_read, bool(hardware.devctl2 & ARI_BIT)
+        )
+        primary, secondary, subordinate = hardware.numbers
+        node.numbers = _numbers((0 if hardware.hard_wired else primary, secondary, subordinate))
+        if path in case.outgoing_numbers:
+            node.outgoing_numbers = _numbers(case.outgoing_numbers[path])
+        else:
+            node.incoming_numbers = BusNumbers(0, hardware.renumber, hardware.renumber, 0)
+    return node
+
+
+def _supports_ari(hardware: Hardware) -> bool:
+    return hardware.pcie is not None and hardware.pcie[0] > 1 and bool(hardware.devcap2 & ARI_BIT)
+
+
+def _numbers(numbers: Numbers) -> BusNumbers:
+    return BusNumbers(*numbers, row=0)
+
+
+def _add_observed(by_path: dict[Path, Node], ran: Kernel) -> None:
+    """What a capture of this kernel's scan shows: keys of what it found, numbers of the bridges it read."""
+    found = {device.path: device for device in ran.found}
+    for path, node in by_path.items():
+        device = found.get(path)
+        node.incoming = None if device is None else device.bdf
+        node.incoming_numbers = None
+        if device is None:
+            node.numbers = None  # never read
+        elif device.subordinate is not None:
+            number = device.subordinate.number
+            node.incoming_numbers = BusNumbers(device.bus.number, number, number, 0)

@@ -1,0 +1,96 @@
+"""What the replay says while inputs are unknown must hold for every machine that fits what it was told."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import replay_inputs
+import unknown_inputs
+from both_scans import POLICIES, random_cases
+from hypothesis import strategies as st
+from random_worlds import Dice
+
+from analyzer.replay import enumeration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from naive_scan import Kernel
+    from random_worlds import Case, Path
+    from unknown_inputs import Unknown
+
+    from analyzer.replay.enumeration import Prediction
+
+#: A tenth of the machines of the full comparison, in parts.
+CASES = int(os.environ.get("ARITRACE_ORACLE_CASES", "10000")) // 10
+PART = 250
+#: Machines tried for each set of unknown inputs.
+COMPLETIONS = 40
+#: Inputs whose values the replay tries exactly; the others it takes for independent of each other.
+EXACT = ("multifunction", "capability", "next", "bit", "saved", "supported", "type")
+
+
+def replay_without(case: Case, unknowns: list[Unknown], policy: str) -> Prediction:
+    profile = replay_inputs.profile(case, policy)
+    nodes = replay_inputs.nodes(case)
+    unknown_inputs.forget(unknowns, nodes, profile)
+    return enumeration.predict(replay_inputs.world(nodes), profile)
+
+
+def unsound(prediction: Prediction, kernel: Kernel) -> str | None:
+    """Where one machine that fits contradicts the prediction, or None."""
+    found = {device.path for device in kernel.found}
+    if not prediction.certain <= found:
+        return f"certain, but not found: {sorted(prediction.certain - found)}"
+    if not found <= prediction.certain | prediction.possible:
+        return f"found, but not even possible: {sorted(found - prediction.certain - prediction.possible)}"
+    for bridge in kernel.scanned:
+        enabled = prediction.decisions[bridge.path].enabled
+        if enabled is not None and enabled != bridge.ari_enabled:
+            return f"ARI of {bridge.path} said to be {enabled}, is {bridge.ari_enabled}"
+    return None
+
+
+def try_completions(case: Case, unknowns: list[Unknown], policy: str) -> int:
+    """Fail where a machine that fits contradicts the replay; return how many were tried.
+
+    Where one input alone is unknown, the replay must not be vaguer than that either.
+    """
+    prediction = replay_without(case, unknowns, policy)
+    scans: list[set[Path]] = []
+    skipped = False
+    for _ in unknown_inputs.completions(case, unknowns, COMPLETIONS):
+        kernel = case.kernel(policy).boot(case.machine)
+        if not unknown_inputs.ports_below_speak_true(unknowns, kernel):
+            skipped = True
+            continue
+        scans.append({device.path for device in kernel.found})
+        problem = unsound(prediction, kernel)
+        if problem is not None:
+            pytest.fail(f"{policy}: {problem}\nunknown: {unknowns}\nas {case!r}")
+    single = len(unknowns) == 1 and unknowns[0].what in EXACT and len(unknowns[0].values) <= COMPLETIONS
+    if single and not skipped and not case.scan_all:
+        known = (set.intersection(*scans), set.union(*scans))
+        if known != (prediction.certain, prediction.certain | prediction.possible):
+            pytest.fail(
+                f"{policy}: vague: {prediction.certain}, {prediction.possible}, in truth {known}\n"
+                f"unknown: {unknowns}\nas {case!r}"
+            )
+    return len(scans)
+
+
+@pytest.mark.parametrize("part", range(-(-CASES // PART)))
+def test_no_completion_contradicts_the_replay(part: int, record_property: Callable) -> None:
+    machines = 0
+
+    @random_cases(part, min(PART, CASES - part * PART), st.binary(min_size=32, max_size=32))
+    def check(case: Case, picks: bytes) -> None:
+        nonlocal machines
+        dice = Dice(picks)
+        unknowns = unknown_inputs.choose(case, dice, dice.pick(1, 1, 2, 3, 4))
+        machines += try_completions(case, unknowns, dice.pick(*POLICIES))
+
+    check()
+    record_property("oracle_completions", machines)
