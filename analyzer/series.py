@@ -73,7 +73,8 @@ def _agrees(prediction: Prediction, lost: list[Node]) -> bool:
     """Whether every bridge without bus numbers got, or did not get, new ones as predicted."""
     for node in lost:
         predicted = prediction.numbers.get(node.path)
-        assigned = node.incoming_numbers is not None
+        # Refused numbers that are not zero are still what the kernel last read there.
+        assigned = node.incoming_numbers is not None and node.incoming_numbers != node.numbers
         if predicted is not None and predicted != "use" and (predicted == "assign") != assigned:
             return False
     return True

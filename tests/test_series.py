@@ -96,7 +96,8 @@ def test_data_of_another_version_panics_before_the_scan() -> None:
 
 
 @pytest.mark.parametrize(("ran", "said"), [("v4", "v9"), ("v5", "v8"), ("v7", "v8"), ("v9", "v9")])
-def test_the_series_is_recognised_by_what_happens_to_other_ports(ran: str, said: str) -> None:
+@pytest.mark.parametrize("lost", ["all", "subordinate"])
+def test_the_series_is_recognised_by_what_happens_to_other_ports(ran: str, said: str, lost: str) -> None:
     """A port that is not preserved loses its numbers: v5 to v8 refuse it too, v4 and v9 renumber it."""
     ports = {"01.0": root_port(ari_device(0, 8)), "02.0": root_port(ari_device(0, 8))}
     recording = Recording(Machine({(0, 0): {"00.0": host_bridge(), **ports}}, gates_ari=True))
@@ -104,7 +105,13 @@ def test_the_series_is_recognised_by_what_happens_to_other_ports(ran: str, said:
     recording.boot(Kernel())
     handed_over = recording.preserve("0000:01:00.0", "0000:01:01.0")
     recording.kexec()
-    recording.blackout(lambda machine: machine.conventional_reset("0000:00:02.0"))
+    recording.blackout(
+        lambda machine: (
+            machine.conventional_reset("0000:00:02.0")
+            if lost == "all"
+            else machine.poke("0000:00:02.0", "SUBORDINATE_BUS.b", 0)
+        )
+    )
     incoming = recording.boot(Kernel(policy="inherit", series=ran, preserved=handed_over))  # type: ignore[arg-type]
     kexec = analyze_capture(recording.capture(), Options(preserved="0000:01:00.0,0000:01:01.0")).kexecs[0]
     assert kexec.series == said

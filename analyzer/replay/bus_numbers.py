@@ -17,39 +17,42 @@ if TYPE_CHECKING:
 Outcome = Literal["use", "assign", "refuse"]
 
 
-def outcome(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) -> Outcome:
-    """Decide what the scan of ``bus`` (its number) does with one bridge on it.
+def outcome(
+    bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool = True
+) -> Outcome:
+    """Decide what the scan of ``bus`` does with one bridge on it.
 
     Args:
         bridge: the bridge.
         bus: key (``domain << 8 | bus``) of the bus that it sits on, as the scan knows it.
         siblings: every function that the scan discovered on that bus, the bridge included.
         profile: the kernel.
+        kept: where the incoming kernel's read is not in the capture, the outgoing kernel's numbers are taken
+            as kept, else as lost.
     """
-    if not unusable(bridge, bus & 0xFF):
+    if not unusable(bridge, bus & 0xFF, kept=kept):
         return "use"
-    if profile.live_update and _refuses(bridge, bus, siblings, profile):
+    if profile.live_update and _refuses(bridge, bus, siblings, profile, kept=kept):
         return "refuse"
     return "assign"
 
 
-def unusable(bridge: Node, bus: int) -> bool:
-    """Whether the numbers that the bridge shows are unset or broken on the bus of that number.
-
-    Where the incoming kernel's read is not in the capture, the outgoing kernel's numbers are taken.
-    """
-    numbers = bridge.numbers or bridge.outgoing_numbers
+def unusable(bridge: Node, bus: int, *, kept: bool = True) -> bool:
+    """Whether the numbers that the bridge shows are unset or broken on the bus of that number."""
+    numbers = bridge.numbers
+    if numbers is None and kept:
+        numbers = bridge.outgoing_numbers
     return numbers is None or numbers.broken_on(bus)
 
 
-def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile) -> bool:
+def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool) -> bool:
     if profile.series == "v4":  # a flag per device
         return profile.preserves(bus << 8 | bridge.devfn)
     if profile.series == "v9":  # a preserved bridge on this bus lost its numbers
         return any(
             sibling.is_bridge
             and profile.preserves(bus << 8 | sibling.devfn)
-            and unusable(sibling, bus & 0xFF)
+            and unusable(sibling, bus & 0xFF, kept=kept)
             for sibling in siblings
         )
     return True  # v5 to v8: while the incoming FLB has devices

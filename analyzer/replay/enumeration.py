@@ -29,8 +29,9 @@ class Prediction:
         certain: paths that are discovered whatever the unknown inputs are.
         possible: paths that are discovered for some of them only.
         decisions: bridge path -> ARI decision.
-        numbers: bridge path -> what became of its bus numbers (``refuse`` also where only some values of the
-            unknown inputs lead to it; what is below is merely possible then).
+        numbers: bridge path -> what became of its bus numbers. ``use`` takes numbers that the incoming kernel
+            was not seen to read as kept, ``refuse`` takes a preserved neighbour that is perhaps not found as
+            found; wherever it could be otherwise, what is below is merely possible.
         keys: path -> key under the numbering of this scan.
     """
 
@@ -98,6 +99,7 @@ def _scan_bus(
     for node, what in passes:
         if least[node.path] != what:
             continue
+        worst = bus_numbers.outcome(node, bus, found, profile, kept=False)
         _scan_bus(
             node.children,
             node,
@@ -105,7 +107,7 @@ def _scan_bus(
             profile,
             prediction,
             observed=observed,
-            sure=node.path in prediction.certain and prediction.numbers[node.path] == what,
+            sure=node.path in prediction.certain and worst != "refuse",
         )
 
 
@@ -135,10 +137,11 @@ def walk(
     guesses = (enabled,) if enabled is not None else (False, True)
     ungated = {devfn: node for devfn, node in answering.items() if not node.gated}
     who = {True: answering, False: ungated}
+    first, every = [0], [slot for slot in range(0, 256, 8) if slot in answering]
     least = [
         {
             devfn
-            for slot in (range(0, 256, 8) if one_child is False else (0,))
+            for slot in (every if one_child is False else first)
             for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=False)
         }
         for guess in guesses
@@ -146,7 +149,7 @@ def walk(
     most = [
         devfn
         for guess in guesses
-        for slot in ((0,) if one_child else range(0, 256, 8))
+        for slot in (first if one_child else every)
         for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=True)
     ]
     return set.intersection(*least), list(dict.fromkeys(most))

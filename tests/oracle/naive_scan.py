@@ -35,6 +35,8 @@ class Hardware:
         numbers: primary, secondary, subordinate bus as the registers at 0x18 hold them.
         hard_wired: the primary number reads 0 whatever is written.
         below: device/function number -> function on the secondary bus.
+        gated: above 7, and the port above forwards device 0 only unless its bit 5 is set (PCIe 7.5.3.16); the
+            others answer anyway, as QEMU lets them.
         renumber: secondary number that the machine's own convention gives on renumbering (see Kernel).
     """
 
@@ -49,6 +51,7 @@ class Hardware:
     numbers: tuple[int, int, int] = (0, 0, 0)
     hard_wired: bool = False
     below: dict[int, Hardware] = field(default_factory=dict)
+    gated: bool = False
     renumber: int = 0
 
 
@@ -145,7 +148,11 @@ class Kernel:
         if devfn > 0xFF:
             return None  # not a configuration address: the accessor fails
         hardware = bus.wired.get(devfn)
-        return 0xFFFFFFFF if hardware is None else hardware.vendor
+        if hardware is None:
+            return 0xFFFFFFFF
+        if hardware.gated and (bus.self is None or not self.read_devctl2(bus.self)[0] & ARI_BIT):
+            return 0xFFFFFFFF
+        return hardware.vendor
 
     def read_numbers(self, hardware: Hardware) -> tuple[int, int, int]:
         primary, secondary, subordinate = self.registers.get(id(hardware), hardware.numbers)

@@ -252,6 +252,10 @@ class _Builder:
             if kind == "upstream" and dice.chance(30):
                 hardware.ari = dice.roll(256)
         hardware.below = self.bus_below(None if hardware.pcie is None else hardware.pcie[1], depth + 1)
+        off = not hardware.devctl2 & ARI_BIT and hardware.devctl2_read == "value"
+        if off and dice.chance(50):  # only then can a capture have shown it
+            for devfn, function in hardware.below.items():
+                function.gated = devfn > 7
         return hardware
 
     def finish(self, wired: dict[int, Hardware]) -> dict[int, Hardware]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from naive_scan import ABSENT, ARI_BIT, MULTIFUNCTION
 
 from analyzer.replay.profile import Profile
-from analyzer.replay.world import Node, World, _correct_type
+from analyzer.replay.world import Node, World, _link
 from analyzer.topology import BusNumbers
 
 if TYPE_CHECKING:
@@ -44,20 +44,14 @@ def nodes(case: Case, ran: Kernel | None = None) -> dict[Path, Node]:
 
 def world(by_path: dict[Path, Node]) -> World:
     """Connect nodes and correct port types, as the world is built from a capture."""
-    outgoing = {node.outgoing: node for node in by_path.values() if node.outgoing is not None}
-    built = World({}, by_path, outgoing)
-    for node in built.nodes():
-        above = built.parent(node)
-        _correct_type(node, above)
-        siblings = built.roots.setdefault(node.path[0], {}) if above is None else above.children
-        siblings[node.devfn] = node
-    return built
+    return _link(by_path)
 
 
 def _node(case: Case, path: Path, hardware: Hardware) -> Node:
     node = Node(path, outgoing=case.outgoing.get(path))
     node.incoming = None if path in case.outgoing else case.addresses[path]
     node.present = hardware.vendor not in ABSENT and hardware.vendor & 0xFFFF != 1
+    node.gated = hardware.gated
     node.is_bridge = hardware.header & 0x7F == 1
     node.multifunction = bool(hardware.header & MULTIFUNCTION)
     node.is_pcie = hardware.pcie is not None

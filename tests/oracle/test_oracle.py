@@ -1,8 +1,8 @@
 """The replay against a second, naive implementation of the scan (naive_scan.py), on random machines.
 
 Both are told everything about a machine and a kernel, and must agree on every function, address, ARI decision
-and bus number. ``ARITRACE_ORACLE_CASES`` sets the number of machines. Machines are numbered, so that a longer
-run repeats the shorter one and goes on.
+and bus number. ``ARITRACE_ORACLE_CASES`` sets the number of machines. A machine on which they differ is made
+as small as it gets and printed.
 """
 
 from __future__ import annotations

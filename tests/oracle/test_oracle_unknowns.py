@@ -10,7 +10,9 @@ import replay_inputs
 import unknown_inputs
 from both_scans import POLICIES, random_cases
 from hypothesis import strategies as st
-from random_worlds import Dice
+from naive_scan import ROOT_PORT, Hardware, Machine
+from random_worlds import Case, Dice
+from unknown_inputs import Unknown
 
 from analyzer.replay import enumeration
 
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from naive_scan import Kernel
-    from random_worlds import Case, Path
-    from unknown_inputs import Unknown
+    from random_worlds import Path
 
     from analyzer.replay.enumeration import Prediction
 
@@ -29,7 +30,7 @@ PART = 250
 #: Machines tried for each set of unknown inputs.
 COMPLETIONS = 40
 #: Inputs whose values the replay tries exactly; the others it takes for independent of each other.
-EXACT = ("multifunction", "capability", "next", "bit", "saved", "supported", "type")
+EXACT = ("multifunction", "capability", "next", "bit", "saved", "supported", "type", "numbers")
 
 
 def replay_without(case: Case, unknowns: list[Unknown], policy: str) -> Prediction:
@@ -94,3 +95,16 @@ def test_no_completion_contradicts_the_replay(part: int, record_property: Callab
 
     check()
     record_property("oracle_completions", machines)
+
+
+def test_a_bridge_that_is_perhaps_there_perhaps_makes_v9_refuse() -> None:
+    """Random machines hardly ever have it: a preserved bridge behind an unknown multi-function bit."""
+    port = Hardware(header=1, pcie=(2, ROOT_PORT), below={0: Hardware()}, renumber=1)
+    preserved = Hardware(header=1, pcie=(2, ROOT_PORT), renumber=2)
+    case = Case(Machine({(0, 0): {8: port, 9: preserved}}), series="v9", preserved=frozenset({9}))
+    case.outgoing = case.addresses = {(0, 8): 8, (0, 8, 0): 0x100, (0, 9): 9}
+    case.outgoing_numbers = {(0, 8): (0, 1, 1), (0, 9): (0, 2, 2)}
+    unknown = Unknown((0, 8), "multifunction", ({"header": 0x01}, {"header": 0x81}))
+    assert try_completions(case, [unknown], "inherit") == 2
+    prediction = replay_without(case, [unknown], "inherit")
+    assert (prediction.certain, prediction.possible) == ({(0, 8)}, {(0, 9), (0, 8, 0)})

@@ -80,12 +80,13 @@ def _of_function(case: Case, path: Path, hardware: Hardware) -> Iterator[Unknown
     )
     if plain != 1:
         return
-    off = hardware.devctl2 & ~ARI_BIT
-    yield Unknown(
-        path,
-        "bit",
-        ({"devctl2": off, "devctl2_read": "value"}, {"devctl2": off | ARI_BIT, "devctl2_read": "value"}),
-    )
+    off = {"devctl2": hardware.devctl2 & ~ARI_BIT, "devctl2_read": "value"}
+    if not any(function.gated for function in hardware.below.values()):  # else it is known to be off
+        yield Unknown(path, "bit", (off, {**off, "devctl2": hardware.devctl2 | ARI_BIT}))
+    known = case.outgoing_numbers.get(path)
+    if known is not None:  # kept or lost; other valid ones are not considered
+        lost = ((0, 0, 0), (known[0], known[1], 0))
+        yield Unknown(path, "numbers", tuple({"numbers": it, "hard_wired": False} for it in (known, *lost)))
     key = case.outgoing.get(path)
     if key in case.saved:
         yield Unknown(path, "saved", ({"saved": False}, {"saved": True}))
@@ -112,6 +113,7 @@ def forget(unknowns: list[Unknown], nodes: dict[Path, Node], profile: Profile) -
         "next": ("next_function",),
         "pcie": ("is_pcie", "pcie_type", "ari_supported", "has_ari", "next_function"),
         "bit": ("hardware",),
+        "numbers": ("numbers",),
         "saved": (),
         "supported": ("ari_supported",),
         "type": ("pcie_type",),
