@@ -341,5 +341,17 @@ class Topology:
             (following >= 0) & (index.offset[following] == config_header.COMMAND) & index.is_read[following]
         ]
         for row in saved.tolist():
-            ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
+            if not _early_dump(index, row):
+                ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
         return ends
+
+
+def _early_dump(index: AccessIndex, row: int) -> bool:
+    """Whether a vendor read begins the dump of ``pci=earlydump``: it follows the function's class dword.
+
+    Linux 7.3 pci_setup_device reads the class and then calls early_dump_pci_device, which reads 256 bytes
+    from 0x00 on; no other code reads the header from its start right behind the class.
+    """
+    own = index.rows_of(int(index.function[row]))
+    before = int(np.searchsorted(own, row)) - 1
+    return before >= 0 and bool(index.is_read[own[before]]) and int(index.offset[own[before]]) == 0x08
