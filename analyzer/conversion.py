@@ -29,7 +29,12 @@ _DUMP_LIMIT = 64 << 20
 
 @dataclass(frozen=True)
 class Converted:
-    """One capture that was written: where to, and how much of what."""
+    """One capture that was written: where to, and how much of what.
+
+    Attributes:
+        of: accesses of the source, where ``minimal`` left some out; else None.
+        blanked: accesses whose value was blanked by ``redact``; None if it was not asked for.
+    """
 
     source: str
     output: str
@@ -37,6 +42,8 @@ class Converted:
     log_lines: int
     preserved_sets: int
     size: int
+    of: int | None = None
+    blanked: int | None = None
 
 
 def plan(paths: Sequence[str], output: str, *, ending: str | None = None) -> list[tuple[str, str]]:
@@ -80,7 +87,13 @@ def plan(paths: Sequence[str], output: str, *, ending: str | None = None) -> lis
 
 
 def convert(
-    path: str, output: str, options: Options | None = None, *, parquet: bool | None = None
+    path: str,
+    output: str,
+    options: Options | None = None,
+    *,
+    parquet: bool | None = None,
+    minimal: bool = False,
+    redact: bool = False,
 ) -> Converted:
     """Write one capture as native ``.bin`` or Parquet.
 
@@ -89,9 +102,12 @@ def convert(
         output: the file to write, whole or not at all; missing directories are made.
         options: ``dmesg``, ``flb`` and ``flb_name`` go into the new file.
         parquet: Parquet or native; None = by the ending of ``output``.
+        minimal: only the accesses that the verdict needs (:mod:`analyzer.minimal`).
+        redact: without serial numbers, product data, host names (:mod:`analyzer.redaction`).
 
     Raises:
-        AritraceError: the capture or what lies beside it cannot be read, or the output not be written.
+        AritraceError: the capture or what lies beside it cannot be read, the output not be written, or the
+            capture not be redacted with the same verdict.
     """
     from analyzer.readers import open_capture
     from analyzer.writers import write_capture, write_parquet
@@ -99,6 +115,17 @@ def convert(
     chosen = options or Options()
     capture = open_capture(path, chosen)
     _add_beside(capture, chosen)
+    whole = capture.accesses.height
+    blanked = None
+    if minimal:
+        from analyzer.minimal import minimise
+
+        capture = minimise(capture).capture
+    if redact:
+        from analyzer import redaction
+
+        redacted = redaction.redact(capture)
+        capture, blanked = redacted.capture, redacted.values
     _make_directory(Path(output).parent)
     if Path(output).suffix == ".parquet" if parquet is None else parquet:
         write_parquet(capture, output)
@@ -111,6 +138,8 @@ def convert(
         log_lines=len(capture.notes.log),
         preserved_sets=len(capture.notes.preserved),
         size=Path(output).stat().st_size,
+        of=whole if minimal else None,
+        blanked=blanked,
     )
 
 

@@ -60,10 +60,11 @@ class Sources:
 def expand(arguments: Sequence[str]) -> Sources:
     """Turn the arguments of a command into captures, in the order given; only names are looked at.
 
-    A directory is walked in sorted order without following links to directories, so that loops cannot
-    occur; sidecars, ``.toml`` and hidden files in it are never captures. Where the shell listed sidecars and
-    ``.toml`` files beside captures (``traces/*``), they are left out and counted. A pattern that the shell
-    left alone is expanded, unless a file has that very name.
+    A directory copied from ``/sys/bus/pci/devices`` is one capture. Any other is walked in sorted order
+    without following links to directories, so that loops cannot occur; sidecars, ``.toml`` and hidden files
+    in it are never captures. Where the shell listed sidecars and ``.toml`` files beside captures
+    (``traces/*``), they are left out and counted. A pattern that the shell left alone is expanded, unless a
+    file has that very name.
 
     Raises:
         UsageError: standard input is named more than once.
@@ -72,7 +73,7 @@ def expand(arguments: Sequence[str]) -> Sources:
     if list(arguments).count(_STDIN) > 1:
         raise UsageError("standard input (-) can be read once only", advice="name each capture once")
     for argument in arguments:
-        sources.found.extend(_walked(argument) if _is_directory(argument) else _files(argument))
+        sources.found.extend(_walked(argument) if _is_folder(argument) else _files(argument))
     captures = [source for source in sources.found if not source.path.endswith(_NEVER_CAPTURES)]
     if captures:
         sources.left_out = len(sources.found) - len(captures)
@@ -104,6 +105,8 @@ def leave_out_others(sources: Sources) -> Sources:
 def _may_be_capture(path: str) -> bool:
     from analyzer.readers import sniff, unwrap
 
+    if _is_directory(path):
+        return True  # only a tree of config files is found as a directory
     try:
         with unwrap.open_stream(path) as stream:
             form = sniff.identify(stream.peek(sniff.HEAD), path)
@@ -119,6 +122,13 @@ def _is_directory(path: str) -> bool:
         return path != _STDIN and Path(path).is_dir()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
+
+
+def _is_folder(path: str) -> bool:
+    """Whether this is a directory to walk; one that is a capture by itself is opened like a file."""
+    from analyzer.readers.sysfs_tree import is_tree
+
+    return _is_directory(path) and not is_tree(path)
 
 
 def _is_file(path: str) -> bool:
@@ -139,17 +149,24 @@ def _files(argument: str) -> Iterator[Source]:
         )
         yield Source(argument, error=error)
     for match in matches:
-        if _is_directory(match):
+        if _is_folder(match):
             yield from _walked(match)
         else:
             yield Source(match)
 
 
 def _walked(directory: str) -> Iterator[Source]:
+    from analyzer.readers.sysfs_tree import is_tree
+
     refused: list[OSError] = []
     number = 0
     for folder, subfolders, names in os.walk(directory, onerror=refused.append):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        trees = [name for name in subfolders if is_tree(os.path.join(folder, name))]  # noqa: PTH118 as below
+        subfolders[:] = [name for name in subfolders if name not in trees]
+        for name in trees:
+            number += 1
+            yield Source(os.path.join(folder, name), directory)  # noqa: PTH118 as below
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118 keeps the user's spelling: ./traces/a.bin
             # A link to nowhere, a socket or a pipe in a directory is no capture; opening it could block.

@@ -71,6 +71,16 @@ def test_a_given_preserved_set_goes_into_the_new_file(tmp_path):
     assert (kept.data, kept.name) == (bytes(16), "pci")
 
 
+def test_a_directory_of_sysfs_is_one_capture(tmp_path):
+    for name in ("0000:00:03.0", "0000:01:00.0"):
+        (tmp_path / "before" / name).mkdir(parents=True)
+        (tmp_path / "before" / name / "config").write_bytes(bytes(range(256)) * 16)
+    pairs = plan([str(tmp_path / "before") + "/"], str(tmp_path / "o") + "/")
+    done = convert(*pairs[0])
+    assert (Path(done.output).name, done.accesses) == ("before.bin", 2048)
+    assert open_capture(done.output).notes.source_format == "sysfs-config"
+
+
 def test_parquet_holds_every_access(tmp_path):
     import polars as pl
 

@@ -18,6 +18,7 @@ from analyzer.cli.explain_command import explain_command
 from analyzer.cli.main_job import captures_command
 from analyzer.cli.plain_parameters import HELP_NAMES, make_plain
 from analyzer.cli.rule_command import rule_command
+from analyzer.cli.snapshot_command import snapshot_command
 from analyzer.cli.stat_command import stat_command
 from analyzer.errors import AritraceError, UsageError
 
@@ -47,6 +48,7 @@ def build() -> Any:
     app.callback(help=_HELP)(captures_command)
     app.command("explain")(explain_command)
     app.command("atrisk")(atrisk_command)
+    app.command("snapshot")(snapshot_command)
     app.command("convert")(convert_command)
     app.command("stat")(stat_command)
     app.command("rule")(rule_command)

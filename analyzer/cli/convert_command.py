@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.parameters import Captures, DmesgOption, FlbNameOption, FlbOption, QuietOption
+from analyzer.cli.parameters import (
+    Captures,
+    DmesgOption,
+    EcamBaseOption,
+    FlbNameOption,
+    FlbOption,
+    LinkTypeOption,
+    MapOption,
+    QuietOption,
+    ecam_base,
+    field_map,
+)
 from analyzer.options import Options
 
 Target = Annotated[
@@ -16,6 +27,19 @@ Target = Annotated[
         metavar="OUT",
         show_default=False,
         help="NAME.bin, NAME.parquet, or a directory (DIR/).",
+    ),
+]
+Minimal = Annotated[
+    bool,
+    typer.Option(
+        "--minimal", help="Keep only the accesses that the verdict needs; that it stays the same is proven."
+    ),
+]
+Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact",
+        help="Blank serial numbers and product data; take out host names, paths and all else of kernel logs.",
     ),
 ]
 To = Annotated[
@@ -29,7 +53,7 @@ To = Annotated[
 ]
 
 
-def convert_command(
+def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     captures: Captures = None,
     *,
     output: Target,
@@ -37,6 +61,11 @@ def convert_command(
     dmesg: DmesgOption = None,
     flb: FlbOption = None,
     flb_name: FlbNameOption = None,
+    field_names: MapOption = None,
+    ecam: EcamBaseOption = None,
+    linktype_raw_tlp: LinkTypeOption = None,
+    minimal: Minimal = False,
+    redact: Redact = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write captures as native .bin or Parquet, with the kernel log and preserved set beside them."""
@@ -52,11 +81,25 @@ def convert_command(
     inputs = [*found.paths, *(path for path in (dmesg, flb) if path)]
     for _, target in pairs:
         refuse_inputs(target, inputs)
-    options = Options(dmesg=dmesg, flb=flb, flb_name=flb_name)
+    options = Options(
+        dmesg=dmesg,
+        flb=flb,
+        flb_name=flb_name,
+        field_map=field_map(field_names),
+        ecam_base=ecam_base(ecam),
+        linktype_raw_tlp=linktype_raw_tlp,
+    )
     failed = [source.error for source in found.found if source.error is not None]
     for path, target in pairs:
         try:
-            converted = conversion.convert(path, target, options, parquet=to == "parquet" or None)
+            converted = conversion.convert(
+                path,
+                target,
+                options,
+                parquet=to == "parquet" or None,
+                minimal=minimal,
+                redact=redact,
+            )
         except UsageError:
             raise
         except AritraceError as error:

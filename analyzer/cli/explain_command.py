@@ -9,9 +9,12 @@ from analyzer.cli.parameters import (
     AssumeOption,
     CmdlineOption,
     DmesgOption,
+    EcamBaseOption,
     FlbNameOption,
     FlbOption,
     KexecAtOption,
+    LinkTypeOption,
+    MapOption,
     OneCapture,
     OutputOption,
     PolicyOption,
@@ -19,6 +22,8 @@ from analyzer.cli.parameters import (
     SeriesOption,
     TextOrJsonOption,
     VerboseOption,
+    ecam_base,
+    field_map,
 )
 from analyzer.options import Options
 
@@ -41,6 +46,9 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     flb_name: FlbNameOption = None,
     dmesg: DmesgOption = None,
     assume_preserved: AssumeOption = False,
+    field_names: MapOption = None,
+    ecam: EcamBaseOption = None,
+    linktype_raw_tlp: LinkTypeOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
     verbose: VerboseOption = 0,
@@ -67,9 +75,16 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         cmdline=cmdline,
         assume_preserved=assume_preserved,
         kexec_at=tuple(kexec_at or ()),
+        field_map=field_map(field_names),
+        ecam_base=ecam_base(ecam),
+        linktype_raw_tlp=linktype_raw_tlp,
     )
     explanation = explain(capture, function, options)
     if form == "json":
         put_text([json_report.dumps(explanation)], output)
     else:
-        put_page(explain_report.fill(new_page(output), explanation, verbosity=verbose), output)
+        from analyzer import evidence_packets
+
+        packets = evidence_packets.of_explanation(explanation, options) if verbose > 1 else {}
+        page = explain_report.fill(new_page(output), explanation, verbosity=verbose, packets=packets)
+        put_page(page, output)

@@ -10,6 +10,7 @@ from analyzer.cli.parameters import (
     Captures,
     CmdlineOption,
     DmesgOption,
+    EcamBaseOption,
     ExitZeroOption,
     FlbNameOption,
     FlbOption,
@@ -18,6 +19,8 @@ from analyzer.cli.parameters import (
     IgnoreOption,
     JoinOption,
     KexecAtOption,
+    LinkTypeOption,
+    MapOption,
     OutputOption,
     PolicyOption,
     PreservedOption,
@@ -28,6 +31,8 @@ from analyzer.cli.parameters import (
     StrictOption,
     VerboseOption,
     VersionOption,
+    ecam_base,
+    field_map,
     selection,
 )
 from analyzer.options import Options
@@ -53,6 +58,9 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     flb_name: FlbNameOption = None,
     dmesg: DmesgOption = None,
     assume_preserved: AssumeOption = False,
+    field_names: MapOption = None,
+    ecam: EcamBaseOption = None,
+    linktype_raw_tlp: LinkTypeOption = None,
     form: FormatOption = "text",
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -86,6 +94,9 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         kexec_at=tuple(kexec_at or ()),
         join=join,
         seed=seed,
+        field_map=field_map(field_names),
+        ecam_base=ecam_base(ecam),
+        linktype_raw_tlp=linktype_raw_tlp,
     )
     selected = selection(select, ignore)
     output = None if output == "-" else output

@@ -15,6 +15,7 @@ TextOrJson = Literal["text", "json"]
 _REPLAY = "Replay"
 _PRESERVED = "Preserved set"
 _OUTPUT = "Output"
+_INPUT = "Formats that cannot say everything"
 
 Captures = Annotated[
     list[str] | None,
@@ -136,6 +137,39 @@ AssumeOption = Annotated[
         help="Take every function seen below a bridge with ARI as preserved.",
     ),
 ]
+LinkTypeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--linktype-raw-tlp",
+        metavar="N",
+        rich_help_panel=_INPUT,
+        show_default=False,
+        help="In pcap files, packets of this link type are bare TLPs (125, 147 to 162).",
+    ),
+]
+MapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=NAME,...",
+        rich_help_panel=_INPUT,
+        show_default=False,
+        help=(
+            "In ftrace recordings, names of fields (domain, bus, devfn, offset, width, value, status) that "
+            "are not the usual ones, and of events that read or write (read=EVENT)."
+        ),
+    ),
+]
+EcamBaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ecam-base",
+        metavar="ADDR",
+        rich_help_panel=_INPUT,
+        show_default=False,
+        help="Physical address of a guest's ECAM window, where a host's recording does not say it.",
+    ),
+]
 FormatOption = Annotated[
     Format,
     typer.Option("--format", metavar="text|json|jsonl", rich_help_panel=_OUTPUT, help="Form of the report."),
@@ -225,6 +259,53 @@ def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:
         raise UsageError(
             f"there is no finding code that starts with {error.args[0]!r}", advice="'analyze rule' lists them"
         ) from None
+
+
+def field_map(text: str | None) -> dict[str, str]:
+    """Return the names that ``--map`` gives, by field.
+
+    Raises:
+        UsageError: not of the form FIELD=NAME,..., or a FIELD that does not exist.
+    """
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return {}
+    from analyzer.readers.config_events import FieldNames
+
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    for field, equals, name in pairs:
+        if not (equals and field.strip() and name.strip()):
+            raise UsageError(
+                f"--map: expected FIELD=NAME, found {field + equals + name!r}",
+                advice="as in devfn=df,offset=r",
+            )
+    names = {field.strip(): name.strip() for field, _, name in pairs}
+    FieldNames.of(names)
+    return names
+
+
+def ecam_base(text: str | None) -> int | None:
+    """Return the address that ``--ecam-base`` gives.
+
+    Raises:
+        UsageError: no number, or none that an ECAM window can have.
+    """
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        base = int(text, 0)
+    except ValueError:
+        base = -1
+    # A bus has 1 MiB, and addresses have at most 52 bits (Intel SDM, AMD APM).
+    if not 0 <= base < 1 << 52 or base % (1 << 20):
+        raise UsageError(
+            f"--ecam-base: expected a multiple of 0x100000, found {text!r}",
+            advice="as in 0xb0000000; the guest's kernel log has it: MCFG, ECAM",
+        )
+    return base
 
 
 def _split(codes: str) -> list[str]:

@@ -3,12 +3,25 @@
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.parameters import Captures, OutputOption, QuietOption, TextOrJsonOption
+from analyzer.cli.parameters import (
+    Captures,
+    EcamBaseOption,
+    LinkTypeOption,
+    MapOption,
+    OutputOption,
+    QuietOption,
+    TextOrJsonOption,
+    ecam_base,
+    field_map,
+)
 
 
 def stat_command(
     captures: Captures = None,
     *,
+    field_names: MapOption = None,
+    ecam: EcamBaseOption = None,
+    linktype_raw_tlp: LinkTypeOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -17,6 +30,7 @@ def stat_command(
     from analyzer import sources
     from analyzer.capture_statistics import CaptureStatistics, describe
     from analyzer.errors import AritraceError, UsageError
+    from analyzer.options import Options
     from analyzer.readers import open_capture
     from analyzer.report import json_report, problems, stat_report
     from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
@@ -26,12 +40,17 @@ def stat_command(
         raise UsageError("name at least one capture")
     output = None if output == "-" else output
     refuse_inputs(output, found.paths)
+    options = Options(
+        field_map=field_map(field_names),
+        ecam_base=ecam_base(ecam),
+        linktype_raw_tlp=linktype_raw_tlp,
+    )
     results = []
     for source in found.found:
         try:
             if source.error is not None:
                 raise source.error
-            results.append(describe(open_capture(source.path)))
+            results.append(describe(open_capture(source.path, options)))
         except AritraceError as error:
             results.append(CaptureStatistics(source.path, error=str(error)))
             problems.complain_about(error)

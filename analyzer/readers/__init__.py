@@ -1,28 +1,34 @@
 """Readers: each turns the bytes of one capture format into the access table (:mod:`analyzer.accesses`).
 
-A reader is a module with ``read(stream, notes) -> Iterator[pl.DataFrame]``: it yields frames of
-``accesses.READER_SCHEMA`` in the order of the capture and writes what else it learns into the notes.
+A reader is a module with ``read(stream, notes, options) -> Iterator[pl.DataFrame]``: it yields frames of
+``accesses.READER_SCHEMA`` in the order of the capture and writes what else it learns into the notes. The
+options are the hints of a user for formats that cannot say everything themselves.
 """
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from analyzer import accesses
 from analyzer.capture import Capture, Notes, SourceFile
-from analyzer.errors import EmptyInputError, LimitExceededError, UnsupportedFormatError
-from analyzer.readers.sniff import HEAD, Format, identify
+from analyzer.errors import (
+    EmptyInputError,
+    LimitExceededError,
+    UnreadableInputError,
+    UnsupportedFormatError,
+)
+from analyzer.options import Options
+from analyzer.readers.sniff import HEAD, SYSFS_CONFIG, Format, identify
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from analyzer.options import Options
-
-    Reader = Callable[[ByteStream, Notes], Iterator[pl.DataFrame]]
+    Reader = Callable[[ByteStream, Notes, Options], Iterator[pl.DataFrame]]
 
 #: Most accesses of a capture that is held in memory as a whole (48 bytes each).
 MAX_ACCESSES = 50_000_000
@@ -72,12 +78,14 @@ def read_batches(
     Raises:
         AritraceError: as :func:`open_capture`; some only after frames were yielded.
     """
-    del options  # no format with a reader so far takes a hint
     notes = notes or Notes(path)
+    if path != "-" and Path(path).is_dir():
+        return (yield from _read_directory(path, notes))
+    chosen = options or Options()
     with open_stream(path) as stream:
         form = identify(stream.peek(HEAD), path)
         rows = 0
-        for frame in _reader(form, path)(stream, notes):
+        for frame in _reader(form, path)(stream, notes, chosen):
             yield _with_keys(frame, rows)
             rows += frame.height
         for kind, message in stream.damage:
@@ -91,6 +99,25 @@ def read_batches(
                 advice=form.advice,
             )
         return SourceFile(path, form.name, stream.sha256)
+
+
+def _read_directory(path: str, notes: Notes) -> Generator[pl.DataFrame, None, SourceFile]:
+    """Read a directory that is one capture: the copy of a tree of sysfs, its hash over all that was read."""
+    from analyzer.readers.sysfs_tree import is_tree, read_tree
+
+    if not is_tree(path):
+        raise UnreadableInputError(
+            "expected a capture, found a directory", path=path, advice="name the files in it"
+        )
+    rows = 0
+    frames = read_tree(path, notes)
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration as end:
+            return SourceFile(path, SYSFS_CONFIG.name, end.value)
+        yield _with_keys(frame, rows)
+        rows += frame.height
 
 
 def _reader(form: Format, path: str) -> Reader:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
+    from analyzer.options import Options
     from analyzer.readers.native_chunks import Chunk, Stream
 
 ACCESS_DTYPE: Final = dtype_of(ACCESS)
@@ -60,12 +61,13 @@ _CPU_NULL: Final = np.uint8(AccessFlag.CPU_NULL)
 _SHIFT: Final = np.uint8(STATUS_SHIFT)
 
 
-def read(stream: Stream, notes: Notes) -> Iterator[pl.DataFrame]:
+def read(stream: Stream, notes: Notes, options: Options) -> Iterator[pl.DataFrame]:
     """Read one native file.
 
     Args:
         stream: the file from its first byte, decompressed.
         notes: filled with what the file says beside its accesses; complete when the iteration has ended.
+        options: not needed: the format says everything itself.
 
     Yields:
         frames with ``accesses.READER_SCHEMA``, in order; memory is bounded by the chunk size limit.
@@ -74,6 +76,7 @@ def read(stream: Stream, notes: Notes) -> Iterator[pl.DataFrame]:
         UnsupportedFormatError: not a native file, or of a version that this reader does not know.
         DamagedInputError: neither the file header nor any chunk is intact.
     """
+    del options
     window = Window(stream)
     ledger = Ledger(notes)
     size = _file_header(window, notes)

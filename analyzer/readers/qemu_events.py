@@ -1,8 +1,9 @@
 """What the two QEMU readers have in common: the frame of ``pci_cfg_*`` events, the account of all others.
 
 Source: QEMU ``hw/pci/pci_host.c`` (``pci_host_config_read_common``, ``pci_host_config_write_common``). The
-events say no width, no domain and no completion status. A device model that exists always answers; since QEMU
-10.0 a function that does not exist is a device ``empty``.
+events say no width, no domain and no completion status; lines of other events beside them may say a width
+(:mod:`analyzer.readers.qemu_widths`). A device model that exists always answers; since QEMU 10.0 a function
+that does not exist is a device ``empty``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from analyzer import accesses
 from analyzer.errors import UnsupportedFormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
@@ -29,7 +32,8 @@ _MOST_KINDS = 12
 class CfgEvents:
     """Columns of ``pci_cfg_read`` and ``pci_cfg_write`` events, all of one length, in file order.
 
-    ``time_ns`` counts where ``timed`` is true. ``where`` is in the uncompressed stream.
+    ``time_ns`` counts where ``timed`` is true. ``where`` is in the uncompressed stream. ``width`` 0 is
+    unknown. ``unclear`` are accesses of which it is not known whether a function answered them.
     """
 
     where: NDArray[np.int64]
@@ -41,6 +45,22 @@ class CfgEvents:
     offset: NDArray[np.uint16]
     value: NDArray[np.uint32]
     absent: NDArray[np.bool_]
+    width: NDArray[np.uint8]
+    unclear: NDArray[np.bool_]
+
+    @classmethod
+    def bare(cls, **columns: NDArray[Any]) -> CfgEvents:
+        """Return events of which nothing but the ``pci_cfg_*`` event itself is known."""
+        count = len(columns["where"])
+        return cls(**columns, width=np.zeros(count, np.uint8), unclear=np.zeros(count, bool))
+
+    @classmethod
+    def concat(cls, parts: Sequence[CfgEvents]) -> CfgEvents:
+        """Return the events of all parts (one at least), one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def __len__(self) -> int:
         return len(self.where)
@@ -48,6 +68,11 @@ class CfgEvents:
     def pick(self, rows: NDArray[Any]) -> CfgEvents:
         """Return the events that a mask or index array selects."""
         return CfgEvents(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def status(self) -> NDArray[np.uint8]:
+        """Return how each access ended, as codes of ``accesses.STATUS``."""
+        known = np.where(self.absent, np.uint8(accesses.UNSUPPORTED), np.uint8(accesses.OK))
+        return np.where(self.unclear, np.uint8(accesses.UNKNOWN), known)
 
     def frame(self) -> pl.DataFrame:
         """Return the reader's frame of these events."""
@@ -64,7 +89,8 @@ class CfgEvents:
                 "offset": self.offset,
                 "op": self.op,
                 "value": self.value,
-                "status": np.where(self.absent, np.uint8(accesses.UNSUPPORTED), np.uint8(accesses.OK)),
+                "width": self.width,
+                "status": self.status(),
                 "absent": self.absent,
                 "where": self.where,
             },
@@ -73,7 +99,9 @@ class CfgEvents:
 
 
 @dataclass
-class _Count:
+class Count:
+    """How many of something there were, and the byte of the first."""
+
     number: int = 0
     first: int | None = None
 
@@ -89,8 +117,8 @@ class Tally:
     """What a QEMU capture holds beside usable accesses, for the notes at its end."""
 
     accesses: int = 0
-    no_bus: _Count = field(default_factory=_Count)
-    damaged: _Count = field(default_factory=_Count)
+    no_bus: Count = field(default_factory=Count)
+    damaged: Count = field(default_factory=Count)
     others: Counter[str] = field(default_factory=Counter)
 
     def close(self, notes: Notes, record: str) -> None:

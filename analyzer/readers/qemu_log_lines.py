@@ -20,6 +20,7 @@ import numpy as np
 
 from analyzer.accesses import READ, WRITE
 from analyzer.readers.qemu_events import CfgEvents
+from analyzer.readers.text_blocks import MAX_LINE
 from schemas.simpletrace import ABSENT_NAME
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     Places = NDArray[np.int64]
 
-#: Longer lines are not looked at.
-MAX_LINE = 64 * 1024
 #: In front of the text, so that looking back from its first bytes stays within the buffer.
 _MARGIN = b"\n" * 64
 _NEWLINE, _RETURN, _SPACE, _TAB, _COLON = b"\n\r \t:"
@@ -158,7 +157,7 @@ class _Parser:
         time, timed, fine = self._time_before_name()
         good &= fine
         return _Parsed(
-            events=CfgEvents(
+            events=CfgEvents.bare(
                 where=self.starts + shift,
                 time_ns=time,
                 timed=timed,

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
+    from analyzer.options import Options
     from analyzer.readers.unwrap import ByteStream
 
 _BLOCK = 4 << 20
 _LARGEST_TIME = np.iinfo(np.int64).max
 
 
-def read(stream: ByteStream, notes: Notes) -> Iterator[pl.DataFrame]:
+def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.DataFrame]:
     """Yield the config accesses of a simpletrace file in frames of ``accesses.READER_SCHEMA``.
 
     ``time_ns`` is CLOCK_MONOTONIC of the host; ``where`` is the byte of the record's type word.
@@ -35,6 +36,7 @@ def read(stream: ByteStream, notes: Notes) -> Iterator[pl.DataFrame]:
         DamagedInputError: the file ends within its header.
         UnsupportedFormatError: a file version other than 4, or accesses of which none says its bus.
     """
+    del options  # the format says everything itself
     order = _read_header(stream)
     notes.clock = "monotonic"  # QEMU's get_clock()
     tally = Tally()
@@ -109,7 +111,7 @@ def _decode(
     name = _gather(data, np.dtype(f"S{len(layout.ABSENT_NAME)}"), places + head_type.itemsize)
     time = head["timestamp_ns"]
     writes = [event for event, op in ops.items() if op == WRITE]
-    return CfgEvents(
+    return CfgEvents.bare(
         where=places + base,
         time_ns=time.astype(np.int64),
         timed=time <= _LARGEST_TIME,

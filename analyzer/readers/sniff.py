@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from analyzer.errors import UnsupportedFormatError
+from analyzer.readers.tar_members import MAGIC as TAR_MAGIC
+from analyzer.readers.tar_members import MAGIC_AT as TAR_MAGIC_AT
 from schemas.native import MAGIC as NATIVE_MAGIC
 from schemas.simpletrace import MAGIC as SIMPLETRACE_MAGIC
 
@@ -50,33 +52,49 @@ HEADERLESS = Format(
     None,
     "use the file that QEMU wrote: without the header neither byte order nor version are known",
 )
-TRACE_DAT = Format("trace-dat", "trace-cmd trace.dat", None, "not supported yet; " + _RECORD_QEMU)
-PCAP = Format("pcap", "pcap packet capture", None, "not supported yet; " + _RECORD_QEMU)
-PCAPNG = Format("pcapng", "pcapng packet capture", None, "not supported yet; " + _RECORD_QEMU)
+TRACE_DAT = Format(
+    "trace-dat",
+    "trace-cmd trace.dat",
+    "trace_dat",
+    "record kprobes on the kernel's accessors, or kvm:kvm_pio and kvm:kvm_mmio of a guest"
+    " (docs/capturing.md); for events with other field names see --map",
+)
+_RECORD_TLPS = (
+    "record both directions of the link, whole packets (NetTLP: tcpdump -s 0), from before the kexec to"
+    " behind the second enumeration; for bare TLPs name the link type with --linktype-raw-tlp"
+)
+PCAP = Format("pcap", "pcap packet capture", "pcap", _RECORD_TLPS)
+PCAPNG = Format("pcapng", "pcapng packet capture", "pcap", _RECORD_TLPS)
 PERF_DATA = Format("perf-data", "perf.data", None, "record the same events with trace-cmd or QEMU")
 AGILENT_PAD = Format(
     "agilent-pad", "Agilent/Keysight protocol analyzer file", None, "convert it with pad2pcapng"
 )
 CTF = Format("ctf", "Common Trace Format (LTTng)", None, "record with QEMU's log or simple trace backend")
-LSPCI = Format("lspci", "lspci hex dump", None, "a snapshot is not supported yet, and shows no kexec")
+LSPCI = Format("lspci-dump", "lspci hex dump", "lspci_dump", "take the snapshot with lspci -D -xxxx, as root")
 LSPCI_NO_HEX = Format(
     "lspci-no-hex",
     "lspci output without hex dump",
     None,
     "run lspci -D -xxxx as root: only that shows the bytes",
 )
-EARLYDUMP = Format("earlydump", "kernel log with pci=earlydump", None, "a snapshot is not supported yet")
+EARLYDUMP = Format(
+    "earlydump",
+    "kernel log with pci=earlydump",
+    "earlydump",
+    "start the kernel with pci=earlydump, and keep its log from the first line on",
+)
 SYSFS_CONFIG = Format(
     "sysfs-config",
-    "config space of one function",
-    None,
-    "a snapshot is not supported yet, and shows no kexec",
+    "copy of config files of sysfs",
+    "sysfs_config",
+    "pack them with (cd /sys/bus/pci/devices && tar -chf config.tar */config), as root",
 )
 FTRACE_TEXT = Format(
     "ftrace-text",
     "text of ftrace, trace-cmd report or perf script",
-    None,
-    "not supported yet; keep the trace.dat that trace-cmd record wrote: it says more than its text",
+    "ftrace_text",
+    "record kprobes on the kernel's accessors (docs/capturing.md); keep the trace.dat that trace-cmd record"
+    " wrote: it says more than its text",
 )
 LEECHCORE = Format("leechcore", "LeechCore/pcileech TLP text", None, "not supported yet")
 PCIESHARK = Format("pcieshark-csv", "pcieshark CSV", None, "not supported yet")
@@ -107,12 +125,15 @@ _BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
 # Repeats are bounded, so that no text makes a search slow.
 _PCI_CFG = rb"pci_cfg_(?:read|write) [^\n]{1,200}? @0x[0-9a-f]{1,8} (?:->|<-) 0x[0-9a-f]"
 _FTRACE_LINE = (
-    rb"^ {0,40}[^\n]{1,16}[- ] {0,8}\d{1,8} {1,8}\[\d{3,4}\] [^\n:]{0,20}?\d{1,12}\.\d{6,9}: {1,9}\w"
+    rb"^ {0,40}(?:[^\s:]{1,32}: {1,40})?[^\n]{1,16}[- ] {0,8}\d{1,8} {1,8}(?:\([ \d-]{1,12}\) {1,4})?"
+    rb"\[\d{3,5}\] {0,2}[^\n:]{0,20}?\d{1,20}(?:\.\d{6,9})?: {1,9}\w"
 )
 _DEVICE_LINE = rb"^(?:[0-9a-f]{4,6}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] "
 _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
     (tuple(re.compile(pattern, re.MULTILINE) for pattern in patterns), form)
     for patterns, form in (
+        # What QEMU's ftrace backend printed stands in lines of ftrace.
+        ((rb"(?:print|tracing_mark_write): ", _FTRACE_LINE), FTRACE_TEXT),
         ((_PCI_CFG,), QEMU_LOG),
         # LeechCore device_fpga.c; pcieshark's header line.
         ((rb"^[RT]X: [A-Za-z0-9]{2,8}: {1,8}Len: [0-9a-f]{3} ",), LEECHCORE),
@@ -142,12 +163,17 @@ _BDF_IN_NAME = re.compile(
     re.IGNORECASE,
 )
 
+#: Name of such a file in the header of a tar archive.
+_CONFIG_IN_TAR = re.compile(
+    rb"(?:\A|[/\0])(?:[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/config|[0-9a-f]{2}/[0-9a-f]{2}\.[0-7])\0",
+    re.IGNORECASE,
+)
+
 #: Not captures, but what people hand over by mistake or wrapped otherwise, with what to do.
 _WRAPPERS: tuple[tuple[bytes, int, str, str], ...] = (
     (b"BZh", 0, "bzip2 data", "pipe it in: bzcat FILE | analyze -"),
     (b"\x04\x22\x4d\x18", 0, "lz4 data", "pipe it in: lz4 -dc FILE | analyze -"),
     (b"PK\x03\x04", 0, "a zip archive", "unpack it first"),
-    (b"ustar", 257, "a tar archive", "unpack it first"),
     (b"\xff\xfe", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
     (b"\xfe\xff", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
 )
@@ -167,6 +193,8 @@ def identify(head: bytes, name: str) -> Format:
     for pattern, form in _BINARY:
         if pattern.match(head):
             return form
+    if head.startswith(TAR_MAGIC, TAR_MAGIC_AT):  # before text, which an archive may hold
+        return _archive(head, name)
     for patterns, form in _TEXT:
         if all(pattern.search(head) for pattern in patterns):
             return form
@@ -183,6 +211,17 @@ def identify(head: bytes, name: str) -> Format:
         path=name,
         offset=0,
         advice=_RECORD_QEMU,
+    )
+
+
+def _archive(head: bytes, name: str) -> Format:
+    if _CONFIG_IN_TAR.search(head):
+        return SYSFS_CONFIG
+    raise UnsupportedFormatError(
+        "expected a capture, found a tar archive without config files of sysfs in sight",
+        path=name,
+        offset=0,
+        advice=f"unpack it first; for a snapshot {SYSFS_CONFIG.advice}",
     )
 
 

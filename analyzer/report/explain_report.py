@@ -9,6 +9,8 @@ from analyzer.report.page import Span
 from analyzer.report.wording import clock, listed, on_off
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analyzer.explanation import (
         ChainStep,
         Explanation,
@@ -23,13 +25,20 @@ _MOST_ENTRIES = 60
 _KINDS: dict[str, Style] = {"changes": "warn", "decides": "strong", "boundary": "strong", "context": "dim"}
 
 
-def fill(page: Page, explanation: Explanation, *, verbosity: int = 0) -> Page:
+def fill(
+    page: Page,
+    explanation: Explanation,
+    *,
+    verbosity: int = 0,
+    packets: Mapping[int, str] | None = None,
+) -> Page:
     """Write everything that is known of one function to ``page``.
 
     Args:
         page: an empty page.
         explanation: what the capture knows.
         verbosity: 0 leaves out context entries and the middle of long timelines, 1 shows all.
+        packets: of a TLP capture, what the packets say that the evidence rests on, by their byte in the file.
     """
     ids = f" [{explanation.vendor_device}]" if explanation.vendor_device else ""
     what = (explanation.port_type or "endpoint").replace("-", " ")
@@ -50,6 +59,11 @@ def fill(page: Page, explanation: Explanation, *, verbosity: int = 0) -> Page:
         page.line(Span("Unknown", "strong"))
         for text in explanation.unknown:
             page.prose(text, indent=2, bullet=page.glyph("unknown"))
+    if packets:
+        page.blank()
+        page.line(Span("Packets", "strong"))
+        rows = [(Span(f"@{place:#x}", "dim"), text) for place, text in sorted(packets.items())]
+        page.table(rows, indent=2, right=frozenset({0}))
     return page
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from analyzer import accesses
 from analyzer.capture import Boundary, Event, LogLine, Notes, PreservedDump, Problem
+from analyzer.options import Options
 from analyzer.readers import native as reader
 from analyzer.writers.native import NativeWriter
 from schemas.native import ACCESS, CHUNK_HEADER, CHUNK_MAGIC, FILE_HEADER, RECORDS, ChunkType
@@ -15,7 +16,7 @@ from schemas.native import ACCESS, CHUNK_HEADER, CHUNK_MAGIC, FILE_HEADER, RECOR
 
 def read(data: bytes) -> tuple[pl.DataFrame, Notes]:
     notes = Notes("test.bin")
-    frames = list(reader.read(io.BytesIO(data), notes))
+    frames = list(reader.read(io.BytesIO(data), notes, Options()))
     return pl.concat([accesses.empty(), *frames]), notes
 
 

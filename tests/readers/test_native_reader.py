@@ -10,6 +10,7 @@ from native_samples import EMPTY, FULL, chunks_of, read, small_file, table
 
 from analyzer.capture import Boundary, Event, LogLine, Notes, PreservedDump, Problem
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
+from analyzer.options import Options
 from analyzer.readers import native as reader
 from analyzer.writers.native import NativeWriter
 from schemas.native import ACCESS, CHUNK_HEADER, MAGIC, ChunkType
@@ -135,7 +136,7 @@ def test_small_chunks_are_put_together() -> None:
         for number in range(50):
             writer.accesses(table(3, number * 3))
     stream.seek(0)
-    (frame,) = reader.read(stream, Notes(""))
+    (frame,) = reader.read(stream, Notes(""), Options())
     assert frame.height == 150
 
 

@@ -19,6 +19,7 @@ from analyzer import accesses, readers
 from analyzer.capture import Notes, SourceFile
 from analyzer.errors import (
     AritraceError,
+    DamagedInputError,
     EmptyInputError,
     LimitExceededError,
     UnreadableInputError,
@@ -112,7 +113,7 @@ def test_a_capture_cut_short_says_so(tmp_path):
         (bytes.fromhex("ffffffffffffffff b429a40acb77b1f2 0400000000000000"), EmptyInputError,
          "no.* in this QEMU simpletrace", "-trace 'pci_cfg_*'"),
         (b"PERFILE2" + bytes(100), UnsupportedFormatError, "perf.data", "trace-cmd"),
-        (b"\x17\x08\x44tracing7\0", UnsupportedFormatError, "trace.dat", "not supported yet"),
+        (b"\x17\x08\x44tracing7\0", DamagedInputError, "ends early", "copy the file again"),
         (b"\0" * 100, UnsupportedFormatError, "found 100 bytes", "pci_cfg_*"),
         (b"pci_cfg_write virtio-vga 02:0 @0x18 <- 0xe0800000\n", UnsupportedFormatError,
          "do not say the bus number", "QEMU 7.0"),

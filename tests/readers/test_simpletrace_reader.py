@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from analyzer import accesses
 from analyzer.capture import Notes
 from analyzer.errors import AritraceError, DamagedInputError, UnsupportedFormatError
+from analyzer.options import Options
 from analyzer.readers import simpletrace
 from analyzer.readers.unwrap import ByteStream, open_stream
 from schemas import simpletrace as layout
@@ -78,7 +79,7 @@ class Builder:
 
 def bulk(data: bytes) -> tuple[list[tuple], Notes]:
     notes = Notes("x")
-    frames = list(simpletrace.read(ByteStream("x", io.BytesIO(data)), notes))
+    frames = list(simpletrace.read(ByteStream("x", io.BytesIO(data)), notes, Options()))
     table = pl.concat(frames) if frames else accesses.empty()
     assert table.schema == accesses.READER_SCHEMA
     columns = ["time_ns", "bus", "devfn", "offset", pl.col("op").cast(pl.String), "value", "absent", "where"]

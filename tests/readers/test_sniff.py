@@ -47,9 +47,10 @@ TEXT = [
     (b"IN:\n0x7c00: jmp 0x7c3e\n" * 20_000 + PCI_CFG, "qemu-log"),
     (b"5695@1795328033.832856:memory_region_ops_read cpu 0 mr 0x55 addr 0xb0 value 0x0 size 4\n", "qemu-log"),
     (b"vfio_pci_read_config  (0000:81:00.1, @0x0, len=0x4) 0x15218086\n", "qemu-log"),
-    (LSPCI, "lspci"),
-    (LSPCI.replace(b"\n", b"\r\n"), "lspci"),
-    (b"0000:" + LSPCI, "lspci"),
+    (LSPCI, "lspci-dump"),
+    (LSPCI.replace(b"\n", b"\r\n"), "lspci-dump"),
+    (b"0000:" + LSPCI, "lspci-dump"),
+    (b"\tNot captured, shown as 00: 10-3f\n# analyze snapshot\n10000:" + LSPCI, "lspci-dump"),
     (b"03:00.0 Ethernet controller: Intel Corporation 82576\n\tControl: I/O- Mem+\n", "lspci-no-hex"),
     (b"[    0.512] x\n[    0.513070] pci 0000:00:01.0: config space:\n00000000: 86 80 c9 10\n", "earlydump"),
     (b"[    0.000000] Linux version 7.3.4\n[    0.000000] Command line: root=/dev/vda\n", "dmesg"),
@@ -94,6 +95,13 @@ def test_config_space(size, name):
     assert identify(data, name).name == "sysfs-config"
 
 
+@pytest.mark.parametrize(
+    "name", [b"0000:00:00.0/config", b"./0000:00:00.0/config", b"host/10000:e1:00.0/config", b"00/1f.3"]
+)
+def test_config_spaces_in_an_archive(name):
+    assert identify(name.ljust(257, b"\0") + b"ustar  \0", "x.tar").name == "sysfs-config"
+
+
 @pytest.mark.parametrize(("size", "name"), [(255, "0000:03:00.0"), (256, "config"), (256, "03:00")])
 def test_config_space_of_an_unknown_function(size, name):
     with pytest.raises(UnsupportedFormatError):
@@ -108,6 +116,8 @@ def test_config_space_of_an_unknown_function(size, name):
         (b"PK\x03\x04", "zip", "unpack"),
         (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc"),
         (bytes(257) + b"ustar", "tar", "unpack"),
+        (b"0000:03:00.0" + bytes(245) + b"ustar", "tar archive without config files", "tar -chf"),
+        (b"a.log" + bytes(252) + b"ustar" + bytes(250) + PCI_CFG, "tar", "unpack"),
     ],
 )
 def test_what_people_hand_over_by_mistake(head, found, advice):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from analyzer import accesses
 from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, Problem
 from analyzer.errors import LimitExceededError, UsageError
+from analyzer.options import Options
 from analyzer.readers import native as reader
 from analyzer.writers import NativeWriter, write_capture, write_parquet
 from analyzer.writers.native import CHUNK_ROWS
@@ -90,7 +91,7 @@ def capture(table: pl.DataFrame, notes: Notes, step: int = 1) -> Capture:
 
 def read(data: bytes) -> tuple[pl.DataFrame, Notes]:
     notes = Notes("test.bin")
-    return pl.concat([accesses.empty(), *reader.read(io.BytesIO(data), notes)]), notes
+    return pl.concat([accesses.empty(), *reader.read(io.BytesIO(data), notes, Options())]), notes
 
 
 def repeated(rows: int) -> pl.DataFrame:

@@ -1,0 +1,252 @@
+"""Only the accesses that the verdict needs (``analyze convert --minimal``), and the proof that it stays.
+
+A first choice is made by register (identity, command, bus numbers, bridge control, capability lists, and the
+capabilities that carry ARI or tell what happened to it) and by what the boundaries between boots rest on.
+Then the analysis runs on what was chosen; where it says anything else than on the whole capture, more is
+kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer import analysis, proof
+from schemas import config_header, extended_capabilities, pcie_capability, power_management
+from schemas.config_header import EXTENDED_CONFIG_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from analyzer.analysis import Study
+    from analyzer.capture import Capture
+    from analyzer.index import AccessIndex
+    from analyzer.topology import Function
+
+    Rows = NDArray[np.bool_]
+
+#: Parts of the header that are kept (offset, bytes): identity to header type, list pointer, and for bridges
+#: bus numbers, secondary status (it ends a bridge visit of Linux) and bridge control.
+_HEADER: Final = ((config_header.VENDOR_ID, 0x10), (config_header.CAPABILITIES, 1))
+_BRIDGE: Final = (
+    (config_header.PRIMARY_BUS, 4),
+    (config_header.SEC_STATUS, 2),
+    (config_header.BRIDGE_CONTROL, 2),
+)
+#: Capabilities that are kept whole, by ID, with their size; of the others only the entry in the list.
+_STANDARD: Final = {
+    pcie_capability.CAP_ID: pcie_capability.SIZE_V2,
+    power_management.CAP_ID: power_management.SIZE,
+}
+_EXTENDED: Final = {
+    extended_capabilities.ARI_ID: 0x08,
+    extended_capabilities.SRIOV_ID: 0x40,
+    extended_capabilities.ACS_ID: 0x08,
+    extended_capabilities.AER_ID: 0x38,
+    extended_capabilities.DPC_ID: 0x0C,
+}
+#: Extended space may repeat the header: Linux compares these with the vendor dword.
+_ALIASES: Final = (0x100, 0x200)
+
+
+@dataclass(frozen=True)
+class Minimal:
+    """A capture made smaller.
+
+    Attributes:
+        capture: what is kept; access numbers start at 0 again.
+        kept, of: accesses in it and in the whole capture.
+        level: how far the choice had to be widened: 0 = not at all; the last level keeps everything.
+    """
+
+    capture: Capture
+    kept: int
+    of: int
+    level: int
+
+
+def minimise(capture: Capture) -> Minimal:
+    """Choose the accesses that the verdict needs.
+
+    Args:
+        capture: with everything that shall be in the new file (kernel log, preserved set).
+
+    Returns:
+        the smaller capture. Its analysis says the same as that of the whole one, see :mod:`analyzer.proof`;
+        at worst it is the whole capture.
+    """
+    wanted = proof.answer(capture)
+    study = analysis.study(replace(capture, path="-"))
+    rows = np.zeros(study.index.rows, bool)
+    rows[np.searchsorted(study.index.seq, sorted(wanted.named))] = True
+    level = 0
+    for level, choose in enumerate(_LEVELS):
+        rows |= choose(study)
+        smaller = _only(capture, rows)
+        numbers = dict(zip(study.index.seq[rows].tolist(), range(int(rows.sum())), strict=True))
+        if proof.answer(smaller).results == proof.renumbered(wanted, numbers):
+            return Minimal(smaller, smaller.accesses.height, study.index.rows, level)
+    return Minimal(capture, study.index.rows, study.index.rows, level)
+
+
+def _only(capture: Capture, rows: Rows) -> Capture:
+    return proof.standing_alone(replace(capture, accesses=capture.accesses.filter(rows)))
+
+
+def _by_register(study: Study) -> Rows:
+    """The accesses to the registers that matter, of functions that a boot found, and the structure."""
+    index = study.index
+    rows = _structure(study)
+    rows |= _absent_probes(study)
+    for key, seen in _functions(study).items():
+        own = index.rows_of(key)
+        rows[own[_kept_registers(seen)[index.offset[own]]]] = True
+    return _with_next(index, rows)
+
+
+def _without_repeats(study: Study) -> Rows:
+    """The same without reads that returned what the read before them had returned, in the same boot.
+
+    Kept all the same are those that decisions and scans are recognised by.
+    """
+    index = study.index
+    rows = _by_register(study)
+    places = np.flatnonzero(rows)
+    boots = np.searchsorted([topology.boot.first for topology in study.topologies], places, side="right")
+    order = np.lexsort((places, boots, index.offset[places], index.function[places]))
+    ordered = places[order]
+    same = np.zeros(len(ordered), bool)
+    same[1:] = boots[order][1:] == boots[order][:-1]
+    for column in (index.function, index.offset, index.width, index.value, index.op, index.absent):
+        same[1:] &= column[ordered][1:] == column[ordered][:-1]
+    repeated = ordered[same & index.is_read[ordered]]
+    repeated = repeated[~_telling(study)[repeated]]
+    rows[repeated] = False
+    return _with_next(index, rows | _structure(study, commands=False))
+
+
+def _telling(study: Study) -> Rows:
+    """Accesses whose very place in the order tells: of a scan, a bridge visit, an ARI decision."""
+    index = study.index
+    rows = index.present_id() | (index.offset == config_header.HEADER_TYPE)
+    for key, seen in _functions(study).items():
+        own = index.rows_of(key)
+        kept = np.zeros(EXTENDED_CONFIG_SIZE, bool)
+        for function in seen:
+            for offset, size in _BRIDGE if function.is_bridge else ():
+                kept[offset : offset + size] = True
+            if function.pcie is not None:
+                kept[function.pcie + pcie_capability.DEVCAP2 : function.pcie + pcie_capability.DEVSTA2] = True
+        rows[own[kept[index.offset[own]]]] = True
+    return np.asarray(rows, np.bool_)
+
+
+def _functions(study: Study) -> dict[int, list[Function]]:
+    """Every function that a boot found, as each boot saw it."""
+    found: dict[int, list[Function]] = {}
+    for topology in study.topologies:
+        for key, function in topology.functions.items():
+            found.setdefault(key, []).append(function)
+    return found
+
+
+def _kept_registers(seen: list[Function]) -> Rows:
+    """For each offset: whether an access that begins there may touch a register that is kept."""
+    kept = np.zeros(EXTENDED_CONFIG_SIZE + 3, bool)
+
+    def keep(offset: int, size: int) -> None:
+        kept[offset : min(offset + size, EXTENDED_CONFIG_SIZE)] = True
+
+    for offset, size in _HEADER:
+        keep(offset, size)
+    for offset in _ALIASES:
+        keep(offset, 4)
+    for function in seen:
+        if function.is_bridge:
+            for offset, size in _BRIDGE:
+                keep(offset, size)
+        for identity, offset in function.capabilities.standard.items():
+            keep(offset, _STANDARD.get(identity, 2))
+        for identity, offset in function.capabilities.extended.items():
+            keep(offset, _EXTENDED.get(identity, 4))
+    # An access has at most four bytes, and its width may not be recorded.
+    reach = kept[:-3] | kept[1:-2] | kept[2:-1] | kept[3:]
+    return np.asarray(reach, np.bool_)
+
+
+def _structure(study: Study, *, commands: bool = True) -> Rows:
+    """What boots are told apart by: accesses to Command, the edges of boots, the last write before a scan."""
+    index = study.index
+    rows = np.asarray((index.offset == config_header.COMMAND) & commands, np.bool_)
+    writes = np.flatnonzero(index.is_write)
+    for topology in study.topologies:
+        boot = topology.boot
+        rows[[boot.first, boot.last]] = True
+        if boot.scan is not None:
+            rows[boot.scan] = True
+            before = writes[writes < boot.scan]
+            rows[before[-1:]] = True
+    return rows
+
+
+def _absent_probes(study: Study) -> Rows:
+    """Reads of the vendor that nobody answered, on the buses where somebody did: what a scan walked past."""
+    index = study.index
+    buses = {key >> 8 for topology in study.topologies for key in topology.functions}
+    probes = index.is_read & (index.offset == config_header.VENDOR_ID)
+    return np.asarray(probes & np.isin(index.function >> 8, sorted(buses)), np.bool_)
+
+
+def _with_next(index: AccessIndex, rows: Rows) -> Rows:
+    """Also what follows each read of a vendor: a scan is told from other reads by the access after it."""
+    vendor = np.flatnonzero(rows & index.present_id())
+    if vendor.size:
+        following = index.next_of_function(vendor)
+        rows[following[following >= 0]] = True
+    return rows
+
+
+def _writes(study: Study) -> Rows:
+    return np.asarray(study.index.is_write, np.bool_)
+
+
+def _all_probes(study: Study) -> Rows:
+    return np.asarray(study.index.offset == config_header.VENDOR_ID, np.bool_)
+
+
+def _around_boundaries(study: Study) -> Rows:
+    """Everything between the last write of a boot and the scan of the next."""
+    index = study.index
+    rows = np.zeros(index.rows, bool)
+    writes = np.flatnonzero(index.is_write)
+    for topology in study.topologies:
+        scan = topology.boot.scan
+        if scan is not None:
+            before = writes[writes < scan]
+            rows[int(before[-1]) if before.size else 0 : scan + 1] = True
+    return rows
+
+
+def _functions_found(study: Study) -> Rows:
+    """Everything about functions that answered."""
+    return np.asarray(np.isin(study.index.function, sorted(_functions(study))), np.bool_)
+
+
+def _everything(study: Study) -> Rows:
+    return np.ones(study.index.rows, bool)
+
+
+#: What is kept, each with all before it.
+_LEVELS: Final[tuple[Callable[[Study], Rows], ...]] = (
+    _without_repeats,
+    _by_register,
+    _around_boundaries,
+    _writes,
+    _all_probes,
+    _functions_found,
+    _everything,
+)

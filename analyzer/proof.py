@@ -1,0 +1,110 @@
+"""Whether a capture that was made smaller or anonymous still gives the answer that the whole one gave.
+
+Compared is the whole result, under several policies, with and without ``--assume-preserved``: verdicts,
+causes, devices, what each policy discovers, divergences, and the accesses that are the evidence. Not compared
+is what must differ: path, hashes and format of the file, the number of accesses, places in the file, and
+problems of the source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from analyzer import analysis
+from analyzer.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from analyzer.capture import Capture
+    from analyzer.options import PolicyChoice
+
+#: Policy that verdicts are given under, and whether all below ARI bridges is taken as preserved. Every result
+#: holds what each policy discovers and strands besides.
+_ASKED: Final[tuple[tuple[PolicyChoice, bool], ...]] = (
+    ("observed", False),
+    ("observed", True),
+    ("stock", False),
+    ("inherit", True),
+    ("heal", True),
+)
+#: Fields of a result that say where it comes from.
+_ORIGIN: Final = frozenset({"path", "files", "format", "host", "accesses", "errors", "offset_bytes", "file"})
+#: Fields that hold an access number.
+_NUMBERS: Final = frozenset({"access", "at_access", "first_access", "last_access", "last_on", "first_off"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The comparable part of the results of one capture, one for each set of options."""
+
+    results: list[Any]
+    #: Every access that a result names.
+    named: frozenset[int]
+
+
+def answer(capture: Capture, *, ignore: frozenset[str] = frozenset()) -> Answer:
+    """Analyse a capture in every way that a reader of the new file might.
+
+    Args:
+        capture: with everything that shall be in the new file; nothing that lies beside its path is used.
+        ignore: further fields of the result that may differ.
+    """
+    alone = dataclasses.replace(capture, path="-")
+    seq = capture.accesses["seq"].to_list()
+    named: set[int] = set()
+
+    def number(value: int) -> int:
+        named.add(value)
+        return value
+
+    results = []
+    for options in _options():
+        result = analysis.analyze_capture(alone, options)
+        results.append(_comparable(dataclasses.asdict(result), _ORIGIN | ignore, number))
+    known = frozenset(seq)
+    return Answer(results, frozenset(value for value in named if value in known))
+
+
+def renumbered(found: Answer, numbers: dict[int, int]) -> list[Any]:
+    """The results with each access number replaced; one that is not in ``numbers`` becomes None."""
+    return [_comparable(result, frozenset(), numbers.get) for result in found.results]
+
+
+def standing_alone(capture: Capture) -> Capture:
+    """The capture as it will be read from the new file: accesses numbered from 0, and the notes with them."""
+    seq = capture.accesses["seq"]
+    table = capture.accesses.with_columns(pl.int_range(capture.accesses.height, dtype=pl.UInt64).alias("seq"))
+
+    def moved(item: Any) -> Any:
+        if item.seq is None:
+            return item
+        return dataclasses.replace(item, seq=int(seq.search_sorted(item.seq)))
+
+    notes = dataclasses.replace(
+        capture.notes,
+        boundaries=[moved(mark) for mark in capture.notes.boundaries],
+        log=[moved(line) for line in capture.notes.log],
+        events=[moved(event) for event in capture.notes.events],
+    )
+    return dataclasses.replace(capture, accesses=table, notes=notes)
+
+
+def _options() -> Iterator[Options]:
+    for policy, assume in _ASKED:
+        yield Options(policy=policy, assume_preserved=assume)
+
+
+def _comparable(value: Any, left_out: frozenset[str], number: Callable[[int], int | None]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: number(item) if key in _NUMBERS and item is not None else _comparable(item, left_out, number)
+            for key, item in value.items()
+            if key not in left_out
+        }
+    if isinstance(value, list | tuple):
+        return [_comparable(item, left_out, number) for item in value]
+    return value

@@ -1,0 +1,71 @@
+"""Cut a stream of text into blocks of whole lines, in bounded memory whatever the text is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.capture import Notes
+    from analyzer.readers.unwrap import ByteStream
+
+#: Longer lines are not looked at.
+MAX_LINE = 64 * 1024
+
+
+class TextBlocks:
+    """The lines of a stream.
+
+    Attributes:
+        long: lines of more than ``MAX_LINE`` bytes that were left out, or that the user of the blocks adds.
+        first_long: where the first of them begins.
+    """
+
+    def __init__(self, stream: ByteStream, notes: Notes) -> None:
+        self._stream = stream
+        self._notes = notes
+        self.long = 0
+        self.first_long: int | None = None
+
+    def read(self, size: int) -> Iterator[tuple[bytes, int]]:
+        """Yield whole lines, each with its newline, and the place of the first of them.
+
+        A last line without a newline is left out even if it looks whole, because it may be cut.
+
+        Args:
+            size: bytes to read at once.
+        """
+        carry, base, skipping = b"", 0, False
+        while block := self._stream.read(size):
+            if skipping:
+                rest = block.find(b"\n") + 1
+                skipping = rest == 0
+                base += rest or len(block)
+                block = block[rest:] if rest else b""
+            text = carry + block
+            whole = text.rfind(b"\n") + 1
+            if whole:
+                yield text[:whole], base
+            carry = text[whole:]
+            base += whole
+            if len(carry) > MAX_LINE:
+                self.add_long(1, base)
+                base += len(carry)
+                carry, skipping = b"", True
+        if carry or skipping:
+            self._notes.truncated = True
+            self._notes.problem("truncated", "the last line has no end and is left out", base)
+
+    def add_long(self, number: int, first: int) -> None:
+        """Count lines that are too long to be looked at."""
+        self.first_long = first if self.first_long is None else min(first, self.first_long)
+        self.long += number
+
+    def close(self) -> None:
+        """Write the account into the notes."""
+        if self.long:
+            self._notes.foreign_lines += self.long
+            self._notes.problem(
+                "foreign", f"{self.long} lines of more than {MAX_LINE} bytes are skipped", self.first_long
+            )

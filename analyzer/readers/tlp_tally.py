@@ -1,0 +1,158 @@
+"""What a TLP capture holds beside usable accesses: counted as it is read, written into the notes at the end.
+
+Where config accesses are known to have happened and cannot be used they count as dropped, so that no verdict
+rests on a history that looks complete.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from analyzer.capture import Notes
+
+_MOST_KINDS = 12
+
+
+class Reason(NamedTuple):
+    """A kind of problem: its stable word, whether accesses were lost by it, and what to say of ``{}``."""
+
+    kind: str
+    loses: bool
+    message: str
+
+
+#: By name; the order is the one in which they are told.
+REASONS = {
+    "interface": Reason("damaged", True, "{} packets are of interfaces that the file does not describe"),
+    "dropped": Reason("dropped", True, "the recorder lost {} packets, by its own count"),
+    "fragment": Reason(
+        "unsupported", True, "{} packets are fragments of IPv4 packets, which are not put together"
+    ),
+    "cut": Reason(
+        "cut",
+        True,
+        "{} config TLPs were cut by the recorder before their end, and with it their value; record whole"
+        " packets (tcpdump -s 0)",
+    ),
+    "short": Reason("damaged", True, "{} config TLPs are shorter than their header or data says"),
+    "prefixes": Reason("damaged", True, "{} TLPs have more prefixes than there are kinds of them"),
+    "malformed": Reason(
+        "damaged",
+        True,
+        "{} config TLPs break the rules of PCI Express (Length, TC, AT, Last DW BE, status) and are left out",
+    ),
+    "framing": Reason("damaged", True, "{} frames with config TLPs do not end with END or EDB"),
+    "lcrc": Reason(
+        "damaged", False, "{} config TLPs have a wrong LCRC; a link discards such TLPs and sends them again"
+    ),
+    "nullified": Reason("nullified", False, "{} config TLPs were taken back by their sender (EDB)"),
+    "flit": Reason("unsupported", True, "{} config requests are of flit mode and are left out"),
+    "tcfg": Reason(
+        "unsupported",
+        False,
+        "{} TLPs are of the types TCfgRd and TCfgWr (the latter now a memory write), which are not used",
+    ),
+    "poisoned": Reason(
+        "poisoned", True, "{} config reads were answered with poisoned data, which is left out"
+    ),
+    "poisoned write": Reason("poisoned", False, "{} config writes carried poisoned data"),
+    "no bytes": Reason("no-bytes", False, "{} config requests enable no byte, so they access nothing"),
+    "mismatch": Reason(
+        "damaged", True, "{} config requests have a completion that cannot be theirs (with or without data)"
+    ),
+    "reused": Reason(
+        "lost-completion",
+        False,
+        "{} config requests have no completion in the capture: their tag was used again before one came",
+    ),
+    "lost": Reason("lost-completion", False, "{} config requests have no completion in the capture"),
+    "lost read": Reason(
+        "dropped",
+        True,
+        "{} config reads without completion are left out: what they would have returned is unknown",
+    ),
+    "open": Reason(
+        "lost-completion", False, "the capture ends in front of the completions of {} config requests"
+    ),
+    "early": Reason(
+        "stray-completion",
+        False,
+        "{} completions have no request in the capture; their requesters made no config request before",
+    ),
+    "stray": Reason(
+        "stray-completion",
+        True,
+        "{} completions for requesters of config requests have no request: accesses are missing",
+    ),
+    "repeated": Reason(
+        "repeated",
+        False,
+        "{} config TLPs were seen again on a further link, or repeated by the link, and count once",
+    ),
+}
+
+
+@dataclass
+class _Count:
+    number: int = 0
+    first: int | None = None
+
+
+class Tally:
+    """The account of one file.
+
+    Attributes:
+        packets: packets that hold no TLP, by what they are.
+        tlps: TLPs of other kinds, by name.
+        config_requests: config requests that could be used.
+        flit: where the first request of flit mode is.
+    """
+
+    def __init__(self) -> None:
+        self.packets: Counter[str] = Counter()
+        self.tlps: Counter[str] = Counter()
+        self.config_requests = 0
+        self._counts = {name: _Count() for name in REASONS}
+
+    def packet(self, kind: str, which: NDArray[np.bool_]) -> None:
+        """Count the packets of a mask that hold no TLP, and say what they are."""
+        if number := int(which.sum()):
+            self.packets[kind] += number
+
+    def add(self, reason: str, places: NDArray[np.int64]) -> None:
+        """Count records at these bytes of the file."""
+        if len(places):
+            self.count(reason, len(places), int(places.min()))
+
+    def count(self, reason: str, number: int, first: int | None) -> None:
+        """Count ``number`` records, the first of them at byte ``first``."""
+        if number:
+            count = self._counts[reason]
+            count.number += number
+            if first is not None:
+                count.first = first if count.first is None else min(first, count.first)
+
+    def first(self, reason: str) -> int | None:
+        """Byte of the first record that was counted for ``reason``, or None."""
+        return self._counts[reason].first
+
+    def close(self, notes: Notes) -> None:
+        """Write the account into ``notes``."""
+        for name, reason in REASONS.items():
+            count = self._counts[name]
+            if count.number:
+                notes.problem(reason.kind, reason.message.format(count.number), count.first)
+                if reason.loses:
+                    notes.dropped += count.number
+        for what, kinds in (("packets without a TLP", self.packets), ("TLPs of other kinds", self.tlps)):
+            if kinds:
+                listed = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_MOST_KINDS))
+                more = len(kinds) - _MOST_KINDS
+                tail = f" and {more} more kinds" if more > 0 else ""
+                notes.problem("foreign", f"{what} are not used: {listed}{tail}")
