@@ -205,7 +205,8 @@ def test_lspci_decodes_what_we_do(path, tmp_path):
             if function.next_function is not None:
                 assert int(said["next"][0]) == function.next_function
                 compared["next"] += 1
-            if function.ari_supported:
+            # lspci prints the field of a PCIe-to-PCI bridge not at all, even where QEMU's sets the bit.
+            if function.ari_supported and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["supported"] == ("+",)
                 compared["supported"] += 1
             bits = [bit for sample in function.devctl2() if (bit := sample.bit(5)) is not None]
