@@ -185,6 +185,11 @@ def lspci(path):
     return found
 
 
+#: Fewest comparisons of each kind that a capture must allow, where it is not five: its machine has one
+#: function with an ARI capability, read once in each kernel.
+FEWEST = {"healed-with-earlydump": 2}
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_lspci_decodes_what_we_do(path, tmp_path):
@@ -213,7 +218,7 @@ def test_lspci_decodes_what_we_do(path, tmp_path):
             if bits and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["enabled"] == ("+" if bits[-1] else "-",)
                 compared["enabled"] += 1
-    assert min(compared.values()) >= 5, compared
+    assert min(compared.values()) >= FEWEST.get(path.stem, 5), compared
 
 
 @pytest.mark.system
