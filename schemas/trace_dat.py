@@ -100,9 +100,6 @@ class Layouts:
     """
 
     order: Literal["little", "big"]
-    u16: Any
-    u32: Any
-    u64: Any
     head: Any
     head7: Any
     section: Any
@@ -120,9 +117,6 @@ def _layouts(order: Literal["little", "big"], u16: Any, u32: Any, u64: Any) -> L
     buffer_cpu = cs.Struct("cpu" / u32, "offset" / u64, "size" / u64)
     return Layouts(
         order=order,
-        u16=u16,
-        u32=u32,
-        u64=u64,
         head=cs.Struct(
             "magic" / cs.Const(MAGIC),
             "version" / text,

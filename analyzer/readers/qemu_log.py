@@ -33,8 +33,6 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     for text, base in blocks.read(_BLOCK):
         events = lines.take(text, base)
         if len(events):
-            if events.timed.any():
-                notes.clock = "realtime"
             yield events.frame()
     if lines.first_long is not None:
         blocks.add_long(lines.long, lines.first_long)

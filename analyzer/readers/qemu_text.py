@@ -85,6 +85,8 @@ class QemuText:
 
     def _counted(self, events: CfgEvents) -> CfgEvents:
         self._tally.accesses += len(events)
+        if events.timed.any():
+            self._notes.clock = "realtime"
         return events
 
     def _account(self, lines: Lines) -> qemu_side_lines.SideLines:

@@ -96,6 +96,12 @@ FTRACE_TEXT = Format(
     "record kprobes on the kernel's accessors (docs/capturing.md); keep the trace.dat that trace-cmd record"
     " wrote: it says more than its text",
 )
+FTRACE_LATENCY = Format(
+    "ftrace-latency-text",
+    "text of trace-cmd report -l",
+    None,
+    "print it without -l: the columns of that form are not told apart for sure",
+)
 LEECHCORE = Format("leechcore", "LeechCore/pcileech TLP text", None, "not supported yet")
 PCIESHARK = Format("pcieshark-csv", "pcieshark CSV", None, "not supported yet")
 DMESG = Format(
@@ -134,6 +140,10 @@ _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
     for patterns, form in (
         # What QEMU's ftrace backend printed stands in lines of ftrace.
         ((rb"(?:print|tracing_mark_write): ", _FTRACE_LINE), FTRACE_TEXT),
+        (
+            (rb"^ {0,20}\S[^\n]{0,15}-\d{1,8} {1,8}\d{1,4}[A-Za-z.#][\w.#]{3,8} {1,8}\d{1,12}\.\d{6,9}: ",),
+            FTRACE_LATENCY,
+        ),
         ((_PCI_CFG,), QEMU_LOG),
         # LeechCore device_fpga.c; pcieshark's header line.
         ((rb"^[RT]X: [A-Za-z0-9]{2,8}: {1,8}Len: [0-9a-f]{3} ",), LEECHCORE),

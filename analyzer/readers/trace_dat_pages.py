@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from schemas import trace_dat as layout
+from schemas.bulk import dtype_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +68,7 @@ class PageDecoder:
         self._big = order == "big"
         self._word = np.dtype(sign + "u4")
         self._long = np.dtype(f"{sign}u{header.commit_size}")
-        self._u64 = np.dtype(sign + "u8")
+        self._head = dtype_of(layout.LAYOUTS[order].page[header.commit_size])
         self._start = header.data_offset
         self._page_size = page_size
 
@@ -75,8 +76,8 @@ class PageDecoder:
         """Return the records of a block; what is damaged is left out and counted in ``trouble``."""
         pages = len(block.data) // self._page_size
         rows = block.data.reshape(pages, self._page_size)
-        page_time = np.ascontiguousarray(rows[:, :8]).view(self._u64)[:, 0].astype(np.uint64)
-        commit = np.ascontiguousarray(rows[:, 8 : self._start]).view(self._long)[:, 0].astype(np.int64)
+        heads = np.ascontiguousarray(rows[:, : self._head.itemsize]).view(self._head)[:, 0]
+        page_time, commit = heads["timestamp"].astype(np.uint64), heads["commit"].astype(np.int64)
         used = commit & layout.COMMIT_SIZE
         # The kernel adds the int 1 << 31 to a long, which sets all bits above it.
         high = commit >> 32

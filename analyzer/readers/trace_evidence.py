@@ -1,6 +1,6 @@
 """Trace events that say what happened to a link or a device, turned into text as the kernel would print it.
 
-Sources: Linux ``include/trace/events/pci.h`` (``pci_hp_event``, ``pcie_link_event``; from 6.19 on) and
+Sources: Linux ``include/trace/events/pci.h`` (``pci_hp_event``, ``pcie_link_event``; since 2026) and
 ``include/ras/ras_event.h`` (``aer_event``).
 """
 

@@ -65,6 +65,15 @@ TEXT = [
         "ftrace-text",
     ),
     (b"lspci  1201 [000]   123.456789:    pcicfg:wr: (ffffffff81) seg=0x0\n", "ftrace-text"),
+    (b" second:           setpci-121   [003]    40.264575: wr:  (ffff) dom=0\n", "ftrace-text"),
+    (b"          setpci-259   [002]137087462555: wr:                   (ffff) dom=0\n", "ftrace-text"),
+    (
+        b"          setpci-127     (    127) [001] d..1.    13.875651: wr: (pci_conf1_write) dom=0\n",
+        "ftrace-text",
+    ),
+    (b"sh-659 [001] .....   106.331538: tracing_mark_write: " + PCI_CFG, "ftrace-text"),
+    (b"  setpci-116     1d..1.    10.741255: wr:                   (ffff) dom=0\n", "ftrace-latency-text"),
+    (b"      sh-116     1.....    10.741255: print:  tracing_mark_write: " + PCI_CFG, "ftrace-latency-text"),
     (b"RX: CfgRd0: Len: 001 ReqID: 0000 BE_FL: f0 Tag: 00 Dev: 1:0.0 ExtRegNum: 0 RegNum: 00\n", "leechcore"),
     (b"timestamp_ns,direction,type,requester_id,completer_id,tag,length,addr,payload\n", "pcieshark-csv"),
 ]

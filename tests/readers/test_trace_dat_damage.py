@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_trace_dat_reader import GOOD, read, rows
 from trace_dat_builder import Pages, TraceFile, probes, slow_records
+from trace_dat_samples import GOOD, read, rows
 
 from analyzer.errors import AritraceError
 from analyzer.readers.trace_dat_blocks import Block, Trouble
