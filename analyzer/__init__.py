@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import analyze, analyze_capture
     from analyzer.capture import Capture
     from analyzer.errors import AritraceError
-    from analyzer.explain import explain
+    from analyzer.explanations.explain import explain
     from analyzer.options import Options
     from analyzer.readers import open_capture
     from analyzer.results import Analysis
@@ -29,7 +29,7 @@ _HOMES = {
     "Options": "analyzer.options",
     "analyze": "analyzer.analysis",
     "analyze_capture": "analyzer.analysis",
-    "explain": "analyzer.explain",
+    "explain": "analyzer.explanations.explain",
     "open_capture": "analyzer.readers",
 }
 

@@ -6,15 +6,16 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import boots, consequences, findings, kexecs, unreadable, verdict
-from analyzer.boot_logs import BootLogs
+from analyzer import boots, kexecs, unreadable
 from analyzer.errors import AritraceError
-from analyzer.evidence import Witness
 from analyzer.index import AccessIndex, enumerations
+from analyzer.kernel_logs.boot_logs import BootLogs
 from analyzer.options import Options
-from analyzer.preserved import assumed, resolve, sources
+from analyzer.preservation.preserved import assumed, resolve, sources
 from analyzer.results import Analysis, Boot, CaptureResult
 from analyzer.topology import Topology
+from analyzer.verdicts import consequences, findings, verdict
+from analyzer.verdicts.evidence import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from analyzer.boots import BootSpan
     from analyzer.capture import Capture
     from analyzer.kexecs import Judgement
-    from analyzer.preserved import Sources
+    from analyzer.preservation.preserved import Sources
 
 
 def analyze(

@@ -5,23 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, bridges, decisions, devices, divergences, secondary, series
+from analyzer import bdf, decisions, series
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
 from analyzer.results import POLICIES, KexecResult, Observed, PolicyOutcome
+from analyzer.verdicts import bridges, devices, divergences, secondary
 
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief
-    from analyzer.evidence import Witness
     from analyzer.index import AccessIndex
     from analyzer.options import Options, Series
-    from analyzer.preserved import PreservedSet
+    from analyzer.preservation.preserved import PreservedSet
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.profile import Handover as FlbHandover
     from analyzer.replay.world import World
-    from analyzer.reset_evidence import Told
     from analyzer.results import KexecKind, ObservedPolicy, PolicyName
     from analyzer.topology import Topology
+    from analyzer.verdicts.evidence import Witness
+    from analyzer.verdicts.reset_evidence import Told
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from analyzer.options import Series
-    from analyzer.preserved import HandedOver
+    from analyzer.preservation.preserved import HandedOver
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.profile import Handover
     from analyzer.replay.world import Node, World

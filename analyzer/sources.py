@@ -126,9 +126,11 @@ def _is_directory(path: str) -> bool:
 
 def _is_folder(path: str) -> bool:
     """Whether this is a directory to walk; one that is a capture by itself is opened like a file."""
+    if not _is_directory(path):
+        return False
     from analyzer.readers.sysfs_tree import is_tree
 
-    return _is_directory(path) and not is_tree(path)
+    return not is_tree(path)
 
 
 def _is_file(path: str) -> bool:

@@ -32,7 +32,7 @@ def build(path: Path, packets: int) -> None:
     from scapy.layers.l2 import Ether
     from scapy.utils import RawPcapWriter
 
-    from analyzer import tlp_layers
+    from analyzer.explanations import tlp_layers
 
     templates = []
     for number in range(256):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analyzer import verdict as verdicts
 from analyzer.capture import Problem, SourceFile
 from analyzer.results import (
     Analysis,
@@ -22,6 +21,7 @@ from analyzer.results import (
     PolicyOutcome,
     Window,
 )
+from analyzer.verdicts import verdict as verdicts
 
 ROOT, SWITCH, PORT, OTHER = "0000:00:03.0", "0000:01:00.0", "0000:02:00.0", "0000:00:04.0"
 BELOW_PORT = ["0000:03:00.0", "0000:03:00.1", "0000:03:01.0", "0000:03:01.1", "0000:03:02.0"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stories import tell
 
-from analyzer.atrisk import at_risk, at_risk_of
+from analyzer.at_risk import at_risk, at_risk_of
 from analyzer.errors import UsageError
 from analyzer.options import Options
 from analyzer.testing import Kernel, Recording, ari_device, lab_topology, one_port, one_switch

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import cmdline
+from analyzer.kernel_logs import cmdline
 
 
 @pytest.mark.parametrize(

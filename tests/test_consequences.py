@@ -2,7 +2,7 @@ import pytest
 import result_samples as samples
 from result_samples import ABOVE_EIGHT, BELOW_PORT, PORT, bridge, kexec
 
-from analyzer import consequences
+from analyzer.verdicts import consequences
 
 PLAIN = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed", "series": None}
 

@@ -5,7 +5,7 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.capture import LogLine
-from analyzer.conversion import convert, plan
+from analyzer.converting.conversion import convert, plan
 from analyzer.errors import UsageError
 from analyzer.options import Options
 from analyzer.readers import open_capture

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from analyzer import accesses, proof
+from analyzer import accesses
 from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, Problem, SourceFile
+from analyzer.converting import proof
 from analyzer.errors import AritraceError
 from analyzer.readers import open_capture
 from analyzer.writers import write_capture, write_parquet

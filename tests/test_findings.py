@@ -4,8 +4,8 @@ import pytest
 import result_samples as samples
 from result_samples import ABOVE_EIGHT, PORT, bridge, device, kexec
 
-from analyzer import findings
 from analyzer.results import Divergence, Secondary
+from analyzer.verdicts import findings
 
 PLAIN = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed"}
 

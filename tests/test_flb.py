@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from preserved_dumps import ENTRIES, HOLE, array, entry, h7, h8
 
-from analyzer import bdf, flb
+from analyzer import bdf
 from analyzer.errors import AritraceError, DamagedInputError, EmptyInputError, UnsupportedFormatError
+from analyzer.preservation import flb
 
 EXPECTED = tuple((domain << 16 | function, count) for domain, function, count in ENTRIES)
 

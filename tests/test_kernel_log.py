@@ -7,8 +7,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer import bdf, kernel_log, log_facts
+from analyzer import bdf
 from analyzer.errors import LimitExceededError
+from analyzer.kernel_logs import kernel_log, log_facts
 
 FORMATS = Path(__file__).parent.parent / "traces" / "formats"
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from analyzer import bdf, log_facts
+from analyzer import bdf
+from analyzer.kernel_logs import log_facts
 
 BUS_NUMBERS_LOST = (
     "Not assigning bus numbers, preserved bridge 0000:02:00.0 lost its bus number configuration"

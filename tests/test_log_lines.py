@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import log_lines
+from analyzer.kernel_logs import log_lines
 
 TEXT = "pci 0000:00:03.0: PCI bridge to [bus 01]"
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analyzer import minimal
 from analyzer.analysis import analyze, analyze_capture
 from analyzer.capture import Boundary, LogLine
-from analyzer.conversion import convert
-from analyzer.minimal import minimise
+from analyzer.converting import minimal
+from analyzer.converting.conversion import convert
+from analyzer.converting.minimal import minimise
 from analyzer.readers import open_capture
 
 TRACES = Path(__file__).parents[1] / "traces"

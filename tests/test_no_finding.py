@@ -28,7 +28,7 @@ from analyzer.testing import (
     root_port,
     upstream_port,
 )
-from analyzer.verdict import summarise
+from analyzer.verdicts.verdict import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

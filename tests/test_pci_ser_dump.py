@@ -11,7 +11,7 @@ from pathlib import Path
 import preserved_dumps as dumps
 import pytest
 
-from analyzer import flb
+from analyzer.preservation import flb
 
 SCRIPT = Path(__file__).parents[1] / "traces" / "capture" / "pci_ser_dump.py"
 LUO, FLBS, SER = 0x1000_2000, 0x1000_3000, 0x1000_4000

@@ -16,7 +16,7 @@ import zstandard
 from analyzer.analysis import analyze_capture
 from analyzer.joining import join
 from analyzer.readers import open_capture
-from analyzer.snapshot import take_capture
+from analyzer.snapshots import take_capture
 
 TRACES = Path(__file__).parents[1] / "traces"
 FORMATS = TRACES / "formats"

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analyzer import redaction
 from analyzer.analysis import analyze
 from analyzer.capture import Event, LogLine, Problem
-from analyzer.conversion import convert
+from analyzer.converting import redaction
+from analyzer.converting.conversion import convert
+from analyzer.converting.redaction import redact
 from analyzer.errors import AritraceError
 from analyzer.readers import open_capture
-from analyzer.redaction import redact
 from analyzer.writers import write_capture
 
 TRACES = Path(__file__).parents[1] / "traces"

@@ -9,9 +9,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import kernel_log
 from analyzer.capture import LogLine, Notes
-from analyzer.redaction_text import Scrubber
+from analyzer.converting.redaction_text import Scrubber
+from analyzer.kernel_logs import kernel_log
 
 FORMATS = Path(__file__).parents[1] / "traces" / "formats"
 

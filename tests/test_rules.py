@@ -3,8 +3,8 @@ from typing import get_args
 
 import pytest
 
-from analyzer import rules
 from analyzer.results import BridgeVerdictName
+from analyzer.verdicts import rules
 
 
 def test_codes_are_unique_ordered_and_complete():

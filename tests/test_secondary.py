@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from stories import tell
 
-from analyzer.secondary import vf_key
 from analyzer.testing import SILICON, Kernel, ari_device, one_port, one_switch
+from analyzer.verdicts.secondary import vf_key
 
 PORT = "0000:00:01.0"
 BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")

@@ -9,7 +9,7 @@ from stories import tell
 from analyzer.analysis import analyze_capture
 from analyzer.capture import PreservedDump
 from analyzer.options import Options
-from analyzer.preserved import HandedOver
+from analyzer.preservation.preserved import HandedOver
 from analyzer.series import candidates, handover
 from analyzer.testing import Kernel, Machine, Recording, ari_device, host_bridge, one_port, root_port
 

@@ -18,7 +18,7 @@ from analyzer.capture import Capture, Notes
 from analyzer.errors import UsageError
 from analyzer.readers import open_capture
 from analyzer.readers.lspci_dump import UNKNOWN_REMARK
-from analyzer.snapshot import take, take_capture
+from analyzer.snapshots import take, take_capture
 from analyzer.writers.lspci_text import lspci_text
 from schemas import pcie_capability
 

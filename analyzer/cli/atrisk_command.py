@@ -23,7 +23,7 @@ def atrisk_command(
     output: OutputOption = None,
 ) -> None:
     """Before a kexec: which functions hang on ARI Forwarding of which bridge, and what would take it."""
-    from analyzer.atrisk import at_risk
+    from analyzer.at_risk import at_risk
     from analyzer.report import atrisk_report, json_report
     from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
 

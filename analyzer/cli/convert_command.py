@@ -69,7 +69,8 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
 ) -> None:
     """Write captures as native .bin or Parquet, with the kernel log and preserved set beside them."""
-    from analyzer import conversion, sources
+    from analyzer import sources
+    from analyzer.converting import conversion
     from analyzer.errors import AritraceError, UsageError
     from analyzer.report import convert_report, problems
     from analyzer.report.output import refuse_inputs

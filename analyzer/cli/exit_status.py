@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer import findings, rules
+from analyzer.verdicts import findings, rules
 
 if TYPE_CHECKING:
     from analyzer.results import Analysis
@@ -34,7 +34,7 @@ def of_analysis(
         analysis: the result of the main job.
         strict: a healed loss counts as a loss, an undetermined verdict as doubt.
         exit_zero: always 0, for pipelines that read the report instead.
-        assume_preserved: as the option of the same name, see :func:`analyzer.findings.counts`.
+        assume_preserved: as the option of the same name, see :func:`analyzer.verdicts.findings.counts`.
         selected: finding codes that count; None = all.
     """
     if exit_zero:

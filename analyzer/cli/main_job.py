@@ -135,8 +135,9 @@ def judge(captures: list[str], options: Options, *, output: str | None, quiet: b
 
 
 def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":
-    from analyzer import unreadable, verdict
+    from analyzer import unreadable
     from analyzer.results import Analysis
+    from analyzer.verdicts import verdict
 
     if all(source.error is None for source in found.found):
         return analysis

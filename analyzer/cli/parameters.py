@@ -247,8 +247,8 @@ def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:
     Raises:
         UsageError: a code that does not exist.
     """
-    from analyzer import rules
     from analyzer.errors import UsageError
+    from analyzer.verdicts import rules
 
     if select is None and ignore is None:
         return None

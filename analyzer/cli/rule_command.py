@@ -17,7 +17,7 @@ def rule_command(code: Code = None, *, form: TextOrJsonOption = "text") -> None:
     from analyzer.errors import UsageError
     from analyzer.report import json_report, rule_report
     from analyzer.report.output import new_page, put_page, put_text
-    from analyzer.rules import RULES
+    from analyzer.verdicts.rules import RULES
 
     if code is not None and code.upper() not in RULES:
         raise UsageError(f"there is no finding code {code!r}", advice="'analyze rule' lists them")

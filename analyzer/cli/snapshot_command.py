@@ -41,7 +41,7 @@ def snapshot_command(
 ) -> None:
     """Write config space as the capture shows it at the end of a boot, as text for lspci -vvv -F."""
     from analyzer.report.output import put_text, refuse_inputs
-    from analyzer.snapshot import take
+    from analyzer.snapshots import take
     from analyzer.writers.lspci_text import lspci_text
 
     output = None if output == "-" else output

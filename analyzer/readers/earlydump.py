@@ -6,7 +6,7 @@ first 256 bytes, each with whatever the log puts in front. The log itself is kep
 kernel.
 
 A console may hold several kernels, and a kernel's log a second time (``dmesg`` in a shell). Which is which is
-for :mod:`analyzer.kernel_log` to say; a dump that is repeated within the life of one kernel is read once.
+for :mod:`analyzer.kernel_logs.kernel_log` to say; a dump repeated within the life of one kernel is read once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from analyzer import bdf, kernel_log, log_lines
+from analyzer import bdf
 from analyzer.capture import Boundary, LogLine
 from analyzer.errors import LimitExceededError
+from analyzer.kernel_logs import kernel_log, log_lines
 from analyzer.readers.config_bytes import NO_EXTENDED, ConfigBytes, Reads
 from schemas.config_header import CONFIG_SIZE
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from analyzer.capture import Notes
-    from analyzer.kernel_log import KernelRun
+    from analyzer.kernel_logs.kernel_log import KernelRun
     from analyzer.options import Options
     from analyzer.readers.unwrap import ByteStream
 

@@ -8,7 +8,7 @@ from analyzer.report.page import Span
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:
-    from analyzer.atrisk import AtRisk, PortAtRisk
+    from analyzer.at_risk import AtRisk, PortAtRisk
     from analyzer.report.page import Page
 
 _SOURCES = {

@@ -9,7 +9,7 @@ from analyzer.report.inert import inert
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:
-    from analyzer.conversion import Converted
+    from analyzer.converting.conversion import Converted
 
 
 def tell(converted: Converted) -> None:

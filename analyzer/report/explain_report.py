@@ -11,7 +11,7 @@ from analyzer.report.wording import clock, listed, on_off
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analyzer.explanation import (
+    from analyzer.explanations.explanation import (
         ChainStep,
         Explanation,
         KexecExplanation,

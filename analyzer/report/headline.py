@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import findings, rules
 from analyzer.report.wording import count, listed
+from analyzer.verdicts import findings, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

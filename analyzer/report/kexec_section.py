@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer import consequences
-from analyzer.findings import counts
 from analyzer.report.bridge_tree import add_tree
 from analyzer.report.evidence import add_evidence
 from analyzer.report.page import Span
 from analyzer.report.policy_table import add_policies
 from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, REASONS, count, duration, listed
+from analyzer.verdicts import consequences
+from analyzer.verdicts.findings import counts
 
 if TYPE_CHECKING:
     from analyzer.report.page import Page, Style

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.results import Boot
-    from analyzer.snapshot import FunctionSpace, Snapshot
+    from analyzer.snapshots import FunctionSpace, Snapshot
 
 _ROW: Final = 16
 #: pciutils reads lines into 256 bytes and refuses longer ones.

@@ -34,7 +34,7 @@ def test_what_counts_can_be_chosen(program, arguments, status):
 
 def test_only_selected_findings_are_in_the_json(program):
     result = samples.lost()
-    from analyzer import findings
+    from analyzer.verdicts import findings
 
     result.kexecs[0].findings = findings.for_kexec(result.kexecs[0])
     program.results["lost.bin"] = result

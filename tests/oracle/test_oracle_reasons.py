@@ -9,7 +9,8 @@ from both_scans import POLICIES, random_cases, scan
 from naive_scan import DOWNSTREAM, PCI_TO_PCIE, ROOT_PORT
 from smaller_worlds import smallest
 
-from analyzer import bdf, devices
+from analyzer import bdf
+from analyzer.verdicts import devices
 
 if TYPE_CHECKING:
     from naive_scan import Kernel

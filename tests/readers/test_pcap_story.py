@@ -10,10 +10,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from tlp_captures import nettlp_capture
 
-from analyzer import evidence_packets
 from analyzer.analysis import analyze_capture
-from analyzer.conversion import convert
-from analyzer.explain import explain
+from analyzer.converting.conversion import convert
+from analyzer.explanations import evidence_packets
+from analyzer.explanations.explain import explain
 from analyzer.options import Options
 from analyzer.readers import open_capture
 from analyzer.report.explain_report import fill

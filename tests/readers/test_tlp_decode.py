@@ -24,9 +24,9 @@ from tlp_captures import (
     tlp,
 )
 
-from analyzer import tlp_layers
 from analyzer.errors import UnsupportedFormatError
-from analyzer.tlp_layers import Dword, Ecrc, TlpPrefix, completion, config_read, config_write
+from analyzer.explanations import tlp_layers
+from analyzer.explanations.tlp_layers import Dword, Ecrc, TlpPrefix, completion, config_read, config_write
 from schemas import tlp as layout
 from schemas.bulk import dtype_of
 

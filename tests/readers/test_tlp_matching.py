@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tlp_captures import REQUESTS, bare, build, bulk, problems, slow
 
-from analyzer import tlp_layers
+from analyzer.explanations import tlp_layers
+from analyzer.explanations.tlp_layers import Dword, completion, config_read, config_write
 from analyzer.readers import packet_files, tlp_matching
-from analyzer.tlp_layers import Dword, completion, config_read, config_write
 from schemas import tlp as layout
 
 ONES = 0xFFFFFFFF

@@ -13,12 +13,13 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from analyzer import accesses, tlp_layers
+from analyzer import accesses
 from analyzer.capture import Notes
+from analyzer.explanations import tlp_layers
+from analyzer.explanations.tlp_layers import AgilentRecord, LinkFrame, Tlp, completion, config_read
 from analyzer.options import Options
 from analyzer.readers import pcap
 from analyzer.readers.unwrap import ByteStream
-from analyzer.tlp_layers import AgilentRecord, LinkFrame, Tlp, completion, config_read
 from schemas import tlp as layout
 
 if TYPE_CHECKING:

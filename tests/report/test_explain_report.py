@@ -1,4 +1,4 @@
-from analyzer.explanation import (
+from analyzer.explanations.explanation import (
     ChainStep,
     DecodedField,
     Explanation,

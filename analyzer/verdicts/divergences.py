@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
-    from analyzer.reset_evidence import Told
     from analyzer.topology import Function, Topology
+    from analyzer.verdicts.reset_evidence import Told
 
 #: Messages that a slot lost or gained its device (pciehp; docs/replay.md, log lines).
 _HOT_PLUG = re.compile(r"Link (?:Down|Up)\b(?! ignored)|Card (?:not )?present")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer import rules
 from analyzer.results import Finding
+from analyzer.verdicts import rules
 
 if TYPE_CHECKING:
     from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
-    from analyzer.rules import Severity
+    from analyzer.verdicts.rules import Severity
 
 #: Bridge verdicts that mean a loss wherever the bridge is preserved (interface: exit status).
 LOSSES = frozenset({"lost", "unconfigured", "hidden", "gone"})

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analyzer import analysis, bdf, bridges, decisions
+from analyzer import analysis, bdf, decisions
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.preserved import assumed_before, resolve, sources
+from analyzer.preservation.preserved import assumed_before, resolve, sources
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
+from analyzer.verdicts import bridges
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from analyzer.evidence import log_line
+from analyzer.verdicts.evidence import log_line
 from schemas import config_header, extended_capabilities, pcie_capability, power_management
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.evidence import Witness
     from analyzer.results import Confidence, Evidence
     from analyzer.topology import Function
+    from analyzer.verdicts.evidence import Witness
 
 _SBR_BIT = config_header.BRIDGE_CONTROL_SBR.bit_length() - 1
 _DLLLA_BIT = pcie_capability.LNKSTA_DLLLA.bit_length() - 1

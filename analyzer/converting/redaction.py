@@ -1,8 +1,8 @@
 """What a fleet owner would rather not post, taken out (``analyze convert --redact``, docs/sharing.md).
 
 Registers: serial numbers (Device Serial Number capability) and vital product data read 0. Everything else is
-for :mod:`analyzer.redaction_text`: host names, kernel logs, paths. The result is proven: the verdict stays
-the same, or nothing is written.
+for :mod:`analyzer.converting.redaction_text`: host names, kernel logs, paths. The result is proven: the
+verdict stays the same, or nothing is written.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from analyzer import analysis, proof
+from analyzer import analysis
 from analyzer.capture import SourceFile
+from analyzer.converting import proof
+from analyzer.converting.redaction_text import Scrubber
 from analyzer.errors import AritraceError
-from analyzer.redaction_text import Scrubber
 from schemas.config_header import EXTENDED_CONFIG_SIZE
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import ari_state, bdf, causes, devices
+from analyzer import ari_state, bdf
 from analyzer.decisions import ARI_BIT
 from analyzer.results import BridgeVerdict, Window
+from analyzer.verdicts import causes, devices
 from schemas.pcie_capability import (
     TYPE_DOWNSTREAM,
     TYPE_PCI_TO_PCIE,
@@ -18,15 +19,15 @@ from schemas.pcie_capability import (
 
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief
-    from analyzer.causes import Attribution
     from analyzer.decisions import Decision
-    from analyzer.evidence import Witness
     from analyzer.registers import Sample
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
-    from analyzer.reset_evidence import Told
     from analyzer.results import BridgeVerdictName, Evidence, Phase
     from analyzer.topology import Function, Topology
+    from analyzer.verdicts.causes import Attribution
+    from analyzer.verdicts.evidence import Witness
+    from analyzer.verdicts.reset_evidence import Told
 
 PORT_TYPES = {
     TYPE_ROOT_PORT: "root-port",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer import rules
-from analyzer.findings import LOSSES
 from analyzer.results import Summary
+from analyzer.verdicts import rules
+from analyzer.verdicts.findings import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.findings import LOSSES, counts
 from analyzer.results import Consequence
+from analyzer.verdicts.findings import LOSSES, counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,8 +172,8 @@ def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Con
     """Return what follows from the verdicts of one kexec, in the order of the report.
 
     Only preserved or healed bridges and stranded devices have consequences; undetermined verdicts have none.
-    Where the preserved set is a mere assumption that does not count (:func:`analyzer.findings.counts`),
-    nothing is said about stranded devices.
+    Where the preserved set is a mere assumption that does not count
+    (:func:`analyzer.verdicts.findings.counts`), nothing is said about stranded devices.
     """
     bridges = {
         bridge.bdf: bridge for bridge in kexec.bridges if bridge.preserved or bridge.verdict == "healed"

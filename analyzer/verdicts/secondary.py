@@ -12,9 +12,9 @@ from analyzer.results import Secondary
 from schemas import config_header, extended_capabilities
 
 if TYPE_CHECKING:
-    from analyzer.evidence import Witness
     from analyzer.registers import Sample
     from analyzer.topology import Function, Topology
+    from analyzer.verdicts.evidence import Witness
 
 _MASTER_BIT = config_header.COMMAND_MASTER.bit_length() - 1
 _HIERARCHY_BIT = extended_capabilities.SRIOV_CTRL_ARI.bit_length() - 1

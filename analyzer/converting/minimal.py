@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analyzer import analysis, proof
+from analyzer import analysis
+from analyzer.converting import proof
 from schemas import config_header, extended_capabilities, pcie_capability, power_management
 from schemas.config_header import EXTENDED_CONFIG_SIZE
 
@@ -76,8 +77,8 @@ def minimise(capture: Capture) -> Minimal:
         capture: with everything that shall be in the new file (kernel log, preserved set).
 
     Returns:
-        the smaller capture. Its analysis says the same as that of the whole one, see :mod:`analyzer.proof`;
-        at worst it is the whole capture.
+        the smaller capture. Its analysis says the same as that of the whole one (see
+        :mod:`analyzer.converting.proof`); at worst it is the whole capture.
     """
     wanted = proof.answer(capture)
     study = analysis.study(replace(capture, path="-"))

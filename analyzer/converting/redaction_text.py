@@ -1,7 +1,7 @@
 """Texts of a capture without names: the notes of a reader, and kernel logs down to the messages in use.
 
-A log keeps only the messages that :mod:`analyzer.log_facts` understands, without the prefix that syslog or
-journald put in front (it holds the host's name); command lines keep only the parameters in
+A log keeps only the messages that :mod:`analyzer.kernel_logs.log_facts` understands, without the prefix that
+syslog or journald put in front (it holds the host's name); command lines keep only the parameters in
 :data:`PARAMETERS`. What looks like a hardware address, a UUID, an IP address or a mail address is replaced
 wherever it stands.
 """
@@ -12,13 +12,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from analyzer import cmdline, log_facts, log_lines
+from analyzer.kernel_logs import cmdline, log_facts, log_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.capture import Event, LogLine, Notes
-    from analyzer.log_lines import LogText
+    from analyzer.kernel_logs.log_lines import LogText
 
 #: Kernel parameters that tell of PCI, kexec and Live Update; all others are left out of command lines.
 PARAMETERS: Final = frozenset(

@@ -4,7 +4,7 @@ Input is whatever people keep: ``dmesg`` of one kernel or of several, journald o
 firmware, two kernels and a shell in it. A ``Linux version`` line begins a new kernel when the one before it
 ended (kexec, reboot, panic, firmware text, a journal's boot mark) or differs from it: in version, command
 line, the times of its messages, or what Live Update handed to it. Else what follows is a dump of a known
-kernel's log (analyzer.log_segments).
+kernel's log (analyzer.kernel_logs.log_segments).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from analyzer import cmdline, log_facts, log_lines
 from analyzer.errors import LimitExceededError
-from analyzer.log_segments import ENDINGS, Ending, Entry, Record, Segment
+from analyzer.kernel_logs import cmdline, log_facts, log_lines
+from analyzer.kernel_logs.log_segments import ENDINGS, Ending, Entry, Record, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from analyzer.log_facts import Fact
-    from analyzer.log_lines import LogText
+    from analyzer.kernel_logs.log_facts import Fact
+    from analyzer.kernel_logs.log_lines import LogText
     from analyzer.options import Series
 
 #: Bounds on what an input can make us hold.

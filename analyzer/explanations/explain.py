@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer import analysis, bdf, explain_timeline
+from analyzer import analysis, bdf
 from analyzer.errors import UsageError
-from analyzer.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
+from analyzer.explanations import explain_timeline
+from analyzer.explanations.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
 from analyzer.options import Options
 from analyzer.replay import citations, enumeration
 from analyzer.results import POLICIES
@@ -14,7 +15,7 @@ from analyzer.results import POLICIES
 if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.explanation import StepOutcome
+    from analyzer.explanations.explanation import StepOutcome
     from analyzer.kexecs import Judgement
     from analyzer.replay.enumeration import Prediction, Step
     from analyzer.replay.world import Node

@@ -11,19 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, reset_evidence
+from analyzer import bdf
 from analyzer.decisions import ARI_BIT
+from analyzer.verdicts import reset_evidence
 from schemas import config_header, pcie_capability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.ari_state import Belief
-    from analyzer.evidence import Witness
     from analyzer.registers import Sample
-    from analyzer.reset_evidence import Told
     from analyzer.results import Cause, Confidence, Evidence
     from analyzer.topology import Function
+    from analyzer.verdicts.evidence import Witness
+    from analyzer.verdicts.reset_evidence import Told
 
 LTR_BIT = pcie_capability.DEVCTL2_LTR.bit_length() - 1
 _LOWERED: dict[Confidence, Confidence] = {"high": "medium", "medium": "low", "low": "low"}

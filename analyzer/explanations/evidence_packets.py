@@ -14,7 +14,7 @@ from analyzer.readers.unwrap import open_stream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.explanation import Explanation
+    from analyzer.explanations.explanation import Explanation
 
 #: Packets that are described; each takes scapy about a millisecond.
 _MOST = 500
@@ -44,7 +44,7 @@ def describe(path: str, places: Iterable[int], options: Options | None = None) -
     with open_stream(path) as stream:
         if not len(wanted) or identify(stream.peek(HEAD), path) not in (PCAP, PCAPNG):
             return found
-        from analyzer import tlp_layers
+        from analyzer.explanations import tlp_layers
 
         raw = (options or Options()).linktype_raw_tlp
         for packets in PacketFile(stream).batches():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, decode
+from analyzer import bdf
 from analyzer.decisions import ARI_BIT
-from analyzer.explanation import DecodedField, TimelineEntry
+from analyzer.explanations import decode
+from analyzer.explanations.explanation import DecodedField, TimelineEntry
 from schemas import config_header, extended_capabilities, pcie_capability
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.decisions import Decision
-    from analyzer.explanation import EntryKind
+    from analyzer.explanations.explanation import EntryKind
     from analyzer.registers import Sample
     from analyzer.topology import Function, Topology
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from analyzer import bdf, flb
+from analyzer import bdf
 from analyzer.errors import DamagedInputError, UnreadableInputError, UsageError
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.ari_state import Belief
     from analyzer.capture import PreservedDump
     from analyzer.decisions import Decision
-    from analyzer.kernel_log import KernelRun
+    from analyzer.kernel_logs.kernel_log import KernelRun
     from analyzer.options import Options
     from analyzer.results import ObservedPolicy, PreservedSource
     from analyzer.topology import Function, Topology
@@ -201,6 +201,8 @@ def _entry(word: str, place: str) -> tuple[int | None, int]:
 
 def _dumped(data: bytes, name: str, path: str, kexec: int | None = None) -> Ask:
     """A raw kernel dump; ``kexec`` is the one it belongs to, or None for all."""
+    from analyzer.preservation import flb
+
     dump = flb.decode(data, name, path=path)
     answer = Answer(dump.functions, HandedOver(dump.layout, dump.version, name))
     return lambda number: answer if kexec is None or kexec == number else None

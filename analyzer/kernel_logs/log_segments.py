@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.log_facts import Fact
-    from analyzer.log_lines import LogText
+    from analyzer.kernel_logs.log_facts import Fact
+    from analyzer.kernel_logs.log_lines import LogText
 
 Entry = Literal["kexec", "firmware"]
 Ending = Literal["kexec", "reboot", "panic"]

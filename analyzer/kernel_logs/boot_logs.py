@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, decisions, kernel_log
-from analyzer import cmdline as command_line
+from analyzer import bdf, decisions
+from analyzer.kernel_logs import cmdline as command_line
 from analyzer.kexecs import Setting
-from analyzer.preserved import read_limited, sidecars
-from analyzer.reset_evidence import Told
+from analyzer.preservation.preserved import read_limited, sidecars
+from analyzer.verdicts.reset_evidence import Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.boots import BootSpan
     from analyzer.capture import Capture
-    from analyzer.kernel_log import KernelLog, KernelRun
+    from analyzer.kernel_logs.kernel_log import KernelLog, KernelRun
     from analyzer.kexecs import Handover
     from analyzer.options import Options
-    from analyzer.preserved import RunsAt
+    from analyzer.preservation.preserved import RunsAt
     from analyzer.results import KexecKind
 
 _LOG_LIMIT = 256 << 20
@@ -43,16 +43,19 @@ class BootLogs:
         ]
         logs = cls(spans, events)
         if options.dmesg is not None:
-            logs.add("dmesg", kernel_log.parse(read_limited(options.dmesg, _LOG_LIMIT)))
+            logs.add("dmesg", read_limited(options.dmesg, _LOG_LIMIT))
         if capture.notes.log:
-            logs.add("capture", kernel_log.parse_lines(line.text for line in capture.notes.log))
+            logs.add("capture", [line.text for line in capture.notes.log])
         for path in sidecars(capture.path, ".dmesg"):
-            logs.add("sidecar", kernel_log.parse(read_limited(path, _LOG_LIMIT)))
+            logs.add("sidecar", read_limited(path, _LOG_LIMIT))
         return logs
 
-    def add(self, source: str, log: KernelLog) -> None:
-        """Align one log with the boots."""
-        self.by_source[source] = align(self.spans, log)
+    def add(self, source: str, log: bytes | list[str]) -> None:
+        """Read one log, a file's bytes or its lines, and align it with the boots."""
+        from analyzer.kernel_logs import kernel_log  # its expressions are compiled only where there is a log
+
+        read = kernel_log.parse(log) if isinstance(log, bytes) else kernel_log.parse_lines(log)
+        self.by_source[source] = align(self.spans, read)
 
     def run_of(self, boot: int) -> KernelRun | None:
         """The log of one boot from the first source that has it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from analyzer.capture import LogLine, PreservedDump
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.preserved import read_limited, sidecars
+from analyzer.preservation.preserved import read_limited, sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,8 +102,8 @@ def convert(
         output: the file to write, whole or not at all; missing directories are made.
         options: ``dmesg``, ``flb`` and ``flb_name`` go into the new file.
         parquet: Parquet or native; None = by the ending of ``output``.
-        minimal: only the accesses that the verdict needs (:mod:`analyzer.minimal`).
-        redact: without serial numbers, product data, host names (:mod:`analyzer.redaction`).
+        minimal: only the accesses that the verdict needs (:mod:`analyzer.converting.minimal`).
+        redact: without serial numbers, product data, host names (:mod:`analyzer.converting.redaction`).
 
     Raises:
         AritraceError: the capture or what lies beside it cannot be read, the output not be written, or the
@@ -118,11 +118,11 @@ def convert(
     whole = capture.accesses.height
     blanked = None
     if minimal:
-        from analyzer.minimal import minimise
+        from analyzer.converting.minimal import minimise
 
         capture = minimise(capture).capture
     if redact:
-        from analyzer import redaction
+        from analyzer.converting import redaction
 
         redacted = redaction.redact(capture)
         capture, blanked = redacted.capture, redacted.values

@@ -1,0 +1,1 @@
+"""From before, after and replay to findings: bridges, devices, causes, rules, with the evidence for each."""
