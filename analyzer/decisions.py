@@ -53,6 +53,15 @@ class Decision:
     devcap2: int | None = None
     read: Sample | None = None
 
+    @property
+    def supported(self) -> bool | None:
+        """DEVCAP2 bit 5 as the kernel took it, None if it did not read it.
+
+        All ones that raised no error are data, a read that failed counts as 0 (Linux 7.3
+        pcie_capability_read_dword).
+        """
+        return None if self.devcap2 is None else self.rule != "unsupported"
+
 
 def of_boot(index: AccessIndex, topology: Topology) -> dict[int, list[Decision]]:
     """Every ARI decision of one boot by bridge, in order (several after a remove and rescan)."""
@@ -97,7 +106,7 @@ def _decide(bridge: Function, function_0: Function, scan: int, end: int, *, cut:
         decides = flags is not None and flags & pcie_capability.FLAGS_VERSION > 1 and function_0.is_pcie
         return Decision(key, child, "skipped" if decides else "none", False, scan)
     devcap2 = supported[-1]
-    if not devcap2.value & pcie_capability.DEVCAP2_ARI:
+    if devcap2.failed or not devcap2.value & pcie_capability.DEVCAP2_ARI:
         return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
     accesses = [sample for sample in bridge.devctl2() if devcap2.row < sample.row < end]
     return _from_devctl2(function_0, devcap2.row, accesses, (key, child), cut=cut)

@@ -120,7 +120,11 @@ def judge(
     version = _series(hardware, kexec, preserved, setting)
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
-        return _profile(name, kexec, keys, setting, version, series.handover(version, preserved.handed_over))
+        # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
+        # not: what hangs on its command line is then unknown too.
+        noari = setting.noari if name == ran else bool(setting.noari)
+        handed = series.handover(version, preserved.handed_over)
+        return _profile(name, kexec, keys, setting, version, handed, noari=noari)
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
     predictions = {
@@ -184,7 +188,8 @@ def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: 
 
     def predict(version: Series) -> Prediction:
         return enumeration.predict(
-            hardware, _profile("inherit", kexec, preserved.keys, setting, version, "matched")
+            hardware,
+            _profile("inherit", kexec, preserved.keys, setting, version, "matched", noari=setting.noari),
         )
 
     return series.recognise(fitting, hardware, predict, followed=kexec.observed_policy == "inherit")
@@ -197,12 +202,14 @@ def _profile(
     setting: Setting,
     version: Series,
     handed: FlbHandover,
+    *,
+    noari: bool | None,
 ) -> Profile:
     return Profile(
         policy=name,
         series=version,
         preserved=preserved,
-        noari=bool(setting.noari),
+        noari=noari,
         scan_all=setting.scan_all,
         saved={key: belief.enabled for key, belief in kexec.believed.items()},
         handover=handed,

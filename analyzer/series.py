@@ -75,7 +75,7 @@ def _agrees(prediction: Prediction, lost: list[Node]) -> bool:
         predicted = prediction.numbers.get(node.path)
         # Refused numbers that are not zero are still what the kernel last read there.
         assigned = node.incoming_numbers is not None and node.incoming_numbers != node.numbers
-        if predicted is not None and predicted != "use" and (predicted == "assign") != assigned:
+        if predicted in ("assign", "refuse") and (predicted == "assign") != assigned:
             return False
     return True
 

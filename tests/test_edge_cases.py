@@ -11,6 +11,7 @@ from analyzer.analysis import analyze_capture
 from analyzer.capture import PreservedDump
 from analyzer.options import Options
 from analyzer.testing import (
+    ERROR,
     SILICON,
     Kernel,
     Machine,
@@ -259,6 +260,26 @@ def test_all_ones_in_devctl2_is_data_to_the_kernel() -> None:
     assert story.proved
     assert story.bridge(PORT).ari_decided is True
     assert story.stranded == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param(0xFFFFFFFF, ("kept high", True), id="ones are data: bit 5 is set"),
+        pytest.param(ERROR, ("not-applicable", None), id="a failed read counts as 0: no ARI"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["inherit", "stock"])
+def test_devcap2_that_cannot_be_read(policy: str, answer: object, expected: tuple[str, bool | None]) -> None:
+    """Linux 7.3 pcie_capability_read_dword: what the read returns, or 0 where the accessor failed."""
+    story = tell(
+        one_port(),
+        preserve=below(0, 1, 8, 9),
+        blackout=lambda machine: machine.answer(PORT, "CAP_EXP+24.l", answer),
+        incoming=Kernel(policy=policy),
+    )
+    assert story.proved
+    assert (story.verdict(PORT), story.bridge(PORT).ari_decided or None) == expected
 
 
 def test_an_incoming_write_before_the_decision() -> None:

@@ -60,7 +60,7 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
         bridge=None if above is None else bdf.text(above.function),
         path_from_root=[bdf.text(bridge.function) for bridge in reversed(topology.ancestors(key))],
         timeline=explain_timeline.of_function(study, key),
-        kexecs=[_kexec(judgement, key) for judgement in study.judgements],
+        kexecs=[at_kexec(judgement, key) for judgement in study.judgements],
         unknown=_unknown(study, key),
     )
 
@@ -85,7 +85,8 @@ def _unknown(study: Study, key: int) -> list[str]:
     return found
 
 
-def _kexec(judgement: Judgement, key: int) -> KexecExplanation:
+def at_kexec(judgement: Judgement, key: int) -> KexecExplanation:
+    """Explain one function (``domain << 16 | bus << 8 | devfn``) at one kexec."""
     result = judgement.result
     text = bdf.text(key)
     bridge = next((item for item in result.bridges if item.bdf == text), None)
@@ -167,8 +168,8 @@ def _rule(bridge: Node | None, prediction: Prediction) -> tuple[str, str, bool |
         return "on a root bus every device number is probed", "Linux 7.3 only_one_child()", None, None
     decision = prediction.decisions.get(bridge.path)
     numbers = prediction.numbers.get(bridge.path)
-    if numbers == "refuse":
-        return (*citations.NUMBERS["refuse"], None, None)
+    if numbers in ("refuse", "unknown"):
+        return (*citations.NUMBERS[numbers], None, None)
     if decision is None:
         return "the bridge is not reached", "Linux 7.3 pci_scan_child_bus_extend()", None, None
     writes = {"set": "1", "clear": "0", "healed": "1 if it is 0", "restored": "if it differs"}.get(

@@ -62,9 +62,11 @@ def _applicable(
         return _preserved(bridge, profile, address, secondary)
     if profile.noari:
         return AriDecision(False, "noari")
-    if function_0.has_ari is None:
+    if function_0.has_ari is False:
+        return AriDecision(False, "clear")
+    if function_0.has_ari is None or profile.noari is None:
         return AriDecision(None, "unknown")
-    return AriDecision(True, "set") if function_0.has_ari else AriDecision(False, "clear")
+    return AriDecision(True, "set")
 
 
 def _preserved(bridge: Node, profile: Profile, address: int, secondary: int) -> AriDecision:

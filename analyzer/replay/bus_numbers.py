@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from analyzer.replay.profile import Profile
     from analyzer.replay.world import Node
 
-Outcome = Literal["use", "assign", "refuse"]
+#: ``unknown``: to assign or to refuse hangs on a preserved neighbour that is perhaps not found (series v9).
+Outcome = Literal["use", "assign", "refuse", "unknown"]
 
 
 def outcome(

@@ -50,6 +50,10 @@ NUMBERS: dict[Outcome, tuple[str, str]] = {
         "the bus numbers are invalid and must not be changed during a Live Update: nothing below is scanned",
         f"{_BUS} with Live Update series v4-v9, patch 'Inherit (Keep, Preserve) bus numbers'",
     ),
+    "unknown": (
+        "the bus numbers are invalid; whether new ones come hangs on a neighbour that no access shows",
+        f"{_BUS} with Live Update series v9, patch 'Preserve bus numbers'",
+    ),
 }
 
 #: Policy -> what it is.

@@ -30,8 +30,7 @@ class Prediction:
         possible: paths that are discovered for some of them only.
         decisions: bridge path -> ARI decision.
         numbers: bridge path -> what became of its bus numbers. ``use`` takes numbers that the incoming kernel
-            was not seen to read as kept, ``refuse`` takes a preserved neighbour that is perhaps not found as
-            found; wherever it could be otherwise, what is below is merely possible.
+            was not seen to read as kept; where they might not be, what is below is merely possible.
         keys: path -> key under the numbering of this scan.
     """
 
@@ -90,10 +89,11 @@ def _scan_bus(
     bridges = [node for node in found if node.is_bridge]
     least: dict[Path, Outcome] = {}
     for node in bridges:
-        prediction.numbers[node.path] = bus_numbers.outcome(node, bus, found, profile)
+        most = bus_numbers.outcome(node, bus, found, profile)
         # A bridge that is perhaps not found cannot be sure to make this kernel refuse (series v9).
         firm = [other for other in found if other is node or other.devfn in certain]
         least[node.path] = bus_numbers.outcome(node, bus, firm, profile)
+        prediction.numbers[node.path] = most if most == least[node.path] else "unknown"
     # Pass 0 scans behind bridges with usable numbers, pass 1 behind those that it assigns numbers to.
     passes = [(node, what) for what in ("use", "assign") for node in bridges]
     for node, what in passes:

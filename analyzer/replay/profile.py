@@ -21,7 +21,7 @@ class Profile:
         policy: rule set for the ARI decision on preserved bridges.
         series: version of the Live Update patches, for the bus-number rules.
         preserved: keys (outgoing numbering) of the preserved functions, bridges included.
-        noari: ``pci=noari`` on the incoming kernel's command line.
+        noari: ``pci=noari`` on the incoming kernel's command line; None if that is not known.
         scan_all: ``pci=pcie_scan_all``.
         handover: whether the incoming kernel takes the handed-over data: it ``matched``; its name is another,
             so that the kernel behaves as stock (``unmatched``); or its version is another, and series v8 and
@@ -32,7 +32,7 @@ class Profile:
     policy: PolicyName
     series: Series
     preserved: frozenset[int]
-    noari: bool
+    noari: bool | None
     scan_all: bool
     saved: dict[int, bool | None]
     handover: Handover = "matched"

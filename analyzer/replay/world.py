@@ -114,8 +114,8 @@ def build(
         index: the capture.
         outgoing: topology of the outgoing boot.
         incoming: topology of the incoming boot.
-        decisions: ARI decisions of the incoming boot (only *where* they were made is used, to know from
-            which reads a function above 7 can be called absent).
+        decisions: ARI decisions of the incoming boot: only what DEVCAP2 returned then, and *where* they were
+            made, to know from which reads a function above 7 can be called absent.
     """
     by_path: dict[Path, Node] = {}
     for key in sorted(outgoing.functions):  # hot-added ones too: they are there at the kexec
@@ -130,6 +130,9 @@ def build(
         _fill(node, function)
         node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
         node.hardware = hardware_bit(function)
+        taken = decisions.get(key)
+        if taken and taken[0].supported is not None:
+            node.ari_supported = taken[0].supported
     world = _link(by_path)
     _mark_absent(index, incoming, decisions, world)
     _mark_unroutable(world)

@@ -152,7 +152,7 @@ def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
         window=_window(stage, facts, name, cause),
         evidence=_evidence(stage, facts, cause),
         stranded=[bdf.text(key) for key in sorted(keys)],
-        missing_access=_missing_access(facts, after) if name == "undetermined" else None,
+        missing_access=_missing_access(stage, facts, after) if name == "undetermined" else None,
     )
 
 
@@ -173,6 +173,8 @@ def _name(stage: Stage, facts: _Facts, after: bool | None) -> BridgeVerdictName:
         return "unconfigured"
     if numbers == "assign" and node.outgoing_numbers is not None:
         return "renumbered"
+    if numbers == "unknown":
+        return "undetermined"
     if _not_applicable(stage, node):
         return "not-applicable"
     return _ari_name(facts, after)
@@ -206,8 +208,10 @@ def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
     return "gained" if decided else "off"
 
 
-def _missing_access(facts: _Facts, after: bool | None) -> str:
+def _missing_access(stage: Stage, facts: _Facts, after: bool | None) -> str:
     place = bdf.text(facts.node.name)
+    if stage.prediction.numbers.get(facts.node.path) == "unknown":
+        return f"the incoming kernel's visit of {place} and of the bridges beside it (0x18.l in both passes)"
     if facts.belief.enabled is None:
         return f"the outgoing kernel's ARI decision on {place} (CAP_EXP+28.w written or read during its scan)"
     if after is None:

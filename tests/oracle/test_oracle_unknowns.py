@@ -47,6 +47,10 @@ def unsound(prediction: Prediction, kernel: Kernel) -> str | None:
         return f"certain, but not found: {sorted(prediction.certain - found)}"
     if not found <= prediction.certain | prediction.possible:
         return f"found, but not even possible: {sorted(found - prediction.certain - prediction.possible)}"
+    for path, outcome in kernel.outcomes.items():
+        predicted = prediction.numbers.get(path)
+        if predicted in ("assign", "refuse") and outcome != predicted:
+            return f"bus numbers of {path} said to be {predicted}, are {outcome}"
     for bridge in kernel.scanned:
         enabled = prediction.decisions[bridge.path].enabled
         if enabled is not None and enabled != bridge.ari_enabled:
@@ -108,3 +112,4 @@ def test_a_bridge_that_is_perhaps_there_perhaps_makes_v9_refuse() -> None:
     assert try_completions(case, [unknown], "inherit") == 2
     prediction = replay_without(case, [unknown], "inherit")
     assert (prediction.certain, prediction.possible) == ({(0, 8)}, {(0, 9), (0, 8, 0)})
+    assert prediction.numbers[0, 8] == "unknown"
