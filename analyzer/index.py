@@ -7,6 +7,7 @@ number (the two differ where uninteresting rows were dropped at decode).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,10 @@ from schemas.config_header import ABSENT_VENDOR_DWORDS, HEADER_TYPE, RRS_VENDOR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+#: Functions with keys up to this (16 domains) are grouped by a table look-up instead of a search.
+_SMALL_KEY = (1 << 20) - 1
 
 
 class AccessIndex:
@@ -56,14 +61,15 @@ class AccessIndex:
         self.is_read = self.op == accesses.READ
         self.is_write = ~self.is_read
         self._time: NDArray[np.int64] | None = None
-        self._order: NDArray[np.int64] | None = None
-        self._slices: dict[int, tuple[int, int]] = {}
+        self._rows_of: dict[int, NDArray[np.int64]] | None = None
 
     @property
     def time_ns(self) -> NDArray[np.int64]:
         """Times in ns; -1 where the capture has none (config accesses happen after the epoch)."""
         if self._time is None:
-            self._time = self.table.get_column("time_ns").fill_null(-1).to_numpy().astype(np.int64)
+            times = self.table.get_column("time_ns")
+            whole = times.fill_null(-1) if times.null_count() else times
+            self._time = whole.to_numpy().astype(np.int64)
         return self._time
 
     def time_at(self, row: int) -> int | None:
@@ -73,21 +79,45 @@ class AccessIndex:
 
     def rows_of(self, function: int) -> NDArray[np.int64]:
         """Rows of one function in capture order (empty if it was never accessed)."""
-        if self._order is None:
-            _, codes = np.unique(self.function, return_inverse=True)
-            small = codes.astype(np.uint16 if codes.size and codes.max() < 1 << 16 else np.uint32)
-            self._order = np.argsort(small, kind="stable").astype(np.int64)
-            ordered = self.function[self._order]
-            starts = (
-                np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if self.rows else np.empty(0, int)
-            )
-            ends = np.r_[starts[1:], self.rows]
-            self._slices = {
-                int(ordered[start]): (int(start), int(end)) for start, end in zip(starts, ends, strict=True)
-            }
-        start, end = self._slices.get(function, (0, 0))
-        return self._order[start:end]
+        if self._rows_of is None:
+            self._rows_of = self._grouped()
+        rows = self._rows_of.get(function)
+        if rows is None:
+            rows = self._rows_of[function] = np.flatnonzero(self.function == function)
+        return rows
 
+    def _grouped(self) -> dict[int, NDArray[np.int64]]:
+        """Rows by function for those that answered or were asked more than who they are.
+
+        The others are the many addresses that firmware and kernels probe in vain.
+        """
+        told = self.function[self.present_id | (self.offset != 0)]
+        if not told.size:
+            return {}
+        top = int(self.function.max())
+        if top <= _SMALL_KEY:
+            known = np.zeros(top + 1, np.bool_)
+            known[told] = True
+            names = np.flatnonzero(known)
+            rows = np.flatnonzero(known[self.function])
+            codes = np.cumsum(known, dtype=np.int64)[self.function[rows]] - 1
+        else:
+            names = np.unique(told)
+            places = np.minimum(np.searchsorted(names, self.function), names.size - 1)
+            rows = np.flatnonzero(names[places] == self.function)
+            codes = places[rows]
+        narrow = codes.astype(np.uint16 if names.size <= 1 << 16 else np.uint32)  # radix sort up to 16 bits
+        ordered = rows[np.argsort(narrow, kind="stable")]
+        groups = np.split(ordered, np.cumsum(np.bincount(narrow, minlength=names.size))[:-1])
+        return dict(zip(names.tolist(), groups, strict=True))
+
+    @cached_property
+    def live(self) -> NDArray[np.bool_]:
+        """Mask of the reads that somebody answered: not all ones, in the width that they have."""
+        answered = self.is_read & ~self.absent & (self.value != 0xFFFFFFFF)
+        return np.asarray(answered & ((self.value != 0xFFFF) | (self.width == 4)), np.bool_)
+
+    @cached_property
     def present_id(self) -> NDArray[np.bool_]:
         """Mask of reads at 0x00 that return a vendor dword of a function that is there."""
         mask = self.is_read & (self.offset == 0) & ~self.absent
@@ -120,7 +150,7 @@ def enumerations(index: AccessIndex) -> NDArray[np.int64]:
     The pair "vendor dword read, then as the function's next access the header-type byte"
     (Linux pci_scan_device and pci_setup_device; interface: discovered, as observed).
     """
-    vendor = np.flatnonzero(index.present_id() & ((index.width == 0) | (index.width == 4)))
+    vendor = np.flatnonzero(index.present_id & ((index.width == 0) | (index.width == 4)))
     if not vendor.size:
         return vendor
     following = index.next_of_function(vendor)

@@ -7,7 +7,7 @@ access at the first byte of a register is taken to cover it, any other only as f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -63,11 +63,17 @@ class RegisterView:
     writes: NDArray[np.bool_]
     absent: NDArray[np.bool_]
     failed: NDArray[np.bool_]
+    live: NDArray[np.bool_]
+    _samples: dict[tuple[int, int], list[Sample]] = field(default_factory=dict, repr=False, compare=False)
 
     def samples(self, start: int, size: int) -> list[Sample]:
         """Every access that shows or changes some of the register at ``start`` of ``size`` bytes."""
-        near = np.flatnonzero((self.offsets > start - 4) & (self.offsets < start + size))
-        return [sample for position in near.tolist() if (sample := self._sample(position, start, size))]
+        known = self._samples.get((start, size))
+        if known is None:
+            near = ((self.offsets > start - 4) & (self.offsets < start + size)).nonzero()[0].tolist()
+            taken = (self._sample(position, start, size) for position in near)
+            known = self._samples[start, size] = [sample for sample in taken if sample]
+        return known
 
     def _sample(self, position: int, start: int, size: int) -> Sample | None:
         offset, value = int(self.offsets[position]), int(self.values[position])
@@ -91,14 +97,12 @@ class RegisterView:
 
     def silent_at(self, offset: int) -> bool:
         """Reads at exactly that offset were answered with all ones (or an error), every one of them."""
-        at = ~self.writes & (self.offsets == offset)
-        return bool(at.any()) and bool((self.absent[at] | (self.values[at] == 0xFFFFFFFF)).all())
+        at = (~self.writes & (self.offsets == offset)).nonzero()[0]
+        return at.size > 0 and bool((self.absent[at] | (self.values[at] == 0xFFFFFFFF)).all())
 
     def first_reads(self) -> dict[int, tuple[int, int]]:
         """Offset -> (value, row) of the first read at exactly that offset that somebody answered."""
-        live = ~self.writes & ~self.absent
-        live &= (self.values != 0xFFFFFFFF) & ((self.values != 0xFFFF) | (self.widths == 4))
-        picked = np.flatnonzero(live)[::-1]
+        picked = self.live.nonzero()[0][::-1]
         return dict(
             zip(
                 self.offsets[picked].tolist(),
@@ -128,6 +132,7 @@ def view(index: AccessIndex, function: int, first: int, last: int) -> RegisterVi
         index.is_write[rows],
         index.absent[rows],
         index.failed[rows],
+        index.live[rows],
     )
 
 

@@ -115,22 +115,22 @@ class Function:
         byte = self.value(config_header.HEADER_TYPE)
         return None if byte is None else byte & 0xFF
 
-    @property
+    @cached_property
     def is_bridge(self) -> bool:
         """A type 1 header (PCI-to-PCI bridge, PCIe port)."""
         return self.header_type is not None and self.header_type & 0x7F == 1
 
-    @property
+    @cached_property
     def multifunction(self) -> bool | None:
         """Bit 7 of the header type."""
         return None if self.header_type is None else bool(self.header_type & 0x80)
 
-    @property
+    @cached_property
     def pcie(self) -> int | None:
         """Offset of the PCI Express capability, or None."""
         return self.capabilities.standard.get(pcie_capability.CAP_ID)
 
-    @property
+    @cached_property
     def is_pcie(self) -> bool | None:
         """Whether it has a PCI Express capability; None if its list was not followed to the end."""
         if self.pcie is not None:
@@ -146,13 +146,13 @@ class Function:
         """First value read at ``offset`` of the PCI Express capability."""
         return None if self.pcie is None else self.value(self.pcie + offset)
 
-    @property
+    @cached_property
     def pcie_type(self) -> int | None:
         """Device/port type (PCI Express capabilities register, bits 7:4)."""
         flags = self.pcie_value(pcie_capability.FLAGS)
         return None if flags is None else flags >> pcie_capability.FLAGS_TYPE_SHIFT & 0xF
 
-    @property
+    @cached_property
     def ari_supported(self) -> bool | None:
         """DEVCAP2 bit 5, ARI Forwarding Supported; False where DEVCAP2 does not exist (version 1)."""
         flags = self.pcie_value(pcie_capability.FLAGS)
@@ -161,12 +161,12 @@ class Function:
         value = self.pcie_value(pcie_capability.DEVCAP2)
         return None if value is None else bool(value & pcie_capability.DEVCAP2_ARI)
 
-    @property
+    @cached_property
     def ari(self) -> int | None:
         """Offset of the ARI extended capability, or None."""
         return self.capabilities.extended.get(extended_capabilities.ARI_ID)
 
-    @property
+    @cached_property
     def has_ari(self) -> bool | None:
         """Whether it has an ARI capability; None if its extended list was not followed to the end."""
         if self.ari is not None:
@@ -175,7 +175,7 @@ class Function:
             return False
         return None
 
-    @property
+    @cached_property
     def next_function(self) -> int | None:
         """Next Function Number of its ARI capability (0 ends the chain), or None if it was not read."""
         value = None if self.ari is None else self.value(self.ari + extended_capabilities.ARI_CAP)
@@ -224,40 +224,71 @@ def _bus_numbers(value: int, row: int) -> BusNumbers:
 
 
 class Topology:
-    """The functions of one boot and who is below whom.
+    """The functions of one boot and who is below whom; worked out when first asked for.
 
-    Attributes:
+    Args:
+        index: the capture.
         boot: the boot.
-        functions: key -> function, for every function that answered in this boot.
-        enumerated: keys that the boot's first scan discovered (rescans do not count); where that scan is not
-            in the capture, every function that answered.
-        scan_ends: root bus -> row at which its first scan was over (missing: the capture ends before).
+        enumerations: rows by which scans discovered functions, of the whole capture.
     """
 
     def __init__(self, index: AccessIndex, boot: BootSpan, enumerations: NDArray[np.int64]) -> None:
+        self._index = index
         self.boot = boot
-        inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
-        self.functions: dict[int, Function] = {}
-        for key in self._answering(index, inside):
-            self.functions[key] = Function(key, registers.view(index, key, boot.first, boot.last))
-        for row in inside.tolist():
-            self.functions[int(index.function[row])].scans.append(row)
-        self.vendor_rows = boot.first + np.flatnonzero(
-            (index.offset[boot.first : boot.last + 1] == 0) & index.is_read[boot.first : boot.last + 1]
+        self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
+
+    @cached_property
+    def functions(self) -> dict[int, Function]:
+        """Key -> function, for every function that answered in this boot."""
+        index, boot, inside = self._index, self.boot, self._inside
+        found = {
+            key: Function(key, registers.view(index, key, boot.first, boot.last))
+            for key in self._answering(index, inside)
+        }
+        for row, key in zip(inside.tolist(), index.function[inside].tolist(), strict=True):
+            found[key].scans.append(row)
+        return found
+
+    @cached_property
+    def vendor_rows(self) -> NDArray[np.int64]:
+        """Rows of the reads at 0x00 in this boot."""
+        inside = slice(self.boot.first, self.boot.last + 1)
+        return self.boot.first + np.flatnonzero(
+            (self._index.offset[inside] == 0) & self._index.is_read[inside]
         )
-        self.by_secondary: dict[int, Function] = {}
+
+    @cached_property
+    def by_secondary(self) -> dict[int, Function]:
+        """``domain << 8 | bus`` -> the bridge that has it as its secondary bus."""
+        found: dict[int, Function] = {}
         for entry in self.functions.values():
             numbers = entry.bus_numbers if entry.is_bridge else None
             if numbers is not None:
-                self.by_secondary.setdefault(entry.bus >> 8 << 8 | numbers.secondary, entry)
-        #: Only reads and no scan: the registers as lspci or the kernel dumped them at one moment.
-        self.is_snapshot = boot.scan is None and not index.is_write[boot.first : boot.last + 1].any()
-        self.scan_ends = self._scan_ends(index)
-        self.enumerated = {
+                found.setdefault(entry.bus >> 8 << 8 | numbers.secondary, entry)
+        return found
+
+    @cached_property
+    def is_snapshot(self) -> bool:
+        """Only reads and no scan: the registers as lspci or the kernel dumped them at one moment."""
+        boot = self.boot
+        return boot.scan is None and not self._index.is_write[boot.first : boot.last + 1].any()
+
+    @cached_property
+    def scan_ends(self) -> dict[int, int]:
+        """Root bus -> row at which its first scan was over (missing: the capture ends before)."""
+        return self._scan_ends(self._index)
+
+    @cached_property
+    def enumerated(self) -> set[int]:
+        """Keys that the boot's first scan discovered (rescans do not count).
+
+        Where that scan is not in the capture, every function that answered.
+        """
+        return {
             key
             for key, entry in self.functions.items()
-            if boot.scan is None
-            or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), boot.last + 1)
+            if self.boot.scan is None
+            or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), self.boot.last + 1)
         }
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
@@ -335,7 +366,7 @@ class Topology:
         if self.boot.scan is None:
             return ends
         rows = self.vendor_rows[self.vendor_rows > self.boot.scan]
-        rows = rows[index.present_id()[rows]]
+        rows = rows[index.present_id[rows]]
         following = index.next_of_function(rows)
         saved = rows[
             (following >= 0) & (index.offset[following] == config_header.COMMAND) & index.is_read[following]

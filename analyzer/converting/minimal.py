@@ -133,7 +133,7 @@ def _without_repeats(study: Study) -> Rows:
 def _telling(study: Study) -> Rows:
     """Accesses whose very place in the order tells: of a scan, a bridge visit, an ARI decision."""
     index = study.index
-    rows = index.present_id() | (index.offset == config_header.HEADER_TYPE)
+    rows = index.present_id | (index.offset == config_header.HEADER_TYPE)
     for key, seen in _functions(study).items():
         own = index.rows_of(key)
         kept = np.zeros(EXTENDED_CONFIG_SIZE, bool)
@@ -204,7 +204,7 @@ def _absent_probes(study: Study) -> Rows:
 
 def _with_next(index: AccessIndex, rows: Rows) -> Rows:
     """Also what follows each read of a vendor: a scan is told from other reads by the access after it."""
-    vendor = np.flatnonzero(rows & index.present_id())
+    vendor = np.flatnonzero(rows & index.present_id)
     if vendor.size:
         following = index.next_of_function(vendor)
         rows[following[following >= 0]] = True

@@ -7,6 +7,7 @@ The texts are those of the Live Update PCI series v4 to v9, of LUO and KHO, and 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from analyzer import bdf
@@ -134,8 +135,12 @@ def common_series(evidence: list[frozenset[Series]]) -> tuple[Series, ...]:
     return tuple(version for version in SERIES if version in common)
 
 
+@lru_cache(maxsize=1 << 14)
 def read(text: str) -> Fact | None:
-    """Return what a message says, or None if it is of no interest."""
+    """Return what a message says, or None if it is of no interest.
+
+    The kernels of a fleet say the same over and over again, so that answers are remembered.
+    """
     if not _INTERESTING.search(text):
         return None
     device = _DEVICE.search(text)

@@ -255,17 +255,17 @@ def _mark_absent(
     rows = incoming.vendor_rows[incoming.vendor_rows >= scan]
     value = index.value[rows]
     silent = index.absent[rows] | np.isin(value, ABSENT_VENDOR_DWORDS) | ((value & 0xFFFF) == RRS_VENDOR)
-    absent = {int(key) for key in np.unique(index.function[rows[silent]])}
-    candidates = [node for node in world.by_path.values() if node.incoming is None]
-    for node in candidates:
+    probed = index.function[rows[silent]]
+    for node in world.by_path.values():
+        if node.incoming is not None:
+            continue
         above = world.parent(node)
         bus = node.path[0]
         if above is not None:
             if above.incoming is None or above.incoming_numbers is None:
                 continue
             bus = above.incoming >> 16 << 8 | above.incoming_numbers.secondary
-        key = bus << 8 | node.devfn
-        if key not in absent:
+        if not (probed == bus << 8 | node.devfn).any():
             continue
         if above is not None and above.one_child is not False and node.devfn > 7:
             taken = decisions.get(above.incoming or 0)
