@@ -31,6 +31,7 @@ def analyze(
     options: Options | None = None,
     *,
     progress: Callable[[int, int, str], None] | None = None,
+    studied: Callable[[Capture, Study], None] | None = None,
 ) -> Analysis:
     """Analyse captures given by path (``-`` is standard input).
 
@@ -38,6 +39,8 @@ def analyze(
         paths: one capture each; with ``options.join`` the consecutive pieces of one.
         options: see :class:`analyzer.options.Options`.
         progress: told before each capture: how many are done, of how many, and which comes.
+        studied: given each capture with its working, which is forgotten behind that: what a report needs
+            beyond the results is to be taken here.
 
     Returns:
         a result per capture in the given order; one that cannot be read is a row with verdict ``unreadable``.
@@ -52,12 +55,23 @@ def analyze(
         if progress is not None:
             progress(done, len(groups), group[0])
         try:
-            results.append(analyze_capture(open_pieces(group, chosen), chosen))
+            results.append(_answer(group, chosen, studied))
         except AritraceError as error:
             if error.kind == "usage":
                 raise
             results.append(unreadable.row(group[0], error))
     return Analysis(chosen.policy, results, verdict.summarise(results))
+
+
+def _answer(
+    group: Sequence[str], options: Options, studied: Callable[[Capture, Study], None] | None
+) -> CaptureResult:
+    """One result; a function of its own, so that a capture is gone before the next one is opened."""
+    capture = open_pieces(group, options)
+    working = study(capture, options)
+    if studied is not None:
+        studied(capture, working)
+    return working.result
 
 
 def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture:
@@ -84,12 +98,14 @@ class Study:
         topologies: one per boot.
         judgements: one per kexec, each with its replay.
         witness: makes evidence.
+        logs: the kernel logs, aligned with the boots.
     """
 
     index: AccessIndex
     topologies: list[Topology]
     judgements: list[Judgement]
     witness: Witness
+    logs: BootLogs
     result: CaptureResult
 
 
@@ -121,7 +137,7 @@ def study(capture: Capture, options: Options | None = None) -> Study:
         files=capture.files,
         format=capture.format,
         host=capture.notes.host,
-        accesses=index.rows,
+        accesses=capture.recorded,
         truncated=capture.notes.truncated,
         dropped=capture.notes.dropped,
         verdict=verdict.of_capture(results, whole=whole),
@@ -129,7 +145,7 @@ def study(capture: Capture, options: Options | None = None) -> Study:
         kexecs=results,
         errors=capture.notes.problems,
     )
-    return Study(index, topologies, judgements, witness, result)
+    return Study(index, topologies, judgements, witness, logs, result)
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,7 @@ def _boot(index: AccessIndex, span: BootSpan, logs: BootLogs) -> Boot:
         release=span.release or (run.release if run is not None else None),
         cmdline=run.cmdline if run is not None else None,
         first_access=int(index.seq[span.first]),
-        last_access=int(index.seq[span.last]),
+        last_access=int(index.seq[span.end]),
         start_ns=index.time_at(span.first),
-        end_ns=index.time_at(span.last),
+        end_ns=index.time_at(span.end),
     )

@@ -18,6 +18,7 @@ from schemas.config_header import (
     BRIDGE_CONTROL,
     CACHE_LINE_SIZE,
     COMMAND,
+    COMMAND_MASTER,
     HEADER_TYPE,
     HEADER_TYPE_LAYOUT,
     PRIMARY_BUS,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from analyzer.capture import Boundary
     from analyzer.index import AccessIndex
 
+#: Class code and revision: what readers of whole headers ask for behind Command and Status.
+_CLASS_DWORD = 0x08
+#: Accesses to Command registers that the end of a shutdown is recognised from.
+_ENDING = 64
+
 Transition = Literal["start", "kexec", "reboot"]
 MarkedKind = Literal["live-update", "plain", "crash"]
 
@@ -47,6 +53,7 @@ class BootSpan:
         scan: row of the anchor's vendor read that began its enumeration, or None if it is not in the capture.
         kexec_kind: kind of the kexec that entered it, where an explicit mark says so.
         orderly: the kernel before it went down through the shutdown path (None: cannot be told).
+        end: row of its own last access; what follows up to ``last`` was written from outside in the blackout.
     """
 
     index: int
@@ -59,10 +66,17 @@ class BootSpan:
     release: str | None = None
     orderly: bool | None = None
     marked: bool = False
+    end: int = -1
+
+    def __post_init__(self) -> None:
+        if self.end < 0:
+            self.end = self.last
 
 
 @dataclass
 class _Cut:
+    """Where a boot begins; ``end`` is the last own access of the one before, where it went down orderly."""
+
     row: int
     kind: Literal["firmware", "kernel", "unknown"]
     entered_by: Transition
@@ -71,6 +85,7 @@ class _Cut:
     release: str | None = None
     orderly: bool | None = None
     marked: bool = field(default=False)
+    end: int | None = None
 
 
 def header_types(index: AccessIndex) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -87,8 +102,9 @@ def firmware_writes(index: AccessIndex) -> NDArray[np.int64]:
     """Rows of bus-number writes outside a Linux bridge visit: only firmware makes those.
 
     Linux (pci_scan_bridge_extend, 7.3) writes the dword at 0x18 and the byte at 0x1A only between the triple
-    "read 0x18, read 0x3E, write 0x3E" and its closing "write 0x1E, write 0x3E". The same offsets of an
-    endpoint are BARs; an address may be an endpoint's in one boot and a bridge's in another.
+    "read 0x18, read 0x3E, write 0x3E" and its closing "write 0x1E, write 0x3E" (6.1: the write of 0x3E alone).
+    The same offsets of an endpoint are BARs; an address may be an endpoint's in one boot and a bridge's in
+    another.
     """
     typed, is_bridge = header_types(index)
     bridges = np.unique(index.function[typed[is_bridge]])
@@ -128,7 +144,7 @@ def _outside_visits(index: AccessIndex, rows: NDArray[np.int64]) -> list[int]:
             and before[-2:] == [(PRIMARY_BUS, False), (BRIDGE_CONTROL, False)]
         ):
             open_visit = True
-        elif offset == SEC_STATUS and write:
+        elif write and (offset == SEC_STATUS or (offset == BRIDGE_CONTROL and open_visit)):
             open_visit = False
         elif write and offset != BRIDGE_CONTROL and not open_visit:
             outside.append(row)
@@ -143,7 +159,7 @@ def anchor_rows(index: AccessIndex, enumerations: NDArray[np.int64]) -> NDArray[
     bus of a domain is the lowest that the capture shows.
     """
     functions = index.function[enumerations]
-    buses = np.unique(index.function >> 8)
+    buses = index.buses
     roots = buses[np.r_[True, buses[1:] >> 8 != buses[:-1] >> 8]] if buses.size else buses
     candidates = functions[np.isin(functions >> 8, roots)]
     if not candidates.size:
@@ -181,7 +197,7 @@ def split(
             cuts.extend(_recognise(index, previous, anchor, firmware, command))
         previous = anchor
     cuts.extend(_recognise_tail(previous, firmware, command) if not [r for r in rows if r > previous] else [])
-    cuts.extend(_marked(index, marks))
+    cuts.extend(_marked(index, marks, anchors, command))
     return _spans(index, cuts, anchors)
 
 
@@ -207,20 +223,36 @@ def _recognise(
     earlier = command[(command > previous) & (command < anchor)]
     if previous < 0 and not earlier.size:
         return []  # nothing but early sweeps before the first scan: the capture starts with this kernel
-    orderly = _orderly(index, int(earlier[-1]), anchor) if earlier.size else False
-    row = int(earlier[-1]) + 1 if orderly else _after_last_write(index, max(previous, 0), anchor)
-    return [_Cut(row, "kernel", "kexec", orderly=orderly)]
+    end = int(earlier[-1]) if earlier.size else -1
+    orderly = earlier.size > 0 and _orderly(index, earlier[-_ENDING:], anchor)
+    quiet = orderly and not index.is_write[end + 1 : anchor].any()
+    row = end + 1 if quiet else _after_last_write(index, max(previous, 0), anchor)
+    return [_Cut(row, "kernel", "kexec", orderly=orderly, end=end if orderly else None)]
 
 
-def _orderly(index: AccessIndex, last_command: int, anchor: int) -> bool:
-    """Whether the outgoing kernel ended in its shutdown path: its last Command access reads the anchor.
+def _orderly(index: AccessIndex, command: NDArray[np.int64], anchor: int) -> bool:
+    """Whether the outgoing kernel ended in its shutdown path, by its last accesses to Command registers.
 
-    pci_device_shutdown runs in reverse order and clears Bus Master with a read-modify-write, so the root
-    bus's first function comes last (Linux 7.3). No write may follow before the new scan.
+    pci_device_shutdown runs in reverse order of discovery and, for a kexec alone, clears Bus Master of every
+    function that is not preserved. Linux 7.3 looks at all of them and so ends on a read of the first; 6.1
+    leaves out those without a driver, and a preserved one keeps its Bus Master: then the last functions of
+    the root bus descend, and Bus Master was cleared somewhere. Whoever reads the header from its start
+    (lspci, pci_save_state) goes on to the class dword. Writes behind the end are neither kernel's: something
+    else writes in the blackout.
     """
-    quiet = not index.is_write[last_command + 1 : anchor].any()
-    same = bool(index.function[last_command] == index.function[anchor])
-    return quiet and same and bool(index.is_read[last_command])
+    last = int(command[-1])
+    if index.function[last + 1] == index.function[last] and index.offset[last + 1] == _CLASS_DWORD:
+        return False
+    functions = index.function[command]
+    if index.is_read[last] and functions[-1] == index.function[anchor]:
+        return True
+    on_root = functions[functions >> 8 == index.function[anchor] >> 8]
+    ending = list(dict.fromkeys(on_root[::-1].tolist()))[:2]  # the last two, the last first
+    if len(ending) < 2 or ending[0] > ending[1] or functions[-1] != ending[0]:
+        return False
+    master = (index.value[command] & COMMAND_MASTER) != 0
+    cleared = master[:-1] & ~master[1:] & index.is_read[command[:-1]] & index.is_write[command[1:]]
+    return bool((cleared & (functions[:-1] == functions[1:])).any())
 
 
 def _after_last_write(index: AccessIndex, low: int, anchor: int) -> int:
@@ -247,7 +279,9 @@ def _recognise_tail(previous: int, firmware: NDArray[np.int64], command: NDArray
     return [_Cut(int(earlier[-1]) + 1 if earlier.size else int(inside[0]), "firmware", "reboot")]
 
 
-def _marked(index: AccessIndex, marks: Sequence[Boundary]) -> list[_Cut]:
+def _marked(
+    index: AccessIndex, marks: Sequence[Boundary], anchors: list[int], command: NDArray[np.int64]
+) -> list[_Cut]:
     cuts = []
     for mark in marks:
         row = int(np.searchsorted(index.seq, mark.seq))
@@ -255,9 +289,13 @@ def _marked(index: AccessIndex, marks: Sequence[Boundary]) -> list[_Cut]:
             continue
         kind = None if mark.kind == "boot" or mark.kind == "kexec" else mark.kind  # noqa: PLR1714 (narrows the type)
         entered: Transition = "reboot" if mark.kind == "boot" else "kexec"
-        cuts.append(
-            _Cut(row, "kernel", "start" if row == 0 else entered, None, kind, mark.release, marked=True)
-        )
+        cut = _Cut(row, "kernel", "start" if row == 0 else entered, None, kind, mark.release, marked=True)
+        anchor = next((scan for scan in anchors if scan >= row), None)
+        end = int(np.searchsorted(command, row)) - 1
+        if anchor is not None and end >= 0 and entered == "kexec":
+            cut.orderly = _orderly(index, command[max(0, end + 1 - _ENDING) : end + 1], anchor)
+            cut.end = int(command[end]) if cut.orderly else None
+        cuts.append(cut)
     return cuts
 
 
@@ -286,6 +324,7 @@ def _spans(index: AccessIndex, cuts: list[_Cut], anchors: list[int]) -> list[Boo
                 cut.release,
                 cut.orderly,
                 cut.marked,
+                follows.end if follows is not None and follows.end is not None else last,
             )
         )
     return spans

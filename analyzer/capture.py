@@ -113,6 +113,7 @@ class Capture:
     """One capture as somebody recorded it: one file, or several that were joined.
 
     ``accesses`` has the columns of :data:`analyzer.accesses.SCHEMA` with ``capture`` 0, sorted by ``seq``.
+    ``thinned`` reads of a very long capture were left out of it (:mod:`analyzer.thinning`).
     """
 
     path: str
@@ -120,3 +121,9 @@ class Capture:
     format: str
     accesses: pl.DataFrame
     notes: Notes
+    thinned: int = 0
+
+    @property
+    def recorded(self) -> int:
+        """How many accesses were recorded."""
+        return self.accesses.height + self.thinned

@@ -14,6 +14,7 @@ from analyzer.results import Boot
 if TYPE_CHECKING:
     from analyzer.boots import BootSpan
     from analyzer.capture import Capture, Problem, SourceFile
+    from analyzer.options import Options
 
 #: How many of the longest silences are reported.
 GAPS = 3
@@ -48,6 +49,8 @@ class CaptureStatistics:
         extended: accesses to registers beyond 0xff.
         start_ns, end_ns: time stamps of the first and last access that have one.
         gaps: the longest silences, longest first.
+        thinned: repeated reads of a very long capture that were passed over: in ``accesses`` and ``reads``,
+            not in the counts behind them.
         dropped: records that the recorder lost.
         foreign_lines: lines of a text capture that are no accesses.
         missing: what the capture lacks for a full answer, a sentence each.
@@ -60,6 +63,7 @@ class CaptureStatistics:
     host: str | None = None
     tool: str | None = None
     accesses: int = 0
+    thinned: int = 0
     reads: int = 0
     writes: int = 0
     absent: int = 0
@@ -83,8 +87,19 @@ class CaptureStatistics:
     error: str | None = None
 
 
+def stat(path: str, options: Options | None = None) -> CaptureStatistics:
+    """Count what a capture holds and name what it lacks.
+
+    Raises:
+        AritraceError: the capture cannot be read.
+    """
+    from analyzer.readers import open_capture
+
+    return describe(open_capture(path, options))
+
+
 def describe(capture: Capture) -> CaptureStatistics:
-    """Count what a capture holds and name what it lacks."""
+    """The same for a capture that is already in memory."""
     index = AccessIndex(capture.accesses)
     notes = capture.notes
     spans = boots.split(index, enumerations(index), notes.boundaries)
@@ -95,8 +110,9 @@ def describe(capture: Capture) -> CaptureStatistics:
         files=capture.files,
         host=notes.host,
         tool=notes.tool,
-        accesses=index.rows,
-        reads=int(index.is_read.sum()),
+        accesses=capture.recorded,
+        thinned=capture.thinned,
+        reads=int(index.is_read.sum()) + capture.thinned,
         writes=int(index.is_write.sum()),
         absent=int(index.absent.sum()),
         failed=int(index.failed.sum()),
@@ -127,9 +143,9 @@ def _boot(index: AccessIndex, span: BootSpan) -> Boot:
         release=span.release,
         cmdline=None,
         first_access=int(index.seq[span.first]),
-        last_access=int(index.seq[span.last]),
+        last_access=int(index.seq[span.end]),
         start_ns=index.time_at(span.first),
-        end_ns=index.time_at(span.last),
+        end_ns=index.time_at(span.end),
     )
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Functions with keys up to this (16 domains) are grouped by a table look-up instead of a search.
 _SMALL_KEY = (1 << 20) - 1
 
+#: Bits of a value that count, by width; with width 0 (not recorded) all do.
+_LOW_BITS = np.array([0xFFFFFFFF, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.int64)
+
 
 class AccessIndex:
     """Columns of one capture; all arrays have one entry per access, in order.
@@ -50,14 +53,14 @@ class AccessIndex:
         )
         self.offset = column("offset").astype(np.int32)
         self.width = column("width").astype(np.uint8)
-        self.value = column("value").astype(np.int64)
+        self.value = column("value").astype(np.int64) & _LOW_BITS[self.width]
         self.op = column("op").astype(np.uint8)
         status = column("status")
         self.failed = status == accesses.ABORT
         self.absent = column("absent").astype(bool) | (status == accesses.UNSUPPORTED) | self.failed
-        self.seq = column("seq").astype(np.int64)
-        self.where = column("where").astype(np.int64)
-        self.file = column("file").astype(np.int64)
+        self.seq: NDArray[np.int64] = column("seq").view(np.int64)
+        self.where: NDArray[np.int64] = column("where").view(np.int64)
+        self.file = column("file")
         self.is_read = self.op == accesses.READ
         self.is_write = ~self.is_read
         self._time: NDArray[np.int64] | None = None
@@ -112,6 +115,20 @@ class AccessIndex:
         return dict(zip(names.tolist(), groups, strict=True))
 
     @cached_property
+    def buses(self) -> NDArray[np.int64]:
+        """Every ``domain << 8 | bus`` that was accessed, ascending."""
+        if not self.rows or int(self.function.max()) > _SMALL_KEY:
+            return np.unique(self.function >> 8)
+        seen = np.zeros((_SMALL_KEY >> 8) + 1, np.bool_)
+        seen[self.function >> 8] = True
+        return np.flatnonzero(seen)
+
+    @cached_property
+    def vendor_reads(self) -> NDArray[np.int64]:
+        """Rows of the reads at 0x00."""
+        return np.flatnonzero((self.offset == 0) & self.is_read)
+
+    @cached_property
     def live(self) -> NDArray[np.bool_]:
         """Mask of the reads that somebody answered: not all ones, in the width that they have."""
         answered = self.is_read & ~self.absent & (self.value != 0xFFFFFFFF)
@@ -120,12 +137,12 @@ class AccessIndex:
     @cached_property
     def present_id(self) -> NDArray[np.bool_]:
         """Mask of reads at 0x00 that return a vendor dword of a function that is there."""
-        mask = self.is_read & (self.offset == 0) & ~self.absent
-        rows = np.flatnonzero(mask)
+        rows = self.vendor_reads[~self.absent[self.vendor_reads]]
         value = self.value[rows]
         good = ~np.isin(value, ABSENT_VENDOR_DWORDS) & ((value & 0xFFFF) != RRS_VENDOR) & (value > 0xFFFF)
-        mask[rows[~good]] = False
-        return np.asarray(mask, np.bool_)
+        mask = np.zeros(self.rows, np.bool_)
+        mask[rows[good]] = True
+        return mask
 
     def next_of_function(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each of ``rows`` the next row of the same function, or -1.

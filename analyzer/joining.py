@@ -52,9 +52,10 @@ def _concatenate(pieces: Sequence[Capture], paths: list[str], *, marked: bool) -
             notes.boundaries.append(Boundary(rows, "kexec"))
         notes.boundaries.extend(own)
         _merge(notes, piece.notes, rows)
-        rows += piece.accesses.height
+        rows += piece.recorded
     formats = list(dict.fromkeys(piece.format for piece in pieces))
-    return Capture(notes.path, files, "+".join(formats), pl.concat(tables), notes)
+    thinned = sum(piece.thinned for piece in pieces)
+    return Capture(notes.path, files, "+".join(formats), pl.concat(tables), notes, thinned)
 
 
 def _merge(notes: Notes, other: Notes, rows: int) -> None:

@@ -218,7 +218,7 @@ def _profile(
 
 def _blackout(index: AccessIndex, kexec: Handover) -> int | None:
     """Time between the outgoing kernel's last access and the incoming one's first, in ns, None if unknown."""
-    last, first = index.time_at(kexec.outgoing.boot.last), index.time_at(kexec.incoming.boot.first)
+    last, first = index.time_at(kexec.outgoing.boot.end), index.time_at(kexec.incoming.boot.first)
     if last is None or first is None or first < last:
         return None  # clocks may jump across a kexec
     return first - last

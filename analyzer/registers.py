@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from analyzer.index import AccessIndex
 
 
+#: Reads of one function above which their first ones are picked before they become Python objects.
+_MANY = 2048
+
+
 class Sample(NamedTuple):
     """One access as seen by one register.
 
@@ -103,6 +107,10 @@ class RegisterView:
     def first_reads(self) -> dict[int, tuple[int, int]]:
         """Offset -> (value, row) of the first read at exactly that offset that somebody answered."""
         picked = self.live.nonzero()[0][::-1]
+        if picked.size > _MANY:
+            first = np.full(int(self.offsets.max()) + 1, -1)
+            first[self.offsets[picked]] = picked  # the last assignment stays: the earliest read
+            picked = first[first >= 0]
         return dict(
             zip(
                 self.offsets[picked].tolist(),

@@ -252,10 +252,8 @@ class Topology:
     @cached_property
     def vendor_rows(self) -> NDArray[np.int64]:
         """Rows of the reads at 0x00 in this boot."""
-        inside = slice(self.boot.first, self.boot.last + 1)
-        return self.boot.first + np.flatnonzero(
-            (self._index.offset[inside] == 0) & self._index.is_read[inside]
-        )
+        rows = self._index.vendor_reads
+        return rows[(rows >= self.boot.first) & (rows <= self.boot.last)]
 
     @cached_property
     def by_secondary(self) -> dict[int, Function]:

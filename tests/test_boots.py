@@ -33,6 +33,7 @@ w 00:03.0 1a.b 01
 w 00:03.0 1e.w ffff
 w 00:03.0 3e.w 0002
 """
+VISIT_6_1 = VISIT.replace("w 00:03.0 1e.w ffff\n", "")
 SHUTDOWN = """
 r 00:03.0 04.w 0107
 w 00:03.0 04.w 0103
@@ -97,6 +98,10 @@ CASES = {
             ("kernel", "kexec"),
         ],
     ),
+    "a reboot of Linux 6.1, whose bridge visits end without a write of Secondary Status": (
+        SWEEP + SCAN + VISIT_6_1 + SHUTDOWN + FIRMWARE + SWEEP + SCAN + VISIT_6_1,
+        [("kernel", "start"), ("firmware", "reboot"), ("kernel", "reboot")],
+    ),
     "a rescan is no boundary": (KERNEL + RESCAN + RESCAN, [("kernel", "start")]),
     "lspci is no boundary": (KERNEL + LSPCI, [("kernel", "start")]),
     "remove and rescan of a port is no boundary": (KERNEL + REMOVE_AND_RESCAN, [("kernel", "start")]),
@@ -126,6 +131,42 @@ def test_the_boundary_stands_behind_the_last_command_access() -> None:
     accesses = index(KERNEL + SHUTDOWN)
     assert (found[0].last, found[1].first) == (accesses.rows - 1, accesses.rows)
     assert found[1].orderly
+
+
+#: Functions without a driver (00:00.0) are left out; the last access reads what was just written.
+SHUTDOWN_6_1 = """
+r 00:04.0 04.w 0107
+w 00:04.0 04.w 0103
+r 00:04.0 04.w 0103
+r 00:03.0 04.w 0107
+w 00:03.0 04.w 0103
+r 00:03.0 04.w 0103
+"""
+#: With the series a preserved bridge keeps Bus Master: its driver's write is the last access.
+SHUTDOWN_PRESERVED = """
+r 00:04.0 04.w 0107
+w 00:04.0 04.w 0103
+r 00:03.0 04.w 0507
+w 00:03.0 04.w 0107
+"""
+FROM_OUTSIDE = """
+w 00:03.0 7c.w 0000
+"""
+
+
+@pytest.mark.parametrize("ending", [SHUTDOWN, SHUTDOWN_6_1, SHUTDOWN_PRESERVED])
+@pytest.mark.parametrize("outside", ["", FROM_OUTSIDE])
+def test_what_is_written_behind_the_shutdown_is_not_the_outgoing_kernels(ending: str, outside: str) -> None:
+    own = index(KERNEL + ending).rows
+    found = spans(KERNEL + ending + outside + KERNEL)
+    assert shape(found) == [("kernel", "start"), ("kernel", "kexec")]
+    assert (found[0].end, found[1].orderly) == (own - 1, True)
+    assert found[0].last == found[0].end + bool(outside)
+
+
+def test_lspci_is_no_shutdown() -> None:
+    found = spans(KERNEL + LSPCI + FROM_OUTSIDE + KERNEL)
+    assert (found[0].end, found[1].orderly) == (found[0].last, False)
 
 
 def test_a_crash_kexec_is_cut_at_the_silence() -> None:

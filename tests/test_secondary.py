@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import polars as pl
 import pytest
 from stories import tell
 
+from analyzer.analysis import analyze_capture
+from analyzer.options import Options
 from analyzer.testing import SILICON, Kernel, ari_device, one_port, one_switch
 from analyzer.verdicts.secondary import vf_key
 
@@ -44,6 +49,17 @@ def test_bus_master_lost_where_the_outgoing_kernel_keeps_it() -> None:
 
 def test_bus_master_that_a_stock_shutdown_clears_is_no_finding() -> None:
     assert "bus-master-lost" not in kinds(tell(one_port(), preserve=BELOW))
+
+
+def test_bus_master_is_not_judged_where_the_shutdown_is_not_in_the_capture() -> None:
+    """A recording made by the outgoing kernel itself ends before its shutdown, which clears Bus Master."""
+    story = tell(one_port(), preserve=BELOW)
+    whole = story.recording.capture()
+    kexec = story.kexec.at_access
+    going_down = pl.col("seq").is_between(kexec - 60, kexec - 1)
+    cut = replace(whole, accesses=whole.accesses.filter(~going_down))
+    result = analyze_capture(cut, Options(preserved=",".join(BELOW)))
+    assert "bus-master-lost" not in [item.kind for item in result.kexecs[0].secondary]
 
 
 def test_bus_master_that_stays_on_is_no_finding() -> None:

@@ -113,7 +113,7 @@ def convert(
     from analyzer.writers import write_capture, write_parquet
 
     chosen = options or Options()
-    capture = open_capture(path, chosen)
+    capture = open_capture(path, chosen, thin=False)
     _add_beside(capture, chosen)
     whole = capture.accesses.height
     blanked = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from analyzer import accesses
+from analyzer import accesses, thinning
 from analyzer.capture import Capture, Notes, SourceFile
 from analyzer.errors import (
     EmptyInputError,
@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 MAX_ACCESSES = 50_000_000
 
 
-def open_capture(path: str, options: Options | None = None) -> Capture:
-    """Read one capture file, or standard input for ``-``, whole.
+def open_capture(path: str, options: Options | None = None, *, thin: bool = True) -> Capture:
+    """Read one capture file, or standard input for ``-``, into memory.
+
+    Args:
+        path: the file.
+        options: hints for formats that cannot say everything themselves.
+        thin: leave repeated reads of very long captures out (:mod:`analyzer.thinning`).
 
     Raises:
         AritraceError: it cannot be read, is empty, of no supported format, damaged from the start, or has
@@ -43,24 +48,30 @@ def open_capture(path: str, options: Options | None = None) -> Capture:
     """
     notes = Notes(path)
     frames: list[pl.DataFrame] = []
-    rows = 0
+    rows = recorded = 0
     batches = read_batches(path, options, notes=notes)
     while True:
         try:
-            frames.append(next(batches))
+            frame = next(batches)
         except StopIteration as end:
             source: SourceFile = end.value
             break
+        if thin and recorded <= thinning.LONG < recorded + frame.height:
+            frames = [thinning.thin(earlier) for earlier in frames]
+            rows = sum(earlier.height for earlier in frames)
+        recorded += frame.height
+        frames.append(thinning.thin(frame) if thin and recorded > thinning.LONG else frame)
         rows += frames[-1].height
         if rows > MAX_ACCESSES:
             batches.close()
             raise LimitExceededError(
-                f"expected at most {MAX_ACCESSES} accesses, found more",
+                f"expected at most {MAX_ACCESSES} accesses beside repeated reads, found more",
                 path=path,
                 advice="cut the capture around one kexec",
             )
     table = pl.concat(frames, rechunk=True)
-    return Capture(path=path, files=[source], format=source.format, accesses=table, notes=notes)
+    thinned = recorded - rows
+    return Capture(path, [source], source.format, table, notes, thinned)
 
 
 def read_batches(

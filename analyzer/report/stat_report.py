@@ -72,6 +72,7 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
                 f"{found.extended:,} beyond 0xff, {found.absent:,} to absent functions)"
             ),
         ),
+        ("passed over", f"{found.thinned:,} repeated reads" if found.thinned else ""),
         ("functions", f"{found.functions:,} answered"),
         ("time", span),
         ("longest gaps", gaps),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from analyzer.results import BridgeVerdictName, Cause, DeviceReason, PreservedSource
 
 CAUSES: dict[Cause, str] = {
-    "explicit-write": "the bit was cleared by a register write on the outgoing side",
+    "explicit-write": "a register write cleared the bit before the incoming kernel ran",
     "restore-write": "the kernel's own PCIe state restore wrote a stale value",
     "incoming-write": "a register write on the incoming side cleared it before the kernel looked",
     "secondary-bus-reset": "a secondary bus reset on a port above reset this port",
@@ -92,6 +92,12 @@ def clock(time_ns: int) -> str:
     sign = "-" if time_ns < 0 else ""
     seconds, rest = divmod(abs(time_ns), 1_000_000_000)
     return f"{sign}{seconds}.{rest // 1000:06d}"
+
+
+def port(kind: str | None) -> str:
+    """Return a port type of the results in words (``switch downstream port``)."""
+    words = (kind or "bridge").replace("-", " ")
+    return f"{words} port" if words.startswith("switch") else words
 
 
 def on_off(state: bool | None) -> str:

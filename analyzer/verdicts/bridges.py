@@ -254,14 +254,14 @@ def _window(stage: Stage, facts: _Facts, name: BridgeVerdictName, cause: Attribu
         return None
     on = ari_state.last_on(facts.before_function, facts.belief.row)
     off = ari_state.first_off(facts.before_function, on)
-    phase: Phase = "outgoing"
+    taken = off if off is not None or cause is None else cause.row
+    phase: Phase = "blackout"
+    if taken is not None and taken <= stage.outgoing.boot.end:
+        phase = "outgoing"
+    elif cause is not None and cause.cause == "incoming-write":
+        phase = "incoming"
     if off is None:
         off = facts.after.row if facts.after is not None else None
-        phase = "blackout"
-        if cause is not None and cause.phase_outgoing:
-            phase = "outgoing"
-        elif cause is not None and cause.cause == "incoming-write":
-            phase = "incoming"
     return Window(stage.witness.number(on), stage.witness.number(off), phase)
 
 

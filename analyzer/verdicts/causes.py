@@ -8,7 +8,7 @@ itself before it looks at ARI.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
@@ -32,19 +32,20 @@ _LOWERED: dict[Confidence, Confidence] = {"high": "medium", "medium": "low", "lo
 
 @dataclass
 class Attribution:
-    """A cause with its confidence and the accesses that prove it."""
+    """A cause with its confidence and the accesses that prove it.
+
+    ``row`` is the row of the access before the incoming kernel that took the bit, where the capture shows it.
+    """
 
     cause: Cause
     confidence: Confidence
     cause_bdf: str | None = None
     evidence: list[Evidence] = field(default_factory=list)
-    phase_outgoing: bool = False
+    row: int | None = None
 
     def lowered(self) -> Attribution:
         """The same with one step less confidence (the bit was only inferred to be on)."""
-        return Attribution(
-            self.cause, _LOWERED[self.confidence], self.cause_bdf, self.evidence, self.phase_outgoing
-        )
+        return replace(self, confidence=_LOWERED[self.confidence])
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _by_write(scene: Scene, witness: Witness) -> Attribution | None:
             if read is not None:
                 proof.insert(0, witness.pcie(read, scene.outgoing.pcie, "last read before that write"))
             return Attribution(
-                "restore-write" if restore else "explicit-write", "high", None, proof, phase_outgoing=True
+                "restore-write" if restore else "explicit-write", "high", None, proof, row=write.row
             )
     if scene.incoming is not None and scene.incoming.pcie is not None and scene.incoming.view.rows.size:
         found = clearing_write(scene.incoming, int(scene.incoming.view.rows[0]) - 1, scene.decision)
@@ -216,7 +217,7 @@ def _reset_above(scene: Scene, witness: Witness) -> Attribution | None:
         sign = reset_evidence.secondary_bus_reset(ancestor, scene.since, witness)
         if sign is not None:
             place = bdf.text(ancestor.function)
-            return Attribution("secondary-bus-reset", "high", place, [sign.evidence], phase_outgoing=True)
+            return Attribution("secondary-bus-reset", "high", place, [sign.evidence], row=sign.row)
     for ancestor in reversed(scene.ancestors):
         sign = reset_evidence.link_lost(ancestor, scene.since, scene.told, witness)
         if sign is not None:
@@ -232,7 +233,7 @@ def _from_power_state(scene: Scene, witness: Witness) -> Attribution | None:
     sign = reset_evidence.powered_down(scene.outgoing, scene.since, witness)
     if sign is None:
         return None
-    return Attribution("power-state", sign.confidence, None, [sign.evidence], phase_outgoing=True)
+    return Attribution("power-state", sign.confidence, None, [sign.evidence], row=sign.row)
 
 
 def _selective(scene: Scene, witness: Witness) -> Attribution:

@@ -31,7 +31,10 @@ def findings(
         if before is None:
             continue
         if key in preserved:
-            found.extend(filter(None, (_acs(before, after, witness), _bus_master(before, after, witness))))
+            # What the shutdown left is known only where the shutdown is in the capture.
+            whole = incoming.boot.orderly is True
+            master = _bus_master(before, after, witness) if whole else None
+            found.extend(filter(None, (_acs(before, after, witness), master)))
         hierarchy = _sriov_hierarchy(before, after, witness)
         if hierarchy is not None:
             found.append(hierarchy)
