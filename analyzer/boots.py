@@ -102,7 +102,7 @@ def firmware_writes(index: AccessIndex) -> NDArray[np.int64]:
     """Rows of bus-number writes outside a Linux bridge visit: only firmware makes those.
 
     Linux (pci_scan_bridge_extend, 7.3) writes the dword at 0x18 and the byte at 0x1A only between the triple
-    "read 0x18, read 0x3E, write 0x3E" and its closing "write 0x1E, write 0x3E" (6.1: the write of 0x3E alone).
+    "read 0x18, read 0x3E, write 0x3E" and its closing "write 0x1E, write 0x3E" (6.1: the latter alone).
     The same offsets of an endpoint are BARs; an address may be an endpoint's in one boot and a bridge's in
     another.
     """

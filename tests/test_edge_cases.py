@@ -363,6 +363,36 @@ def test_new_bus_numbers_that_no_bridge_forwards() -> None:
     assert lost == list(below(0, 1, 8, 9, 16, bus=3))
 
 
+def test_what_if_a_stock_kernel_had_renumbered_a_port_of_a_packed_switch() -> None:
+    """The other kernel of the same story: it refuses, and is told that stock would have found no more."""
+    stories = [
+        tell(
+            lab_topology(gates_ari=True),
+            preserve=below(0, 8, bus=3),
+            blackout=lambda machine: machine.port_reset("0000:02:00.0"),
+            incoming=kernel,
+        )
+        for kernel in (Kernel(policy="inherit", series="v7"), Kernel())
+    ]
+    refused, renumbered = stories
+    assert refused.proved
+    assert renumbered.proved
+    assert refused.verdict("0000:02:00.0").startswith("unconfigured")
+    assert refused.kexec.policies["stock"].discovered == renumbered.incoming.enumerated
+
+
+def test_bridges_behind_numbers_that_no_bridge_forwards_are_hidden_not_gone() -> None:
+    """Seen live: a port of the outer of two switches gets a number beyond the range of the root port."""
+    inner = upstream_port({"00.0": downstream_port(ari_device(0, 8))})
+    outer = upstream_port({"00.0": downstream_port({"00.0": inner}), "01.0": downstream_port(ari_device(0))})
+    machine = Machine({(0, 0): {"00.0": host_bridge(), "01.0": root_port({"00.0": outer})}}, gates_ari=True)
+    story = tell(machine, blackout=lambda machine: machine.port_reset("0000:02:00.0"), incoming=Kernel())
+    assert story.proved
+    verdicts = {bridge.bdf: bridge.verdict for bridge in story.kexec.bridges}
+    assert verdicts["0000:02:00.0"] == "renumbered"
+    assert (verdicts["0000:03:00.0"], verdicts["0000:04:00.0"]) == ("hidden", "hidden")
+
+
 def test_a_rescan_does_not_count_as_discovery() -> None:
     """The operator sets the bit again and rescans: the scan at boot had not found them."""
 

@@ -100,8 +100,9 @@ def _scan_bus(
         if least[node.path] != what:
             continue
         worst = bus_numbers.outcome(node, bus, found, profile, kept=False)
+        unheard = what == "assign" and node.beyond_reach and not (observed and node.incoming_numbers)
         _scan_bus(
-            node.children,
+            {} if unheard else node.children,
             node,
             _secondary(node, bus, what, observed=observed),
             profile,

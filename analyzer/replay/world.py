@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.decisions import ARI_BIT
+from analyzer.replay import numbering
 from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
 from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
@@ -40,6 +41,8 @@ class Node:
         outgoing_numbers: bus numbers that the outgoing kernel used.
         gated: it was seen not to answer while ARI Forwarding was off on the bridge above (PCIe 7.5.3.16).
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
+        beyond_reach: new bus numbers, if a kernel assigned them, would reach nothing.
+        unroutable: it is behind new bus numbers that no bridge above forwards: not ``present``, but not dead.
     """
 
     path: Path
@@ -60,6 +63,8 @@ class Node:
     outgoing_numbers: BusNumbers | None = None
     incoming_numbers: BusNumbers | None = None
     hardware: bool | None = None
+    beyond_reach: bool = False
+    unroutable: bool = False
     children: dict[int, Node] = field(default_factory=dict)
 
     @property
@@ -136,6 +141,7 @@ def build(
     world = _link(by_path)
     _mark_absent(index, incoming, decisions, world)
     _mark_unroutable(world)
+    numbering.mark_beyond_reach(world)
     return world
 
 
@@ -237,7 +243,7 @@ def _mark_unroutable(world: World) -> None:
 def _silence(bridge: Node) -> None:
     for child in bridge.children.values():
         if child.incoming is None:
-            child.present, child.assumed = False, False
+            child.present, child.assumed, child.unroutable = False, False, True
         _silence(child)
 
 

@@ -163,7 +163,7 @@ def _conventional(node: Node) -> str | None:
 def _name(stage: Stage, facts: _Facts, after: bool | None) -> BridgeVerdictName:
     node = facts.node
     if not node.present:
-        return "gone"
+        return "hidden" if node.unroutable else "gone"
     discovered = node.path in stage.prediction.certain or node.path in stage.prediction.possible
     if not discovered:
         return "hidden"

@@ -75,7 +75,7 @@ def reason(world: World, node: Node, prediction: Prediction) -> DeviceReason:
     above = world.parent(node)
     if above is not None:
         if above.path not in prediction.certain and above.path not in prediction.possible:
-            return "ancestor-hidden" if above.present else "bridge-gone"
+            return "ancestor-hidden" if above.present or above.unroutable else "bridge-gone"
         if prediction.numbers.get(above.path) == "refuse":
             return "bridge-unconfigured"
     siblings = world.roots[node.path[0]] if above is None else above.children
