@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf, decisions, series
-from analyzer.replay import enumeration, world
+from analyzer.replay import enumeration, numbering, world
 from analyzer.replay.profile import Profile
 from analyzer.results import POLICIES, KexecResult, Observed, PolicyOutcome
 from analyzer.verdicts import bridges, devices, divergences, secondary
@@ -115,6 +115,7 @@ def judge(
         witness: makes evidence.
     """
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
+    numbering.mark_beyond_reach(hardware)
     policy = _effective_policy(setting.options, kexec.observed_policy)
     ran: PolicyName = "stock" if kexec.observed_policy == "stock" else "inherit"
     version = _series(hardware, kexec, preserved, setting)

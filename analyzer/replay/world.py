@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.decisions import ARI_BIT
-from analyzer.replay import numbering
 from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
 from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
@@ -141,7 +140,6 @@ def build(
     world = _link(by_path)
     _mark_absent(index, incoming, decisions, world)
     _mark_unroutable(world)
-    numbering.mark_beyond_reach(world)
     return world
 
 
