@@ -1,32 +1,77 @@
-"""Config accesses out of a NetTLP capture: this reader, tshark, and scapy's own layers, on one file.
+"""Config accesses out of a NetTLP capture, beside tshark and scapy.
 
-    python bench/pcap.py [PACKETS]
-
-Builds a capture of config requests with completions (default 400,000 packets), then reads it with
-``analyze``'s reader, with ``tshark`` (which dissects Ethernet, IP and UDP and has no TLP dissector), with
-tshark printing every packet's payload, and the first packets of it with scapy's full dissection. Prints a
-markdown table of packets per second, median of several runs.
+tshark dissects Ethernet, IP and UDP and has no dissector for TLPs; with the payload of every packet it prints
+what a program would still have to decode. scapy dissects down to the TLP, with the layers of this package.
 """
 
 from __future__ import annotations
 
 import shutil
-import statistics
 import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
+from measuring import Contender, Plan, Table, compare, megabytes
+from native import decode
+from profiles import where_the_time_goes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-RUNS = 3
-SCAPY_PACKETS = 4_000
+TITLE = "TLPs in a pcap"
+PACKETS, FEW = 400_000, 8_192
+SAMPLE, SMALL_SAMPLE = 4_000, 500
 
 
-def build(path: Path, packets: int) -> None:
+def measure(plan: Plan) -> list[Table]:
+    """Measure one file."""
+    path = plan.folder / "tlp.pcap"
+    packets = plan.size(PACKETS, FEW)
+    _write(path, packets)
+    fields = ("-T", "fields", "-e", "frame.time_epoch", "-e", "udp.payload")
+    found = shutil.which("tshark") is not None
+    contenders = [
+        Contender("decode", partial(_ours, path)),
+        Contender("`tshark -r`, one line a packet", partial(tshark, path) if found else None),
+        Contender("`tshark -T fields -e udp.payload`", partial(tshark, path, *fields) if found else None),
+        Contender(
+            "scapy, full dissection (a sample)",
+            partial(dissect, path, plan.size(SAMPLE, SMALL_SAMPLE)),
+            sample=True,
+        ),
+    ]
+    caption = f"NetTLP, {megabytes(path.stat().st_size)} MB, each access a request and its completion"
+    tables = [compare(plan, caption, "packets", contenders)]
+    if plan.profile:
+        tables.append(where_the_time_goes("decoding", partial(decode, path)))
+    path.unlink()
+    return tables
+
+
+def tshark(path: Path, *options: str) -> int:
+    """Let tshark read the capture and print a line for each packet."""
+    command = ["tshark", "-n", "-r", str(path), *options]
+    output = subprocess.run(command, check=True, capture_output=True).stdout
+    return output.count(b"\n")
+
+
+def dissect(path: Path, packets: int) -> int:
+    """Read the first packets with scapy's full dissection."""
+    from scapy.utils import PcapReader
+
+    from analyzer.explanations import tlp_layers  # noqa: F401 binds its layers to UDP
+
+    with PcapReader(str(path)) as reader:
+        for _ in range(packets):
+            reader.read_packet()
+    return packets
+
+
+def _ours(path: Path) -> int:
+    return 2 * decode(path)
+
+
+def _write(path: Path, packets: int) -> None:
     """Write a NetTLP capture of reads and writes of 32 functions."""
     from scapy.layers.inet import IP, UDP
     from scapy.layers.l2 import Ether
@@ -49,63 +94,5 @@ def build(path: Path, packets: int) -> None:
     with RawPcapWriter(str(path), linktype=1) as writer:
         writer.write_header(templates[0])
         for number in range(packets):
-            writer.write_packet(
-                templates[number % len(templates)], sec=number // 10_000, usec=number % 10_000
-            )
-
-
-def rate(job: Callable[[], object], packets: int, runs: int = RUNS) -> float:
-    """Packets per second, median of several runs."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        job()
-        times.append(time.perf_counter() - start)
-    return packets / statistics.median(times)
-
-
-def ours(path: Path) -> int:
-    """Read the capture; return the number of accesses."""
-    from analyzer.readers import open_capture
-
-    return open_capture(str(path)).accesses.height
-
-
-def dissect(path: Path) -> None:
-    """Read the first packets with scapy's full dissection."""
-    from scapy.utils import PcapReader
-
-    with PcapReader(str(path)) as reader:
-        for _ in range(SCAPY_PACKETS):
-            reader.read_packet()
-
-
-def tshark(path: Path, *options: str) -> None:
-    """Let tshark read the capture."""
-    command = ["tshark", "-n", "-r", str(path), *options]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def main() -> None:
-    """Make the capture, time the readers, print the table."""
-    packets = int(sys.argv[1]) if len(sys.argv) > 1 else 400_000
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cfg.pcap"
-        build(path, packets)
-        found = ours(path)  # and warm up
-        rows = [("`analyze` (reader alone)", rate(lambda: ours(path), packets))]
-        if shutil.which("tshark"):
-            fields = ("-T", "fields", "-e", "frame.time_epoch", "-e", "udp.payload")
-            rows.append(("`tshark -r`, one line a packet", rate(lambda: tshark(path), packets)))
-            rows.append(("`tshark -T fields -e udp.payload`", rate(lambda: tshark(path, *fields), packets)))
-        rows.append(("scapy, full dissection", rate(lambda: dissect(path), SCAPY_PACKETS, 1)))
-    print(f"{packets:,} packets of NetTLP, {found:,} config accesses, median of {RUNS} runs")
-    print()
-    print("| reader | packets/s | ours is faster by |")
-    print("|---|---|---|")
-    for name, speed in rows:
-        print(f"| {name} | {speed:,.0f} | {rows[0][1] / speed:.1f} |")
-
-
-if __name__ == "__main__":
-    main()
+            data = templates[number % len(templates)]
+            writer.write_packet(data, sec=number // 10_000, usec=number % 10_000)

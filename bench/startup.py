@@ -1,64 +1,38 @@
-"""Whole commands from the shell: the first capture of the day, and the help.
+"""Whole commands from the shell: one capture of 20,000 accesses, and the help.
 
-    python bench/startup.py
-
-Times ``analyze`` on a native capture and a text log of 20,000 accesses each, and ``analyze --help``, beside
-a bare Python start and the import of polars; prints a markdown table of medians.
+Beside them a bare start of Python and the import of polars, which every start with a capture pays.
 """
 
 from __future__ import annotations
 
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parent.parent
-LOG = ROOT / "traces" / "formats" / "qemu-log-dialect-c.log.zst"
+import long_captures
+from measuring import ANALYZE, Table, median_run, megabytes
+
+if TYPE_CHECKING:
+    from measuring import Plan
+
+TITLE = "One capture from the shell"
 ACCESSES = 20_000
-RUNS = 7
 
 
-def seconds(command: list[str]) -> float:
-    """Median wall time of a command after one warm-up run."""
-    times = []
-    for _ in range(RUNS + 1):
-        start = time.perf_counter()
-        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
-
-
-def main() -> None:
-    """Make the inputs, time the commands, print the table."""
-    import zstandard
-
-    analyze = shutil.which("analyze", path=Path(sys.executable).parent) or "analyze"
-    with tempfile.TemporaryDirectory() as folder:
-        text = zstandard.ZstdDecompressor().stream_reader(LOG.open("rb")).read()
-        lines = text.split(b"\n")
-        log = Path(folder) / "cfg.log"
-        # The last ACCESSES of the log: the whole incoming kernel and the end of the outgoing one.
-        log.write_bytes(b"\n".join(lines[-ACCESSES - 1 :]))
-        native = Path(folder) / "cfg.bin"
-        subprocess.run([analyze, "convert", "-q", str(log), "-o", str(native)], check=True)
-        rows = [
-            ("`analyze cfg.bin`", 0.5, [analyze, str(native)]),
-            ("`analyze cfg.log`", 0.8, [analyze, str(log)]),
-            ("`analyze --help`", 0.4, [analyze, "--help"]),
-            ("`python -c pass`", None, [sys.executable, "-c", "pass"]),
-            ("`python -c 'import polars'`", None, [sys.executable, "-c", "import polars"]),
-        ]
-        print(f"20,000 accesses, median of {RUNS} runs")
-        print()
-        print("| command | seconds | asked for |")
-        print("|---|---|---|")
-        for name, limit, command in rows:
-            print(f"| {name} | {seconds(command):.3f} | {limit if limit is not None else ''} |")
-
-
-if __name__ == "__main__":
-    main()
+def measure(plan: Plan) -> list[Table]:
+    """Make the captures and time the commands."""
+    native, log = plan.folder / "short.bin", plan.folder / "short.log"
+    long_captures.native(native, ACCESSES)
+    long_captures.log_text(log, ACCESSES)
+    commands = [
+        ("`analyze cfg.bin`", [ANALYZE, str(native)], 1, "≤ 0.5"),
+        ("`analyze cfg.log`", [ANALYZE, str(log)], 1, "≤ 0.8"),
+        ("`analyze --help`", [ANALYZE, "--help"], 0, "≤ 0.4"),
+        ("`python -c pass`", [sys.executable, "-c", "pass"], 0, ""),
+        ("`python -c 'import polars'`", [sys.executable, "-c", "import polars"], 0, ""),
+    ]
+    rows = []
+    for name, command, status, limit in commands:
+        run = median_run(plan, command, {status})
+        rows.append((name, f"{run.seconds:.3f}", limit, megabytes(run.peak_bytes)))
+    caption = f"Captures of {ACCESSES:,} accesses around one kexec; median of {plan.runs}"
+    return [Table(caption, ("command", "seconds", "asked for", "peak MB"), rows)]

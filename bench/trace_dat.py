@@ -1,110 +1,97 @@
-"""Decode a large trace.dat: our reader beside ``trace-cmd report``, on the same file in the same run.
+"""A large trace.dat, beside ``trace-cmd report``.
 
-    python bench/trace_dat.py [REPEATS]
-
-The file is made of a real recording: converted to version 6 by trace-cmd, and its ring-buffer pages repeated
-with later and later times. ``trace-cmd report`` prints text that a program would still have to parse; its
-``-t`` and plug-ins are off. Prints a markdown table of medians and the ratio.
+The file is made of a real recording: converted to version 6 by trace-cmd, which keeps the pages of its ring
+buffer as they were, and these repeated on four CPUs with later and later times. ``trace-cmd report`` prints
+text that a program would still have to parse; its plug-ins are off.
 """
 
 from __future__ import annotations
 
-import io
-import statistics
+import shutil
 import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+from measuring import MISSING, TRACES, Contender, Plan, Table, asked, compare, megabytes
+from native import decode
+from profiles import where_the_time_goes
 
-from analyzer.capture import Notes
-from analyzer.options import Options
-from analyzer.readers import trace_dat
-from analyzer.readers.unwrap import ByteStream
-from schemas.trace_dat import FLYRECORD_MARK
+from schemas.trace_dat import FLYRECORD_MARK, OPTIONS_MARK, Option
 
-ROOT = Path(__file__).parent.parent
-SAMPLE = ROOT / "traces" / "formats" / "trace-dat-kprobes-kernel1.dat"
-RUNS = 3
-PAGE = 4096
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TITLE = "trace.dat of trace-cmd"
+SAMPLE = TRACES / "formats" / "trace-dat-kprobes-kernel1.dat"
+REPEATS, FEW = 160, 4
+_PAGE = 4096
+_CPUS = 4
+_TARGET = 1.5e6
+_NAMES = "decode", "`trace-cmd report -N`"
 
 
-def version_6(folder: Path) -> bytes:
-    """Convert the sample with trace-cmd itself."""
-    target = folder / "v6.dat"
-    subprocess.run(
-        [
-            "trace-cmd",
-            "convert",
-            "--file-version",
-            "6",
-            "--compression",
-            "none",
-            "-i",
-            str(SAMPLE),
-            "-o",
-            str(target),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return target.read_bytes()
+def measure(plan: Plan) -> list[Table]:
+    """Measure one file; without trace-cmd there is none."""
+    if shutil.which("trace-cmd") is None:
+        rows = [(_NAMES[0], "trace-cmd makes the file", asked(_TARGET)), (_NAMES[1], MISSING, "")]
+        return [Table("Not measured", ("", "events/s", "asked for"), rows)]
+    path = plan.folder / "large.dat"
+    path.write_bytes(enlarged(_version_6(plan.folder / "version-6.dat"), plan.size(REPEATS, FEW)))
+    contenders = [
+        Contender(_NAMES[0], partial(decode, path), _TARGET),
+        Contender(_NAMES[1], partial(report, path)),
+    ]
+    caption = f"{megabytes(path.stat().st_size)} MB, {_CPUS} CPUs"
+    tables = [compare(plan, caption, "events", contenders)]
+    if plan.profile:
+        tables.append(where_the_time_goes("decoding", partial(decode, path)))
+    path.unlink()
+    return tables
+
+
+def report(path: Path) -> int:
+    """Let trace-cmd print the events; count the config accesses."""
+    output = subprocess.run(["trace-cmd", "report", "-N", str(path)], check=True, capture_output=True).stdout
+    return output.count(b": cfg_")
 
 
 def enlarged(data: bytes, repeats: int) -> bytes:
-    """Repeat the pages of the only CPU, which end the file, each time later than the last."""
+    """Repeat the pages of the only CPU of a version 6 file, in turns on each of ``_CPUS`` CPUs."""
     place = data.index(FLYRECORD_MARK) + len(FLYRECORD_MARK)
     offset, size = np.frombuffer(data, "<u8", 2, place).tolist()
-    pages = np.frombuffer(data, np.uint8, size, offset).reshape(-1, PAGE)
-    many = np.tile(pages, (repeats, 1))
-    times = many[:, :8].copy().view("<u8")[:, 0]
-    span = int(times.max() - times.min()) + 1_000_000_000
-    times += np.repeat(np.arange(repeats, dtype=np.uint64) * np.uint64(span), len(pages))
-    many[:, :8] = times.astype("<u8").view(np.uint8).reshape(-1, 8)
-    head = bytearray(data[:offset])
-    head[place + 8 : place + 16] = (size * repeats).to_bytes(8, "little")
-    return bytes(head) + many.tobytes()
+    pages = np.frombuffer(data, np.uint8, size, offset).reshape(-1, _PAGE)
+    moments = pages[:, :8].copy().view("<u8")[:, 0]
+    span = int(moments.max() - moments.min()) + 1_000_000_000
+    head = bytearray(data[:place])
+    options = data.index(OPTIONS_MARK)
+    head[options - 4 : options] = _CPUS.to_bytes(4, "little")
+    # The option says it again: id u16, size u32, count u32.
+    count = data.index(Option.CPUCOUNT.to_bytes(2, "little") + b"\4\0\0\0", options) + 6
+    head[count : count + 4] = _CPUS.to_bytes(4, "little")
+    # Behind the places of the CPU data stands the name of the clock.
+    clock_size = 8 + int.from_bytes(data[place + 16 : place + 24], "little")
+    clock = data[place + 16 : place + 16 + clock_size]
+    offset = -(-(place + 16 * _CPUS + len(clock)) // _PAGE) * _PAGE
+    parts = []
+    for cpu in range(_CPUS):
+        rounds = np.arange(cpu, repeats, _CPUS) // _CPUS
+        many = np.tile(pages, (len(rounds), 1))
+        later = np.repeat(rounds.astype(np.uint64) * np.uint64(span), len(pages))
+        # A moment later on each CPU, so that the events have one order.
+        shifted = np.tile(moments, len(rounds)) + later + np.uint64(cpu)
+        many[:, :8] = shifted.astype("<u8").view(np.uint8).reshape(-1, 8)
+        parts.append(many.tobytes())
+        head += offset.to_bytes(8, "little") + len(parts[-1]).to_bytes(8, "little")
+        offset += len(parts[-1])
+    head += clock
+    return bytes(head) + bytes(-len(head) % _PAGE) + b"".join(parts)
 
 
-def ours(path: Path) -> tuple[float, int]:
-    """Seconds and accesses of one decode."""
-    start = time.perf_counter()
-    with ByteStream(str(path), path.open("rb")) as stream:
-        rows = sum(frame.height for frame in trace_dat.read(stream, Notes(str(path)), Options()))
-    return time.perf_counter() - start, rows
-
-
-def theirs(path: Path) -> tuple[float, int]:
-    """Seconds and lines of one ``trace-cmd report``."""
-    start = time.perf_counter()
-    output = subprocess.run(["trace-cmd", "report", "-N", str(path)], check=True, capture_output=True).stdout
-    seconds = time.perf_counter() - start
-    return seconds, sum(1 for line in io.BytesIO(output) if b": cfg_" in line)
-
-
-def main() -> None:
-    """Make the file, measure both, print the table."""
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        path = folder / "large.dat"
-        path.write_bytes(enlarged(version_6(folder), repeats))
-        results = {}
-        for title, measure in (("aritrace", ours), ("`trace-cmd report`", theirs)):
-            runs = [measure(path) for _ in range(RUNS)]
-            results[title] = statistics.median(seconds for seconds, _ in runs), runs[0][1]
-        print(f"{path.stat().st_size / 1e6:.0f} MB, median of {RUNS} runs")
-        print()
-        print("| decoder | records | seconds | records/s |")
-        print("|---|---|---|---|")
-        for title, (seconds, rows) in results.items():
-            print(f"| {title} | {rows:,} | {seconds:.2f} | {rows / seconds:,.0f} |")
-        (mine, _), (other, _) = results.values()
-        print()
-        print(f"ratio: {other / mine:.1f}")
-
-
-if __name__ == "__main__":
-    main()
+def _version_6(path: Path) -> bytes:
+    """Convert the sample with trace-cmd itself."""
+    options = ["--file-version", "6", "--compression", "none", "-i", str(SAMPLE), "-o", str(path)]
+    subprocess.run(["trace-cmd", "convert", *options], check=True, capture_output=True)
+    data = path.read_bytes()
+    path.unlink()
+    return data

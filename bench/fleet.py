@@ -1,0 +1,118 @@
+"""Very many captures: captures a second with one process and with more, and the memory of a long run.
+
+All captures are copies under names of their own: equal files are different captures to the program.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import long_captures
+from machine import cores
+from measuring import ANALYZE, Table, megabytes, run_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from measuring import Plan, Run
+
+TITLE = "Fleet"
+ACCESSES, SMALL = 20_000, 2_000
+COUNTS, QUICK_COUNTS = (500, 3_000), (3, 6)
+SMALL_COUNTS, QUICK_SMALL_COUNTS = (1_000, 10_000), (4, 8)
+MOST = 100_000
+_TARGET = 500
+
+
+def measure(plan: Plan) -> list[Table]:
+    """Measure the fleet command, if this version has it."""
+    if not exists():
+        return [Table("Not measured", ("", ""), [("`analyze fleet run`", "not in this version")])]
+    counts = QUICK_COUNTS if plan.quick else COUNTS
+    small = [*(QUICK_SMALL_COUNTS if plan.quick else SMALL_COUNTS), *((MOST,) if plan.long else ())]
+    return [_speed(plan, counts), _memory(plan, small)]
+
+
+def _processes() -> list[int]:
+    """Return 1, 2, 4, ... as far as there are cores."""
+    return [1 << power for power in range(cores().bit_length())]
+
+
+def exists() -> bool:
+    """Return whether ``analyze`` has the sub-command."""
+    return (
+        subprocess.run([ANALYZE, "fleet", "run", "--help"], check=False, capture_output=True).returncode == 0
+    )
+
+
+def _speed(plan: Plan, counts: tuple[int, ...]) -> Table:
+    rows: list[list[str]] = []
+    captures = plan.folder / "captures"
+    before: dict[int, float] = {}
+    for count in counts:
+        _copies(captures, plan.folder / "one.bin", ACCESSES, count)
+        if not rows:
+            alone = run_command([ANALYZE, "--quiet", str(captures)], {1})
+            rows.append(["`analyze DIR`, no fleet", *_figures(count, alone), "", ""])
+        for jobs in _processes():
+            run = _run(plan, captures, jobs)
+            warm = ""
+            if jobs in before:
+                more = run.seconds - before[jobs]
+                warm = f"{(count - counts[0]) / more:,.0f}" if more > 0 else "too few to tell"
+            before.setdefault(jobs, run.seconds)
+            target = f"≥ {_TARGET} once warm" if count == counts[-1] and jobs == 2 else ""
+            rows.append([f"`--jobs {jobs}`", *_figures(count, run), warm, target])
+    shutil.rmtree(captures)
+    head = (
+        "",
+        "captures",
+        "seconds",
+        "captures/s",
+        "largest process MB",
+        "captures/s once warm",
+        "asked for",
+    )
+    return Table(
+        f"Native captures of {ACCESSES:,} accesses; warm: what came on top of {counts[0]}", head, rows
+    )
+
+
+def _figures(count: int, run: Run) -> list[str]:
+    each = f"{count / run.seconds:,.0f}"
+    return [f"{count:,}", f"{run.seconds:.2f}", each, megabytes(run.peak_bytes)]
+
+
+def _memory(plan: Plan, counts: list[int]) -> Table:
+    rows = []
+    captures = plan.folder / "captures"
+    for count in counts:
+        _copies(captures, plan.folder / "one.bin", SMALL, count)
+        run = _run(plan, captures, 2)
+        rows.append([*_figures(count, run), "no growth"])
+    shutil.rmtree(captures)
+    head = ("captures", "seconds", "captures/s", "largest process MB", "asked for")
+    return Table(f"Small captures, {SMALL:,} accesses each, two processes", head, rows)
+
+
+def _run(plan: Plan, captures: Path, jobs: int) -> Run:
+    output = plan.folder / "tables"
+    command = [ANALYZE, "fleet", "run", "--quiet", "--jobs", str(jobs), str(captures), "-o", str(output)]
+    run = run_command(command)
+    shutil.rmtree(output)
+    return run
+
+
+def _copies(folder: Path, one: Path, accesses: int, count: int) -> None:
+    """Make the folder hold exactly so many copies, a thousand in each of its folders."""
+    long_captures.native(one, accesses)
+    if folder.exists():
+        shutil.rmtree(folder)
+    for number in range(count):
+        part = folder / f"{number // 1000:03}"
+        if number % 1000 == 0:
+            part.mkdir(parents=True)
+        shutil.copyfile(one, part / f"{number:06}.bin")
+    one.unlink()
