@@ -1,0 +1,186 @@
+"""``analyze lab``: captures of real kexecs, made on this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from analyzer.cli import exit_status
+from analyzer.cli.parameters import QuietOption
+
+if TYPE_CHECKING:
+    from analyzer.lab.comparison import Outcome
+    from analyzer.lab.parts import Parts
+    from analyzer.lab.runner import Lab
+    from analyzer.lab.scenarios import Scenario
+
+lab_app = typer.Typer(name="lab", help="Make captures of real kexecs in a virtual machine, and judge them.")
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SCENARIO", show_default=False, help="Names from 'lab list'; all-stock and all-built for all."
+    ),
+]
+OutputDirectory = Annotated[
+    str, typer.Option("--output", "-o", metavar="DIR", help="Where captures and raw files go.")
+]
+KernelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        metavar="BZIMAGE",
+        show_default=False,
+        help="Your kernel instead of Debian's or the built one.",
+    ),
+]
+PackageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel-package",
+        metavar="NAME",
+        show_default=False,
+        help="Another kernel of Debian's for stock scenarios, as linux-image-6.12-amd64.",
+    ),
+]
+ModulesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--modules",
+        metavar="DIR",
+        show_default=False,
+        help="Its lib/modules/VERSION, if the guest needs any.",
+    ),
+]
+QemuOption = Annotated[
+    str | None,
+    typer.Option("--qemu", metavar="PATH", show_default=False, help="Your qemu-system-x86_64."),
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Hard limit for one scenario.")
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Keep the temporary files (sockets, file system of the guest).")
+]
+NoKvmOption = Annotated[bool, typer.Option("--no-kvm", help="Emulate in software without trying KVM first.")]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=0,
+        show_default=False,
+        help="Compilers at a time (default: one a CPU).",
+    ),
+]
+_GROUPS = {"all-stock": "stock", "all-built": "built"}
+
+
+@lab_app.command("list")
+def list_command() -> None:
+    """Show every scenario, what it shows, and whether stock parts can run it."""
+    from analyzer.lab import scenarios
+    from analyzer.report import lab_report
+    from analyzer.report.output import new_page, put_page
+
+    put_page(lab_report.fill_list(new_page(None), scenarios.load_all()), None)
+
+
+@lab_app.command("run")
+def run_command(  # noqa: PLR0913 typer makes an option of each parameter
+    names: Names,
+    *,
+    output: OutputDirectory = "lab-captures",
+    kernel: KernelOption = None,
+    kernel_package: PackageOption = None,
+    modules: ModulesOption = None,
+    qemu: QemuOption = None,
+    timeout: TimeoutOption = 180,
+    keep: KeepOption = False,
+    no_kvm: NoKvmOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run scenarios, keep their captures, and compare the verdicts with what the kernels really did.
+
+    Exit status 0 if every scenario came out as it must, 1 if one did not.
+    """
+    from analyzer.lab import parts, scenarios
+    from analyzer.lab.runner import Lab
+    from analyzer.report import lab_report
+    from analyzer.report.output import new_page, put_page
+
+    chosen = [scenarios.load(name) for name in _expand(names)]
+    tell = (lambda _: None) if quiet else lab_report.tell
+    outcomes: dict[str, Outcome] = {}
+    for kind in ("stock", "built"):
+        group = [scenario for scenario in chosen if scenario.parts == kind]
+        if not group:
+            continue
+        if kind == "built":
+            found = parts.find_built(kernel=kernel, modules=modules, qemu=qemu)
+        else:
+            found = parts.find(kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, tell=tell)
+        with Lab(found, keep=keep, kvm=not no_kvm, tell=tell) as lab:
+            for scenario in group:
+                outcomes[scenario.name] = _run(lab, scenario, found, output, timeout)
+    ordered = [outcomes[scenario.name] for scenario in chosen]
+    put_page(lab_report.fill_run(new_page(None), ordered), None)
+    raise typer.Exit(exit_status.OK if all(outcome.ok for outcome in ordered) else exit_status.LOSS)
+
+
+@lab_app.command("build")
+def build_command(*, jobs: JobsOption = 0, quiet: QuietOption = False) -> None:
+    """Build the QEMU and the kernel that scenarios with built parts need, from Debian's source packages."""
+    import os
+
+    from analyzer.lab.build import build
+    from analyzer.lab.kernel_package import cache_directory
+    from analyzer.report import lab_report
+    from analyzer.report.output import new_page, put_page
+
+    tell = (lambda _: None) if quiet else lab_report.tell
+    built = build(cache_directory(), progress=tell, jobs=jobs or os.cpu_count() or 1)
+    put_page(lab_report.fill_build(new_page(None), [str(built.qemu), str(built.kernel)]), None)
+
+
+def _expand(names: list[str]) -> list[str]:
+    from analyzer.lab import scenarios
+
+    found: dict[str, None] = {}
+    for name in names:
+        if name in _GROUPS:
+            found.update(dict.fromkeys(s.name for s in scenarios.load_all() if s.parts == _GROUPS[name]))
+        else:
+            found[name] = None
+    return list(found)
+
+
+def _run(lab: "Lab", scenario: "Scenario", found: "Parts", output: str, timeout: float) -> "Outcome":
+    import analyzer
+    from analyzer.errors import AritraceError, UsageError
+    from analyzer.lab import comparison, faults, folder
+
+    lacking = lab.lacks(scenario)
+    if lacking:
+        return comparison.Outcome(
+            scenario.name, scenario.title, [], skipped=f"this QEMU has no {', '.join(lacking)}"
+        )
+    try:
+        run = lab.run(scenario, seconds=timeout)
+        capture = folder.write(output, scenario, run, found)
+    except UsageError:
+        raise
+    except AritraceError as error:
+        return comparison.Outcome(scenario.name, scenario.title, [str(error)])
+    analysis = analyzer.analyze([capture])
+    doubts = faults.doubts(analyzer.open_capture(capture).accesses, run.blackouts)
+    problems = comparison.compare(scenario, run, analysis.captures[0], exit_status.of_analysis(analysis))
+    return comparison.Outcome(
+        scenario.name,
+        scenario.title,
+        [*doubts, *problems],
+        result=analysis.captures[0],
+        enumerated=run.enumerated,
+        capture=capture,
+        seconds=run.seconds,
+    )

@@ -1,0 +1,108 @@
+"""Build a small Linux with the lab's edits: tinyconfig and what a guest of the lab needs."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from analyzer.lab.build.cache import finished, fresh_folder, publish, recipe_key
+from analyzer.lab.build.edits import apply_edits
+from analyzer.lab.build.kernel_edits import KERNEL_CHANGES
+from analyzer.lab.build.steps import BuildError, run_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from analyzer.lab.build.sources import PrivateApt
+
+PART = "kernel"
+CONFIGURATION = (files("analyzer.lab.build") / "data" / "kernel.config").read_text(encoding="utf-8")
+
+KEY = recipe_key(KERNEL_CHANGES, CONFIGURATION)
+
+# The console and uname show these instead of the names of who built it where.
+_ENVIRONMENT = {"KBUILD_BUILD_USER": "aritrace", "KBUILD_BUILD_HOST": "lab"}
+
+
+def finished_kernel(cache: Path) -> Path | None:
+    """Return the directory of a finished kernel of today's recipe, or None."""
+    return finished(cache, PART, KEY)
+
+
+def prepare_kernel(work: Path, apt: PrivateApt) -> None:
+    """Fetch, unpack and edit the source of the newest kernel of this Debian release.
+
+    Args:
+        work: the tree goes to ``work/source``, its version to ``work/version``.
+        apt: with package lists.
+
+    Raises:
+        BuildError: a download or unpacking fails.
+        EditError: this version of Linux is not one that the lab can edit.
+    """
+    package = apt.newest_kernel_source()
+    with fresh_folder(work) as folder:
+        (folder / "version").write_text(apt.binary_version(package), encoding="utf-8")
+        apt.unpack_kernel_source(package, folder / "source")
+        apply_edits(folder / "source", KERNEL_CHANGES)
+
+
+def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str], None], jobs: int) -> Path:
+    """Configure and compile a prepared tree; goes on where an interrupted build was.
+
+    Args:
+        cache: gets the finished directory: ``bzImage`` and ``config``.
+        work: from :func:`prepare_kernel`; removed when all is done.
+        log: gets the output of every step.
+        progress: told what is going on.
+        jobs: compilers at a time.
+
+    Returns:
+        The finished directory.
+
+    Raises:
+        BuildError: a step fails, or Kconfig did not take a line of the configuration.
+    """
+    tree = work / "source"
+
+    def make(what: str, *targets: str, seconds: float) -> None:
+        command = ["make", "ARCH=x86_64", f"-j{jobs}", *targets]
+        run_step(what, command, log=log, seconds=seconds, folder=tree, environment=_ENVIRONMENT)
+
+    progress("configuring Linux")
+    make("configure Linux", "tinyconfig", seconds=900)
+    with (tree / ".config").open("a", encoding="utf-8") as config:
+        config.write(CONFIGURATION)
+    make("configure Linux", "olddefconfig", seconds=900)
+    ignored = not_taken(CONFIGURATION, (tree / ".config").read_text(encoding="utf-8"))
+    if ignored:
+        raise BuildError(
+            f"this kernel's Kconfig did not take {', '.join(ignored)}",
+            path=str(tree / ".config"),
+            advice="see what they depend on in this version; docs/lab-build.md lists those that were tried",
+        )
+    progress("compiling Linux")
+    make("compile Linux", "bzImage", seconds=7200)
+    result = work / "result"
+    shutil.rmtree(result, ignore_errors=True)
+    result.mkdir()
+    shutil.copy(tree / "arch" / "x86" / "boot" / "bzImage", result / "bzImage")
+    shutil.copy(tree / ".config", result / "config")
+    version = (work / "version").read_text(encoding="utf-8")
+    folder = publish(result, cache, PART, version, KEY)
+    shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def not_taken(wanted: str, config: str) -> list[str]:
+    """Return the lines of a configuration fragment that a finished .config does not have.
+
+    Args:
+        wanted: the fragment; ``CONFIG_X=n`` stands for an option that is off.
+        config: text of the .config.
+    """
+    settings = dict(line.split("=", 1) for line in config.splitlines() if line.startswith("CONFIG_"))
+    lines = [line for line in wanted.splitlines() if line.startswith("CONFIG_")]
+    return [line for line in lines if settings.get(line.split("=", 1)[0], "n") != line.split("=", 1)[1]]

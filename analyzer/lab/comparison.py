@@ -1,0 +1,116 @@
+"""What the analysis says, beside what the kernels really did and what the scenario expects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.lab.runner import Run
+    from analyzer.lab.scenarios import ExpectedKexec, Scenario
+    from analyzer.results import CaptureResult, KexecResult
+
+#: Bridge verdicts that a scenario need not list.
+_QUIET = frozenset({"kept", "off", "not-applicable"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One scenario that ran, or did not.
+
+    Attributes:
+        problems: one sentence for everything that is not as expected; empty if all is well.
+        result: the analysis of the capture, or None where there is none.
+        skipped: why it could not be run here, or None.
+    """
+
+    name: str
+    title: str
+    problems: list[str]
+    result: CaptureResult | None = None
+    enumerated: dict[int, list[str]] | None = None
+    capture: str | None = None
+    seconds: float = 0.0
+    skipped: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is unlike what was expected."""
+        return not self.problems
+
+
+def compare(scenario: Scenario, run: Run, result: CaptureResult, exit_status: int) -> list[str]:
+    """Return a sentence for everything that is not as it should be.
+
+    Args:
+        scenario: what is expected.
+        run: what the kernels did.
+        result: the analysis of the capture.
+        exit_status: of ``analyze`` over it.
+    """
+    return [*_truth(scenario, run), *_capture(scenario, result, exit_status), *_kexecs(scenario, run, result)]
+
+
+def bridge_text(verdict: str, cause: str | None, cause_bdf: str | None) -> str:
+    """Return a bridge's verdict as scenarios write it."""
+    return " ".join(filter(None, (verdict, cause, cause_bdf)))
+
+
+def _truth(scenario: Scenario, run: Run) -> Iterator[str]:
+    for number, boot in enumerate(scenario.boots, start=1):
+        wanted = boot.enumerated(scenario.topology)
+        if number not in run.enumerated:
+            yield f"kernel {number} never said what it enumerated"
+        else:
+            yield from _sets(f"kernel {number} enumerated", wanted, run.enumerated[number])
+
+
+def _capture(scenario: Scenario, result: CaptureResult, exit_status: int) -> Iterator[str]:
+    kernels = sum(boot.kind == "kernel" for boot in result.boots)
+    pairs = (
+        ("kernels in the capture", len(scenario.boots), kernels),
+        ("kexecs in the capture", len(scenario.kexecs), len(result.kexecs)),
+        ("verdict of the capture", scenario.verdict, result.verdict),
+        ("exit status", scenario.exit_status, exit_status),
+    )
+    for what, wanted, found in pairs:
+        if wanted != found:
+            yield f"{what}: expected {wanted}, found {found}"
+
+
+def _kexecs(scenario: Scenario, run: Run, result: CaptureResult) -> Iterator[str]:
+    incoming = [number + 2 for number, boot in enumerate(scenario.boots) if boot.leave == "kexec"]
+    for kexec, wanted, kernel in zip(result.kexecs, scenario.kexecs, incoming, strict=False):
+        for text in _kexec(kexec, wanted, run.enumerated.get(kernel, [])):
+            yield f"kexec {kexec.index}: {text}"
+
+
+def _kexec(kexec: KexecResult, wanted: ExpectedKexec, truth: list[str]) -> Iterator[str]:
+    if (kexec.kind, kexec.observed_policy) != (wanted.kind, wanted.policy):
+        yield (
+            f"expected a {wanted.kind} kexec to a kernel with the {wanted.policy} rule, "
+            f"found {kexec.kind}, {kexec.observed_policy}"
+        )
+    yield from _sets("the functions seen in the capture", truth, kexec.observed.discovered)
+    if not wanted.divergences:
+        yield from _sets("the functions predicted", truth, kexec.policies[kexec.policy].discovered)
+    yield from _sets("divergences", list(wanted.divergences), [item.bdf for item in kexec.divergences])
+    stranded = [device.bdf for device in kexec.devices if device.verdict == "stranded"]
+    yield from _sets("stranded devices", list(wanted.stranded), stranded)
+    found = {item.bdf: bridge_text(item.verdict, item.cause, item.cause_bdf) for item in kexec.bridges}
+    for bdf in sorted({*found, *wanted.bridges}):
+        expected, seen = wanted.bridges.get(bdf), found.get(bdf, "not mentioned")
+        if expected is None and seen not in _QUIET:
+            yield f"bridge {bdf}: expected nothing remarkable, found {seen}"
+        elif expected is not None and expected != seen:
+            yield f"bridge {bdf}: expected {expected}, found {seen}"
+
+
+def _sets(what: str, wanted: list[str], found: list[str]) -> Iterator[str]:
+    without, beside = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if without:
+        yield f"{what}: without {', '.join(without)}"
+    if beside:
+        yield f"{what}: beside what was expected {', '.join(beside)}"

@@ -1,0 +1,93 @@
+"""Scenario and topology files: read, and checked key by key, so that a slip is named and not ignored."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from analyzer.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+T = TypeVar("T")
+
+
+def names(kind: str) -> list[str]:
+    """Return the sorted names of the files of one kind (``scenarios``, ``topologies``)."""
+    folder = resources.files("analyzer.lab").joinpath(kind)
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def read(kind: str, name: str) -> Table:
+    """Read one file of the package.
+
+    Raises:
+        UsageError: there is no such file, or it is no TOML.
+    """
+    known = names(kind)
+    if name not in known:
+        raise UsageError(
+            f"there is no {name!r} among the {kind} of the lab", advice=f"known: {', '.join(known)}"
+        )
+    file: Traversable = resources.files("analyzer.lab").joinpath(kind).joinpath(f"{name}.toml")
+    try:
+        return Table(f"{kind}/{name}.toml", tomllib.loads(file.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"no TOML: {error}", path=f"{kind}/{name}.toml") from error
+
+
+class Table:
+    """A table of a data file; each value is taken once, and what was never taken is an error."""
+
+    def __init__(self, where: str, values: dict[str, Any]) -> None:
+        self.where = where
+        self._values = dict(values)
+
+    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
+        """Return and remove a value.
+
+        Raises:
+            UsageError: missing (without a default), or of another type.
+        """
+        value = self._values.pop(key, default)
+        if value is None:
+            raise UsageError(f"the key {key!r} is missing", path=self.where)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UsageError(f"{key}: expected {kind.__name__}, found {value!r}", path=self.where)
+        return value
+
+    def strings(self, key: str) -> list[str]:
+        """Return and remove a list of strings (empty where it is missing)."""
+        values = self.take(key, list, [])
+        if not all(isinstance(value, str) for value in values):
+            raise UsageError(f"{key}: expected a list of strings, found {values!r}", path=self.where)
+        return values
+
+    def tables(self, key: str) -> list[Table]:
+        """Return and remove a list of tables (empty where it is missing)."""
+        values = self.take(key, list, [])
+        if not all(isinstance(value, dict) for value in values):
+            raise UsageError(f"{key}: expected a list of tables, found {values!r}", path=self.where)
+        return [Table(f"{self.where} {key}[{number}]", value) for number, value in enumerate(values)]
+
+    def table(self, key: str) -> Table:
+        """Return and remove a table (empty where it is missing)."""
+        return Table(f"{self.where} {key}", self.take(key, dict, {}))
+
+    def rest(self) -> dict[str, Any]:
+        """Return and remove everything that is left."""
+        values, self._values = self._values, {}
+        return values
+
+    def end(self) -> None:
+        """Check that every key was taken.
+
+        Raises:
+            UsageError: a key that means nothing.
+        """
+        if self._values:
+            raise UsageError(f"unknown keys: {', '.join(sorted(self._values))}", path=self.where)

@@ -1,0 +1,136 @@
+"""What a run leaves for its user: a capture as the corpus has it, and the raw files beside it.
+
+``NAME.bin`` and ``NAME.toml`` are a case for ``analyze corpus update DIR --write``; ``NAME/`` holds QEMU's
+log (``cfg.log``), the console (``cfg.dmesg``, a sidecar of the log), ``truth.json`` and the guest's own
+recording if it made one: ``guest-snapshot.txt`` (lspci -xxxx) and ``guest-trace.txt`` (tracefs).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer.lab import recording
+from analyzer.lab.runner import cmdline
+from analyzer.writers.atomic import replacing
+
+if TYPE_CHECKING:
+    from analyzer.lab.parts import Parts
+    from analyzer.lab.runner import Run
+    from analyzer.lab.scenarios import Scenario
+
+
+def write(directory: str, scenario: Scenario, run: Run, found: Parts) -> str:
+    """Write everything; return the path of ``NAME.bin``.
+
+    Raises:
+        AritraceError: the log cannot be converted, or the directory cannot be written.
+    """
+    from analyzer.converting.conversion import convert
+
+    raw = Path(directory) / scenario.name
+    _make(raw)
+    _put(raw / "cfg.log", run.trace.read_bytes())
+    _put(raw / "cfg.dmesg", run.console.read_bytes())
+    if run.recording is not None:
+        members = recording.members(run.recording.read_bytes())
+        for name, content in zip(recording.names(members), members, strict=True):
+            _put(raw / name, content)
+    _put(raw / "truth.json", (json.dumps(truth(scenario, run, found), indent=1) + "\n").encode())
+    capture = Path(directory) / f"{scenario.name}.bin"
+    convert(str(raw / "cfg.log"), str(capture))
+    _put(capture.with_suffix(".toml"), case(scenario, run, found).encode())
+    return str(capture)
+
+
+def truth(scenario: Scenario, run: Run, found: Parts) -> dict[str, Any]:
+    """Return what really happened: what was done, and what each kernel enumerated."""
+    boots = list(enumerate(scenario.boots, start=1))
+    return {
+        "what": scenario.name,
+        "enumerated_by_kernel": {str(number): bdfs for number, bdfs in sorted(run.enumerated.items())},
+        "preserved": {str(number): _preserved(scenario, number) for number, boot in boots if boot.preserved},
+        "stranded": {
+            str(number): sorted(set(_preserved(scenario, number)) - set(run.enumerated.get(number, [])))
+            for number, boot in boots
+            if boot.preserved
+        },
+        "steps_in_guest": {str(number): list(boot.steps) for number, boot in boots if boot.steps},
+        "faults_in_blackout": {
+            str(number): [str(item) for item in boot.blackout] for number, boot in boots if boot.blackout
+        },
+        "ended_by": {str(number): boot.leave for number, boot in boots},
+        "command_lines": {str(number): cmdline(scenario, number - 1) for number, _ in boots},
+        "kernel": found.kernel.name,
+        "releases": run.releases,
+        "qemu": found.qemu_version,
+        "accelerator": run.accelerator,
+        "devices": [device.argument for device in scenario.topology.devices],
+        "bridges": [dict(kexec.bridges) for kexec in scenario.kexecs],
+        "exit_status": scenario.exit_status,
+    }
+
+
+def case(scenario: Scenario, run: Run, found: Parts) -> str:
+    """Return the run as a corpus file, without its expectation."""
+    import tomlkit
+
+    def lines(values: list[str]) -> Any:
+        array = tomlkit.array()
+        array.extend(values)
+        return array.multiline(bool(values))
+
+    document = tomlkit.document()
+    document["title"] = scenario.title
+    document["what"] = scenario.shows
+    document["provenance"] = {
+        "producer": f"{found.qemu_version}, {run.accelerator}, log backend, pci_cfg_read and pci_cfg_write",
+        "kernel": f"{found.kernel.name} ({', '.join(dict.fromkeys(run.releases))})",
+        "firmware": "the SeaBIOS that comes with this QEMU",
+        "topology": lines([_line(device.bdf, device.argument) for device in scenario.topology.devices]),
+        "fault": lines(_fault(scenario)),
+        "conversion": "by the lab: analyze lab run",
+    }
+    numbers = sorted(run.enumerated)
+    last = max((number for number in numbers if number > 1), default=1)
+    document["truth"] = {
+        "outgoing_enumerated": lines(run.enumerated.get(max(last - 1, 1), [])),
+        "incoming_enumerated": lines(run.enumerated.get(last, [])),
+        "preserved": lines(_preserved(scenario, last)),
+        "stranded": lines(sorted(set(_preserved(scenario, last)) - set(run.enumerated.get(last, [])))),
+        "exit_status": scenario.exit_status,
+        "bridges": dict(scenario.kexecs[-1].bridges) if scenario.kexecs else {},
+    }
+    return tomlkit.dumps(document)
+
+
+def _preserved(scenario: Scenario, number: int) -> list[str]:
+    return scenario.topology.with_bridges_above(scenario.boots[number - 1].preserved)
+
+
+def _line(bdf: str | None, argument: str) -> str:
+    return f"{bdf} {argument}" if bdf else argument
+
+
+def _fault(scenario: Scenario) -> list[str]:
+    lines = []
+    for number, boot in enumerate(scenario.boots, start=1):
+        lines += [f"kernel {number}: {step}" for step in boot.steps]
+        lines += [f"blackout after kernel {number}: {item}" for item in boot.blackout]
+        lines.append(f"kernel {number} ends by {boot.leave}")
+    return lines
+
+
+def _make(folder: Path) -> None:
+    from analyzer.errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the directory: {error.strerror}", path=str(folder)) from error
+
+
+def _put(path: Path, content: bytes) -> None:
+    with replacing(path) as stream:
+        stream.write(content)

@@ -1,0 +1,213 @@
+"""The virtual machine: QEMU's command line, its sockets, and whether KVM can be used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer.lab.console import Console
+from analyzer.lab.failure import LabRunError
+from analyzer.lab.monitor import Monitor
+from analyzer.lab.process import running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from analyzer.lab.parts import Parts
+    from analyzer.lab.topologies import Topology
+
+#: Parameters that every kernel of the lab gets. On a busy host an emulated timer may look broken to a kernel,
+#: which then panics: it must not check.
+BASE_CMDLINE = "console=ttyS0 loglevel=8 no_timer_check"
+TRACE_FILE, RECORDING_FILE, ERRORS_FILE = "cfg.log", "recording.gz", "qemu.txt"
+_MEMORY_MIB = 768
+_DRAIN_SECONDS = 5
+_KVM_SECONDS = 4
+
+
+@dataclass
+class Machine:
+    """A running machine: its console, its monitor, and the guest's second serial port."""
+
+    console: Console
+    monitor: Monitor
+    control_reader: asyncio.StreamReader
+    control_writer: asyncio.StreamWriter
+    process: asyncio.subprocess.Process
+
+    async def say(self, line: str) -> None:
+        """Send a line to the guest's first process.
+
+        Raises:
+            LabRunError: the machine is gone.
+        """
+        try:
+            self.control_writer.write(line.encode() + b"\n")
+            await self.control_writer.drain()
+        except ConnectionError:
+            raise self._gone() from None
+
+    async def answer(self) -> str:
+        """Return the next line of the guest's first process.
+
+        Raises:
+            LabRunError: the machine is gone.
+        """
+        while True:
+            try:
+                line = await self.control_reader.readline()
+            except ConnectionError:
+                line = b""
+            if not line:
+                raise self._gone()
+            if word := line.strip().decode(errors="replace"):
+                return word
+
+    def _gone(self) -> LabRunError:
+        return LabRunError(f"the machine ended; its last line was: {self.console.last_line()}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one machine is started from."""
+
+    parts: Parts
+    topology: Topology
+    initrd: Path
+    cmdline: str
+    accelerator: str
+
+
+def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
+    """Return the command that starts QEMU.
+
+    Args:
+        recipe: the machine.
+        sockets: file descriptors for ``console``, ``control`` and ``monitor``, which QEMU inherits.
+    """
+    words = [*_start(recipe.parts, recipe.accelerator), "-m", str(_MEMORY_MIB)]
+    words += ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-msg", "timestamp=on"]
+    words += ["-kernel", str(recipe.parts.kernel.image), "-initrd", str(recipe.initrd)]
+    words += [
+        "-append",
+        recipe.cmdline,
+        "-trace",
+        "pci_cfg_read",
+        "-trace",
+        "pci_cfg_write",
+        "-D",
+        TRACE_FILE,
+    ]
+    for name in ("console", "control", "monitor"):
+        words += ["-chardev", f"socket,id={name},fd={sockets[name]}"]
+    words += ["-serial", "chardev:console", "-serial", "chardev:control", "-serial", f"file:{RECORDING_FILE}"]
+    words += ["-mon", "chardev=monitor,mode=control"]
+    for device in recipe.topology.devices:
+        words += ["-device", device.argument]
+    return words
+
+
+@asynccontextmanager
+async def started(recipe: Recipe, folder: Path) -> AsyncIterator[Machine]:
+    """Start QEMU in ``folder``, connected to us; when the block ends, nothing of it is left running.
+
+    Raises:
+        LabRunError: QEMU does not start, or the guest's kernel panics while the block runs.
+    """
+    console = Console()
+    async with contextlib.AsyncExitStack() as stack:
+        # Pairs, no socket files: no name that could be too long, and nobody else can connect.
+        pairs = {name: socket.socketpair() for name in ("console", "control", "monitor")}
+        for ours, theirs in pairs.values():
+            stack.callback(ours.close)
+            stack.callback(theirs.close)
+        sockets = {name: theirs.fileno() for name, (_, theirs) in pairs.items()}
+        process = await stack.enter_async_context(
+            running(
+                command_line(recipe, sockets),
+                folder=folder,
+                errors=folder / ERRORS_FILE,
+                inherit=tuple(sockets.values()),
+            )
+        )
+        for _, theirs in pairs.values():
+            theirs.close()  # only QEMU holds it now: when QEMU ends, we read an end
+        console_reader, _ = await _connect(stack, pairs["console"][0])
+        control_reader, control_writer = await _connect(stack, pairs["control"][0])
+        monitor = Monitor(*await _connect(stack, pairs["monitor"][0]))
+        try:
+            await monitor.greet()
+        except (LabRunError, ConnectionError):
+            said = (folder / ERRORS_FILE).read_text(errors="replace").strip().splitlines()
+            last = said[-1] if said else "it says nothing"
+            raise LabRunError(f"QEMU did not start: {last}") from None
+        machine = Machine(console, monitor, control_reader, control_writer, process)
+        async with _watching(console, console_reader):
+            yield machine
+
+
+async def kvm_works(found: Parts, folder: Path) -> bool:
+    """Try KVM: the kernel must print its first line within seconds.
+
+    That ``/dev/kvm`` opens, or even that the firmware runs, is not enough: under some hypervisors a guest
+    then crawls at a speed that no time limit would allow.
+    """
+    console = folder / "kvm.txt"
+    command = [*_start(found, "kvm"), "-nodefaults", "-display", "none", "-serial", f"file:{console}"]
+    command += ["-kernel", str(found.kernel.image), "-append", f"{BASE_CMDLINE} earlyprintk=ttyS0"]
+    async with running(command, folder=folder, errors=folder / "kvm-errors.txt") as process:
+        for _ in range(_KVM_SECONDS * 10):
+            if console.exists() and b"Linux version" in console.read_bytes():
+                return True
+            if process.returncode is not None:
+                return False
+            await asyncio.sleep(0.1)
+    return False
+
+
+def _start(found: Parts, accelerator: str) -> list[str]:
+    firmware = ["-L", str(found.firmware)] if found.firmware else []
+    return [str(found.qemu), *firmware, "-accel", accelerator, "-machine", "q35"]
+
+
+async def _connect(
+    stack: contextlib.AsyncExitStack, end: socket.socket
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(sock=end, limit=1 << 20)
+    stack.callback(writer.close)
+    return reader, writer
+
+
+@asynccontextmanager
+async def _watching(console: Console, reader: asyncio.StreamReader) -> AsyncIterator[None]:
+    """Follow the console beside the block; its error becomes the block's."""
+    block = asyncio.current_task()
+    failure: list[BaseException] = []
+
+    async def follow() -> None:
+        try:
+            await console.follow(reader)
+        except LabRunError as error:
+            failure.append(error)
+            if block is not None:
+                block.cancel()
+
+    follower = asyncio.create_task(follow())
+    try:
+        yield
+        # QEMU has ended: what it still printed comes before the end of its socket.
+        await asyncio.wait({follower}, timeout=_DRAIN_SECONDS)
+    except asyncio.CancelledError:
+        if failure and block is not None:
+            block.uncancel()
+            raise failure[0] from None
+        raise
+    finally:
+        follower.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await follower

@@ -1,0 +1,212 @@
+"""The parts of a run: QEMU, a kernel with its modules, the guest's programs, or what is missing of them.
+
+Everything comes from Debian packages or from the developer (``--kernel``, ``--modules``, ``--qemu``); only
+the package manager fetches anything, see :mod:`analyzer.lab.kernel_package`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzer.lab.failure import MissingPartsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Program -> the Debian package that has it. ``sbin`` may be missing from a user's PATH.
+PACKAGES = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "kexec": "kexec-tools",
+    "lspci": "pciutils",
+    "setpci": "pciutils",
+    "cpio": "cpio",
+    "depmod": "kmod",
+}
+_SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel to boot.
+
+    Attributes:
+        image: bzImage.
+        package: the Debian package with the kernel; None = Debian's current one.
+        modules: its ``lib/modules/VERSION`` directory, or None where the kernel brings no modules.
+        name: what to call it in the provenance.
+    """
+
+    image: Path
+    modules: Path | None
+    name: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is put together from.
+
+    Attributes:
+        programs: paths by name (see :data:`PACKAGES`).
+        firmware: directory of QEMU's firmware, or None where QEMU knows it by itself.
+    """
+
+    qemu: Path
+    qemu_version: str
+    kernel: Kernel
+    programs: dict[str, Path]
+    firmware: Path | None = None
+
+
+def find(
+    *,
+    kernel: str | None = None,
+    package: str | None = None,
+    modules: str | None = None,
+    qemu: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Parts:
+    """Find every part, fetching the kernel package if there is none in the cache.
+
+    Args:
+        kernel: the developer's bzImage; None = Debian's kernel.
+        package: the Debian package with the kernel; None = Debian's current one.
+        modules: its ``lib/modules/VERSION`` directory (with ``modules.dep``); None = no modules.
+        qemu: the developer's ``qemu-system-x86_64``; None = Debian's.
+        tell: told about slow steps.
+
+    Raises:
+        MissingPartsError: anything is missing; the error names everything that is.
+    """
+    from analyzer.lab import kernel_package
+
+    programs, missing = find_programs(skip={"qemu-system-x86_64"} if qemu else set())
+    problems = [
+        *_given("--qemu", qemu),
+        *_given("--kernel", kernel),
+        *_given("--modules", modules, folder=True),
+    ]
+    if modules and not kernel:
+        problems.append("--modules says where the modules of --kernel are, but no --kernel is given")
+    if package and kernel:
+        problems.append("--kernel and --kernel-package are two kernels")
+    if missing:
+        names = " ".join(missing)
+        problems.append(
+            f"Debian {'packages are' if len(missing) > 1 else 'package is'} not installed: {names} "
+            f"(apt-get install --no-install-recommends {names})"
+        )
+    if problems:
+        raise MissingPartsError("the lab cannot start: " + "; ".join(problems))
+    emulator = Path(qemu).resolve() if qemu else programs["qemu-system-x86_64"]
+    version = _qemu_version(emulator)
+    if kernel:
+        chosen = Kernel(
+            Path(kernel).resolve(), Path(modules).resolve() if modules else None, Path(kernel).name
+        )
+    else:
+        name = package or kernel_package.DEFAULT_PACKAGE
+        chosen = kernel_package.debian_kernel(programs["depmod"], name, tell=tell)
+    return Parts(emulator, version, chosen, programs)
+
+
+def find_built(*, kernel: str | None = None, modules: str | None = None, qemu: str | None = None) -> Parts:
+    """Find the parts with what ``lab build`` made in place of Debian's; the developer's own still win.
+
+    Raises:
+        MissingPartsError: a program is missing, or nothing has been built.
+    """
+    from analyzer.lab.build import built_parts
+    from analyzer.lab.kernel_package import cache_directory
+
+    built = built_parts(cache_directory())
+    if built is None and not (kernel and qemu):
+        raise MissingPartsError(
+            "this scenario needs a kernel and a QEMU that no distribution has", advice="run analyze lab build"
+        )
+    found = find(
+        kernel=kernel or (str(built.kernel) if built else None),
+        modules=modules,
+        qemu=qemu or (str(built.qemu) if built else None),
+    )
+    if built is None:
+        return found
+    if not kernel:
+        found = replace(
+            found, kernel=replace(found.kernel, name=f"built by the lab: {built.kernel.parent.name}")
+        )
+    return found if qemu else replace(found, firmware=built.qemu_data)
+
+
+def find_programs(skip: set[str], path: str | None = None) -> tuple[dict[str, Path], list[str]]:
+    """Look for every program.
+
+    Args:
+        skip: programs that somebody else provides.
+        path: directories to look in, colon-separated; None = PATH and the system's.
+
+    Returns:
+        paths by program name, and the sorted packages of those that are missing.
+    """
+    if path is None:
+        path = os.pathsep.join([os.environ.get("PATH", ""), *_SYSTEM_DIRECTORIES])
+    found: dict[str, Path] = {}
+    missing = set()
+    for name, package in PACKAGES.items():
+        if name in skip:
+            continue
+        where = shutil.which(name, path=path)
+        if where is None or (name == "busybox" and not _is_static(Path(where))):
+            missing.add(package)
+        else:
+            found[name] = Path(where).resolve() if name == "qemu-system-x86_64" else Path(where)
+    return found, sorted(missing)
+
+
+def device_models(qemu: Path) -> frozenset[str]:
+    """Return the names of the device models that this QEMU has."""
+    text = _run([str(qemu), "-device", "help"])
+    return frozenset(line.split('"')[1] for line in text.splitlines() if line.startswith('name "'))
+
+
+def shared_libraries(program: Path) -> list[Path]:
+    """Return the libraries that a program loads, its loader included; none for a static one."""
+    words = _run(["ldd", str(program)], fails=True).split()
+    return sorted({Path(word) for word in words if word.startswith("/") and not word.endswith(":")})
+
+
+def _is_static(program: Path) -> bool:
+    return not shared_libraries(program)
+
+
+def _given(option: str, value: str | None, *, folder: bool = False) -> list[str]:
+    if value is None:
+        return []
+    if (Path(value).is_dir() if folder else Path(value).is_file()) and os.access(value, os.R_OK):
+        return []
+    return [f"{option}: {value} is no {'directory' if folder else 'file'} that can be read"]
+
+
+def _qemu_version(qemu: Path) -> str:
+    first = _run([str(qemu), "--version"]).splitlines()[:1]
+    if not first or "version" not in first[0]:
+        raise MissingPartsError(
+            f"expected {qemu} to say its version, found {first[0] if first else 'nothing'!r}",
+            advice="give a qemu-system-x86_64 with --qemu",
+        )
+    return first[0]
+
+
+def _run(command: list[str], *, fails: bool = False) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 our own parts, no shell
+            command, capture_output=True, text=True, errors="replace", timeout=30, check=not fails
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MissingPartsError(f"cannot run {command[0]}: {error}") from error
+    return done.stdout

@@ -1,0 +1,205 @@
+"""One run of a scenario: from the parts to a folder with the capture, the console and the recording."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from analyzer.lab import initramfs, machine, parts
+from analyzer.lab.console import enumerated, releases
+from analyzer.lab.failure import LabRunError
+from analyzer.lab.faults import Blackout
+from analyzer.lab.port_faults import PortFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.lab.machine import Machine
+    from analyzer.lab.parts import Parts
+    from analyzer.lab.scenarios import LabBoot, Scenario
+
+#: Printed by the outgoing kernel when its devices are shut down and nothing accesses them any more: the
+#: blackout starts here (kernel/kexec_core.c).
+_KEXEC_LINE = b"Starting new kernel"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left in ``folder``.
+
+    Attributes:
+        trace: QEMU's log.
+        console: everything that the kernels printed.
+        recording: what the guest recorded of itself, or None.
+        blackouts: the faults that were done, with their times.
+        enumerated: functions by number of the kernel, 1-based, by the kernel's own lspci.
+        releases: ``Linux version`` of each kernel.
+        accelerator: ``kvm`` or ``tcg``.
+        seconds: how long it took.
+    """
+
+    folder: Path
+    trace: Path
+    console: Path
+    recording: Path | None
+    blackouts: list[Blackout]
+    enumerated: dict[int, list[str]]
+    releases: list[str]
+    accelerator: str
+    seconds: float
+
+
+class Lab:
+    """Parts, a private folder for what is made of them, and the accelerator that works; a context manager."""
+
+    def __init__(
+        self,
+        found: Parts,
+        *,
+        keep: bool = False,
+        kvm: bool = True,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._parts = found
+        self._keep = keep
+        self._tell = tell
+        self._folder = Path(tempfile.mkdtemp(prefix="aritrace-lab-"))
+        self._archives: dict[int, Path] = {}
+        self._accelerator = None if kvm else "tcg"
+        self.models = parts.device_models(found.qemu)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._keep:
+            self._tell(f"kept {self._folder}")
+        else:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def lacks(self, scenario: Scenario) -> list[str]:
+        """Return the device models that the scenario needs and this QEMU has not, sorted."""
+        return sorted(scenario.topology.models() - self.models)
+
+    def run(self, scenario: Scenario, *, seconds: float) -> Run:
+        """Run a scenario to its end.
+
+        Args:
+            scenario: what to do.
+            seconds: the hard limit.
+
+        Raises:
+            LabRunError: it did not go as the scenario says; the message says how far it came.
+        """
+        return asyncio.run(self._run(scenario, seconds))
+
+    async def _run(self, scenario: Scenario, seconds: float) -> Run:
+        folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"{scenario.name}-"))
+        if self._accelerator is None:
+            works = await machine.kvm_works(self._parts, folder)
+            self._accelerator = "kvm" if works else "tcg"
+            self._tell("KVM works" if works else "KVM does not work here: software emulation")
+        kernels = scenario.kernels_in_a_row
+        if kernels not in self._archives:
+            build = self._folder / f"initramfs-{kernels}"
+            build.mkdir()
+            self._archives[kernels] = initramfs.build(self._parts, kernels, build)
+        recipe = machine.Recipe(
+            self._parts, scenario.topology, self._archives[kernels], cmdline(scenario, 0), self._accelerator
+        )
+        start = time.monotonic()
+        blackouts: list[Blackout] = []
+        running: Machine | None = None
+        console = folder / "console.txt"
+        try:
+            async with asyncio.timeout(seconds), machine.started(recipe, folder) as running:
+                for number in range(len(scenario.boots)):
+                    await self._boot(running, scenario, number, blackouts)
+                await running.process.wait()
+        except TimeoutError:
+            last = running.console.last_line() if running else "(nothing)"
+            raise LabRunError(
+                f"{scenario.name}: not at its end after {seconds:g} s; the guest's last line was: {last}",
+                advice="give it more with --timeout, or keep its files with --keep",
+            ) from None
+        finally:
+            if running is not None:
+                console.write_bytes(running.console.content)
+        text = bytes(running.console.content).decode(errors="replace")
+        recording = folder / machine.RECORDING_FILE
+        return Run(
+            folder=folder,
+            trace=folder / machine.TRACE_FILE,
+            console=console,
+            recording=recording if recording.exists() and recording.stat().st_size else None,
+            blackouts=blackouts,
+            enumerated=enumerated(text),
+            releases=releases(text),
+            accelerator=self._accelerator,
+            seconds=time.monotonic() - start,
+        )
+
+    async def _boot(
+        self, running: Machine, scenario: Scenario, number: int, blackouts: list[Blackout]
+    ) -> None:
+        boot = scenario.boots[number]
+        # Noise on the line before the guest's first process is up says nothing.
+        while await running.answer() != "ready":
+            pass
+        self._tell(f"{scenario.name}: kernel {number + 1} of {len(scenario.boots)} is up")
+        await running.say(str(number + 1))
+        if (word := await running.answer()) != "enumerated":
+            raise LabRunError(f"expected kernel {number + 1} to say what it enumerated, it says {word!r}")
+        for step in boot.steps:
+            await _step(running, step)
+        if boot.leave == "kexec":
+            await _kexec(running, boot, cmdline(scenario, number + 1), blackouts)
+        else:
+            await running.say(f"{boot.leave} -f")
+
+
+def cmdline(scenario: Scenario, number: int) -> str:
+    """Return the command line of a scenario's kernel, 0-based.
+
+    A set of preserved devices is handed over as ``lab_preserved=BDF,...``, every bridge above them included,
+    and announced by the kernel before; only the lab's own kernel knows these parameters.
+    """
+    boot = scenario.boots[number]
+    words = [machine.BASE_CMDLINE, *filter(None, [boot.cmdline])]
+    if boot.preserved:
+        words.append(f"lab_preserved={','.join(scenario.topology.with_bridges_above(boot.preserved))}")
+        words.append(f"lab_liveupdate={sum(before.leave == 'kexec' for before in scenario.boots[:number])}")
+    if boot.leave == "kexec" and (following := scenario.boots[number + 1].preserved):
+        words.append(f"lab_will_preserve={','.join(scenario.topology.with_bridges_above(following))}")
+    return " ".join(words)
+
+
+async def _step(running: Machine, step: str) -> None:
+    await running.say(step)
+    if await running.answer() != "done":
+        raise LabRunError(
+            f"a step failed in the guest: {step!r}; its last line was: {running.console.last_line()}"
+        )
+
+
+async def _kexec(running: Machine, boot: LabBoot, following: str, blackouts: list[Blackout]) -> None:
+    await _step(running, f"load_kernel '{following}'")
+    start = len(running.console.content)
+    await running.say("kexec -e")
+    await running.console.find(_KEXEC_LINE, start)
+    if not boot.blackout:
+        return
+    await running.monitor.execute("stop")
+    stopped = time.time_ns()
+    for fault in boot.blackout:
+        if isinstance(fault, PortFault):
+            await running.monitor.execute("qom-set", **fault.arguments)
+        else:
+            await running.monitor.write_config([fault])
+    blackouts.append(Blackout(stopped, time.time_ns(), boot.blackout))
+    await running.monitor.execute("cont")

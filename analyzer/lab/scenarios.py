@@ -1,0 +1,190 @@
+"""Scenarios: what happens to a guest over its kernels, and what must come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from analyzer.errors import UsageError
+from analyzer.lab import config_ports, data_files, port_faults, topologies
+
+if TYPE_CHECKING:
+    from analyzer.lab.config_ports import ConfigWrite
+    from analyzer.lab.data_files import Table
+    from analyzer.lab.port_faults import PortFault
+    from analyzer.lab.topologies import Topology
+
+Leave = Literal["kexec", "reboot", "poweroff"]
+PartsKind = Literal["stock", "built"]
+
+
+@dataclass(frozen=True)
+class LabBoot:
+    """One kernel of a scenario.
+
+    Attributes:
+        cmdline: its parameters beside those that the lab needs.
+        preserved: endpoints that it inherits (kernels with the inherit rule only).
+        steps: shell commands in the guest.
+        leave: how it ends; at a kexec, ``blackout`` is done before the next kernel starts: config writes, or
+            faults that only the lab's own QEMU has.
+        missing, added: functions that it does not enumerate of the topology, or beside it.
+    """
+
+    cmdline: str
+    preserved: tuple[str, ...]
+    steps: tuple[str, ...]
+    leave: Leave
+    blackout: tuple[ConfigWrite | PortFault, ...]
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
+
+    def enumerated(self, topology: Topology) -> list[str]:
+        """Return the functions that this kernel must enumerate."""
+        return sorted((set(topology.functions) - set(self.missing)) | set(self.added))
+
+
+@dataclass(frozen=True)
+class ExpectedKexec:
+    """What the analysis must say of one kexec.
+
+    Attributes:
+        bridges: ``VERDICT`` or ``VERDICT CAUSE`` or ``VERDICT CAUSE CAUSE_BDF`` by bridge. Bridges that are
+            not listed must be ``kept``, ``off`` or ``not-applicable``.
+        divergences: functions where the prediction and the kernel disagree; anything but an empty list needs
+            a reason in the scenario's ``shows``.
+    """
+
+    kind: str
+    policy: str
+    bridges: dict[str, str]
+    stranded: tuple[str, ...]
+    divergences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run of the lab."""
+
+    name: str
+    title: str
+    shows: str
+    parts: PartsKind
+    topology: Topology
+    boots: tuple[LabBoot, ...]
+    verdict: str
+    exit_status: int
+    kexecs: tuple[ExpectedKexec, ...]
+
+    @property
+    def kernels_in_a_row(self) -> int:
+        """The longest run of kernels that follow each other by kexec, 1 if there is none."""
+        longest = current = 1
+        for boot in self.boots:
+            current = current + 1 if boot.leave == "kexec" else 1
+            longest = max(longest, current)
+        return longest
+
+
+def names() -> list[str]:
+    """Return the names of all scenarios."""
+    return data_files.names("scenarios")
+
+
+def load_all() -> list[Scenario]:
+    """Read every scenario of the package."""
+    return [load(name) for name in names()]
+
+
+def load(name: str) -> Scenario:
+    """Read one scenario of the package.
+
+    Raises:
+        UsageError: no such scenario, or a file that contradicts itself.
+    """
+    table = data_files.read("scenarios", name)
+    topology = topologies.load(table.take("topology", str))
+    boots = tuple(_boot(entry, topology) for entry in table.tables("boots"))
+    expect = table.table("expect")
+    scenario = Scenario(
+        name=name,
+        title=table.take("title", str),
+        shows=table.take("shows", str),
+        parts=cast("PartsKind", _choice(table, "parts", ("stock", "built"))),
+        topology=topology,
+        boots=boots,
+        verdict=expect.take("verdict", str),
+        exit_status=expect.take("exit_status", int),
+        kexecs=tuple(_expected(entry, topology) for entry in expect.tables("kexecs")),
+    )
+    expect.end()
+    table.end()
+    _check(scenario, table.where)
+    return scenario
+
+
+def _boot(table: Table, topology: Topology) -> LabBoot:
+    blackout: list[ConfigWrite | PortFault] = []
+    for entry in table.tables("blackout"):
+        bdf, fault = entry.take("bdf", str), entry.take("fault", str, "")
+        if fault:
+            blackout.append(port_faults.fault_of(topology, bdf, fault))
+        else:
+            register, value = entry.take("register", str), entry.take("value", int)
+            blackout.append(config_ports.write_of(topology, bdf, register, value))
+        entry.end()
+    boot = LabBoot(
+        cmdline=table.take("cmdline", str, ""),
+        preserved=tuple(table.strings("preserved")),
+        steps=tuple(table.strings("steps")),
+        leave=cast("Leave", _choice(table, "leave", ("kexec", "reboot", "poweroff"))),
+        blackout=tuple(blackout),
+        missing=tuple(table.strings("missing")),
+        added=tuple(table.strings("added")),
+    )
+    table.end()
+    topology.with_bridges_above(boot.preserved)
+    unknown = set(boot.missing) - set(topology.functions)
+    if unknown:
+        raise UsageError(f"missing: topology {topology.name} has no {', '.join(unknown)}", path=table.where)
+    return boot
+
+
+def _expected(table: Table, topology: Topology) -> ExpectedKexec:
+    bridges = {bdf: str(value) for bdf, value in table.table("bridges").rest().items()}
+    for bdf in bridges:
+        topology.device(bdf)
+    expected = ExpectedKexec(
+        kind=table.take("kind", str),
+        policy=table.take("policy", str),
+        bridges=bridges,
+        stranded=tuple(table.strings("stranded")),
+        divergences=tuple(table.strings("divergences")),
+    )
+    table.end()
+    return expected
+
+
+def _choice(table: Table, key: str, choices: tuple[str, ...]) -> str:
+    value = table.take(key, str)
+    if value not in choices:
+        raise UsageError(f"{key}: expected {' or '.join(choices)}, found {value!r}", path=table.where)
+    return value
+
+
+def _check(scenario: Scenario, where: str) -> None:
+    if not scenario.boots or scenario.boots[-1].leave != "poweroff":
+        raise UsageError("the last kernel of a scenario must power off", path=where)
+    for boot, following in zip(scenario.boots, scenario.boots[1:], strict=False):
+        if boot.leave == "poweroff":
+            raise UsageError("only the last kernel may power off", path=where)
+        if boot.blackout and boot.leave != "kexec":
+            raise UsageError("a blackout is what lies between two kernels of a kexec", path=where)
+        # After a reboot QEMU loads the same kernel with the same command line again.
+        if boot.leave == "reboot" and (following.cmdline, following.preserved) != (
+            scenario.boots[0].cmdline,
+            scenario.boots[0].preserved,
+        ):
+            raise UsageError("the kernel after a reboot has the first one's command line", path=where)
+    if len(scenario.kexecs) != sum(boot.leave == "kexec" for boot in scenario.boots):
+        raise UsageError("every kexec needs its expectation, in order", path=where)

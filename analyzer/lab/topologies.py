@@ -1,0 +1,124 @@
+"""Topologies: which devices the guest has, where, and at which addresses the firmware shows them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer.errors import UsageError
+from analyzer.lab import data_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.lab.data_files import Table
+
+#: What a q35 machine without defaults has by itself.
+MACHINE_FUNCTIONS = ("0000:00:00.0", "0000:00:1f.0", "0000:00:1f.2", "0000:00:1f.3")
+#: Where QEMU's port models have their PCI Express capability (hw/pci-bridge: ``exp_offset`` of
+#: gen_pcie_root_port.c; XIO3130_EXP_OFFSET of xio3130_upstream.c and xio3130_downstream.c).
+EXPRESS_CAPABILITY = {"pcie-root-port": 0x54, "x3130-upstream": 0x90, "xio3130-downstream": 0x90}
+_BDF = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One ``-device`` of QEMU.
+
+    Attributes:
+        name: its id.
+        model: QEMU's name of the device model.
+        bdf: where SeaBIOS and Linux show it; None for what is no PCI function.
+        above: name of the port it sits below, or None (root bus, or no PCI function).
+        options: the rest of the argument.
+    """
+
+    name: str
+    model: str
+    bdf: str | None
+    above: str | None
+    options: str
+
+    @property
+    def argument(self) -> str:
+        """The value of QEMU's ``-device``."""
+        bus = f",bus={self.above or 'pcie.0'}" if self.bdf else ""
+        return f"{self.model},id={self.name}{bus}" + (f",{self.options}" if self.options else "")
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The devices of a guest, ports before what is below them.
+
+    Attributes:
+        functions: every function that a kernel which misses nothing enumerates, sorted.
+    """
+
+    name: str
+    title: str
+    devices: tuple[Device, ...]
+    functions: tuple[str, ...]
+
+    def device(self, bdf: str) -> Device:
+        """Return the device at that address.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for device in self.devices:
+            if device.bdf == bdf:
+                return device
+        raise UsageError(f"topology {self.name} has nothing at {bdf}")
+
+    def with_bridges_above(self, endpoints: Iterable[str]) -> list[str]:
+        """Return the endpoints and every bridge above them, sorted.
+
+        Raises:
+            UsageError: an address where the topology has nothing.
+        """
+        by_name = {device.name: device for device in self.devices}
+        found = set()
+        for bdf in endpoints:
+            device: Device | None = self.device(bdf)
+            while device is not None:
+                found.add(device.bdf or "")
+                device = by_name.get(device.above or "")
+        return sorted(found)
+
+    def models(self) -> frozenset[str]:
+        """Return the device models that the QEMU must have."""
+        return frozenset(device.model for device in self.devices)
+
+
+def load(name: str) -> Topology:
+    """Read a topology of the package.
+
+    Raises:
+        UsageError: no such file, or one that contradicts itself.
+    """
+    table = data_files.read("topologies", name)
+    title = table.take("title", str)
+    devices: list[Device] = []
+    for entry in table.tables("devices"):
+        devices.append(_device(entry, devices))
+    hidden = table.strings("unreachable")
+    table.end()
+    shown = {device.bdf for device in devices if device.bdf} - set(hidden)
+    return Topology(name, title, tuple(devices), tuple(sorted({*MACHINE_FUNCTIONS, *shown})))
+
+
+def _device(table: Table, earlier: list[Device]) -> Device:
+    name, model = table.take("name", str), table.take("model", str)
+    bdf, above = table.take("bdf", str, ""), table.take("above", str, "")
+    options = table.take("options", str, "")
+    table.end()
+    if bdf and not _BDF.fullmatch(bdf):
+        raise UsageError(f"expected an address dddd:bb:dd.f, found {bdf!r}", path=table.where)
+    if bdf and any(device.bdf == bdf for device in earlier):
+        raise UsageError(f"two devices at {bdf}", path=table.where)
+    if any(device.name == name for device in earlier):
+        raise UsageError(f"two devices named {name}", path=table.where)
+    if above and not any(device.name == above for device in earlier):
+        raise UsageError(f"{name} is below {above}, which comes later or never", path=table.where)
+    return Device(name, model, bdf or None, above or None, options)

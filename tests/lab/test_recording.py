@@ -1,0 +1,36 @@
+"""The guest's own recording: gzip members one behind the other."""
+
+import gzip
+
+import pytest
+
+from analyzer.lab.recording import members, names
+
+ONE, TWO = gzip.compress(b"snapshot"), gzip.compress(b"trace" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", []),
+        (ONE, [b"snapshot"]),
+        (ONE + TWO, [b"snapshot", b"trace" * 1000]),
+        (ONE + TWO[:-9], [b"snapshot"]),
+        (ONE + b"noise", [b"snapshot"]),
+        (b"noise" + ONE, []),
+    ],
+)
+def test_members(content, expected):
+    assert members(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ([], []),
+        ([b"00:00.0 Host bridge", b"# tracer: nop"], ["guest-snapshot.txt", "guest-trace.txt"]),
+        ([b"# tracer: nop", b"# tracer: nop"], ["guest-trace.txt", "guest-trace-2.txt"]),
+    ],
+)
+def test_names(recorded, expected):
+    assert names(recorded) == expected
