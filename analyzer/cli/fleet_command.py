@@ -1,0 +1,260 @@
+"""``analyze fleet``: very many captures into tables, and what the tables say."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from analyzer.cli import exit_status
+from analyzer.cli.parameters import (
+    AssumeOption,
+    CmdlineOption,
+    ExitZeroOption,
+    OutputOption,
+    PolicyOption,
+    QuietOption,
+    SeriesOption,
+    StrictOption,
+    VerboseOption,
+)
+from analyzer.options import Options
+
+if TYPE_CHECKING:
+    from analyzer.fleet.answers import FleetReport
+
+fleet_app = typer.Typer(
+    name="fleet", help="Very many captures: analyse them into tables, and ask the tables."
+)
+
+_WORK = "Work"
+_LIMITS = "Limits of one input"
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="Files, directories, globs, @FILE with a source a line, URLs (s3://, gs://, az://).",
+    ),
+]
+Target = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        show_default=False,
+        help="Directory for the tables: new, or of the same run.",
+    ),
+]
+Directory = Annotated[str, typer.Argument(metavar="DIR", show_default=False, help="Output of 'fleet run'.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        rich_help_panel=_WORK,
+        show_default=False,
+        help="Processes (default: cores).",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        rich_help_panel=_WORK,
+        show_default=False,
+        help="Every N-th batch only, from the I-th (0 to N-1): one job of an array, together one run.",
+    ),
+]
+EngineOption = Annotated[
+    Literal["local", "dask"],
+    typer.Option("--engine", metavar="local|dask", rich_help_panel=_WORK, help="Who runs the batches."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        rich_help_panel=_WORK,
+        show_default=False,
+        help="Of the Dask scheduler, as in tcp://host:8786.",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        metavar="N",
+        rich_help_panel=_WORK,
+        show_default=False,
+        help="Captures in a batch, the unit of work and of files (default: fits their number).",
+    ),
+]
+HostFromPath = Annotated[
+    str | None,
+    typer.Option(
+        "--host-from-path",
+        metavar="REGEX",
+        show_default=False,
+        help="Finds the host in a path: its group 'host', else its first group, else all that matches.",
+    ),
+]
+MaxBytes = Annotated[
+    str | None,
+    typer.Option(
+        "--max-bytes",
+        metavar="SIZE",
+        rich_help_panel=_LIMITS,
+        show_default=False,
+        help="As stored (default: 4G).",
+    ),
+]
+MaxSeconds = Annotated[
+    int,
+    typer.Option("--max-seconds", metavar="N", rich_help_panel=_LIMITS, help="To fetch, read and judge it."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        rich_help_panel=_LIMITS,
+        show_default=False,
+        help="Address space of the process that reads it (default: 4G).",
+    ),
+]
+FleetFormat = Annotated[
+    Literal["text", "json", "prometheus"],
+    typer.Option(
+        "--format", metavar="text|json|prometheus", rich_help_panel="Output", help="Form of the report."
+    ),
+]
+TrendOption = Annotated[
+    Literal["day", "week"],
+    typer.Option("--trend", metavar="day|week", help="Length of a period of the trend."),
+]
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@fleet_app.command("run")
+def run_command(  # noqa: PLR0913 typer makes an option of each parameter
+    sources: Sources = None,
+    *,
+    output: Target,
+    policy: PolicyOption = "observed",
+    series: SeriesOption = None,
+    cmdline: CmdlineOption = None,
+    assume_preserved: AssumeOption = False,
+    host_from_path: HostFromPath = None,
+    jobs: Jobs = None,
+    shard: Shard = None,
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    batch_size: BatchSize = None,
+    max_bytes: MaxBytes = None,
+    max_seconds: MaxSeconds = 600,
+    max_memory: MaxMemory = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Analyse captures into Parquet tables, a row for each input; repeat the command to finish a stopped run.
+
+    Exit status: 0 when the work is done, whatever it found ('fleet report' judges); 2 for wrong usage or an
+    output that cannot be written; 3 when an object store or a cluster failed meanwhile: repeat the command.
+    """
+    import functools
+
+    from analyzer import fleet
+    from analyzer.fleet.job import Limits
+    from analyzer.report import fleet_report
+    from analyzer.report.progress import reporting
+
+    usual = Limits()
+    summary = fleet.run(
+        sources or (),
+        output,
+        options=Options(policy=policy, series=series, cmdline=cmdline, assume_preserved=assume_preserved),
+        limits=Limits(
+            max_bytes=_size(max_bytes, "--max-bytes", usual.max_bytes),
+            max_seconds=max_seconds,
+            max_memory=_size(max_memory, "--max-memory", usual.max_memory),
+        ),
+        batch_size=batch_size,
+        host_from_path=host_from_path,
+        jobs=jobs,
+        shard=_shard(shard),
+        engine=engine,
+        scheduler=scheduler,
+        progress=functools.partial(reporting, quiet=quiet),
+    )
+    if not quiet:
+        fleet_report.tell_run(summary)
+
+
+@fleet_app.command("report")
+def report_command(
+    directory: Directory,
+    *,
+    trend: TrendOption = "day",
+    form: FleetFormat = "text",
+    output: OutputOption = None,
+    verbose: VerboseOption = 0,
+    strict: StrictOption = False,
+    exit_zero: ExitZeroOption = False,
+) -> None:
+    """Say how often ARI was lost, where and why, and what another kernel policy would have saved.
+
+    Exit status as of the main job: 1 for a loss, 3 for inputs without an answer or an unfinished run, else 0.
+    """
+    from analyzer import fleet
+    from analyzer.report.output import put_text
+
+    answers = fleet.report(directory, trend_by=trend)
+    output = None if output == "-" else output
+    if form == "json":
+        from analyzer.report import fleet_json
+
+        put_text([fleet_json.text(answers)], output)
+    elif form == "prometheus":
+        from analyzer.report import fleet_prometheus
+
+        put_text([fleet_prometheus.text(answers)], output)
+    else:
+        from analyzer.report import fleet_report
+        from analyzer.report.output import new_page, put_page
+
+        put_page(fleet_report.fill(new_page(output), answers, everything=verbose > 0), output)
+    raise typer.Exit(exit_status.OK if exit_zero else _status(answers, strict=strict))
+
+
+def _status(answers: "FleetReport", *, strict: bool) -> int:
+    if answers.losses or (strict and answers.tally.healed):
+        return exit_status.LOSS
+    judged = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
+    doubt = not answers.complete or answers.doubts or judged < answers.captures.done
+    if doubt or (strict and answers.tally.undetermined):
+        return exit_status.DOUBT
+    return exit_status.OK
+
+
+def _size(text: str | None, option: str, usual: int) -> int:
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return usual
+    number, unit = text.rstrip("KMGTkmgt"), text.lstrip("0123456789").upper()
+    if not number.isdecimal() or unit not in _UNITS:
+        raise UsageError(f"{option}: expected a size, found {text!r}", advice="as in 500M or 4G")
+    return int(number) * _UNITS[unit]
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return None
+    index, slash, number = text.partition("/")
+    if not (slash and index.isdecimal() and number.isdecimal()):
+        raise UsageError(f"--shard: expected I/N, found {text!r}", advice="0/4 to 3/4 make a whole")
+    return int(index), int(number)

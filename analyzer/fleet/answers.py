@@ -1,0 +1,175 @@
+"""What ``fleet report`` says, as plain objects; the field names are those of its JSON output.
+
+A rate counts kexecs (or bridges at a kexec, or hosts). Its denominator holds those with a decided verdict
+and something at stake: ``lost``, ``healed`` and ``kept``. What is undetermined, plain, a crash kernel's, or
+had no ARI Forwarding to lose stands beside it and is never part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from analyzer.results import PolicyName
+
+REPORT_SCHEMA: Final = 1
+CONFIDENCE: Final = 0.95
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``events`` of ``trials``; the bounds are the exact binomial (Clopper-Pearson) interval at 95 %.
+
+    All three are None without a trial.
+    """
+
+    events: int
+    trials: int
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of ARI Forwarding over some kexecs, or over bridges at kexecs.
+
+    Attributes:
+        lost, healed, kept: decided; their sum is the denominator of both rates.
+        undetermined: the captures do not tell.
+        hosts: distinct hosts among the decided ones that name one.
+        loss: rate of ``lost``: it stayed lost.
+        hardware_loss: rate of ``lost`` and ``healed``: the hardware lost it, whatever the kernel did then.
+    """
+
+    lost: int
+    healed: int
+    kept: int
+    undetermined: int
+    hosts: int
+    loss: Rate
+    hardware_loss: Rate
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tally of one value of a dimension; None is where the captures do not say the value."""
+
+    value: str | None
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Kexecs outside every rate: nothing at stake, or nothing handed over."""
+
+    nothing: int
+    plain: int
+    crash: int
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Rates over hosts instead of kexecs: kexecs of one host are not independent of each other.
+
+    ``nameless`` counts decided kexecs whose host is not known; they are in no rate over hosts.
+    """
+
+    decided: int
+    loss: Rate
+    hardware_loss: Rate
+    nameless: int
+
+
+@dataclass(frozen=True)
+class CauseCount:
+    """One cause of lost or healed bridges; ``rate``: decided kexecs that show it, of all decided ones."""
+
+    cause: str | None
+    bridges: int
+    hosts: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class PolicyCount:
+    """What kernels with one policy would have stranded: devices, and kexecs with at least one."""
+
+    policy: PolicyName
+    devices: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class HostCount:
+    """One host's tally and its stranded devices over all its kexecs."""
+
+    host: str
+    devices_stranded: int
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class BridgeCount:
+    """One bridge of one host that lost ARI Forwarding: at how many kexecs, and the devices that cost."""
+
+    host: str | None
+    bdf: str
+    vendor_device: str | None
+    lost: int
+    healed: int
+    devices_stranded: int
+
+
+@dataclass(frozen=True)
+class Captures:
+    """The inputs: how many, and how many have a row by outcome and by verdict."""
+
+    listed: int
+    done: int
+    outcomes: dict[str, int]
+    verdicts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FleetReport:
+    """Everything that a directory of fleet results answers.
+
+    Attributes:
+        complete: every batch of the run is done; else all numbers are of ``batches_done`` of ``batches``.
+        losses, doubts: kexecs that set the exit status of the main job to 1, or cast doubt on it.
+        by_release: of the incoming kernel.
+        by_vendor_device, by_port_type: over preserved bridges at kexecs, which are not independent: one reset
+            takes all bridges below it.
+        policies: over decided kexecs; ``policies_plain``: over plain ones, as if they had been live updates.
+        hosts_worst, bridges_worst: the worst first, at most as many as asked for; ``hosts_with_loss`` and
+            ``bridges_with_loss`` say how many there are.
+        trend: by UTC day or ISO week of the kexec; None: the capture holds no wall-clock time.
+    """
+
+    directory: str
+    complete: bool
+    batches: int
+    batches_done: int
+    captures: Captures
+    kexecs: int
+    tally: Tally
+    beside: Beside
+    losses: int
+    doubts: int
+    devices_stranded: int
+    hosts: Hosts
+    by_release: list[Group] = field(default_factory=list)
+    by_series: list[Group] = field(default_factory=list)
+    by_vendor_device: list[Group] = field(default_factory=list)
+    by_port_type: list[Group] = field(default_factory=list)
+    causes: list[CauseCount] = field(default_factory=list)
+    policies: list[PolicyCount] = field(default_factory=list)
+    policies_plain: list[PolicyCount] = field(default_factory=list)
+    hosts_with_loss: int = 0
+    hosts_worst: list[HostCount] = field(default_factory=list)
+    bridges_with_loss: int = 0
+    bridges_worst: list[BridgeCount] = field(default_factory=list)
+    trend_by: str = "day"
+    trend: list[Group] = field(default_factory=list)

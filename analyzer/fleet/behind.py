@@ -1,0 +1,216 @@
+"""The captures behind each number of a fleet's report, from the same rows that were counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import polars as pl
+
+from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
+from analyzer.results import POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.fleet.answers import FleetReport, Group
+    from analyzer.fleet.result_tables import ResultTables, TrendBy
+
+#: Captures named for a number.
+MOST = 50
+#: States of kexecs, in the order in which a reader wants them.
+ALL_STATES: Final = ("lost", "healed", "undetermined", "kept", "nothing", "plain", "crash")
+
+
+class Cell(NamedTuple):
+    """One number: how often ``state`` was counted for the value of a dimension.
+
+    Attributes:
+        dimension: ``all``, ``release``, ``series``, ``vendor_device``, ``port_type``, ``cause``, ``host``,
+            ``bridge``, ``trend``, ``policies``, ``policies_plain`` or ``outcome``.
+        value: of the dimension; a bridge's are host, address and vendor:device.
+        state: what was counted.
+    """
+
+    dimension: str
+    value: tuple[str | None, ...]
+    state: str
+
+
+class Source(NamedTuple):
+    """A capture that counted, by its path; at which kexec and bridge, or why it gave no answer."""
+
+    path: str
+    kexec: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One host in one period: its kexecs by what became of ARI Forwarding."""
+
+    lost: int
+    healed: int
+    kept: int
+    undetermined: int
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What stands behind the numbers of a report.
+
+    Attributes:
+        sources: by number, in the order of paths and kexecs; at most as many as asked for.
+        hosts: by host and period (None: no wall-clock time), for the hosts asked for.
+    """
+
+    sources: dict[Cell, list[Source]] = field(default_factory=dict)
+    hosts: dict[tuple[str, str | None], Seen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page names, and what sources are therefore asked for.
+
+    Attributes:
+        report: the answers, of the same directory.
+        rows: values of each dimension.
+        hosts: hosts, worst first.
+        bridges: bridges, worst first.
+        periods: of the trend, the latest.
+    """
+
+    report: FleetReport
+    rows: int
+    hosts: int
+    bridges: int
+    periods: int
+
+
+def behind(shown: Shown, *, most: int = MOST) -> Behind:
+    """Name the captures behind the numbers that a page shows.
+
+    Args:
+        shown: what the page names. A run that goes on meanwhile gives more sources, never other ones.
+        most: captures for one number.
+
+    Raises:
+        UnreadableInputError: the tables cannot be read any more.
+    """
+    report = shown.report
+    with opened(report.directory) as tables:
+        found = pl.concat([plan.collect() for plan in _plans(tables, shown, most)])
+        paths = (
+            tables.captures.join(found.lazy().select("capture").unique(), on="capture", how="semi")
+            .select("capture", "path", "reason")
+            .collect()
+        )
+        named = found.join(paths, on="capture").sort("order", "capture", "kexec", "detail", nulls_last=True)
+        outcomes = named["dimension"] == "outcome"
+        named = named.with_columns(
+            detail=pl.when(outcomes).then(pl.col("reason")).otherwise(pl.col("detail"))
+        )
+        by_cell: dict[Cell, list[Source]] = {}
+        for row in named.iter_rows(named=True):
+            cell = Cell(row["dimension"], tuple(row["value"]), row["state"])
+            by_cell.setdefault(cell, []).append(Source(row["path"], row["kexec"], row["detail"]))
+        return Behind(by_cell, _hosts_over_time(tables, shown))
+
+
+def _plans(tables: ResultTables, shown: Shown, most: int) -> Iterator[pl.LazyFrame]:
+    """Each gives ``dimension, value, state, capture, kexec, detail``, and ``order`` to sort by."""
+    report, kexecs = shown.report, tables.kexecs
+    counted = kexecs.filter(pl.col("ari").is_in(STATES))
+    bridges = bridges_at_stake(tables).rename({"bdf": "detail"})
+    when = period(_trend_by(report))
+    shown_rows: list[tuple[str, pl.LazyFrame, Sequence[tuple[str | None, ...]]]] = [
+        ("all", kexecs.with_columns(x=pl.lit(None, pl.String)), [(None,)]),
+        ("release", counted.with_columns(x="incoming_release"), _values(report.by_release, shown.rows)),
+        ("series", counted.with_columns(x="series"), _values(report.by_series, shown.rows)),
+        (
+            "vendor_device",
+            bridges.with_columns(x="vendor_device"),
+            _values(report.by_vendor_device, shown.rows),
+        ),
+        ("port_type", bridges.with_columns(x="port_type"), _values(report.by_port_type, shown.rows)),
+        ("trend", counted.with_columns(x=when), _values(report.trend[-shown.periods :], shown.periods)),
+        ("host", counted.with_columns(x="host"), [(one.host,) for one in report.hosts_worst[: shown.hosts]]),
+    ]
+    for at, (name, frame, values) in enumerate(shown_rows):
+        yield _sources(frame, name, at, ["x"], values, most)
+    hit = bridges.filter(pl.col("ari").is_in(["lost", "healed"]))
+    causes = hit.filter(pl.col("of_kexec").is_in(DECIDED)).with_columns(x="cause", ari=pl.lit("shown"))
+    yield _sources(causes, "cause", 10, ["x"], [(one.cause,) for one in report.causes], most)
+    worst = [(one.host, one.bdf, one.vendor_device) for one in report.bridges_worst[: shown.bridges]]
+    keys = ["host", "bdf", "vendor_device"]
+    yield _sources(hit.with_columns(bdf="detail"), "bridge", 11, keys, worst, most)
+    for name, frame in (
+        ("policies", kexecs.filter(pl.col("ari").is_in(DECIDED))),
+        ("policies_plain", kexecs.filter(pl.col("ari") == "plain")),
+    ):
+        for policy in POLICIES:
+            stranded = pl.col("policies").struct.field(policy).struct.field("stranded").list.len()
+            rows = frame.filter(stranded > 0).with_columns(x=pl.lit(policy), ari=pl.lit("stranded"))
+            yield _sources(rows, name, 12, ["x"], [(policy,)], most)
+    inputs = tables.captures.with_columns(x=pl.lit(None, pl.String), ari="outcome")
+    yield _sources(inputs.drop("reason"), "outcome", 13, ["x"], [(None,)], most)
+
+
+def _trend_by(report: FleetReport) -> TrendBy:
+    return "week" if report.trend_by == "week" else "day"
+
+
+def _values(groups: Sequence[Group], most: int) -> list[tuple[str | None]]:
+    return [(group.value,) for group in groups[:most]]
+
+
+def _sources(
+    frame: pl.LazyFrame,
+    dimension: str,
+    order: int,
+    keys: list[str],
+    values: Sequence[tuple[str | None, ...]],
+    most: int,
+) -> pl.LazyFrame:
+    """The first rows of each value and state. Only numbers are sorted; paths are looked up for these rows."""
+    names = frame.collect_schema().names()
+    missing = [
+        pl.lit(None, kind).alias(name)
+        for name, kind in (("kexec", pl.UInt32), ("detail", pl.String))
+        if name not in names
+    ]
+    wanted = pl.LazyFrame(values, schema=dict.fromkeys(keys, pl.String), orient="row")
+    order_by = ["capture", "kexec", "detail"]
+    return (
+        frame.with_columns(missing)
+        .select(*keys, *order_by, state="ari")
+        .join(wanted, on=keys, how="semi", nulls_equal=True)
+        .group_by(*keys, "state")
+        .agg(pl.col(order_by).sort_by(order_by, nulls_last=True).head(most))
+        .explode(order_by)
+        .select(
+            pl.lit(order).alias("order"),
+            pl.lit(dimension).alias("dimension"),
+            pl.concat_list(keys).alias("value"),
+            "state",
+            *order_by,
+        )
+    )
+
+
+def _hosts_over_time(tables: ResultTables, shown: Shown) -> dict[tuple[str, str | None], Seen]:
+    report = shown.report
+    hosts = pl.LazyFrame(
+        {"host": [one.host for one in report.hosts_worst[: shown.hosts]]}, schema={"host": pl.String}
+    )
+    rows = (
+        tables.kexecs.filter(pl.col("ari").is_in(STATES))
+        .join(hosts, on="host", how="semi")
+        .group_by("host", period(_trend_by(report)).alias("period"))
+        .agg(*((pl.col("ari") == state).sum().alias(state) for state in STATES))
+        .collect()
+    )
+    return {
+        (row["host"], row["period"]): Seen(*(row[state] for state in STATES))
+        for row in rows.iter_rows(named=True)
+    }

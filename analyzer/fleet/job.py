@@ -1,0 +1,220 @@
+"""What a fleet run does, as one value: it is written down once and every process and restart goes by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analyzer.errors import UsageError
+from analyzer.options import Options
+
+if TYPE_CHECKING:
+    from analyzer.options import PolicyChoice, Series
+
+FILE_NAME: Final = "job.json"
+#: Version of everything in an output directory: this file, the manifest, the tables, the batch records.
+DIRECTORY_SCHEMA: Final = 1
+#: A batch is the unit of work and of parts. At most this many, so that a million captures make a bounded
+#: number of files; within bounds that keep every core busy and a batch's rows small.
+_MOST_BATCHES, _SMALLEST_BATCH, _LARGEST_BATCH = 1024, 32, 2000
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one input may cost.
+
+    Attributes:
+        max_bytes: size as stored (compressed, if it is).
+        max_seconds: wall-clock time to fetch, read and judge it.
+        max_memory: bytes of address space beyond those of an idle worker.
+    """
+
+    max_bytes: int = 4096 * _MIB
+    max_seconds: float = 600.0
+    max_memory: int = 4096 * _MIB
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: the part of a job that must be the same when a run is taken up again.
+
+    Attributes:
+        sources: as given; ``lists`` holds a hash of each list file among them.
+        batch_size: captures in a batch, or None for a size that fits their number.
+        host_from_path: regular expression that finds the host in a path; group ``host``, else the first
+            group, else the whole match.
+    """
+
+    sources: tuple[str, ...]
+    lists: dict[str, str] = field(default_factory=dict)
+    policy: PolicyChoice = "observed"
+    series: Series | None = None
+    assume_preserved: bool = False
+    cmdline: str | None = None
+    limits: Limits = Limits()
+    batch_size: int | None = None
+    host_from_path: str | None = None
+
+    @property
+    def options(self) -> Options:
+        """The options every capture is judged with."""
+        return Options(
+            policy=self.policy,
+            series=self.series,
+            assume_preserved=self.assume_preserved,
+            cmdline=self.cmdline,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request, the captures it was found to mean, and where the results go.
+
+    Attributes:
+        directory: the output directory (not part of the identity: it may be moved).
+        manifest: file name of the manifest in it.
+        captures: rows of the manifest.
+        batch_size: captures in a batch.
+        tool: version of this program; another one might judge differently.
+    """
+
+    directory: str
+    request: Request
+    manifest: str
+    captures: int
+    batch_size: int
+    tool: str
+    schema: int = DIRECTORY_SCHEMA
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are."""
+        return -(-self.captures // self.batch_size)
+
+    @property
+    def identity(self) -> str:
+        """Hex digest of everything that the results depend on."""
+        return hashlib.sha256(_text(self).encode()).hexdigest()
+
+    def batch_name(self, batch: int) -> str:
+        """Name of a batch's files: its number, and a digest of what it was made from."""
+        digest = hashlib.sha256(f"{self.identity}:{batch}".encode()).hexdigest()
+        return f"{batch:06d}-{digest[:16]}"
+
+    def slice_of(self, batch: int) -> tuple[int, int]:
+        """First manifest row of a batch, and how many."""
+        first = batch * self.batch_size
+        return first, min(self.batch_size, self.captures - first)
+
+
+def fitting_batch_size(captures: int) -> int:
+    """Captures in a batch where the user does not say; depends on nothing but their number."""
+    return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, -(-captures // _MOST_BATCHES)))
+
+
+def write_once(job: Job) -> bool:
+    """Write the job file unless there is one; False if another run was first.
+
+    Raises:
+        UsageError: the directory cannot be written.
+    """
+    target = Path(job.directory, FILE_NAME)
+    temporary = target.with_name(f".{job.identity[:16]}-{os.getpid()}.job")
+    try:
+        temporary.write_text(_text(job) + "\n", encoding="ascii")
+        try:
+            # A link appears whole or not at all, and unlike a rename never replaces what is there.
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(job.directory, error) from error
+    return True
+
+
+def read(directory: str) -> Job | None:
+    """Return the job of an output directory, None if it has none.
+
+    Raises:
+        UsageError: the job file is no such file, or of another version of this program's directories.
+    """
+    path = Path(directory, FILE_NAME)
+    try:
+        text = path.read_text(encoding="ascii")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the job of this directory: {error}", path=str(path)) from error
+    try:
+        found = json.loads(text)
+        schema = found["schema"]
+        if schema != DIRECTORY_SCHEMA:
+            raise UsageError(
+                f"expected a directory of schema {DIRECTORY_SCHEMA}, found {schema!r}",
+                path=str(path),
+                advice="use the version of this program that wrote it, or start anew in another directory",
+            )
+        request = found["request"]
+        limits = Limits(**request.pop("limits"))
+        sources = tuple(request.pop("sources"))
+        return Job(
+            directory=directory,
+            request=Request(sources=sources, limits=limits, **request),
+            manifest=str(found["manifest"]),
+            captures=int(found["captures"]),
+            batch_size=int(found["batch_size"]),
+            tool=str(found["tool"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"expected the job file of a fleet run, found something else ({error})",
+            path=str(path),
+            advice="start anew in another directory",
+        ) from error
+
+
+def refuse_other(job: Job, request: Request, tool: str) -> None:
+    """Refuse to go on with a job that is not the one asked for.
+
+    Raises:
+        UsageError: says what differs, and what to do.
+    """
+    asked, there = dataclasses.asdict(request), dataclasses.asdict(job.request)
+    if request.batch_size is None:
+        # Not said: whatever the directory has.
+        asked["batch_size"] = there["batch_size"]
+    asked |= {"program version": tool} | asked.pop("limits")
+    there |= {"program version": job.tool} | there.pop("limits")
+    different = [name for name in asked if asked[name] != there[name]]
+    if different:
+        name = different[0]
+        raise UsageError(
+            f"this directory holds a run with another setting: {name.replace('_', '-')} was {there[name]!r}"
+            f", now it is {asked[name]!r}"
+            + (f" (and {len(different) - 1} more)" if len(different) > 1 else ""),
+            path=job.directory,
+            advice="repeat the command as it was to finish that run, or give -o another directory",
+        )
+
+
+def cannot_write(directory: str, error: OSError) -> UsageError:
+    """Return the error for an output directory that the system refuses."""
+    return UsageError(
+        f"cannot write in the output directory: {error.strerror or error}",
+        path=directory,
+        advice="give -o a directory that you may write to and that has room",
+    )
+
+
+def _text(job: Job) -> str:
+    content = dataclasses.asdict(job)
+    del content["directory"]
+    return json.dumps(content, sort_keys=True)

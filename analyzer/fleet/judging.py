@@ -1,0 +1,267 @@
+"""Manifest entries in, analysed captures out: what becomes of each input, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from analyzer import unreadable
+from analyzer.capture import Problem
+from analyzer.errors import (
+    AritraceError,
+    EmptyInputError,
+    LimitExceededError,
+    UnreadableInputError,
+    UsageError,
+)
+from analyzer.fleet import listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.capture import Capture
+    from analyzer.fleet.job import Job
+    from analyzer.fleet.manifest import Entry
+    from analyzer.options import Options
+    from analyzer.results import CaptureResult
+
+Outcome = Literal["ok", "truncated", "unreadable", "unsupported", "crashed", "timeout", "too-large"]
+OUTCOMES: tuple[Outcome, ...] = (
+    "ok", "truncated", "unreadable", "unsupported", "crashed", "timeout", "too-large",
+)  # fmt: skip
+
+#: Captures analysed in one go: so many, or so many bytes as stored, whichever comes first.
+_GROUP, _GROUP_BYTES = 64, 64 << 20
+_OUTCOME_OF_KIND: dict[str, Outcome] = {
+    "unsupported": "unsupported",
+    "too-large": "too-large",
+    "crashed": "crashed",
+    "timeout": "timeout",
+}
+#: Whatever goes wrong in the analysis of one capture; polars' panic is no Exception.
+_FAULTS = (Exception, pl.exceptions.PanicException)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One input's row in the making.
+
+    Attributes:
+        number: its row in the manifest.
+        entry: that row.
+        result: what the analysis says, or a result without accesses.
+        clock: what the times of its accesses count (:class:`analyzer.capture.Notes`).
+        created_ns: when the recording began, as its file says.
+    """
+
+    number: int
+    entry: Entry
+    result: CaptureResult
+    outcome: Outcome
+    reason: str | None = None
+    clock: str | None = None
+    created_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    number: int
+    entry: Entry
+    capture: Capture
+    urls: dict[str, str]
+    changed: bool
+
+
+def open_one(path: str, options: Options) -> Capture:
+    """Open one capture: the only place where a fleet run reads one."""
+    from analyzer.analysis import open_pieces
+
+    return open_pieces([path], options)
+
+
+def analyze_many(captures: Sequence[Capture], options: Options) -> list[CaptureResult]:
+    """Analyse captures together: the only place where a fleet run judges them."""
+    from analyzer.analysis import analyze_capture
+
+    return [analyze_capture(capture, options) for capture in captures]
+
+
+def groups(numbered: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, Entry]]]:
+    """Split entries into groups that are analysed together, bounded by number and stored bytes."""
+    group: list[tuple[int, Entry]] = []
+    size = 0
+    for number, entry in numbered:
+        if group and (len(group) >= _GROUP or size + (entry.size or 0) > _GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append((number, entry))
+        size += entry.size or 0
+    if group:
+        yield group
+
+
+def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list[Judged]:
+    """Judge a group of inputs; each gets its row, whatever it holds.
+
+    Args:
+        numbered: manifest row and entry of each.
+        job: what the run does.
+        scratch: where downloads may lie meanwhile.
+
+    Raises:
+        UsageError: an option cannot be meant as written.
+        StoreError: an object store cannot be reached.
+    """
+    options = job.request.options
+    opened: list[_Opened] = []
+    rows: dict[int, Judged] = {}
+    folders: list[Path] = []
+    try:
+        for number, entry in numbered:
+            try:
+                folder = Path(tempfile.mkdtemp(dir=scratch)) if listing.is_url(entry.path) else None
+                if folder is not None:
+                    folders.append(folder)
+                opened.append(_open(number, entry, job, folder))
+            except _FAULTS as error:
+                rows[number] = _failed(number, entry, error)
+        for one, result in _analyze(opened, options):
+            rows[one.number] = (
+                _done(one, result)
+                if not isinstance(result, BaseException)
+                else _failed(one.number, one.entry, result, one.urls)
+            )
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    return [rows[number] for number, _ in numbered]
+
+
+def lost(number: int, entry: Entry, outcome: Outcome, reason: str) -> Judged:
+    """Return the row of an input that took its worker down, or would not end."""
+    error = AritraceError(reason, path=entry.name)
+    result = unreadable.row(entry.name, error)
+    result.errors[:] = [Problem(outcome, entry.name, None, reason)]
+    return Judged(number, entry, result, outcome, reason)
+
+
+def _open(number: int, entry: Entry, job: Job, folder: Path | None) -> _Opened:
+    if entry.problem is not None:
+        kind = EmptyInputError if entry.problem_kind == "empty" else UnreadableInputError
+        raise kind(entry.problem, path=entry.name)
+    limit = job.request.limits.max_bytes
+    path = entry.path
+    urls: dict[str, str] = {}
+    if folder is not None:
+        from analyzer.fleet import stores
+
+        local, urls, version = stores.fetch(entry, folder, limit)
+        path = str(local)
+        changed = entry.etag is not None and version != entry.etag
+    else:
+        size, modified_ns = listing.size_and_time(path)
+        if size is not None and size > limit:
+            raise LimitExceededError(
+                f"expected at most {limit} bytes, found {size}", path=entry.name, advice="raise --max-bytes"
+            )
+        changed = entry.size is not None and (size, modified_ns) != (entry.size, entry.modified_ns)
+    try:
+        return _Opened(number, entry, open_one(path, job.request.options), urls, changed)
+    except AritraceError as error:
+        error.path = urls.get(error.path or "", error.path)
+        raise
+
+
+def _analyze(
+    opened: Sequence[_Opened], options: Options
+) -> Iterator[tuple[_Opened, CaptureResult | BaseException]]:
+    try:
+        results: Sequence[CaptureResult | BaseException] = analyze_many(
+            [one.capture for one in opened], options
+        )
+    except _FAULTS as error:
+        # One of them; only alone each shows whether it was the one.
+        results = [error] if len(opened) == 1 else [_alone(one, options) for one in opened]
+    yield from zip(opened, results, strict=True)
+
+
+def _alone(one: _Opened, options: Options) -> CaptureResult | BaseException:
+    try:
+        return analyze_many([one.capture], options)[0]
+    except _FAULTS as error:
+        return error
+
+
+def _done(one: _Opened, result: CaptureResult) -> Judged:
+    notes = one.capture.notes
+    outcome: Outcome = "truncated" if result.truncated else "ok"
+    reason = next((p.message for p in result.errors if p.kind == "truncated"), None)
+    if one.changed:
+        words = "it changed after it was listed; the answer is of what was found when it was read"
+        result.errors = [*result.errors, Problem("changed", one.entry.path, None, words)]
+    _rename(result, {one.entry.path: one.entry.name} | one.urls)
+    return Judged(
+        one.number,
+        one.entry,
+        result,
+        outcome,
+        reason if result.truncated else None,
+        notes.clock,
+        notes.created_ns,
+    )
+
+
+def _failed(number: int, entry: Entry, error: BaseException, urls: dict[str, str] | None = None) -> Judged:
+    """The row of an input that gave no result; an error that is no fault of the input is raised again."""
+    from analyzer.fleet.stores import StoreError
+
+    if isinstance(error, UsageError | StoreError):
+        raise error
+    if isinstance(error, MemoryError):
+        error = LimitExceededError("it needs more memory than --max-memory allows", path=entry.name)
+    if isinstance(error, AritraceError):
+        result = unreadable.row(entry.name, error)
+        _rename(result, {entry.path: entry.name} | (urls or {}))
+        outcome = _OUTCOME_OF_KIND.get(error.kind, "unreadable")
+        return Judged(number, entry, result, outcome, result.errors[0].message)
+    return lost(number, entry, "crashed", f"a fault of the program: {type(error).__name__} {_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "in an unknown place"
+
+
+def _rename(result: CaptureResult, names: dict[str, str]) -> None:
+    """Give every path in a result the name that the user knows: the URL, or text for odd bytes."""
+    changed = {path: name for path, name in names.items() if path != name}
+    if not changed:
+        return
+    result.path = changed.get(result.path, result.path)
+    result.files = [
+        dataclasses.replace(file, path=changed.get(file.path, file.path)) for file in result.files
+    ]
+    result.errors = [
+        dataclasses.replace(
+            error, file=changed.get(error.file, error.file), message=_told(error.message, changed)
+        )
+        for error in result.errors
+    ]
+    for kexec in result.kexecs:
+        kexec.warnings = [_told(warning, changed) for warning in kexec.warnings]
+        for evidence in [*(b.evidence for b in kexec.bridges), *(s.evidence for s in kexec.secondary)]:
+            evidence[:] = [dataclasses.replace(one, file=changed.get(one.file, one.file)) for one in evidence]
+
+
+def _told(text: str, names: dict[str, str]) -> str:
+    for path, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
+        text = text.replace(path, name)
+    return text

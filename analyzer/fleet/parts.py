@@ -1,0 +1,147 @@
+"""The files of a run's results: Parquet parts, and a record of each batch that is done.
+
+A part appears whole or not at all, under a name made from what it was made from. The record of a batch is
+written after all its parts: without it the batch is done again, and gives the same files again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from analyzer.errors import UsageError
+from analyzer.fleet.job import cannot_write
+from analyzer.fleet.schema import METADATA_KEY, PARTITION, TABLES, TABLES_SCHEMA, VERDICTS
+from analyzer.version import NAME
+from analyzer.writers.atomic import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from analyzer.fleet.job import Job
+
+_RECORDS: Final = "batches"
+_TEMPORARY: Final = ".aritrace-*.tmp"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a finished batch says of itself.
+
+    Attributes:
+        parts: its files by table, relative to the output directory.
+        captures: how many inputs it had.
+        outcomes: inputs by outcome.
+    """
+
+    batch: int
+    parts: dict[str, list[str]]
+    captures: int
+    outcomes: dict[str, int]
+
+
+def prepare(job: Job) -> None:
+    """Make the folders, and an empty part of each table so that a question finds columns even without rows.
+
+    Raises:
+        UsageError: the output directory cannot be written.
+    """
+    try:
+        Path(job.directory, _RECORDS).mkdir(exist_ok=True)
+        for table, schema in TABLES.items():
+            for verdict in VERDICTS:
+                Path(job.directory, _folder(table, verdict)).mkdir(parents=True, exist_ok=True)
+            target = Path(job.directory, _folder(table, VERDICTS[0]), "part-columns.parquet")
+            if not target.exists():
+                _write(pl.DataFrame(schema=schema).drop(PARTITION), target)
+    except OSError as error:
+        raise cannot_write(job.directory, error) from error
+
+
+def write(job: Job, batch: int, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Write the parts of a batch, then its record.
+
+    Raises:
+        UsageError: the output directory cannot be written.
+    """
+    name = f"part-{job.batch_name(batch)}.parquet"
+    parts: dict[str, list[str]] = {}
+    for table, frame in frames.items():
+        for verdict in VERDICTS:
+            rows = frame.filter(pl.col(PARTITION) == verdict).drop(PARTITION)
+            if rows.height:
+                part = f"{_folder(table, verdict)}/{name}"
+                _write(rows.rechunk(), Path(job.directory, part))
+                parts.setdefault(table, []).append(part)
+    outcomes = frames["captures"]["outcome"].value_counts(sort=False).sort("outcome")
+    record = Record(batch, parts, frames["captures"].height, dict(outcomes.iter_rows()))
+    with replacing(_record_path(job, batch)) as stream:
+        stream.write(json.dumps(asdict(record), sort_keys=True).encode() + b"\n")
+
+
+def record_of(job: Job, batch: int) -> Record | None:
+    """Return the record of a batch that is done and whose parts are all there, else None."""
+    try:
+        found = Record(**json.loads(_record_path(job, batch).read_bytes()))
+        whole = all(Path(job.directory, part).is_file() for parts in found.parts.values() for part in parts)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError):
+        # No record that we wrote: the batch is simply done again.
+        return None
+    return found if whole else None
+
+
+def records(job: Job) -> Iterator[Record]:
+    """Yield the records of all finished batches in order."""
+    for batch in range(job.batches):
+        found = record_of(job, batch)
+        if found is not None:
+            yield found
+
+
+def clean(job: Job) -> None:
+    """Remove half-written files of a run that was killed; only for who holds the directory alone."""
+    folders = [Path(job.directory), Path(job.directory, _RECORDS)]
+    folders += [Path(job.directory, _folder(table, verdict)) for table in TABLES for verdict in VERDICTS]
+    for folder in folders:
+        for leftover in folder.glob(_TEMPORARY):
+            leftover.unlink(missing_ok=True)
+
+
+def check_schema(part: Path) -> None:
+    """Refuse a part of another version of the tables.
+
+    Raises:
+        UsageError: as said, or it is no Parquet file of ours.
+    """
+    try:
+        found = json.loads(pl.read_parquet_metadata(part)[METADATA_KEY])["schema"]
+    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+        raise UsageError(
+            "expected a table of a fleet run, found something else", path=str(part), advice="run it again"
+        ) from error
+    if found != TABLES_SCHEMA:
+        raise UsageError(
+            f"expected tables of schema {TABLES_SCHEMA}, found {found!r}",
+            path=str(part),
+            advice="use the version of this program that wrote them",
+        )
+
+
+def _folder(table: str, verdict: str) -> str:
+    return f"{table}/{PARTITION}={verdict}"
+
+
+def _record_path(job: Job, batch: int) -> Path:
+    return Path(job.directory, _RECORDS, f"batch-{job.batch_name(batch)}.json")
+
+
+def _write(frame: pl.DataFrame, target: Path) -> None:
+    about = json.dumps({"schema": TABLES_SCHEMA, "tool": NAME})
+    with replacing(target) as stream:
+        frame.write_parquet(stream, compression="zstd", metadata={METADATA_KEY: about})

@@ -1,0 +1,250 @@
+"""``fleet run``: sources listed once, every batch done once, every input accounted for."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzer.errors import UsageError
+from analyzer.fleet import job as jobs_file
+from analyzer.fleet import listing, locks
+from analyzer.fleet.job import Job, Limits, Request, cannot_write
+from analyzer.version import version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from analyzer.fleet.engines import Engine
+    from analyzer.options import Options
+
+    #: Told after each batch: captures done, of how many, and where.
+    Progress = Callable[[int, int, str], None]
+
+_OURS = re.compile(r"run\.lock|shard-\d+-of-\d+\.lock|manifest-[0-9a-f]+\.parquet|\..*")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run has done, over the whole directory and all runs before.
+
+    Attributes:
+        captures: inputs of the whole run; ``outcomes`` those that have their row, by outcome.
+        batches, batches_done: batches of the whole run, and how many are done by now.
+    """
+
+    directory: str
+    captures: int
+    batches: int
+    batches_done: int
+    outcomes: dict[str, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every input has its row."""
+        return self.batches_done == self.batches
+
+
+def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
+    sources: Sequence[str],
+    directory: str,
+    *,
+    options: Options | None = None,
+    limits: Limits | None = None,
+    batch_size: int | None = None,
+    host_from_path: str | None = None,
+    jobs: int | None = None,
+    shard: tuple[int, int] | None = None,
+    engine: Engine = "local",
+    scheduler: str | None = None,
+    progress: Callable[[int], AbstractContextManager[Progress | None]] | None = None,
+) -> RunSummary:
+    """Analyse very many captures into tables; take up a run that was stopped.
+
+    Args:
+        sources: files, directories, globs, ``@FILE`` lists of sources, object-store URLs.
+        directory: output directory; new, empty, or of the same run.
+        options: ``policy``, ``series``, ``assume_preserved`` and ``cmdline`` count, the others are for
+            single captures and must be left alone.
+        limits: what one input may cost.
+        batch_size: captures in a batch; by default fitting to their number.
+        host_from_path: regular expression that finds the host in a path.
+        jobs: processes of this machine; by default one for each core.
+        shard: (i, n) with 0 <= i < n: only every n-th batch, beginning with the i-th.
+        engine: ``local`` or ``dask``.
+        scheduler: address of the Dask scheduler.
+        progress: given how many captures there are, opens what is told how many are done.
+
+    Returns:
+        what is done now.
+
+    Raises:
+        UsageError: wrong arguments, another run's directory, or it cannot be written.
+        AritraceError: an object store or cluster fails; what is done stays done, run it again.
+    """
+    from analyzer.fleet import engines, manifest, parts
+
+    request = _request(sources, options, limits, batch_size, host_from_path)
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise UsageError(
+            f"there is no shard {shard[0]} of {shard[1]}", advice="--shard 0/4 to 3/4 make a whole"
+        )
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"expected at least 1 process, found {jobs}")
+    if engine == "dask" and scheduler is None:
+        raise UsageError("--engine dask needs --scheduler", advice="as in --scheduler tcp://host:8786")
+    _make_directory(directory)
+    if jobs_file.read(directory) is None:
+        _refuse_foreign(directory)
+    with locks.holding(directory, shard):
+        job = jobs_file.read(directory)
+        if job is None:
+            job = _begin(request, directory)
+        jobs_file.refuse_other(job, request, version())
+        manifest.check(directory, job.manifest)
+        parts.prepare(job)
+        if shard is None:
+            parts.clean(job)
+        mine = range(job.batches) if shard is None else range(shard[0], job.batches, shard[1])
+        total = sum(job.slice_of(batch)[1] for batch in mine)
+        with nullcontext() if progress is None else progress(total) as show:
+            done = _Counter(total, directory, show)
+            todo = _unfinished(job, mine, done)
+            if engine == "dask" and scheduler is not None:
+                engines.dask(job, todo, scheduler, done)
+            else:
+                engines.local(job, todo, jobs, done)
+    return summary(job)
+
+
+@dataclass
+class _Counter:
+    """Adds up finished captures and tells who watches."""
+
+    total: int
+    directory: str
+    show: Progress | None
+    finished: int = 0
+
+    def __call__(self, captures: int) -> None:
+        self.finished += captures
+        if self.show is not None:
+            self.show(self.finished, self.total, self.directory)
+
+
+def summary(job: Job) -> RunSummary:
+    """Return what is done in a job's directory."""
+    from analyzer.fleet import parts
+
+    outcomes: dict[str, int] = {}
+    number = 0
+    for record in parts.records(job):
+        number += 1
+        for outcome, captures in record.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + captures
+    return RunSummary(job.directory, job.captures, job.batches, number, dict(sorted(outcomes.items())))
+
+
+def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -> Iterator[int]:
+    from analyzer.fleet import parts
+
+    for batch in batches:
+        record = parts.record_of(job, batch)
+        if record is None:
+            yield batch
+        else:
+            done(record.captures)
+
+
+def _begin(request: Request, directory: str) -> Job:
+    """List the sources and write down the job; if another shard is faster, its job counts."""
+    from analyzer.fleet import manifest
+
+    name, captures = manifest.write(listing.entries(request.sources, directory), directory)
+    size = request.batch_size or jobs_file.fitting_batch_size(captures)
+    job = Job(directory, request, name, captures, size, version())
+    if jobs_file.write_once(job):
+        return job
+    written = jobs_file.read(directory)
+    return job if written is None else written
+
+
+def _request(
+    sources: Sequence[str],
+    options: Options | None,
+    limits: Limits | None,
+    batch_size: int | None,
+    host_from_path: str | None,
+) -> Request:
+    from analyzer.options import Options
+
+    if not sources:
+        raise UsageError("name at least one source", advice="a file, directory, glob, URL, or @FILE")
+    chosen = options or Options()
+    limits = limits or Limits()
+    allowed = Options(
+        policy=chosen.policy,
+        series=chosen.series,
+        assume_preserved=chosen.assume_preserved,
+        cmdline=chosen.cmdline,
+    )
+    if chosen != allowed:
+        raise UsageError(
+            "options that describe one capture cannot be meant for all of them",
+            advice="policy, series, assume_preserved and cmdline can; sidecars say the rest of each",
+        )
+    if min(limits.max_bytes, limits.max_seconds, limits.max_memory) <= 0:
+        raise UsageError("limits must be greater than 0")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"expected a batch of at least 1 capture, found {batch_size}")
+    if host_from_path is not None:
+        try:
+            re.compile(host_from_path)
+        except re.error as error:
+            raise UsageError(f"--host-from-path: no regular expression: {error}") from error
+    return Request(
+        sources=tuple(sources),
+        lists=listing.list_digests(sources),
+        policy=chosen.policy,
+        series=chosen.series,
+        assume_preserved=chosen.assume_preserved,
+        cmdline=_text(chosen.cmdline),
+        limits=limits,
+        batch_size=batch_size,
+        host_from_path=host_from_path,
+    )
+
+
+def _text(cmdline: str | None) -> str | None:
+    """The command line itself: workers elsewhere need not see the file that it is in."""
+    if cmdline is None or not cmdline.startswith("@"):
+        return cmdline
+    from analyzer.preservation.preserved import read_limited
+
+    return read_limited(cmdline[1:], 1 << 20).decode("utf-8", "replace")
+
+
+def _make_directory(directory: str) -> None:
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+
+
+def _refuse_foreign(directory: str) -> None:
+    """Refuse to scatter files over a directory that is somebody else's."""
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 names are all that is wanted
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
+    if foreign and jobs_file.read(directory) is None:  # else another shard began meanwhile
+        raise UsageError(
+            f"expected an empty directory or one of an earlier run, found {foreign[0]!r} in it",
+            path=directory,
+            advice="give -o a new directory",
+        )

@@ -1,0 +1,261 @@
+"""Captures in object stores (S3, Google Cloud Storage, Azure), through obstore.
+
+Credentials and endpoints come from the environment and the machine's own identity, as every tool of that
+store reads them (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_SERVICE_ACCOUNT``,
+``AZURE_STORAGE_ACCOUNT_NAME``, ...). Retries are obstore's. A request that fails for good for want of the
+object or of permission concerns that capture only; a store that cannot be reached stops the run, which can be
+taken up again.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import ipaddress
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
+from analyzer.fleet.manifest import Entry
+from analyzer.sources import NEVER_CAPTURES, SIDECARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore, RetryConfig
+
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_MAGIC: Final = re.compile(r"[*?\[]")
+#: obstore's own retries, shorter than its default: a dead endpoint shall not take minutes for each request.
+RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+_PIECE = 8 << 20
+_SIDECAR_LIMIT = 256 << 20
+
+
+class StoreError(AritraceError):
+    """A store does not answer as a store does: no fault of a capture, so that the run stops."""
+
+    kind = "unreachable"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An object or prefix: the URL of its bucket, and the key in it."""
+
+    root: str
+    key: str
+
+    @classmethod
+    def of(cls, url: str) -> _Place:
+        scheme, _, rest = url.partition("://")
+        bucket, _, key = rest.partition("/")
+        if not bucket:
+            raise UsageError(
+                "expected the name of a bucket behind the scheme", path=url, advice="as in s3://bucket/path"
+            )
+        return cls(f"{scheme}://{bucket}", key)
+
+    def url(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+
+def entries(url: str) -> Iterator[Entry]:
+    """Yield the captures that a URL means: an object, all objects below a prefix, or those that match a glob.
+
+    Raises:
+        UsageError: no such bucket, or obstore is not installed.
+        StoreError: the store cannot be reached.
+    """
+    place = _Place.of(url)
+    if _MAGIC.search(place.key):
+        directory = _MAGIC.split(place.key)[0].rpartition("/")[0]
+        matches = _pattern(place.key).fullmatch
+        yield from _listed(url, place, directory, lambda key: matches(key) is not None)
+        return
+    if place.key and not place.key.endswith("/"):
+        found = _head(place)
+        if found is not None:
+            yield _entry(place, found, None)
+            return
+    start = len(place.key.rstrip("/")) + 1 if place.key else 0
+    yield from _listed(url, place, place.key.rstrip("/"), lambda key: "/." not in f"/{key[start:]}")
+
+
+def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, str], str | None]:
+    """Download a capture and its sidecars; return its path, the URL of each file in ``folder``, its version.
+
+    The names in ``folder`` are ours, whatever those in the store are.
+
+    Raises:
+        UnreadableInputError: gone, or no permission.
+        LimitExceededError: more than ``max_bytes``.
+        StoreError: the store cannot be reached.
+    """
+    place = _Place.of(entry.path)
+    capture = folder / "capture"
+    version = _download(place, capture, max_bytes)
+    urls = {str(capture): entry.path}
+    for url in _candidates(entry.path) if entry.sidecars is None else entry.sidecars:
+        target = folder / f"capture{PurePosixPath(url).suffix}"
+        if str(target) in urls:
+            continue  # the better name came first
+        try:
+            _download(_Place.of(url), target, _SIDECAR_LIMIT)
+        except _MissingError:
+            continue
+        urls[str(target)] = url
+    return capture, urls, version
+
+
+class _MissingError(UnreadableInputError):
+    """There is no such object."""
+
+
+def _candidates(url: str) -> list[str]:
+    """URLs that a sidecar can have, the best first; as for files: NAME, or NAME less one or two suffixes."""
+    head, _, name = url.rpartition("/")
+    names = [name]
+    for _ in range(2):
+        stem = PurePosixPath(names[-1]).stem
+        if stem and stem != names[-1]:
+            names.append(stem)
+    return [f"{head}/{candidate}{suffix}" for suffix in SIDECARS for candidate in names]
+
+
+def _listed(url: str, place: _Place, prefix: str, wanted: Callable[[str], bool]) -> Iterator[Entry]:
+    import obstore
+
+    captures: list[ObjectMeta] = []
+    beside: set[str] = set()
+    try:
+        with _speaking(url):
+            for chunk in obstore.list(_store(place.root), prefix or None, chunk_size=1000):
+                for found in chunk:
+                    key = found["path"]
+                    if key.endswith(SIDECARS):
+                        beside.add(key)
+                    elif not key.endswith((*NEVER_CAPTURES, "/")) and wanted(key):
+                        captures.append(found)
+    except UnreadableInputError as error:
+        yield Entry.nothing(url, f"this URL cannot be listed: {error.message}; {error.advice}", "unreadable")
+        return
+    if not captures:
+        yield Entry.nothing(
+            url, "expected captures below this URL, found none; check the bucket and the prefix"
+        )
+    for found in captures:
+        near = _candidates(place.url(found["path"])) if beside else []
+        at = len(place.root) + 1
+        yield _entry(place, found, [candidate for candidate in near if candidate[at:] in beside])
+
+
+def _entry(place: _Place, found: ObjectMeta, sidecars: list[str] | None) -> Entry:
+    changed = found["last_modified"]
+    return Entry(
+        location=place.url(found["path"]).encode(),
+        size=found["size"],
+        modified_ns=int(changed.timestamp()) * 1_000_000_000,
+        etag=found["e_tag"],
+        sidecars=sidecars,
+    )
+
+
+def _head(place: _Place) -> ObjectMeta | None:
+    import obstore
+
+    try:
+        with _speaking(place.url(place.key)):
+            return obstore.head(_store(place.root), place.key)
+    except _MissingError:
+        return None
+
+
+def _download(place: _Place, target: Path, max_bytes: int) -> str | None:
+    import obstore
+
+    url = place.url(place.key)
+    with _speaking(url):
+        result = obstore.get(_store(place.root), place.key)
+        size = result.meta["size"]
+        if size <= max_bytes:
+            with target.open("wb") as stream:
+                for piece in result.stream(min_chunk_size=_PIECE):
+                    stream.write(piece)
+                    if stream.tell() > max_bytes:
+                        size = stream.tell()
+                        break
+    if size > max_bytes:
+        raise LimitExceededError(
+            f"expected at most {max_bytes} bytes, found {size}", path=url, advice="raise --max-bytes"
+        )
+    return result.meta["e_tag"]
+
+
+@functools.lru_cache(maxsize=32)
+def _store(root: str) -> ObjectStore:
+    from obstore.store import from_url
+
+    return from_url(root, client_options={"allow_http": True} if _on_loopback() else {}, retry_config=RETRY)
+
+
+def _on_loopback() -> bool:
+    """Whether the endpoint is plain HTTP on this very machine: nobody can listen there."""
+    endpoint = urlsplit(next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), ""))
+    host = endpoint.hostname or ""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return endpoint.scheme == "http" and local
+
+
+@contextmanager
+def _speaking(url: str) -> Iterator[None]:
+    """Turn obstore's errors into ours."""
+    try:
+        from obstore import exceptions
+    except ImportError as error:
+        raise UsageError(
+            "captures in object stores need the package obstore",
+            path=url,
+            advice="pip install 'aritrace[fleet]'",
+        ) from error
+    try:
+        yield
+    except (exceptions.NotFoundError, FileNotFoundError) as error:
+        raise _MissingError("there is no such object", path=url, advice="check the name") from error
+    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+        raise UnreadableInputError(
+            "no permission to read this object", path=url, advice="check the credentials"
+        ) from error
+    except exceptions.InvalidPathError as error:
+        raise UnreadableInputError(f"a key that cannot be asked for: {_first(error)}", path=url) from error
+    except exceptions.BaseError as error:
+        raise StoreError(
+            f"the object store does not answer: {_first(error)}",
+            path=url,
+            advice="check the network, the endpoint and the credentials, then run the same command again",
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:500]
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    """A shell pattern over keys: ``*`` stays within a segment, ``**`` is any number of them."""
+    parts = []
+    for segment in key.split("/"):
+        if segment == "**":
+            parts.append("(?:[^/]+/)*")
+        else:
+            inner = fnmatch.translate(segment).removeprefix("(?s:").removesuffix(r")\Z").removesuffix(r")\z")
+            parts.append(inner.replace(".*", "[^/]*") + "/")
+    return re.compile("".join(parts).removesuffix("/"))

@@ -1,0 +1,258 @@
+"""Worker processes seen from the process that asks them: started, asked, replaced when they die.
+
+One process for each asking thread, over a pipe of its own, with :mod:`multiprocessing`. Pools were tried
+and left: in ``ProcessPoolExecutor`` and loky the death of one worker fails the work of all, and does not say
+which signal it was; pebble's workers share a locked pipe, and a worker killed while it holds that lock breaks
+the pool for good (seen within seconds of random SIGKILLs).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import shutil
+import signal
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer.errors import AritraceError
+from analyzer.fleet import worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.fleet.job import Job
+
+#: A worker that dies before it was asked anything was killed by somebody; so often it is no accident.
+_STARTS = 10
+_LAST_WORDS_BYTES = 4096
+_PATIENCE_S = 5.0
+_OUT_OF_MEMORY = (b"memory allocation of", b"MemoryError", b"bad_alloc", b"annot allocate memory")
+
+
+class WorkerDiedError(Exception):
+    """The worker process ended instead of answering.
+
+    Attributes:
+        status: its exit status; negative: the signal that ended it.
+        starved: its last words were about memory.
+    """
+
+    def __init__(self, status: int, *, starved: bool) -> None:
+        super().__init__(f"worker ended with status {status}")
+        self.status = status
+        self.starved = starved
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether its time was up."""
+        return self.status == -signal.SIGALRM
+
+    @property
+    def killed(self) -> bool:
+        """Whether somebody else killed it: the system for want of memory, or an operator."""
+        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
+
+    @property
+    def how(self) -> str:
+        """How it ended, in words."""
+        if self.status >= 0:
+            return f"ended with status {self.status}"
+        try:
+            return f"died of {signal.Signals(-self.status).name}"
+        except ValueError:
+            return f"died of signal {-self.status}"
+
+
+class StoppedError(Exception):
+    """The run is being stopped."""
+
+
+class _Worker:
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.scratch = tempfile.mkdtemp(prefix="aritrace-fleet-")
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=worker.main, args=(theirs, job, self.scratch), daemon=True, name="aritrace-fleet"
+        )
+        try:
+            _start(self._process)
+        finally:
+            theirs.close()
+
+    def ask(self, request: Any) -> Any:
+        """Return the answer to a request, or raise what the worker raised.
+
+        Raises:
+            WorkerDiedError: it ended instead; this object is of no more use.
+        """
+        with self._noticing_death():
+            self._pipe.send(request)
+        return self.listen()
+
+    def listen(self) -> Any:
+        with self._noticing_death():
+            answer = self._pipe.recv()
+        if isinstance(answer, worker.Failed):
+            raise answer.error
+        return answer
+
+    @contextmanager
+    def _noticing_death(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            self._process.join()
+            starved = any(words in self._last_words() for words in _OUT_OF_MEMORY)
+            status = self._process.exitcode
+            self.end()
+            raise WorkerDiedError(0 if status is None else status, starved=starved) from error
+
+    def kill(self) -> None:
+        """End it at once; who waits for its answer is told."""
+        with contextlib.suppress(ValueError, OSError):
+            self._process.kill()
+
+    def end(self) -> None:
+        """End it and remove what it left."""
+        self._pipe.close()
+        with contextlib.suppress(ValueError):
+            self._process.join(_PATIENCE_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+            self._process.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _last_words(self) -> bytes:
+        try:
+            with Path(self.scratch, worker.LAST_WORDS).open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, 2) - _LAST_WORDS_BYTES * 16))
+                return stream.read()
+        except OSError:
+            return b""
+
+
+def _start(process: multiprocessing.process.BaseProcess) -> None:
+    """Start a process also from a daemonic one, as Dask's workers are.
+
+    Daemonic processes may not start others, lest these outlive them. Ours end with their pipe.
+    """
+    here = multiprocessing.current_process()
+    with _starting:
+        daemonic = here.daemon
+        try:
+            if daemonic:
+                here.daemon = False
+            process.start()
+        finally:
+            if daemonic:
+                here.daemon = True
+
+
+_starting = threading.Lock()
+
+
+class Workers:
+    """The idle workers of a process, for one job; each asking thread borrows one."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._all: list[_Worker] = []
+        self._stopped = False
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Asked]:
+        """Give somebody to ask, who is replaced when he dies."""
+        asked = Asked(self)
+        try:
+            yield asked
+        finally:
+            asked.give_back()
+
+    def take(self) -> _Worker:
+        """Return an idle worker, or a new one."""
+        with self._lock:
+            if self._stopped:
+                raise StoppedError
+            if self._idle:
+                return self._idle.pop()
+        for _ in range(_STARTS):
+            fresh = _Worker(self.job)
+            with self._lock:
+                self._all.append(fresh)
+                stopped = self._stopped
+            try:
+                if stopped:
+                    fresh.kill()
+                fresh.listen()
+            except WorkerDiedError:
+                self.forget(fresh)
+                continue
+            return fresh
+        raise AritraceError(
+            f"a worker process could not be started {_STARTS} times in a row",
+            advice="is there enough memory for one, and does 'analyze --version' work here?",
+        )
+
+    def put(self, one: _Worker) -> None:
+        """Take a living worker back."""
+        with self._lock:
+            self._idle.append(one)
+
+    def forget(self, one: _Worker) -> None:
+        """Let go of a dead one."""
+        with self._lock:
+            if one in self._all:
+                self._all.remove(one)
+            if self._stopped:
+                raise StoppedError
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End all workers; those at work are killed with ``at_once``, else waited for."""
+        with self._lock:
+            self._stopped = True
+            alive = list(self._all)
+        if at_once:
+            for one in alive:
+                one.kill()
+        for one in self._idle:
+            one.end()
+
+
+class Asked:
+    """Somebody to ask: a worker, and after its death the next one."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._worker: _Worker | None = None
+
+    def ask(self, request: Any) -> Any:
+        """Return a worker's answer.
+
+        Raises:
+            WorkerDiedError: it died over this request.
+            StoppedError: the run is being stopped.
+        """
+        if self._worker is None:
+            self._worker = self._workers.take()
+        try:
+            return self._worker.ask(request)
+        except WorkerDiedError:
+            dead, self._worker = self._worker, None
+            self._workers.forget(dead)
+            raise
+
+    def give_back(self) -> None:
+        """End the loan."""
+        if self._worker is not None:
+            self._workers.put(self._worker)
+            self._worker = None
