@@ -134,12 +134,10 @@ def judge(
     }
     differing = divergences.compare(hardware, predictions[ran], kexec.incoming, setting.told)
     as_observed = policy == ran
-    doubted = (
-        frozenset(bdf.parse(item.bdf) for item in differing if not item.explained)
-        if as_observed
-        else frozenset()
-    )
-    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, doubted)
+    against = [item for item in differing if as_observed and not item.explained]
+    doubted = frozenset(bdf.parse(item.bdf) for item in against if not item.observed)
+    found = frozenset(bdf.parse(item.bdf) for item in against if item.observed)
+    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, doubted, found)
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
     stage = bridges.Stage(
         kexec.outgoing,

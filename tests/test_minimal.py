@@ -39,9 +39,12 @@ def verdict(result):
 def test_the_corpus_becomes_much_smaller_and_says_the_same(path, tmp_path):
     target = tmp_path / "x.bin"
     done = convert(str(path), str(target), minimal=True)
-    assert done.of == open_capture(str(path)).accesses.height
-    assert done.accesses * 5 < done.of
-    assert done.size * 4 < path.stat().st_size
+    whole = open_capture(str(path)).accesses
+    assert done.of == whole.height
+    # Most of what is left out are probes of absent functions, which QEMU before 10.0 does not log.
+    accesses, size = (5, 4) if whole["absent"].any() else (2.5, 1.6)
+    assert done.accesses * accesses < done.of
+    assert done.size * size < path.stat().st_size
     (before,), (after,) = (analyze([str(name)]).captures for name in (path, target))
     assert verdict(after) == verdict(before)
     assert after.accesses == done.accesses

@@ -6,6 +6,7 @@ NAME.preserved / NAME.flb / NAME.dmesg, else *assumed* from what the outgoing ke
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -211,20 +212,20 @@ def _dumped(data: bytes, name: str, path: str, kexec: int | None = None) -> Ask:
 def _logged(runs_at: RunsAt) -> Ask:
     """The set as the kernels' logs list it.
 
-    The outgoing kernel lists all; an incoming kernel's log alone lists those that it found and those that
-    were never finished. Logs without such lines give no set, unless they show a Live Update from end to end:
-    then nothing was preserved.
+    The outgoing kernel lists all, the incoming one those that it found and those that were never finished;
+    either log may lack lines. Logs without such lines give no set, unless they show a Live Update from end to
+    end: then nothing was preserved.
     """
 
     def answer(kexec: int) -> Answer | None:
         outgoing, incoming = runs_at(kexec)
-        if outgoing is not None and outgoing.will_be_preserved:
-            return Answer(outgoing.will_be_preserved)
-        if incoming is None:
+        told = frozenset() if outgoing is None else outgoing.will_be_preserved
+        if incoming is not None:
+            told |= incoming.was_preserved | incoming.never_finished
+        if told:
+            return Answer(told)
+        if outgoing is None or incoming is None:
             return None
-        if outgoing is None:
-            found = incoming.was_preserved | incoming.never_finished
-            return Answer(found) if found else None
         nothing = incoming.live_update_evidence and outgoing.kexec_started
         return Answer(frozenset()) if nothing else None
 
@@ -280,13 +281,17 @@ def assumed(
 
     Every function below a bridge on which the outgoing kernel used ARI. An incoming kernel that inherits
     tells more: it leaves the register alone on preserved bridges and writes it on all others, so those that
-    it wrote are out. A bridge that it never reached counts only if ARI carried more than function 0 there: a
-    port with a single function needs no ARI and says nothing about Live Update.
+    it wrote are out, and those that it only read are in, whatever ARI was before. A bridge that it never
+    reached counts only if ARI carried more than function 0 there: a port with a single function needs no ARI
+    and says nothing about Live Update.
     """
     keys: set[int] = set()
     for bridge, below in _carried(outgoing, believed):
         if observed != "inherit" or _treated_as_preserved(bridge, incoming, decided_after, len(below)):
             keys |= below
+    if observed == "inherit":
+        adopted = {key for key, taken in decided_after.items() if taken and taken[0].rule == "inherit"}
+        keys |= adopted & outgoing.functions.keys()
     return with_bridges(keys, outgoing)
 
 
@@ -298,13 +303,16 @@ def assumed_before(outgoing: Topology, believed: dict[int, Belief]) -> frozenset
 
 def _carried(outgoing: Topology, believed: dict[int, Belief]) -> Iterator[tuple[Function, set[int]]]:
     """Bridges on which a kernel used ARI, with the functions on the bus below."""
+    on_bus: defaultdict[int, set[int]] = defaultdict(set)
+    for key in outgoing.functions:
+        on_bus[key >> 8].add(key)
     for bridge in outgoing.bridges():
         belief, numbers = believed.get(bridge.function), bridge.bus_numbers
         if belief is None or not belief.enabled or numbers is None:
             continue
         if bridge.pcie_type in DOWNSTREAM_TYPES:
             bus = bridge.bus >> 8 << 8 | numbers.secondary
-            yield bridge, {key for key in outgoing.functions if key >> 8 == bus}
+            yield bridge, on_bus[bus]
 
 
 def _treated_as_preserved(

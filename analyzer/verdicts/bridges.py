@@ -125,7 +125,7 @@ def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
     cause = _cause(stage, facts, name) if name in _CAUSED else None
     numbers = node.outgoing_numbers or node.numbers
     renumbered = name == "renumbered" and node.incoming_numbers is not None
-    keys = devices.below(stage.world, node, stage.stranded)
+    keys = devices.below(node, stage.stranded)
     confidence = cause.confidence if cause is not None else None
     if name == "kept":
         sure = (
@@ -185,7 +185,7 @@ def _not_applicable(stage: Stage, node: Node) -> bool:
     if node.ari_supported is False:
         return True
     has_function_0 = 0 in node.children
-    return not has_function_0 and not devices.below(stage.world, node, stage.preserved)
+    return not has_function_0 and not devices.below(node, stage.preserved)
 
 
 def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:

@@ -60,7 +60,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         (
             "Setting the bit by hand (setpci CAP_EXP+28.w) and rescanning does not bring the devices "
             "back: a rescan skips the functions it knows and does not run the ARI decision again, and a"
-            " bridge that is still incoming only inherits."
+            " bridge that is still incoming only inherits. With the bit set, removing function 0 before"
+            " the rescan makes it decide again, at the price of the preserved devices that are removed."
         ),
         _CONFIGURE_ARI,
     ),

@@ -8,8 +8,6 @@ from analyzer import bdf
 from analyzer.results import DeviceVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.results import DeviceReason, DeviceVerdictName
@@ -20,6 +18,7 @@ def verdicts(
     prediction: Prediction,
     preserved: frozenset[int],
     doubted: frozenset[int],
+    found: frozenset[int] = frozenset(),
 ) -> list[DeviceVerdict]:
     """One verdict per function of the outgoing kernel, of the preserved set, or discovered anew.
 
@@ -27,20 +26,27 @@ def verdicts(
         world: the hardware.
         prediction: the replay under the policy that verdicts are given under.
         preserved: keys of the preserved set (outgoing numbering).
-        doubted: keys where the incoming kernel contradicts the prediction without a known reason.
+        doubted: keys that the incoming kernel did not enumerate, against the prediction and without a known
+            reason.
+        found: keys that it did enumerate against the prediction: whatever its rule is, they are reachable.
     """
-    found = [_verdict(world, node, prediction, preserved, doubted) for node in world.nodes()]
+    judged = [_verdict(world, node, prediction, preserved, doubted, found) for node in world.nodes()]
     known = {node.outgoing for node in world.nodes()} | {node.incoming for node in world.nodes()}
-    found.extend(
+    judged.extend(
         DeviceVerdict(bdf.text(key), None, True, None, "undetermined", "never-seen")
         for key in preserved
         if key not in known
     )
-    return sorted(found, key=lambda device: bdf.parse(device.bdf))
+    return sorted(judged, key=lambda device: bdf.parse(device.bdf))
 
 
 def _verdict(
-    world: World, node: Node, prediction: Prediction, preserved: frozenset[int], doubted: frozenset[int]
+    world: World,
+    node: Node,
+    prediction: Prediction,
+    preserved: frozenset[int],
+    doubted: frozenset[int],
+    found: frozenset[int],
 ) -> DeviceVerdict:
     is_preserved = node.name in preserved
     above = world.parent(node)
@@ -48,9 +54,9 @@ def _verdict(
     text = bdf.text(node.name)
     if node.outgoing is None and is_preserved:
         return DeviceVerdict(text, node.vendor_device, True, bridge, "undetermined", "never-seen")
-    if node.path in prediction.possible or node.name in doubted:
+    if (node.path in prediction.possible and node.name not in found) or node.name in doubted:
         return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "undetermined", "not-captured")
-    if node.path in prediction.certain:
+    if node.path in prediction.certain or node.name in found:
         return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
     verdict: DeviceVerdictName = "stranded" if is_preserved else "missing"
     return DeviceVerdict(
@@ -101,13 +107,13 @@ def _reason_on_bus(
     return "noari" if decision is not None and decision.branch == "noari" and for_want_of_it else "ari-off"
 
 
-def below(world: World, bridge: Node, keys: Iterable[int]) -> list[int]:
+def below(bridge: Node, keys: frozenset[int]) -> list[int]:
     """Those of ``keys`` (outgoing numbering) that sit anywhere below a bridge."""
-    depth = len(bridge.path)
-    return [
-        key
-        for key in keys
-        if (node := world.by_outgoing.get(key)) is not None
-        and len(node.path) > depth
-        and node.path[:depth] == bridge.path
-    ]
+    found = []
+    waiting = list(bridge.children.values())
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node.children.values())
+        if node.outgoing is not None and node.outgoing in keys:
+            found.append(node.outgoing)
+    return found
