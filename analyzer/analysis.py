@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import boots, kexecs, unreadable
-from analyzer.errors import AritraceError
+from analyzer.errors import AritraceError, LimitExceededError
 from analyzer.index import AccessIndex, enumerations
 from analyzer.kernel_logs.boot_logs import BootLogs
 from analyzer.options import Options
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.kexecs import Judgement
     from analyzer.preservation.preserved import Sources
+
+#: Kernels and firmware runs of one capture: each costs about a millisecond and two KiB at least.
+MAX_BOOTS = 10_000
 
 
 def analyze(
@@ -121,6 +124,12 @@ def study(capture: Capture, options: Options | None = None) -> Study:
     pairs = enumerations(index)
     marks = [*capture.notes.boundaries, *boots.parse_kexec_at(index, chosen.kexec_at)]
     spans = boots.split(index, pairs, marks)
+    if len(spans) > MAX_BOOTS:
+        raise LimitExceededError(
+            f"expected at most {MAX_BOOTS} boots in a capture, found {len(spans)}",
+            path=capture.path,
+            advice="cut the capture around one kexec",
+        )
     topologies = [Topology(index, span, pairs) for span in spans]
     logs = BootLogs.open(chosen, capture, spans)
     opened = sources(chosen, capture.path, capture.notes.preserved, logs.runs_at_kexecs())

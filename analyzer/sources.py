@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 #: Files beside a capture NAME that belong to it (NAME.preserved, ...): never captures themselves.
 SIDECARS = (".preserved", ".flb", ".dmesg")
-_NEVER_CAPTURES = (*SIDECARS, ".toml")
+#: Files found beside captures that are never captures themselves.
+NEVER_CAPTURES = (*SIDECARS, ".toml")
 _STDIN = "-"
 
 
@@ -74,7 +75,7 @@ def expand(arguments: Sequence[str]) -> Sources:
         raise UsageError("standard input (-) can be read once only", advice="name each capture once")
     for argument in arguments:
         sources.found.extend(_walked(argument) if _is_folder(argument) else _files(argument))
-    captures = [source for source in sources.found if not source.path.endswith(_NEVER_CAPTURES)]
+    captures = [source for source in sources.found if not source.path.endswith(NEVER_CAPTURES)]
     if captures:
         sources.left_out = len(sources.found) - len(captures)
         sources.found = captures
@@ -172,7 +173,7 @@ def _walked(directory: str) -> Iterator[Source]:
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118 keeps the user's spelling: ./traces/a.bin
             # A link to nowhere, a socket or a pipe in a directory is no capture; opening it could block.
-            if not name.startswith(".") and not name.endswith(_NEVER_CAPTURES) and _is_file(path):
+            if not name.startswith(".") and not name.endswith(NEVER_CAPTURES) and _is_file(path):
                 number += 1
                 yield Source(path, directory)
     for problem in refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from analyzer.cli.convert_command import convert_command
 from analyzer.cli.corpus_command import corpus_app
 from analyzer.cli.default_command import CaptureGroup
 from analyzer.cli.explain_command import explain_command
+from analyzer.cli.fleet_command import fleet_app
+from analyzer.cli.lab_command import lab_app
 from analyzer.cli.main_job import captures_command
 from analyzer.cli.plain_parameters import HELP_NAMES, make_plain
 from analyzer.cli.rule_command import rule_command
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PROGRAM = "analyze"
+#: Set by a shell's completion script (analyzer.cli.shell_completion).
+COMPLETION_VARIABLE = "_ANALYZE_COMPLETE"
 _HELP = (
     "Which bridges lost PCIe ARI Forwarding across a kexec, why, and which preserved devices that "
     "stranded.\n\nReads captures of PCI config-space accesses taken around a Live Update kexec. Exit "
@@ -53,6 +58,8 @@ def build() -> Any:
     app.command("stat")(stat_command)
     app.command("rule")(rule_command)
     app.add_typer(corpus_app)
+    app.add_typer(fleet_app)
+    app.add_typer(lab_app)
     command = typer.main.get_command(app)
     make_plain(command)
     return command
@@ -63,6 +70,9 @@ def run(arguments: Sequence[str]) -> int:
     from analyzer.report import problems
 
     _prepare_streams()
+    shell = os.environ.get(COMPLETION_VARIABLE)
+    if shell:
+        return _complete(arguments, shell)
     try:
         status = build().main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
@@ -86,6 +96,16 @@ def run(arguments: Sequence[str]) -> int:
         problems.complain_about_crash(error, trace=_wants_trace(arguments))
         status = exit_status.FAILED
     return _flush(status if isinstance(status, int) else exit_status.OK)
+
+
+def _complete(words: Sequence[str], shell: str) -> int:
+    """Answer a shell's completion script; a shell in the middle of a line must never see a message."""
+    from analyzer.cli import shell_completion
+    from analyzer.report.output import put_text
+
+    with contextlib.suppress(Exception):
+        put_text((f"{line}\n" for line in shell_completion.answer(build(), words, shell)), None)
+    return _flush(exit_status.OK)
 
 
 def main() -> NoReturn:

@@ -16,6 +16,16 @@ LOSS = 1
 FAILED = 2
 #: No such loss, but an input could not be judged or a divergence stands unexplained.
 DOUBT = 3
+#: What the manual says of them.
+MEANINGS = {
+    OK: "nothing lost",
+    LOSS: "a preserved bridge lost ARI Forwarding or its bus numbers, or a preserved device is stranded",
+    FAILED: "wrong usage, or the program itself failed",
+    DOUBT: (
+        "no such loss, but an input could not be judged, or prediction and observation differ without a "
+        "known reason"
+    ),
+}
 #: By convention 128 + signal number: Ctrl-C, a closed pipe, a polite kill.
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 
@@ -50,21 +60,12 @@ def of_analysis(
         ):
             status = DOUBT
         for kexec in capture.kexecs:
-            counted = findings.counts(kexec, assume_preserved=assume_preserved)
             for finding in findings.for_kexec(kexec, assume_preserved=assume_preserved):
                 if selected is not None and finding.code not in selected:
                     continue
-                if finding.severity == "error":
+                weight = findings.weight(finding, kexec, strict=strict, assume_preserved=assume_preserved)
+                if weight == "loss":
                     return LOSS
-                if (
-                    strict
-                    and counted
-                    and finding.severity == "warning"
-                    and finding.code == rules.BRIDGE_CODES["healed"]
-                ):
-                    return LOSS
-                if finding.severity == "warning" and (
-                    finding.code == rules.DIVERGENCE or (strict and finding.code == rules.UNDETERMINED)
-                ):
+                if weight == "doubt":
                     status = DOUBT
     return status

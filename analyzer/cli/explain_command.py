@@ -21,7 +21,6 @@ from analyzer.cli.parameters import (
     PreservedOption,
     SeriesOption,
     TextOrJsonOption,
-    VerboseOption,
     ecam_base,
     field_map,
 )
@@ -30,6 +29,18 @@ from analyzer.options import Options
 Function = Annotated[
     str,
     typer.Argument(metavar="BDF", show_default=False, help="A function: 02:00.0 or 0000:02:00.0."),
+]
+
+TalkativeOption = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        rich_help_panel="Output",
+        help="-v: every access and field; -vv: also the packets behind the evidence (captures of TLPs).",
+    ),
 ]
 
 
@@ -51,7 +62,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     linktype_raw_tlp: LinkTypeOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
-    verbose: VerboseOption = 0,
+    verbose: TalkativeOption = 0,
 ) -> None:
     """Tell one function's story: its ARI bit over time, each policy's decision, why it is (not) found."""
     from analyzer.errors import UsageError

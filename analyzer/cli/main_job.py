@@ -16,18 +16,21 @@ from analyzer.cli.parameters import (
     FlbOption,
     Format,
     FormatOption,
+    HtmlOption,
     IgnoreOption,
     JoinOption,
     KexecAtOption,
     LinkTypeOption,
     MapOption,
     OutputOption,
+    PerfettoOption,
     PolicyOption,
     PreservedOption,
     QuietOption,
     SeedOption,
     SelectOption,
     SeriesOption,
+    ShowCompletionOption,
     StrictOption,
     VerboseOption,
     VersionOption,
@@ -38,8 +41,16 @@ from analyzer.cli.parameters import (
 from analyzer.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from analyzer.analysis import Study
+    from analyzer.capture import Capture
+    from analyzer.explanations.details import DetailsGatherer
     from analyzer.results import Analysis
     from analyzer.sources import Sources
+
+    #: Takes what a report needs beyond the results of a capture.
+    Taker = Callable[[Capture, Study], None]
 
 
 def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
@@ -47,6 +58,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     captures: Captures = None,
     *,
     version: VersionOption = False,
+    show_completion: ShowCompletionOption = None,
     policy: PolicyOption = "observed",
     series: SeriesOption = None,
     cmdline: CmdlineOption = None,
@@ -63,6 +75,8 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     linktype_raw_tlp: LinkTypeOption = None,
     form: FormatOption = "text",
     output: OutputOption = None,
+    html: HtmlOption = None,
+    perfetto: PerfettoOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
     strict: StrictOption = False,
@@ -71,6 +85,12 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     ignore: IgnoreOption = None,
 ) -> None:
     """Judge captures: report losses and give the exit status; does nothing if a sub-command was named."""
+    if show_completion is not None:
+        from analyzer.cli.shell_completion import script
+        from analyzer.report.output import put_text
+
+        put_text([script(show_completion)], None)
+        raise typer.Exit(exit_status.OK)
     if version:
         from analyzer.report.output import put_text
         from analyzer.version import NAME
@@ -98,12 +118,35 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         ecam_base=ecam_base(ecam),
         linktype_raw_tlp=linktype_raw_tlp,
     )
+    from analyzer.cli.html_output import HtmlOutput
+    from analyzer.cli.perfetto_output import PerfettoOutput
+    from analyzer.report import machine_formats
+
     selected = selection(select, ignore)
     output = None if output == "-" else output
-    analysis = judge(captures, options, output=output, quiet=quiet)
+    machine_formats.refuse_output(form, output)
+    html_page = HtmlOutput(html, output, options)
+    timeline = PerfettoOutput(perfetto, output, html)
+    details = _details(options) if form == "text" and verbose > 1 else None
+    analysis = judge(
+        captures,
+        options,
+        outputs=(output, html_page.path, timeline.path),
+        quiet=quiet,
+        takers=(html_page.gatherer, timeline.taker, details),
+    )
     if selected is not None:
         _keep_only(analysis, selected)
-    _report(analysis, options, form, output, verbose)
+    try:
+        html_page.write(analysis, assume_preserved=assume_preserved)
+        timeline.write()
+    finally:  # neither a page that cannot be written nor a reader that left costs the other report
+        if form == "text":
+            _put_page(analysis, options, output, verbose, details)
+        else:
+            machine_formats.put(
+                analysis, form, output, strict=strict, assume_preserved=assume_preserved, selected=selected
+            )
     _tell(analysis, form, output, quiet)
     raise typer.Exit(
         exit_status.of_analysis(
@@ -116,8 +159,23 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     )
 
 
-def judge(captures: list[str], options: Options, *, output: str | None, quiet: bool) -> "Analysis":
-    """Analyse what the arguments name; an argument that gives no capture is a row of its own."""
+def judge(
+    captures: list[str],
+    options: Options,
+    *,
+    outputs: "Sequence[str | None]",
+    quiet: bool,
+    takers: "Sequence[Taker | None]" = (),
+) -> "Analysis":
+    """Analyse what the arguments name; an argument that gives no capture is a row of its own.
+
+    Args:
+        captures: files, directories, globs.
+        options: as given.
+        outputs: files that will be written; None is standard output.
+        quiet: no progress and no notes.
+        takers: each is given every capture with its working (``studied`` of ``analyzer.analysis.analyze``).
+    """
     from analyzer import sources
     from analyzer.analysis import analyze
     from analyzer.report import problems
@@ -126,11 +184,21 @@ def judge(captures: list[str], options: Options, *, output: str | None, quiet: b
 
     found = sources.leave_out_others(sources.expand(captures))
     beside = [path for path in (options.dmesg, options.flb, options.seed) if path is not None]
-    refuse_inputs(output, [*(source.path for source in found.found), *beside])
+    for output in outputs:
+        refuse_inputs(output, [*(source.path for source in found.found), *beside])
     if not quiet:
         problems.tell_skipped(found.left_out)
+    wanted = [taker for taker in takers if taker is not None]
+
+    def studied(capture: "Capture", study: "Study") -> None:
+        for taker in wanted:
+            taker(capture, study)
+
     with reporting(len(found.paths), quiet=quiet) as progress:
-        analysis = analyze(found.paths, options, progress=progress)
+        if wanted:
+            analysis = analyze(found.paths, options, progress=progress, studied=studied)
+        else:
+            analysis = analyze(found.paths, options, progress=progress)
     return _with_errors(analysis, found)
 
 
@@ -155,21 +223,31 @@ def _keep_only(analysis: "Analysis", selected: frozenset[str]) -> None:
             kexec.findings = [finding for finding in kexec.findings if finding.code in selected]
 
 
-def _report(analysis: "Analysis", options: Options, form: Format, output: str | None, verbose: int) -> None:
-    from analyzer.report.output import new_page, put_page, put_text
+def _details(options: Options) -> "DetailsGatherer":
+    from analyzer.explanations.details import DetailsGatherer
 
-    if form == "text":
-        from analyzer.report import text_report
+    return DetailsGatherer(options)
 
-        page = new_page(output)
-        text_report.fill(page, analysis, verbosity=verbose, assume_preserved=options.assume_preserved)
-        put_page(page, output)
-        return
-    from analyzer.report import json_report
 
-    put_text(
-        [json_report.json_text(analysis)] if form == "json" else json_report.json_lines(analysis), output
+def _put_page(
+    analysis: "Analysis",
+    options: Options,
+    output: str | None,
+    verbose: int,
+    details: "DetailsGatherer | None",
+) -> None:
+    from analyzer.report import text_report
+    from analyzer.report.output import new_page, put_page
+
+    page = new_page(output)
+    text_report.fill(
+        page,
+        analysis,
+        verbosity=verbose,
+        assume_preserved=options.assume_preserved,
+        details=details,
     )
+    put_page(page, output)
 
 
 def _tell(analysis: "Analysis", form: Format, output: str | None, quiet: bool) -> None:

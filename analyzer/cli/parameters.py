@@ -9,7 +9,7 @@ import typer
 
 from analyzer.options import PolicyChoice, Series
 
-Format = Literal["text", "json", "jsonl"]
+Format = Literal["text", "json", "jsonl", "csv", "junit", "sarif", "parquet"]
 TextOrJson = Literal["text", "json"]
 
 _REPLAY = "Replay"
@@ -172,7 +172,15 @@ EcamBaseOption = Annotated[
 ]
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", metavar="text|json|jsonl", rich_help_panel=_OUTPUT, help="Form of the report."),
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        rich_help_panel=_OUTPUT,
+        help=(
+            "Form of the report: text, json (one object), jsonl (one a line for each capture), csv or "
+            "parquet (a row for each verdict), junit (XML), or sarif."
+        ),
+    ),
 ]
 TextOrJsonOption = Annotated[
     TextOrJson,
@@ -189,6 +197,26 @@ OutputOption = Annotated[
         help="Write the report to FILE, whole or not at all.",
     ),
 ]
+PerfettoOption = Annotated[
+    str | None,
+    typer.Option(
+        "--perfetto",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+        show_default=False,
+        help="Also write a timeline of one capture to FILE, for ui.perfetto.dev.",
+    ),
+]
+HtmlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+        show_default=False,
+        help="Also write the report as one self-contained HTML page, whole or not at all.",
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option(
@@ -203,10 +231,22 @@ VerboseOption = Annotated[
         count=True,
         show_default=False,
         rich_help_panel=_OUTPUT,
-        help="Details of clean captures, all bridges and sources; -vv shortens no list.",
+        help=(
+            "-v: all captures, bridges, functions and sources; -vv: also the accesses that show or change "
+            "an ARI bit, and what each policy decides; -vvv: how everything was worked out."
+        ),
     ),
 ]
 VersionOption = Annotated[bool, typer.Option("--version", help="Print the version and end.")]
+ShowCompletionOption = Annotated[
+    Literal["bash", "zsh", "fish"] | None,
+    typer.Option(
+        "--show-completion",
+        metavar="bash|zsh|fish",
+        show_default=False,
+        help="Print a shell's completion script and end; 'source' its output.",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option(

@@ -15,6 +15,7 @@ from typer.core import TyperArgument, TyperOption
 
 if TYPE_CHECKING:
     from typer._click.core import Context
+    from typer._click.shell_completion import CompletionItem
     from typer._coercion import RuntimeParam
 
 HELP_NAMES = ["-h", "--help"]
@@ -62,6 +63,12 @@ class PlainOption(TyperOption):
         """Return what stands for the value in the help: nothing for a switch."""
         return self.metavar
 
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        """Return what fits as this option's value."""
+        from analyzer.cli.shell_completion import of_parameter
+
+        return of_parameter(self, ctx, incomplete)
+
 
 class PlainArgument(TyperArgument):
     """An argument of a plain kind."""
@@ -73,6 +80,12 @@ class PlainArgument(TyperArgument):
     def display_type_rich(self, ctx: Context) -> str | None:  # noqa: ARG002 as above
         """Return what stands beside the argument's name in the help: nothing."""
         return None
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        """Return what fits as this argument."""
+        from analyzer.cli.shell_completion import of_parameter
+
+        return of_parameter(self, ctx, incomplete)
 
 
 def make_plain(command: Any) -> None:

@@ -14,14 +14,11 @@ Code = Annotated[
 
 def rule_command(code: Code = None, *, form: TextOrJsonOption = "text") -> None:
     """Explain a finding's code: what it means, where the rule comes from, what to do."""
-    from analyzer.errors import UsageError
     from analyzer.report import json_report, rule_report
     from analyzer.report.output import new_page, put_page, put_text
-    from analyzer.verdicts.rules import RULES
+    from analyzer.verdicts.rules import RULES, rule
 
-    if code is not None and code.upper() not in RULES:
-        raise UsageError(f"there is no finding code {code!r}", advice="'analyze rule' lists them")
-    chosen = list(RULES.values()) if code is None else [RULES[code.upper()]]
+    chosen = list(RULES.values()) if code is None else [rule(code)]
     if form == "json":
         put_text([json_report.dumps(chosen if code is None else chosen[0])], None)
     elif code is None:

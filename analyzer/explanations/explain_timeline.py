@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.decisions import ARI_BIT
 from analyzer.explanations import decode
-from analyzer.explanations.explanation import DecodedField, TimelineEntry
+from analyzer.explanations.evidence_fields import of_access
+from analyzer.explanations.explanation import TimelineEntry
 from schemas import config_header, extended_capabilities, pcie_capability
 
 if TYPE_CHECKING:
@@ -168,16 +169,6 @@ def _entry(
     offset, width, value = int(index.offset[row]) - start, int(index.width[row]), int(index.value[row])
     parts = decode.parts(base, offset, width, value)
     shown = width or max((part.register.size for part in parts[:1]), default=1)
-    fields = [
-        DecodedField(
-            name,
-            decode.bit_ranges(part.register).get(name, ""),
-            0 if isinstance(field, str) else int(field),
-            f"{name}{'+' if field else '-'}" if isinstance(field, bool) else f"{name} {field}",
-        )
-        for part in parts
-        for name, field in decode.fields(part.register, part.value, part.mask)
-    ]
     number = int(index.file[row])
     return TimelineEntry(
         access=int(index.seq[row]),
@@ -190,7 +181,7 @@ def _entry(
         bdf=bdf.text(int(index.function[row])),
         register=decode.place(base, offset, shown),
         value=f"0x{value:0{2 * shown}x}",
-        fields=fields,
+        fields=of_access(base, offset, width, value),
         ari=ari,
         note=note,
     )

@@ -33,19 +33,19 @@ _TIME = (
 )
 _REGION = (
     rf"(?:^|\s){_TIME}memory_region_ops_(?P<op>read|write) cpu (?P<cpu>-?\d{{1,6}}) mr \S+"
-    r" addr 0x(?P<address>[0-9a-f]{1,16}) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>\d{1,2})"
+    r" addr 0x(?P<address>[0-9a-f]{1,16}) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>[124])"
     rf" name '(?P<region>{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'\r?$"
 )
 #: A line of these regions in any shape: what does not fit the expression above is damaged.
 _REGION_ROUGHLY = rf"memory_region_ops_.* name '(?:{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'"
 _VFIO_READ = (
-    r"(?:^|[\s:])vfio_pci_read_config +\(.{1,200}, @0x(?P<address>[0-9a-f]{1,8}), len=0x(?P<size>[0-9a-f])\)"
+    r"(?:^|[\s:])vfio_pci_read_config +\(.{1,200}, @0x(?P<address>[0-9a-f]{1,8}), len=0x(?P<size>[124])\)"
     r" 0x(?P<value>[0-9a-f]{1,8})\r?$"
 )
 #: Here the value stands in front of the length.
 _VFIO_WRITE = (
     r"(?:^|[\s:])vfio_pci_write_config +\(.{1,200}, @0x(?P<address>[0-9a-f]{1,8}),"
-    r" 0x(?P<value>[0-9a-f]{1,8}), len=0x(?P<size>[0-9a-f])\)\r?$"
+    r" 0x(?P<value>[0-9a-f]{1,8}), len=0x(?P<size>[124])\)\r?$"
 )
 _VFIO_ROUGHLY = "vfio_pci_(?:read|write)_config "
 

@@ -9,7 +9,7 @@ from analyzer.report.page import Span
 from analyzer.report.wording import clock, listed, on_off
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from analyzer.explanations.explanation import (
         ChainStep,
@@ -80,10 +80,17 @@ def _add_timeline(page: Page, explanation: Explanation, verbosity: int) -> None:
     head = entries[: _MOST_ENTRIES // 2] if left_out else entries
     tail = entries[-_MOST_ENTRIES // 2 :] if left_out else []
     everything = verbosity > 0
-    page.table([_row(entry, everything) for entry in head], indent=2, right=frozenset({0, 1, 2}))
+    add_entries(page, head, everything=everything)
     if left_out:
         page.line(f"  {page.glyph('more')} {left_out:,} entries left out (-v shows all)")
-        page.table([_row(entry, everything) for entry in tail], indent=2, right=frozenset({0, 1, 2}))
+        add_entries(page, tail, everything=everything)
+
+
+def add_entries(
+    page: Page, entries: Sequence[TimelineEntry], *, everything: bool = False, indent: int = 2
+) -> None:
+    """Add a line for each entry of a timeline; ``everything`` decodes fields that are 0 as well."""
+    page.table([_row(entry, everything) for entry in entries], indent=indent, right=frozenset({0, 1, 2}))
 
 
 def _row(entry: TimelineEntry, everything: bool) -> tuple[str | Span, ...]:
@@ -122,14 +129,24 @@ def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
     add_evidence(page, kexec.evidence, indent=4)
     if kexec.decisions:
         page.line("  Decisions")
-        for decision in kexec.decisions:
-            _add_decision(page, decision)
+        add_decisions(page, kexec, indent=2)
+    add_walks(page, kexec, asked)
+
+
+def add_decisions(page: Page, kexec: KexecExplanation, *, indent: int, sources: bool = True) -> None:
+    """Add what each policy decides; ``*`` marks the one that ran, ``sources`` cites the rules."""
+    for decision in kexec.decisions:
+        _add_decision(page, decision, indent, sources)
+
+
+def add_walks(page: Page, kexec: KexecExplanation, asked: str, *, indent: int = 2) -> None:
+    """Add the walks over the functions of a bus, step by step; the function ``asked`` for stands out."""
     for policy, steps in kexec.walks.items():
-        page.line("  Function walk under ", Span(policy, "strong"))
-        page.table([_step(page, step, asked) for step in steps], indent=4, right=frozenset())
+        page.line(f"{' ' * indent}Function walk under ", Span(policy, "strong"))
+        page.table([_step(page, step, asked) for step in steps], indent=indent + 2, right=frozenset())
 
 
-def _add_decision(page: Page, decision: PolicyDecision) -> None:
+def _add_decision(page: Page, decision: PolicyDecision, indent: int, sources: bool) -> None:
     parts = []
     if decision.ari is not None:
         parts.append(on_off(decision.ari))
@@ -140,10 +157,15 @@ def _add_decision(page: Page, decision: PolicyDecision) -> None:
     said = listed(parts, len(parts)) or "undetermined"
     mark = "*" if decision.runs else " "
     harmed = decision.discovered is False
-    page.line(f"  {mark} ", Span(f"{decision.policy:9}", "strong"), " ", Span(said, "bad" if harmed else ""))
-    page.prose(decision.rule, indent=14)
-    if decision.source:
-        page.prose(f"[{decision.source}]", indent=14, style="dim")
+    page.line(
+        f"{' ' * indent}{mark} ",
+        Span(f"{decision.policy:9}", "strong"),
+        " ",
+        Span(said, "bad" if harmed else ""),
+    )
+    page.prose(decision.rule, indent=indent + 12)
+    if decision.source and sources:
+        page.prose(f"[{decision.source}]", indent=indent + 12, style="dim")
 
 
 def _step(page: Page, step: ChainStep, asked: str) -> tuple[str | Span, ...]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 #: How many addresses a one-line summary names before it only counts.
 _NAMED = 4
-_WORSE_FIRST = (
+#: Words of headlines, the worst first.
+WORSE_FIRST = (
     "LOST",
     "STRANDED",
     "DIVERGES",
@@ -98,13 +99,13 @@ def of_analysis(analysis: Analysis, *, assume_preserved: bool = False) -> Headli
         only, path = headlines[0], analysis.captures[0].path
         return Headline(only.word, f"{path}: {only.text}") if only.word == "UNREADABLE" else only
     words = [headline.word for headline in headlines]
-    worst = min(words, key=_WORSE_FIRST.index)
+    worst = min(words, key=WORSE_FIRST.index)
     text = f"{words.count(worst)} of {len(words)} captures"
     if analysis.summary.devices_stranded and worst in {"LOST", "STRANDED"}:
         text += f"; {count(analysis.summary.devices_stranded, 'preserved device')} stranded"
     others = [
         f"{words.count(word)} {_PLAIN_WORDS[word]}"
-        for word in _WORSE_FIRST
+        for word in WORSE_FIRST
         if word in words and word != worst
     ]
     return Headline(worst, f"{text}; the others: {', '.join(others)}" if others else text)

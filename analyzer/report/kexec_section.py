@@ -36,7 +36,7 @@ def add_kexec(
         page: where to.
         capture: the capture it belongs to (boots and files).
         kexec: its verdicts.
-        verbosity: 0 what matters, 1 every bridge and function and all sources, 2 no list is shortened.
+        verbosity: 0 what matters, 1 every bridge and function and all sources, 2 and more shorten no list.
         assume_preserved: as the option of the same name.
     """
     page.blank()

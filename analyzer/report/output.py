@@ -66,6 +66,14 @@ def put_text(pieces: Iterable[str], output: str | None) -> None:
             stream.write(piece)
 
 
+def put_bytes(data: bytes, path: str) -> None:
+    """Write a binary report to a file, whole or not at all."""
+    from analyzer.writers.atomic import replacing
+
+    with replacing(path) as stream:
+        stream.write(data)
+
+
 @contextmanager
 def _stdout() -> Iterator[TextIO]:
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 8
 #: What a reader needs to know to compare the rows (policies: kernel-side rules that decide ARI).
-_MEANINGS = {
+MEANINGS = {
     "stock": "sets the bit whenever function 0 can do ARI",
     "inherit": "takes the bit as the hardware shows it (Live Update series)",
     "serialize": "restores the bit that the outgoing kernel used (idea, in no kernel)",
@@ -38,7 +38,7 @@ def add_policies(page: Page, kexec: KexecResult, *, indent: int = 4, names: int 
                 policy,
                 f"{len(outcome.discovered):,}",
                 Span(f"{lost:,}", "bad" if lost else "good"),
-                listed(outcome.stranded, names) if lost else _MEANINGS[policy],
+                listed(outcome.stranded, names) if lost else MEANINGS[policy],
             )
         )
     page.table(rows, indent=indent, right=frozenset({2, 3}))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.report import headline
+from analyzer.report import details_section, headline
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
 from analyzer.report.wording import count, duration
 
 if TYPE_CHECKING:
+    from analyzer.explanations.details import Details, DetailsGatherer
     from analyzer.report.page import Page
     from analyzer.results import Analysis, CaptureResult
 
@@ -22,14 +23,23 @@ _MOST_PROBLEMS = 10
 _QUIET_WORDS = frozenset({"clean", "NO KEXEC"})
 
 
-def fill(page: Page, analysis: Analysis, *, verbosity: int = 0, assume_preserved: bool = False) -> Page:
+def fill(
+    page: Page,
+    analysis: Analysis,
+    *,
+    verbosity: int = 0,
+    assume_preserved: bool = False,
+    details: DetailsGatherer | None = None,
+) -> Page:
     """Write the report on ``analysis`` to ``page``.
 
     Args:
         page: an empty page, see :func:`analyzer.report.page.new_page`.
         analysis: the result of the main job.
-        verbosity: 0 details where something was found, 1 everywhere, 2 no list is shortened.
+        verbosity: 0 details where something was found; 1 everywhere, with every bridge and function; 2 with
+            the accesses that show or change an ARI bit and each policy's decisions; 3 with all there is.
         assume_preserved: as the option of the same name.
+        details: what verbosity 2 and 3 need.
 
     Returns:
         The page.
@@ -51,7 +61,8 @@ def fill(page: Page, analysis: Analysis, *, verbosity: int = 0, assume_preserved
         if line.word == "UNREADABLE":
             continue  # its line says all there is
         if len(lines) == 1 or verbosity or line.word not in _QUIET_WORDS:
-            _add_capture(page, capture, verbosity, assume_preserved)
+            known = details.of(capture) if details is not None else None
+            _add_capture(page, capture, verbosity, assume_preserved, known)
         elif (
             capture.errors or capture.truncated or capture.dropped or any(k.warnings for k in capture.kexecs)
         ):
@@ -59,14 +70,27 @@ def fill(page: Page, analysis: Analysis, *, verbosity: int = 0, assume_preserved
     return page
 
 
-def _add_capture(page: Page, capture: CaptureResult, verbosity: int, assume_preserved: bool) -> None:
+def _add_capture(
+    page: Page, capture: CaptureResult, verbosity: int, assume_preserved: bool, details: Details | None
+) -> None:
     page.blank()
     page.line(Span(capture.path, "strong"), _facts(capture))
     _add_limits(page, capture)
     if verbosity:
         _add_boots(page, capture)
-    for kexec in capture.kexecs:
+    if details is not None and verbosity > 2:
+        details_section.add_premises(page, details)
+    for place, kexec in enumerate(capture.kexecs):
         add_kexec(page, capture, kexec, verbosity=verbosity, assume_preserved=assume_preserved)
+        if details is not None and verbosity > 1:
+            details_section.add_kexec_details(page, details, place, verbosity=verbosity)
+    if details is not None and verbosity > 1:
+        details_section.add_accesses(page, details, verbosity=verbosity)
+    elif verbosity > 1:
+        page.blank()
+        page.prose(
+            "More than analysed by default is not kept for so many captures: name this one alone.", indent=2
+        )
     if capture.verdict == "no-kexec":
         known = (
             "The capture ends before any boundary between two kernels: what came behind the cut is unknown."

@@ -6,7 +6,7 @@ doubt or was repaired, a ``note`` is only told.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from analyzer.results import Finding
 from analyzer.verdicts import rules
@@ -32,6 +32,28 @@ def counts(kexec: KexecResult, *, assume_preserved: bool = False) -> bool:
         or kexec.kind == "live-update"
         or kexec.observed_policy == "inherit"
     )
+
+
+def weight(
+    finding: Finding, kexec: KexecResult, *, strict: bool = False, assume_preserved: bool = False
+) -> Literal["loss", "doubt"] | None:
+    """Tell what a finding does to the exit status: 1 for a loss, 3 for a doubt, nothing for None.
+
+    Args:
+        finding: one of this kexec's.
+        kexec: its result.
+        strict: a healed loss counts as a loss, an undetermined verdict as doubt.
+        assume_preserved: as in :func:`counts`.
+    """
+    if finding.severity == "error":
+        return "loss"
+    if finding.severity == "note":
+        return None
+    healed = finding.code == rules.BRIDGE_CODES["healed"]
+    if strict and healed and counts(kexec, assume_preserved=assume_preserved):
+        return "loss"
+    doubtful = finding.code == rules.DIVERGENCE or (strict and finding.code == rules.UNDETERMINED)
+    return "doubt" if doubtful else None
 
 
 def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Finding]:

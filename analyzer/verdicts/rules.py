@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -279,6 +281,18 @@ BRIDGE_CODES: dict[BridgeVerdictName, str] = {
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
 SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
 OTHER_SECONDARY = "ARI014"
+
+
+def rule(code: str) -> Rule:
+    """Return what a finding's code means; upper and lower case are the same.
+
+    Raises:
+        UsageError: no such code.
+    """
+    try:
+        return RULES[code.upper()]
+    except KeyError:
+        raise UsageError(f"there is no finding code {code!r}", advice="'analyze rule' lists them") from None
 
 
 def matching(prefixes: Iterable[str]) -> frozenset[str]:

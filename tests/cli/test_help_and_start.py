@@ -58,7 +58,7 @@ def test_version(program):
     [
         ([], "Missing argument CAPTURE"),
         (["--nope", "a.bin"], "No such option: --nope"),
-        (["--format", "xml", "a.bin"], "expected one of text, json, jsonl; found 'xml'"),
+        (["--format", "xml", "a.bin"], "expected one of text, json, jsonl, csv, junit"),
         (["--policy", "STOCK", "a.bin"], "expected one of observed, stock"),
         (["--series", "v3", "a.bin"], "expected one of v4"),
         (["a.bin", "-o"], "requires an argument"),

@@ -1,0 +1,55 @@
+"""``--html FILE`` of the main job: a page beside the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.errors import UsageError
+
+if TYPE_CHECKING:
+    from analyzer.explanations.details import DetailsGatherer
+    from analyzer.options import Options
+    from analyzer.results import Analysis
+
+
+class HtmlOutput:
+    """The page that was asked for, or none.
+
+    Attributes:
+        path: where to; None: no page.
+        gatherer: takes what the page needs while captures are analysed; None without a page.
+    """
+
+    def __init__(self, path: str | None, output: str | None, options: Options) -> None:
+        """Refuse a page that has no file of its own.
+
+        Args:
+            path: the argument of ``--html``.
+            output: the file of the other report, None for standard output.
+            options: as for the analysis.
+
+        Raises:
+            UsageError: standard output, or the file of the other report.
+        """
+        self.path = path
+        self.gatherer: DetailsGatherer | None = None
+        if path is None:
+            return
+        from analyzer.explanations.details import DetailsGatherer
+        from analyzer.report.output import refuse_inputs
+
+        if path == "-":
+            advice = "standard output takes the other report"
+            raise UsageError("--html: expected the name of a file, found '-'", advice=advice)
+        if output is not None:
+            refuse_inputs(path, [output])
+        self.gatherer = DetailsGatherer(options)
+
+    def write(self, analysis: Analysis, *, assume_preserved: bool) -> None:
+        """Write the page, whole or not at all; nothing if none was asked for."""
+        if self.path is None or self.gatherer is None:
+            return
+        from analyzer.report.html.page import pieces
+        from analyzer.report.output import put_text
+
+        put_text(pieces(analysis, self.gatherer.of, assume_preserved=assume_preserved), self.path)

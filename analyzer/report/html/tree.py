@@ -1,0 +1,311 @@
+"""The tree of bridges and functions with two columns: what the outgoing kernel had, what the incoming found.
+
+The tree comes as a flat list of steps, so that templates need no recursion; subtrees in which nothing
+happened are folds that a reader may open. A page has room for so many rows; what does not fit is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from analyzer.report.wording import REASONS, count, port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.explanations.working import KexecWorking
+    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
+
+Sign = Literal["bad", "warn", "unknown", "good", "none"]
+_MARKS: dict[str, Sign] = {
+    "lost": "bad",
+    "unconfigured": "bad",
+    "hidden": "bad",
+    "gone": "bad",
+    "healed": "warn",
+    "renumbered": "warn",
+    "cleared": "warn",
+    "ignored": "warn",
+    "gained": "warn",
+    "undetermined": "unknown",
+}
+_FOUND_SIGNS: dict[str, Sign] = {"reachable": "good", "stranded": "bad", "missing": "warn"}
+#: Functions of one kind below one bridge that are shown one by one before the others are folded away.
+_MOST_HARMED, _MOST_FOUND = 40, 8
+#: Bridges side by side to which nothing happened, before they are folded away together.
+_MOST_CALM = 8
+#: Functions of both kinds that are shown together, by address.
+_MOST_TOGETHER = 16
+#: Levels that are indented; what is deeper (hostile bus numbers) hangs at the last one.
+_DEEPEST = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bridge or function: its name and kind, and what either kernel had there."""
+
+    bdf: str
+    kind: str
+    ids: str
+    tag: str
+    before: str
+    sign: Sign
+    word: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a template does next.
+
+    ``row``: show ``row``; ``open`` and ``close``: a level of the tree; ``fold`` and ``unfold``: a part that
+    is closed at first, titled ``text``; ``more``: say ``text``.
+    """
+
+    kind: Literal["row", "open", "close", "fold", "unfold", "more"]
+    row: Row | None = None
+    text: str = ""
+
+
+def steps(kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> list[Step]:
+    """Return the tree of one kexec.
+
+    Args:
+        kexec: its verdicts.
+        working: what the outgoing kernel had, and which addresses moved; None: that is not known.
+        most_rows: rows that the page has room for; harmed functions and bridges come before the others.
+    """
+    return list(_Tree(kexec, working, most_rows).steps())
+
+
+class _Tree:
+    def __init__(self, kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> None:
+        self.had = None if working is None else working.had
+        self.moved = {} if working is None else working.moved
+        self.kept = "assumed preserved" if kexec.preserved_source == "assumed" else "preserved"
+        self.bridges = {bridge.bdf: bridge for bridge in kexec.bridges}
+        self.devices = {device.bdf: device for device in kexec.devices}
+        by_bus = {
+            (bridge.bdf.rsplit(":", 2)[0], bridge.secondary): bridge.bdf
+            for bridge in kexec.bridges
+            if bridge.secondary
+        }
+        self.below: dict[str | None, list[str]] = {}
+        self.functions: dict[str | None, list[DeviceVerdict]] = {}
+        for bdf in self.bridges:
+            domain, bus, _ = bdf.rsplit(":", 2)
+            device = self.devices.get(bdf)
+            parent = device.bridge if device is not None else None
+            parent = parent or by_bus.get((domain, int(bus, 16)))
+            self.below.setdefault(parent if parent in self.bridges and parent != bdf else None, []).append(
+                bdf
+            )
+        for device in kexec.devices:
+            if device.bdf not in self.bridges:
+                above = device.bridge if device.bridge in self.bridges else None
+                self.functions.setdefault(above, []).append(device)
+        harmed = sum(device.verdict != "reachable" for device in kexec.devices)
+        self.room_harmed = most_rows
+        self.room_found = max(most_rows - harmed - len(self.bridges), most_rows // 4)
+        self.calm: dict[str, bool] = {}
+        for bdf in self.bridges:
+            self._is_calm(bdf, set())
+
+    def _is_calm(self, bdf: str, above: set[str]) -> bool:
+        """Nothing happened to this bridge nor to anything below; a cycle of bus numbers counts as calm."""
+        if bdf in above:
+            return True
+        if bdf not in self.calm:
+            bridge = self.bridges[bdf]
+            own = bridge.verdict not in _MARKS or (bridge.verdict == "undetermined" and not bridge.preserved)
+            own = own and all(f.verdict == "reachable" for f in self.functions.get(bdf, ()))
+            below = [self._is_calm(child, above | {bdf}) for child in self.below.get(bdf, ())]
+            self.calm[bdf] = own and all(below)
+        return self.calm[bdf]
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the tree from the root buses down."""
+        seen: set[str] = set()
+        tops = self.below.get(None, [])
+        # What hangs in a cycle of bus numbers (damaged data) is below nothing: it comes last.
+        yield from self._bridges(tops, 0, seen)
+        yield from self._bridges([name for name in self.bridges if name not in seen], 0, seen)
+        yield from self._functions(None, folded="on a root bus, not below any bridge")
+
+    def _bridges(self, names: list[str], depth: int, seen: set[str]) -> Iterator[Step]:
+        """Bridges side by side; many to which nothing happened are folded away together."""
+        calm = [name for name in names if self.calm[name] and name not in seen]
+        together = len(calm) > _MOST_CALM
+        for name in names:
+            if not self.calm[name]:
+                yield from self._bridge(name, depth, seen)
+            elif not together:
+                yield from self._if_room([name], depth, seen)
+        if together:
+            yield Step("fold", text=f"{self._bridges_text(calm)}, all found again")
+            yield from self._if_room(calm, depth, seen)
+            yield Step("unfold")
+
+    def _if_room(self, names: list[str], depth: int, seen: set[str]) -> Iterator[Step]:
+        """Bridges to which nothing happened, as many as fit, and a line that counts the others."""
+        for number, name in enumerate(names):
+            if self.room_found <= 0:
+                text = f"{self._bridges_text(names[number:])} found again, not listed for want of room"
+                yield Step("more", text=text)
+                seen.update(names[number:])
+                return
+            self.room_found -= 1
+            yield from self._bridge(name, depth, seen)
+
+    def _bridges_text(self, names: list[str]) -> str:
+        below = self._size(*names)
+        return count(len(names), "more bridge") + (f" with {below} below" if below else "")
+
+    def _bridge(self, bdf: str, depth: int, seen: set[str]) -> Iterator[Step]:
+        if bdf in seen:
+            return
+        seen.add(bdf)
+        calm = self.calm[bdf]
+        yield Step("row", self._bridge_row(self.bridges[bdf]))
+        inside = len(self.functions.get(bdf, ())) + len(self.below.get(bdf, ()))
+        if not inside:
+            return
+        fold = calm and inside > 1
+        if depth < _DEEPEST:
+            yield Step("open")
+        if fold:
+            yield Step("fold", text=f"{self._size(bdf)} below, all found again")
+        yield from self._functions(bdf)
+        yield from self._bridges(self.below.get(bdf, []), depth + 1, seen)
+        if fold:
+            yield Step("unfold")
+        if depth < _DEEPEST:
+            yield Step("close")
+
+    def _size(self, *names: str) -> str:
+        """How much hangs below bridges."""
+        functions, bridges, ahead, seen = 0, 0, list(names), set(names)
+        while ahead:
+            name = ahead.pop()
+            functions += len(self.functions.get(name, ()))
+            more = [child for child in self.below.get(name, ()) if child not in seen]
+            seen.update(more)
+            bridges += len(more)
+            ahead += more
+        parts = [count(functions, "function")] if functions else []
+        return " and ".join([*parts, count(bridges, "bridge")] if bridges else parts)
+
+    def _functions(self, bdf: str | None, folded: str = "") -> Iterator[Step]:
+        functions = self.functions.get(bdf, [])
+        if not folded and len(functions) <= min(_MOST_TOGETHER, self.room_harmed, self.room_found):
+            self.room_harmed, self.room_found = (
+                room - len(functions) for room in (self.room_harmed, self.room_found)
+            )
+            yield from (Step("row", self._function_row(function)) for function in functions)
+            return
+        harmed = [f for f in functions if f.verdict != "reachable"]
+        found = [f for f in functions if f.verdict == "reachable"]
+        self.room_harmed, shown = self.room_harmed - len(harmed), harmed[: max(self.room_harmed, 0)]
+        yield from self._several(shown, _MOST_HARMED, f"{len(shown) - _MOST_HARMED:,} more not found")
+        if len(harmed) > len(shown):
+            yield Step(
+                "more", text=f"{len(harmed) - len(shown):,} more not found, not listed for want of room"
+            )
+        self.room_found, shown = self.room_found - len(found), found[: max(self.room_found, 0)]
+        if folded:
+            yield from self._several(shown, 0, f"{count(len(shown), 'function')} {folded}, found again")
+        else:
+            yield from self._several(shown, _MOST_FOUND, f"{len(shown) - _MOST_FOUND:,} more found again")
+        if len(found) > len(shown):
+            yield Step(
+                "more", text=f"{len(found) - len(shown):,} more found again, not listed for want of room"
+            )
+
+    def _several(self, functions: list[DeviceVerdict], most: int, title: str) -> Iterator[Step]:
+        head, tail = (
+            (functions, []) if len(functions) <= most + 1 and most else (functions[:most], functions[most:])
+        )
+        for function in head:
+            yield Step("row", self._function_row(function))
+        if tail:
+            yield Step("fold", text=title)
+            yield from (Step("row", self._function_row(function)) for function in tail)
+            yield Step("unfold")
+
+    def _before(self, bdf: str, text: str) -> str:
+        """``text`` if the outgoing kernel had the function, which only the working tells."""
+        if self.had is None:
+            return text
+        return text if bdf in self.had else "not there"
+
+    def _bridge_row(self, bridge: BridgeVerdict) -> Row:
+        device = self.devices.get(bridge.bdf)
+        before = {True: "ARI on", False: "ARI off", None: "ARI unknown"}[bridge.ari_before]
+        if bridge.verdict == "not-applicable":
+            before = "found"
+        if bridge.secondary:
+            before += f", {_buses(bridge.secondary, bridge.subordinate)}"
+        sign, word, after = _after(bridge)
+        if bridge.verdict not in _MARKS and device is not None and device.verdict != "reachable":
+            sign, word, after = self._outcome(device)
+        return Row(
+            bridge.bdf,
+            port(bridge.port_type),
+            bridge.vendor_device or "",
+            self.kept if bridge.preserved else "",
+            self._before(bridge.bdf, before),
+            sign,
+            word,
+            after,
+        )
+
+    def _function_row(self, device: DeviceVerdict) -> Row:
+        sign, word, after = self._outcome(device)
+        tag = self.kept if device.preserved else ""
+        before = self._before(device.bdf, "found")
+        return Row(device.bdf, "", device.vendor_device or "", tag, before, sign, word, after)
+
+    def _outcome(self, device: DeviceVerdict) -> tuple[Sign, str, str]:
+        why = REASONS[device.reason] if device.reason else ""
+        sign = _FOUND_SIGNS.get(device.verdict, "unknown")
+        if device.verdict == "reachable":
+            moved = self.moved.get(device.bdf)
+            new = self.had is not None and device.bdf not in self.had
+            return sign, "", f"found as {moved}" if moved else "found, new" if new else "found"
+        if device.verdict == "stranded":
+            return sign, "STRANDED", why
+        if device.verdict == "missing":
+            return sign, "missing", f"not preserved; {why}" if why else "not preserved"
+        return sign, "undetermined", why
+
+
+def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
+    """Sign, word and explanation of what the incoming kernel had of a bridge."""
+    sign = _MARKS.get(bridge.verdict, "good")
+    new = (
+        ""
+        if bridge.new_secondary is None
+        else f": bus {bridge.secondary or 0:02x} is now {bridge.new_secondary:02x}"
+    )
+    texts = {
+        "kept": "ARI on, kept",
+        "lost": "ARI off",
+        "healed": "ARI was off, the kernel switched it on",
+        "off": "ARI off, as before",
+        "gained": "ARI on",
+        "cleared": "the kernel switched ARI off",
+        "ignored": "ARI on, but the kernel did not use it",
+        "renumbered": f"new bus numbers{new}",
+        "unconfigured": "no bus numbers, nothing below was scanned",
+        "hidden": "never reached: a bridge above is lost",
+        "gone": "does not answer",
+        "not-applicable": "found",
+        "undetermined": "the capture does not tell",
+    }
+    word = bridge.verdict.upper() if bridge.verdict in _MARKS else ""
+    return sign, word, texts[bridge.verdict]
+
+
+def _buses(first: int, last: int | None) -> str:
+    return f"bus {first:02x}" if last is None or last == first else f"buses {first:02x} to {last:02x}"

@@ -1,0 +1,67 @@
+"""The reports that programs read, by the name of their format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from analyzer.errors import UsageError
+from analyzer.report.output import put_text
+
+if TYPE_CHECKING:
+    from analyzer.results import Analysis
+
+MachineFormat = Literal["json", "jsonl", "csv", "junit", "sarif", "parquet"]
+
+
+def refuse_output(form: str, output: str | None) -> None:
+    """Refuse a binary format without a file to write it to.
+
+    Raises:
+        UsageError: ``parquet`` for standard output.
+    """
+    if form == "parquet" and output is None:
+        raise UsageError("--format parquet writes a binary file", advice="name it: -o FILE")
+
+
+def put(
+    analysis: Analysis,
+    form: MachineFormat,
+    output: str | None,
+    *,
+    strict: bool = False,
+    assume_preserved: bool = False,
+    selected: frozenset[str] | None = None,
+) -> None:
+    """Put a report out to standard output (None) or to a file, whole or not at all.
+
+    Args:
+        analysis: the result, with the selected findings only.
+        form: its format.
+        output: a path, or None.
+        strict: as for the exit status, which formats that tell passed from failed follow.
+        assume_preserved: as for the exit status.
+        selected: as for the exit status.
+    """
+    if form == "parquet":
+        refuse_output(form, output)
+        from analyzer.writers.findings_parquet import write_findings
+
+        write_findings(analysis, output or "")
+    elif form == "junit":
+        from analyzer.report.junit_report import junit_text
+
+        text = junit_text(analysis, strict=strict, assume_preserved=assume_preserved, selected=selected)
+        put_text([text], output)
+    elif form == "csv":
+        from analyzer.report.csv_report import csv_text
+
+        put_text([csv_text(analysis)], output)
+    elif form == "sarif":
+        from analyzer.report.sarif_report import sarif_text
+
+        put_text([sarif_text(analysis)], output)
+    else:
+        from analyzer.report import json_report
+
+        lines = [json_report.json_text(analysis)] if form == "json" else json_report.json_lines(analysis)
+        put_text(lines, output)
