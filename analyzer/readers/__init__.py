@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 
-from analyzer import accesses, thinning
+from analyzer import thinning
 from analyzer.capture import Capture, Notes, SourceFile
 from analyzer.errors import (
     EmptyInputError,
