@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,9 +11,10 @@ import pytest
 from stories import tell
 
 from analyzer import joining
-from analyzer.analysis import analyze_capture
+from analyzer.analysis import analyze, analyze_capture
 from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile
 from analyzer.options import Options
+from analyzer.readers import open_capture
 from analyzer.testing import Kernel, Recording, one_port
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 NAMES = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
 OPTIONS = Options(preserved=",".join(NAMES))
 PORT = "0000:00:01.0"
+TRACES = Path(__file__).parent.parent / "traces"
 
 
 def piece(capture: Capture, first: int, last: int, path: str) -> Capture:
@@ -64,6 +67,17 @@ def test_two_files_give_the_verdict_of_one() -> None:
     assert [file.path for file in joined.files] == ["kernel1", "kernel2"]
     evidence = analyze_capture(joined, OPTIONS).kexecs[0].bridges[0].evidence
     assert {item.file for item in evidence} == {"kernel1", "kernel2"}
+
+
+def test_the_guests_own_two_traces_give_the_verdict_of_the_log_of_the_same_run() -> None:
+    """Two trace.dat, whose clocks overlap, beside what QEMU wrote meanwhile (without the kernel log)."""
+    options = Options(join=True)
+    pieces = [str(TRACES / "formats" / f"trace-dat-kprobes-kernel{number}.dat") for number in (1, 2)]
+    (joined,) = analyze(pieces, options).captures
+    other = open_capture(str(TRACES / "lost-explicit-write-traced-guest.bin"))
+    other.notes.log.clear()
+    assert verdicts(joined) == verdicts(analyze_capture(other))
+    assert joined.kexecs[0].observed == analyze_capture(other).kexecs[0].observed
 
 
 def test_probes_that_miss_the_shutdown_and_the_early_sweep_give_the_same() -> None:
