@@ -74,25 +74,24 @@ class RegisterView:
         """Every access that shows or changes some of the register at ``start`` of ``size`` bytes."""
         known = self._samples.get((start, size))
         if known is None:
-            near = ((self.offsets > start - 4) & (self.offsets < start + size)).nonzero()[0].tolist()
-            taken = (self._sample(position, start, size) for position in near)
-            known = self._samples[start, size] = [sample for sample in taken if sample]
+            near = ((self.offsets > start - 4) & (self.offsets < start + size)).nonzero()[0]
+            known = self._samples[start, size] = list(self._at(near, start, size))
         return known
 
-    def _sample(self, position: int, start: int, size: int) -> Sample | None:
-        offset, value = int(self.offsets[position]), int(self.values[position])
-        width = int(self.widths[position]) or max(_reach(value), size if offset == start else 1)
-        low, high = max(offset, start), min(offset + width, start + size)
-        if low >= high:
-            return None
-        mask = ((1 << 8 * (high - low)) - 1) << 8 * (low - start)
-        moved = value >> 8 * (low - offset) << 8 * (low - start)
-        write = bool(self.writes[position])
-        dead = not write and (
-            bool(self.absent[position]) or value == _all_ones(value, int(self.widths[position]))
-        )
-        failed = bool(self.failed[position])
-        return Sample(int(self.rows[position]), write, moved & mask, mask, dead or failed, failed)
+    def _at(self, near: NDArray[np.int64], start: int, size: int) -> Iterator[Sample]:
+        """The accesses at the positions ``near`` as the register sees them, those that miss it left out."""
+        columns = (self.rows, self.offsets, self.values, self.widths, self.writes, self.absent, self.failed)
+        for row, offset, value, wide, write, absent, failed in zip(
+            *(column[near].tolist() for column in columns), strict=True
+        ):
+            width = wide or max(_reach(value), size if offset == start else 1)
+            low, high = max(offset, start), min(offset + width, start + size)
+            if low >= high:
+                continue
+            mask = ((1 << 8 * (high - low)) - 1) << 8 * (low - start)
+            moved = value >> 8 * (low - offset) << 8 * (low - start)
+            dead = failed or (not write and (absent or value == _all_ones(value, wide)))
+            yield Sample(row, write, moved & mask, mask, dead, failed)
 
     def is_dword(self, row: int) -> bool:
         """Whether the access in a row carries four bytes (known, or seen from its value)."""
