@@ -6,6 +6,7 @@ import pytest
 import result_samples as samples
 
 from analyzer import analyze, frames
+from analyzer.frames import lists, rows
 from analyzer.results import BridgeVerdict, DeviceVerdict, Evidence, Finding, KexecResult
 
 CORPUS = Path(__file__).parents[1] / "traces"
@@ -20,19 +21,19 @@ def analysis():
 @pytest.mark.parametrize(
     ("table", "schema", "items"),
     [
-        (frames.captures, frames.CAPTURES, lambda capture: [capture]),
-        (frames.boots, frames.BOOTS, lambda capture: capture.boots),
-        (frames.kexecs, frames.KEXECS, lambda capture: capture.kexecs),
-        (frames.bridges, frames.BRIDGES, lambda capture: [b for k in capture.kexecs for b in k.bridges]),
-        (frames.devices, frames.DEVICES, lambda capture: [d for k in capture.kexecs for d in k.devices]),
-        (frames.policies, frames.POLICIES, lambda capture: [p for k in capture.kexecs for p in k.policies]),
-        (frames.findings, frames.FINDINGS, lambda capture: [f for k in capture.kexecs for f in k.findings]),
+        (frames.captures, lists.CAPTURES, lambda capture: [capture]),
+        (frames.boots, lists.BOOTS, lambda capture: capture.boots),
+        (frames.kexecs, lists.KEXECS, lambda capture: capture.kexecs),
+        (frames.bridges, lists.BRIDGES, lambda capture: [b for k in capture.kexecs for b in k.bridges]),
+        (frames.devices, lists.DEVICES, lambda capture: [d for k in capture.kexecs for d in k.devices]),
+        (frames.policies, lists.POLICIES, lambda capture: [p for k in capture.kexecs for p in k.policies]),
+        (frames.findings, lists.FINDINGS, lambda capture: [f for k in capture.kexecs for f in k.findings]),
         (
             frames.divergences,
-            frames.DIVERGENCES,
+            lists.DIVERGENCES,
             lambda capture: [d for k in capture.kexecs for d in k.divergences],
         ),
-        (frames.errors, frames.ERRORS, lambda capture: capture.errors),
+        (frames.errors, lists.ERRORS, lambda capture: capture.errors),
     ],
 )
 def test_each_table_has_a_row_for_each_item_and_always_all_columns(analysis, table, schema, items):
@@ -45,17 +46,17 @@ def test_each_table_has_a_row_for_each_item_and_always_all_columns(analysis, tab
 @pytest.mark.parametrize(
     ("kind", "schema"),
     [
-        (BridgeVerdict, frames.BRIDGES),
-        (DeviceVerdict, frames.DEVICES),
-        (Finding, frames.FINDINGS),
+        (BridgeVerdict, lists.BRIDGES),
+        (DeviceVerdict, lists.DEVICES),
+        (Finding, lists.FINDINGS),
     ],
 )
 def test_no_field_of_the_json_output_is_left_out(kind, schema):
     assert [field.name for field in dataclasses.fields(kind)] == [
         name for name in schema if name not in ("capture", "path", "kexec")
     ]
-    assert [field.name for field in frames.EVIDENCE.fields] == [f.name for f in dataclasses.fields(Evidence)]
-    assert set(frames.KEXECS) - {"capture", "path"} <= {f.name for f in dataclasses.fields(KexecResult)}
+    assert [field.name for field in rows.EVIDENCE.fields] == [f.name for f in dataclasses.fields(Evidence)]
+    assert set(lists.KEXECS) - {"capture", "path"} <= {f.name for f in dataclasses.fields(KexecResult)}
 
 
 def test_verdicts_keep_their_structure(analysis):

@@ -7,8 +7,8 @@ import pytest
 import result_samples as samples
 
 from analyzer import analyze
+from analyzer.frames.verdict_table import COLUMNS, verdict_table
 from analyzer.results import Divergence, Secondary
-from analyzer.verdict_table import COLUMNS, verdict_table
 from analyzer.verdicts import findings
 from analyzer.writers.findings_parquet import write_findings
 

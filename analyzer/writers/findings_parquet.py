@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from analyzer.frames.verdict_table import verdict_table
 from analyzer.results import SCHEMA_VERSION
-from analyzer.verdict_table import verdict_table
 from analyzer.version import NAME, version
 from analyzer.writers.atomic import replacing
+from analyzer.writers.parquet import put_table
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,7 @@ METADATA_KEY: Final = "aritrace"
 
 
 def write_findings(analysis: Analysis, path: str | os.PathLike[str]) -> None:
-    """Write the table of verdicts (:mod:`analyzer.verdict_table`); whole or not at all.
+    """Write the table of verdicts (:mod:`analyzer.frames.verdict_table`); whole or not at all.
 
     Raises:
         UsageError: the operating system refuses to write there.
@@ -31,6 +32,4 @@ def write_findings(analysis: Analysis, path: str | os.PathLike[str]) -> None:
         "policy": analysis.policy,
     }
     with replacing(path) as stream:
-        verdict_table(analysis).write_parquet(
-            stream, compression="zstd", metadata={METADATA_KEY: json.dumps(about, ensure_ascii=True)}
-        )
+        put_table(verdict_table(analysis), stream, {METADATA_KEY: json.dumps(about, ensure_ascii=True)})

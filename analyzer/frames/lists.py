@@ -8,11 +8,11 @@ JSON output: captures as given, then by kexec, then by BDF.
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from analyzer.frames.rows import EVIDENCE, build, fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 _TEXT, _FLAG, _COUNT = pl.String(), pl.Boolean(), pl.Int64()
 _TEXTS = pl.List(_TEXT)
-
-#: One access or log line (:class:`analyzer.results.Evidence`).
-EVIDENCE = pl.Struct(
-    {
-        "access": _COUNT, "file": _TEXT, "offset_bytes": _COUNT, "time_ns": _COUNT, "op": _TEXT, "bdf": _TEXT,
-        "register": _TEXT, "value": _TEXT, "note": _TEXT,
-    }
-)  # fmt: skip
 _CAPTURE: dict[str, pl.DataType] = {"capture": _COUNT, "path": _TEXT}
 _KEXEC: dict[str, pl.DataType] = _CAPTURE | {"kexec": _COUNT}
 
@@ -66,8 +58,6 @@ FINDINGS: dict[str, pl.DataType] = _KEXEC | {"code": _TEXT, "severity": _TEXT, "
 ERRORS: dict[str, pl.DataType] = _CAPTURE | {
     "kind": _TEXT, "file": _TEXT, "offset_bytes": _COUNT, "message": _TEXT,
 }  # fmt: skip
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def captures(analysis: Analysis) -> pl.DataFrame:
@@ -120,30 +110,6 @@ def errors(analysis: Analysis) -> pl.DataFrame:
     return _of_captures(analysis, lambda capture: capture.errors, ERRORS)
 
 
-def verdicts(analysis: Analysis) -> pl.DataFrame:
-    """Every verdict in one flat table, as ``--format csv`` and ``--format parquet`` write it."""
-    from analyzer.verdict_table import verdict_table
-
-    return verdict_table(analysis)
-
-
-def build(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    r"""Return a table of the columns that ``schema`` names, in its order; a row without one has null there.
-
-    A byte of a path that is no UTF-8 (PEP 383) becomes ``\xNN``, as in the JSON output.
-    """
-    columns: dict[str, list[Any]] = {name: [] for name in schema}
-    for row in rows:
-        for name, column in columns.items():
-            column.append(_valid(row.get(name)))
-    return pl.DataFrame(columns, schema=dict(schema), strict=True)
-
-
-def fields(item: Any, wanted: Iterable[str]) -> dict[str, Any]:
-    """Return those fields of a result object that are ``wanted``, as plain values."""
-    return {name: _plain(getattr(item, name)) for name in wanted if hasattr(item, name)}
-
-
 def _of_captures(
     analysis: Analysis, items: Callable[[CaptureResult], Iterable[Any]], schema: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
@@ -166,21 +132,3 @@ def _kexecs(analysis: Analysis) -> Iterator[tuple[dict[str, Any], KexecResult]]:
     for number, capture in enumerate(analysis.captures):
         for kexec in capture.kexecs:
             yield {"capture": number, "path": capture.path, "kexec": kexec.index}, kexec
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SURROGATE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", value)
-    if isinstance(value, dict):
-        return {name: _valid(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_valid(item) for item in value]
-    return value

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analyzer import frames
+from analyzer.frames import rows
 from analyzer.verdicts import rules
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "preserved": _FLAG, "code": _TEXT, "severity": _TEXT, "text": _TEXT, "vendor_device": _TEXT,
     "port_type": _TEXT, "bridge": _TEXT, "secondary": _COUNT, "subordinate": _COUNT, "new_secondary": _COUNT,
     "ari_before": _FLAG, "ari_after": _FLAG, "ari_decided": _FLAG, "policy": _TEXT, "observed_policy": _TEXT,
-    "preserved_source": _TEXT, "stranded": pl.List(_TEXT), "evidence": pl.List(frames.EVIDENCE),
+    "preserved_source": _TEXT, "stranded": pl.List(_TEXT), "evidence": pl.List(rows.EVIDENCE),
 }  # fmt: skip
 
 _DEVICE_CODES = {
@@ -43,7 +43,7 @@ _DEVICE_CODES = {
 
 def verdict_table(analysis: Analysis) -> pl.DataFrame:
     """Return the table (columns :data:`COLUMNS`): per capture its own row, then those of each kexec."""
-    return frames.build(_rows(analysis), COLUMNS)
+    return rows.build(_rows(analysis), COLUMNS)
 
 
 def _rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
@@ -77,19 +77,19 @@ def _verdicts(kexec: KexecResult) -> Iterator[dict[str, Any]]:
 
     def found(code: str | None, bdf: str) -> dict[str, Any]:
         waiting = left[code, bdf] if code is not None else None
-        return frames.fields(waiting.popleft(), ("code", "severity", "text")) if waiting else {}
+        return rows.fields(waiting.popleft(), ("code", "severity", "text")) if waiting else {}
 
     for bridge in kexec.bridges:
-        row = frames.fields(bridge, COLUMNS) | {"row": "bridge", "reason": bridge.missing_access}
+        row = rows.fields(bridge, COLUMNS) | {"row": "bridge", "reason": bridge.missing_access}
         yield row | found(rules.BRIDGE_CODES.get(bridge.verdict), bridge.bdf)
     for device in kexec.devices:
-        yield frames.fields(device, COLUMNS) | {"row": "device"} | found(_device_code(device), device.bdf)
+        yield rows.fields(device, COLUMNS) | {"row": "device"} | found(_device_code(device), device.bdf)
     for item in kexec.divergences:
         yield _divergence(item) | found(rules.DIVERGENCE, item.bdf)
     for other in kexec.secondary:
         code = rules.SECONDARY_CODES.get(other.kind, rules.OTHER_SECONDARY)
         row = {"row": "secondary", "verdict": other.kind, "reason": other.note}
-        yield row | frames.fields(other, ("bdf", "evidence")) | found(code, other.bdf)
+        yield row | rows.fields(other, ("bdf", "evidence")) | found(code, other.bdf)
 
 
 def _device_code(device: DeviceVerdict) -> str | None:
