@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.lab.failure import MissingPartsError
-from analyzer.lab.parts import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,21 @@ _WANTED = (
 )
 _DOWNLOAD_SECONDS = 600
 _NAME = re.compile(r"linux-image-[a-z0-9.+-]+")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel to boot.
+
+    Attributes:
+        image: bzImage.
+        modules: its ``lib/modules/VERSION`` directory, or None where the kernel brings no modules.
+        name: what to call it in the provenance.
+    """
+
+    image: Path
+    modules: Path | None
+    name: str
 
 
 def cache_directory() -> Path:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analyzer.lab import kernel_package
 from analyzer.lab.failure import MissingPartsError
+from analyzer.lab.kernel_package import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,22 +31,6 @@ PACKAGES = {
     "depmod": "kmod",
 }
 _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel to boot.
-
-    Attributes:
-        image: bzImage.
-        package: the Debian package with the kernel; None = Debian's current one.
-        modules: its ``lib/modules/VERSION`` directory, or None where the kernel brings no modules.
-        name: what to call it in the provenance.
-    """
-
-    image: Path
-    modules: Path | None
-    name: str
 
 
 @dataclass(frozen=True)
@@ -83,8 +69,6 @@ def find(
     Raises:
         MissingPartsError: anything is missing; the error names everything that is.
     """
-    from analyzer.lab import kernel_package
-
     programs, missing = find_programs(skip={"qemu-system-x86_64"} if qemu else set())
     problems = [
         *_given("--qemu", qemu),
@@ -122,9 +106,8 @@ def find_built(*, kernel: str | None = None, modules: str | None = None, qemu: s
         MissingPartsError: a program is missing, or nothing has been built.
     """
     from analyzer.lab.build import built_parts
-    from analyzer.lab.kernel_package import cache_directory
 
-    built = built_parts(cache_directory())
+    built = built_parts(kernel_package.cache_directory())
     if built is None and not (kernel and qemu):
         raise MissingPartsError(
             "this scenario needs a kernel and a QEMU that no distribution has", advice="run analyze lab build"
