@@ -29,7 +29,8 @@ def fill(page: Page, found: AtRisk) -> Page:
     else:
         ports = count(len(found.ports), "bridge")
         page.line(
-            Span(f"AT RISK: {count(alone, 'function')}", "bad"), f" hang on bit 5 of DEVCTL2 of {ports}"
+            Span(f"AT RISK: {count(alone, 'function')}", "bad"),
+            f" {'hangs' if alone == 1 else 'hang'} on bit 5 of DEVCTL2 of {ports}",
         )
     functions = count(found.functions, "function")
     page.prose(f"{functions} in {found.path}. Preserved: {_SOURCES[found.preserved_source]}.")
