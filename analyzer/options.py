@@ -47,3 +47,10 @@ class Options:
     field_map: Mapping[str, str] = field(default_factory=dict)
     ecam_base: int | None = None
     linktype_raw_tlp: int | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files that options name."""
+        texts = (self.preserved, self.cmdline)
+        listed = [text[1:] for text in texts if text is not None and text.startswith("@")]
+        return [*(path for path in (self.dmesg, self.flb, self.seed) if path is not None), *listed]

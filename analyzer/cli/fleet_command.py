@@ -9,6 +9,7 @@ from analyzer.cli.parameters import (
     AssumeOption,
     CmdlineOption,
     ExitZeroOption,
+    HtmlOption,
     OutputOption,
     PolicyOption,
     QuietOption,
@@ -199,6 +200,7 @@ def report_command(
     trend: TrendOption = "day",
     form: FleetFormat = "text",
     output: OutputOption = None,
+    html: HtmlOption = None,
     verbose: VerboseOption = 0,
     strict: StrictOption = False,
     exit_zero: ExitZeroOption = False,
@@ -210,8 +212,10 @@ def report_command(
     from analyzer import fleet
     from analyzer.report.output import put_text
 
-    answers = fleet.report(directory, trend_by=trend)
     output = None if output == "-" else output
+    if html is not None:
+        _refuse_page(html, output, directory)
+    answers = fleet.report(directory, trend_by=trend)
     if form == "json":
         from analyzer.report import fleet_json
 
@@ -225,7 +229,28 @@ def report_command(
         from analyzer.report.output import new_page, put_page
 
         put_page(fleet_report.fill(new_page(output), answers, everything=verbose > 0), output)
+    if html is not None:
+        from analyzer.fleet.behind import behind
+        from analyzer.report.html import fleet_page
+
+        shown = fleet_page.room(answers)
+        put_text(fleet_page.pieces(shown, behind(shown)), html)
     raise typer.Exit(exit_status.OK if exit_zero else _status(answers, strict=strict))
+
+
+def _refuse_page(page: str, output: str | None, directory: str) -> None:
+    """Refuse a page without a file of its own, or in place of a file of the run."""
+    from pathlib import Path
+
+    from analyzer.cli.html_output import refuse_shared
+    from analyzer.errors import UsageError
+
+    refuse_shared(page, output)
+    target, run = Path(page).resolve(), Path(directory).resolve()
+    if run in target.parents and target.exists() and target.suffix not in (".html", ".htm"):
+        raise UsageError(
+            "--html: this would overwrite a file of the run", path=page, advice="give it another name"
+        )
 
 
 def _status(answers: "FleetReport", *, strict: bool) -> int:

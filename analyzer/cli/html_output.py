@@ -1,4 +1,4 @@
-"""``--html FILE`` of the main job: a page beside the report."""
+"""``--html FILE``: a page beside the report of the main job, or of a fleet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ if TYPE_CHECKING:
     from analyzer.explanations.details import DetailsGatherer
     from analyzer.options import Options
     from analyzer.results import Analysis
+
+
+def refuse_shared(path: str, output: str | None) -> None:
+    """Refuse a page that has no file of its own.
+
+    Args:
+        path: the argument of ``--html``.
+        output: the file of the other report, None for standard output.
+
+    Raises:
+        UsageError: standard output, or the file of the other report.
+    """
+    from analyzer.report.output import refuse_inputs
+
+    if path == "-":
+        advice = "standard output takes the other report"
+        raise UsageError("--html: expected the name of a file, found '-'", advice=advice)
+    if output is not None:
+        refuse_inputs(path, [output])
 
 
 class HtmlOutput:
@@ -36,13 +55,8 @@ class HtmlOutput:
         if path is None:
             return
         from analyzer.explanations.details import DetailsGatherer
-        from analyzer.report.output import refuse_inputs
 
-        if path == "-":
-            advice = "standard output takes the other report"
-            raise UsageError("--html: expected the name of a file, found '-'", advice=advice)
-        if output is not None:
-            refuse_inputs(path, [output])
+        refuse_shared(path, output)
         self.gatherer = DetailsGatherer(options)
 
     def write(self, analysis: Analysis, *, assume_preserved: bool) -> None:

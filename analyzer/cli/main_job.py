@@ -183,9 +183,8 @@ def judge(
     from analyzer.report.progress import reporting
 
     found = sources.leave_out_others(sources.expand(captures))
-    beside = [path for path in (options.dmesg, options.flb, options.seed) if path is not None]
     for output in outputs:
-        refuse_inputs(output, [*(source.path for source in found.found), *beside])
+        refuse_inputs(output, [*(source.path for source in found.found), *options.files])
     if not quiet:
         problems.tell_skipped(found.left_out)
     wanted = [taker for taker in takers if taker is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Captures named for a number.
 MOST = 50
-#: States of kexecs, in the order in which a reader wants them.
-ALL_STATES: Final = ("lost", "healed", "undetermined", "kept", "nothing", "plain", "crash")
 
 
 class Cell(NamedTuple):
@@ -144,16 +142,28 @@ def _plans(tables: ResultTables, shown: Shown, most: int) -> Iterator[pl.LazyFra
     worst = [(one.host, one.bdf, one.vendor_device) for one in report.bridges_worst[: shown.bridges]]
     keys = ["host", "bdf", "vendor_device"]
     yield _sources(hit.with_columns(bdf="detail"), "bridge", 11, keys, worst, most)
-    for name, frame in (
-        ("policies", kexecs.filter(pl.col("ari").is_in(DECIDED))),
-        ("policies_plain", kexecs.filter(pl.col("ari") == "plain")),
-    ):
-        for policy in POLICIES:
-            stranded = pl.col("policies").struct.field(policy).struct.field("stranded").list.len()
-            rows = frame.filter(stranded > 0).with_columns(x=pl.lit(policy), ari=pl.lit("stranded"))
-            yield _sources(rows, name, 12, ["x"], [(policy,)], most)
+    names = [(name,) for name in POLICIES]
+    yield _sources(
+        _strandings(kexecs.filter(pl.col("ari").is_in(DECIDED))), "policies", 12, ["x"], names, most
+    )
+    plain = _strandings(kexecs.filter(pl.col("ari") == "plain"))
+    yield _sources(plain, "policies_plain", 12, ["x"], names, most)
     inputs = tables.captures.with_columns(x=pl.lit(None, pl.String), ari="outcome")
     yield _sources(inputs.drop("reason"), "outcome", 13, ["x"], [(None,)], most)
+
+
+def _strandings(kexecs: pl.LazyFrame) -> pl.LazyFrame:
+    """Kexecs at which a policy strands devices, once for each such policy (``x``)."""
+    stranded = (
+        (pl.col("policies").struct.field(name).struct.field("stranded").list.len() > 0).alias(name)
+        for name in POLICIES
+    )
+    return (
+        kexecs.select("capture", "kexec", *stranded)
+        .unpivot(POLICIES, index=["capture", "kexec"], variable_name="x", value_name="hit")
+        .filter("hit")
+        .with_columns(ari=pl.lit("stranded"))
+    )
 
 
 def _trend_by(report: FleetReport) -> TrendBy:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from analyzer.writers.atomic import replacing
 
 if TYPE_CHECKING:
     import os
+
+    import polars as pl
 
     from analyzer.capture import Capture
 
@@ -26,9 +28,23 @@ def write_parquet(capture: Capture, path: str | os.PathLike[str]) -> None:
         UsageError: the operating system refuses to write there.
     """
     with replacing(path) as stream:
-        capture.accesses.write_parquet(
-            stream, compression="zstd", compression_level=9, metadata={METADATA_KEY: _metadata(capture)}
-        )
+        put_table(capture.accesses, stream, {METADATA_KEY: _metadata(capture)}, level=9)
+
+
+def put_table(
+    table: pl.DataFrame, stream: BinaryIO, metadata: dict[str, str], *, level: int | None = None
+) -> None:
+    """Write a table as Parquet, compressed with zstd.
+
+    Raises:
+        OSError: the stream takes no more. polars has an error of its own for that.
+    """
+    from polars.exceptions import ComputeError
+
+    try:
+        table.write_parquet(stream, compression="zstd", compression_level=level, metadata=metadata)
+    except ComputeError as error:
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 def _metadata(capture: Capture) -> str:

@@ -36,7 +36,11 @@ class Scale:
         if not least:
             return cls(1.0)
         unit = 10.0 ** math.floor(math.log10(least))
-        return cls(min(1.0, next(step * unit for step in (1, 2, 3, 5, 10) if step * unit >= least * 0.999)))
+        return cls(
+            min(
+                1.0, next(step * unit for step in (1, 1.5, 2, 3, 4, 6, 8, 10) if step * unit >= least * 0.999)
+            )
+        )
 
     @property
     def text(self) -> str:

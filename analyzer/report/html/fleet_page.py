@@ -1,0 +1,176 @@
+"""The page of a whole fleet: ``analyze fleet report DIR --html FILE``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Final
+
+from analyzer.fleet.behind import Shown
+from analyzer.report.fleet_wording import headline, of, unfinished, with_interval
+from analyzer.report.html.environment import render
+from analyzer.report.html.fleet_lists import FleetLists
+from analyzer.report.html.fleet_tables import FleetTables
+from analyzer.report.html.host_grid import hosts_over_time
+from analyzer.report.html.rate_chart import Scale, bar, trend
+from analyzer.report.wording import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.fleet.answers import FleetReport, Rate
+    from analyzer.fleet.behind import Behind
+    from analyzer.report.html.tree import Sign
+
+#: Room on a page: values of a dimension, hosts, bridges, periods in the table and in the drawing.
+_ROWS, _HOSTS, _BRIDGES, _PERIODS, _DRAWN = 60, 200, 200, 120, 370
+#: Lists of captures by dimension: title, and the table that leads there.
+_LISTS: Final = {
+    "all": ("Kexecs by what became of them", "kexecs"),
+    "release": ("By kernel release", "by-release"),
+    "series": ("By series of the Live Update patches", "by-series"),
+    "vendor_device": ("By vendor:device of the bridge", "by-vendor-device"),
+    "port_type": ("By port type", "by-port-type"),
+    "cause": ("By cause", "by-cause"),
+    "policies": ("By kernel policy", "policies"),
+    "policies_plain": ("By kernel policy, plain kexecs", "policies-plain"),
+    "host": ("By host", "hosts"),
+    "bridge": ("By single bridge", "bridges"),
+    "trend": ("By time", "by-trend"),
+    "outcome": ("Inputs by outcome", "inputs"),
+}
+
+
+def room(report: FleetReport) -> Shown:
+    """Return what a page of this report has room for: ask for the captures behind it."""
+    return Shown(report, rows=_ROWS, hosts=_HOSTS, bridges=_BRIDGES, periods=_PERIODS)
+
+
+def pieces(shown: Shown, found: Behind) -> Iterator[str]:
+    """Yield the page piece by piece; the same results give the same page.
+
+    Args:
+        shown: from :func:`room`.
+        found: the captures behind it (:func:`analyzer.fleet.behind.behind`).
+    """
+    report = shown.report
+    lists = FleetLists(found, report.directory, report.trend_by)
+    tables = FleetTables(shown, lists)
+    whole = report.tally.loss
+    scale = Scale.of([whole, report.tally.hardware_loss], whole)
+    made = {
+        "states": tables.states(),
+        "groups": tables.groups(),
+        "causes": tables.causes(),
+        "policies": tables.policies(),
+        "hosts": tables.hosts(),
+        "bridges": tables.bridges(),
+        "periods": tables.periods(),
+        "inputs": tables.inputs(),
+    }
+    yield from render(
+        "fleet.html.j2",
+        report=report,
+        verdict=headline(report),
+        unfinished=None if report.complete else unfinished(report),
+        facts=_facts(report),
+        limits=list(_limits(report)),
+        whole=bar(whole, scale, None),
+        whole_scale=scale.text,
+        drawing=trend(report.trend, whole, _follows(report), _DRAWN),
+        grid=hosts_over_time(report, found.hosts),
+        made=made,
+        lists=lists.sections(_LISTS),
+    )
+    yield "\n"
+
+
+def _facts(report: FleetReport) -> list[tuple[Sign, str, str]]:
+    """The main answers: sign, what is told, and the answer."""
+    loss, hardware, hosts = report.tally.loss, report.tally.hardware_loss, report.hosts
+    facts: list[tuple[Sign, str, str]] = [
+        (_rate_sign(loss), "Lost, per kexec", _rated(loss)),
+        (_rate_sign(hardware, "warn"), "Lost by the hardware, healed or not", _rated(hardware)),
+        (
+            _rate_sign(hosts.loss),
+            "Hosts with a loss",
+            _rated(hosts.loss, "no host with a decided kexec is named"),
+        ),
+        (
+            "bad" if report.devices_stranded else "none",
+            "Preserved devices stranded",
+            f"{report.devices_stranded:,}",
+        ),
+    ]
+    if report.causes:
+        first = report.causes[0]
+        facts.append(("none", "Commonest cause", f"{first.cause or 'none of its own'}, {_rated(first.rate)}"))
+    if report.policies and loss.trials:
+        words = ", ".join(f"{one.devices:,} under {one.policy}" for one in report.policies)
+        facts.append(("none", "Devices each policy would have stranded", words))
+    return facts
+
+
+def _rated(rate: Rate, without: str = "no decided kexec") -> str:
+    return f"{of(rate)} = {with_interval(rate)}" if rate.trials else without
+
+
+def _rate_sign(rate: Rate, sign: Sign = "bad") -> Sign:
+    if not rate.trials:
+        return "unknown"
+    return sign if rate.events else "good"
+
+
+def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
+    """What limits the answer: what is not decided, not read, or in no rate."""
+    tally, beside, captures = report.tally, report.beside, report.captures
+    if tally.undetermined:
+        yield (
+            "unknown",
+            f"{count(tally.undetermined, 'undetermined kexec')}: the captures do not hold what would tell.",
+        )
+    no_answer = sum(n for outcome, n in captures.outcomes.items() if outcome not in ("ok", "truncated"))
+    if no_answer:
+        yield (
+            "unknown",
+            f"{count(no_answer, 'input')} without an answer: see the table of inputs for the reasons.",
+        )
+    if cut := captures.outcomes.get("truncated", 0):
+        yield "warn", f"{count(cut, 'capture')} cut short: judged up to where the file ends."
+    if report.doubts:
+        yield "warn", f"{_kexecs(report.doubts)} with doubt: the kernel did not do what the replay says."
+    if beside.plain:
+        yield "none", f"{count(beside.plain, 'plain kexec')}: nothing was handed over; in no rate."
+    if beside.crash:
+        yield "none", f"{_kexecs(beside.crash)} into a crash kernel; in no rate."
+    if beside.nothing:
+        yield (
+            "none",
+            f"{_kexecs(beside.nothing)} with nothing at stake: no preserved bridge had ARI on; in no rate.",
+        )
+    if report.hosts.nameless:
+        words = "without a known host, in no rate over hosts (--host-from-path names hosts by paths)."
+        yield "unknown", f"{count(report.hosts.nameless, 'decided kexec')} {words}"
+    untimed = next((group.tally for group in report.trend if group.value is None), None)
+    if untimed is not None and (number := untimed.loss.trials + untimed.undetermined):
+        yield "unknown", f"{_kexecs(number)} of unknown time: the captures hold no wall-clock time."
+
+
+def _kexecs(number: int) -> str:
+    return count(number, "kexec")
+
+
+def _follows(report: FleetReport) -> list[bool]:
+    """For each period with a known time, whether it comes right behind the one before."""
+    step = dt.timedelta(days=7 if report.trend_by == "week" else 1)
+    days = [_day(group.value) for group in report.trend if group.value is not None]
+    return [
+        number > 0 and day is not None and (before := days[number - 1]) is not None and day - before == step
+        for number, day in enumerate(days)
+    ]
+
+
+def _day(period: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(period)
+    except ValueError:  # a year that the calendar does not have
+        return None
