@@ -176,9 +176,7 @@ class SideRecords:
             time, access, domain, bus, devfn, flags = record[:6]
             kind, line = parts[2 * number : 2 * number + 2]
             bdf = (domain, bus, devfn) if flags & _PLACE_KNOWN else None
-            self._events.append(
-                (text(kind), access, bdf, text(line), time if flags & _TIME_KNOWN else None)
-            )
+            self._events.append((text(kind), access, bdf, text(line), time if flags & _TIME_KNOWN else None))
 
     def _add_problems(self, records: NDArray[np.void], parts: list[bytes]) -> None:
         found = []

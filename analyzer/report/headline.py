@@ -104,9 +104,7 @@ def of_analysis(analysis: Analysis, *, assume_preserved: bool = False) -> Headli
     if analysis.summary.devices_stranded and worst in {"LOST", "STRANDED"}:
         text += f"; {count(analysis.summary.devices_stranded, 'preserved device')} stranded"
     others = [
-        f"{words.count(word)} {_PLAIN_WORDS[word]}"
-        for word in WORSE_FIRST
-        if word in words and word != worst
+        f"{words.count(word)} {_PLAIN_WORDS[word]}" for word in WORSE_FIRST if word in words and word != worst
     ]
     return Headline(worst, f"{text}; the others: {', '.join(others)}" if others else text)
 
