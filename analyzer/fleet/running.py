@@ -117,7 +117,11 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
             if engine == "dask" and scheduler is not None:
                 engines.dask(job, todo, scheduler, done)
             else:
-                engines.local(job, todo, jobs, done)
+                try:
+                    engines.local(job, todo, jobs, done)
+                finally:  # a worker that was ended while it wrote cannot tidy up
+                    if shard is None:
+                        parts.clean(job)
     return summary(job)
 
 

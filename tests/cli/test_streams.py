@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -61,12 +63,22 @@ def test_a_terminal_that_takes_only_ascii_gets_escapes(tmp_path):
     assert b"caf\\xe9" in done.stderr
 
 
+def opened_for(program: subprocess.Popen, fifo: Path) -> BinaryIO:
+    """The writing end of a pipe, once the program reads it; one that ended instead has failed."""
+    while True:
+        try:
+            return os.fdopen(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "wb")
+        except OSError:  # ENXIO: nobody reads yet
+            assert program.poll() is None, program.communicate()
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it_by_convention(number, status, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     program = start(str(fifo), "-o", str(tmp_path / "report"), stdout=subprocess.PIPE)
-    with fifo.open("wb") as stream:  # opens once the program reads
+    with opened_for(program, fifo) as stream:
         stream.write(b"x")
         stream.flush()
         program.send_signal(number)
