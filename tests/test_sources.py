@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from unprivileged import unprivileged
 
 from analyzer.errors import UsageError
 from analyzer.sources import expand, leave_out_others
@@ -106,9 +107,9 @@ def test_a_directory_of_which_nothing_remains_is_an_error_row_in_its_place(tmp_p
     assert sources.left_out == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every directory")
-def test_a_directory_that_may_not_be_listed_is_an_error_row(traces):
+def test_a_directory_that_may_not_be_listed_is_an_error_row(traces, tmp_path):
     (traces / "sub").chmod(0)
-    found = expand(["traces"]).found
+    with unprivileged(tmp_path):
+        found = expand(["traces"]).found
     (traces / "sub").chmod(0o755)
     assert [source.error.kind for source in found if source.error] == ["unreadable"]

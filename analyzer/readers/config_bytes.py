@@ -72,6 +72,11 @@ class ConfigBytes:
         """Take bytes back: the snapshot says that they are not known."""
         self._known[offset:end] = bytes(len(self._known[offset:end]))
 
+    @property
+    def holes(self) -> int:
+        """Bytes below :attr:`size` that were not shown."""
+        return self._known.count(0, 0, self.size)
+
     def reads(self) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint32], NDArray[np.int64]]:
         """Return offset, width, value and place of each read, offsets ascending."""
         each = np.frombuffer(self._known, bool)

@@ -119,6 +119,7 @@ class _Log:
         self._number = 0
         self._bytes = 0
         self._current: dict[bytes, _Dump] = {}
+        self._nobodys = 0
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
@@ -149,7 +150,7 @@ class _Log:
         self._notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
         if b"config space:" in line:
             self._open(line)
-        elif self._current and b": " in line:
+        elif b": " in line:
             self._row(line, where)
         return True
 
@@ -165,10 +166,13 @@ class _Log:
 
     def _row(self, line: bytes, where: int) -> None:
         match = _ROW.search(line)
-        dump = self._current.get(_caller(line)) if match is not None else None
-        if match is None or dump is None:
+        if match is None:
             return
         offset, data = int(match[1], 16), bytes.fromhex(match[2].decode("ascii"))
+        dump = self._current.get(_caller(line))
+        if dump is None:
+            self._nobodys += len(data) == _ROW_BYTES and offset in range(0, CONFIG_SIZE, _ROW_BYTES)
+            return
         end = offset + len(data)
         if offset % _ROW_BYTES or offset < dump.expected or end > CONFIG_SIZE:
             return  # another driver's hex dump, or a row again
@@ -185,6 +189,12 @@ class _Log:
             self._notes.dropped += sum(dump.missing + CONFIG_SIZE - dump.expected for dump in lacking) // 4
             first = f"the first is {bdf.text(lacking[0].key)} at line {lacking[0].line}"
             self._notes.problem("damaged", f"rows are missing in {len(lacking)} dumps; {first}")
+        if self._nobodys:
+            self._notes.problem(
+                "foreign",
+                f"{self._nobodys} rows of hex dumps are left out: they are another driver's, or the line that"
+                " says whose they are is missing",
+            )
 
 
 def _caller(line: bytes) -> bytes:

@@ -33,6 +33,8 @@ MAX_LINE: Final = 64 * 1024
 #: Start of a remark with the ranges of bytes (hex, inclusive) that are printed as 00 without being known.
 UNKNOWN_REMARK: Final = "\tNot captured, shown as 00:"
 _ROW_BYTES = 16
+#: How many bytes lspci shows: with -x (CardBus bridges have the larger header), -xxx and -xxxx.
+_SIZES: Final = (HEADER_SIZE, 128, CONFIG_SIZE, EXTENDED_CONFIG_SIZE)
 
 _LINE = re.compile(
     rb"""^(?:
@@ -88,6 +90,10 @@ class _Dump:
         self._device: ConfigBytes | None = None
         self._unknown: list[tuple[int, int]] = []
         self._damaged = 0
+        self._told_rows = 0  # rows of the device that are missing because their damage was told
+        self._lacking = 0
+        self._odd = 0
+        self._nobodys = 0
 
     def lines(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
         """Take whole lines; ``base`` is the place of ``text`` in the stream."""
@@ -100,8 +106,8 @@ class _Dump:
                 self._open(domain, bus, slot, function, base + match.start())
             elif remark is not None:
                 self._unknown.extend(_ranges(ranges))
-            elif match.start() < len(text):  # an empty line; behind the last newline there is none
-                yield from self._close()
+            elif self._device is not None and match.start() < len(text):
+                yield from self._close()  # an empty line; behind the last newline there is none
 
     def last_line(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
         """Take a last line without its end: it may be cut, unless it is a row of full length."""
@@ -118,6 +124,18 @@ class _Dump:
     def finish(self) -> Iterator[pl.DataFrame]:
         """Yield the rest."""
         yield from self._close()
+        if self._lacking > 1:
+            self._notes.problem("damaged", f"rows are missing in {self._lacking - 1} more functions")
+        if self._nobodys:
+            self._notes.dropped += self._nobodys * (_ROW_BYTES // 4)
+            message = (
+                f"{self._nobodys} rows of bytes are left out: the line that says whose they are is missing"
+            )
+            self._notes.problem("damaged", message)
+        if self._odd:
+            self._notes.problem(
+                "short", f"{self._odd} functions end after another row than lspci's last: rows may be missing"
+            )
         yield from self._reads.finish(
             {
                 HEADER_SIZE: f"{NO_CAPABILITIES}; run lspci -D -xxxx as root",
@@ -130,11 +148,14 @@ class _Dump:
             self._damage("is the line of a device whose address does not exist; its rows are left out", where)
             return
         devfn = int(slot, 16) << 3 | int(function)
+        self._told_rows = 0
+        self._unknown = []
         self._device = ConfigBytes(bdf.key(int(domain or b"0", 16), int(bus, 16), devfn))
 
     def _row(self, offset: int, row: bytes, where: int) -> None:
         if self._device is None:
-            return  # a remark before the first device, or behind the line of one that is damaged
+            self._nobodys += _BYTES.fullmatch(row) is not None  # else a remark that looks like a row
+            return
         if not _BYTES.fullmatch(row):
             self._damage("is a row with something else than bytes in it and is left out", where)
             return
@@ -148,12 +169,27 @@ class _Dump:
         device, self._device = self._device, None
         unknown, self._unknown = self._unknown, []
         if device is not None:
+            self._check_rows(device, device.holes - self._told_rows * _ROW_BYTES)
             for start, end in unknown:
                 device.forget(start, end + 1)
             yield from self._reads.add(device)
 
+    def _check_rows(self, device: ConfigBytes, missing: int) -> None:
+        """Tell of a row that no line is: lspci shows all from the first on, so its line became a remark."""
+        self._odd += device.size not in _SIZES
+        if missing <= 0:
+            return
+        self._lacking += 1
+        self._notes.dropped += -(-missing // 4)
+        if self._lacking == 1:
+            self._notes.problem(
+                "damaged",
+                f"rows of {bdf.text(device.function)} are missing: {missing} bytes before the last one",
+            )
+
     def _damage(self, what: str, where: int) -> None:
         self._damaged += 1
+        self._told_rows += 1
         self._notes.dropped += _ROW_BYTES // 4
         if self._damaged == 1:
             self._notes.problem("damaged", f"this {what}; further ones are not listed", where)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 
 import polars as pl
@@ -11,7 +10,6 @@ import snapshot_samples as samples
 from polars.testing import assert_frame_equal
 
 from analyzer.capture import Boundary
-from analyzer.errors import AritraceError
 from analyzer.readers import earlydump, open_capture
 
 VERSION = "Linux version 6.12.95 (x) #1 SMP"
@@ -174,16 +172,6 @@ def test_the_limit_of_a_log(monkeypatch):
     assert "too-large" in samples.kinds(notes)
 
 
-def test_cut_at_every_edge():
-    data = samples.content(samples.EARLYDUMP)[12_000:18_000]
-    whole, _ = read(data)
-    edges = {place for place, byte in enumerate(data) if byte == 0x0A}
-    for cut in sorted({edge + shift for edge in edges for shift in (-2, -1, 0, 1, 30)}):
-        table, notes = read(data[:cut])
-        assert samples.registers(table).equals(samples.registers(whole.head(table.height)))
-        assert notes.dropped or table.height % 64 == 0
-
-
 @pytest.mark.parametrize("block", [1, 50, 4096])
 def test_blocks_of_any_size_give_the_same(block, monkeypatch):
     data = samples.content(samples.EARLYDUMP)[:25_000]
@@ -201,16 +189,3 @@ def test_no_text_is_slow(piece):
     start = time.perf_counter()
     read("pci 0000:00:00.0: config space:\n" + piece * (300_000 // len(piece)))
     assert time.perf_counter() - start < 10
-
-
-def test_corruptions_give_an_answer_or_a_reason():
-    data = samples.content(samples.EARLYDUMP)[12_000:22_000]
-    generator = random.Random(5)  # noqa: S311 - repeatable, nothing secret
-    for _ in range(1000):
-        damaged = bytearray(data)
-        damaged[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-        try:
-            table, _ = read(bytes(damaged))
-        except AritraceError:
-            continue
-        assert table.height <= 2000

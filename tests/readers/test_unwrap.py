@@ -9,9 +9,11 @@ import lzma
 import os
 import random
 import sys
+from pathlib import Path
 
 import pytest
 import zstandard
+from unprivileged import unprivileged
 
 from analyzer.errors import (
     DamagedInputError,
@@ -180,13 +182,16 @@ def test_name_with_nul():
         open_stream("a\0b")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path):
-    path = tmp_path / "x"
+def test_no_permission(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("x")
     path.write_bytes(b"x")
     path.chmod(0)
-    with pytest.raises(UnreadableInputError, match="no permission"):
-        open_stream(str(path))
+    with unprivileged(tmp_path), pytest.raises(UnreadableInputError, match="no permission"):
+        open_stream("x")
+    path.chmod(0o644)
+    with unprivileged(tmp_path), open_stream("x") as stream:
+        assert stream.read(9) == b"x"
 
 
 def test_named_pipe_without_writer_does_not_hang(tmp_path, monkeypatch):

@@ -1,0 +1,239 @@
+"""One small sample of every format that is read, taken from the real captures, and where its records end."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zstandard
+
+from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.errors import AritraceError
+from analyzer.options import Options
+from analyzer.readers import open_capture
+from analyzer.testing import Kernel, Recording, one_port
+from analyzer.writers.native import NativeWriter
+from schemas.native import CHUNK_MAGIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import polars as pl
+
+    from analyzer.capture import Capture
+
+TRACES = Path(__file__).parents[2] / "traces"
+
+
+def content(name: str) -> bytes:
+    """A file under ``traces/``, decompressed."""
+    data = (TRACES / name).read_bytes()
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if name.endswith(".zst") else data
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A capture and how damage to it is judged.
+
+    Attributes:
+        data: its bytes.
+        edges: places where a record, line, page or section ends, ascending.
+        name: what the file is called (a config file of sysfs says in its name whose it is).
+        complete: whether a cut there leaves a file that nobody can tell from a whole one.
+        in_order: rows come in the order of the file, so that what a cut leaves is the beginning of the whole.
+        partial: how many of the last rows a cut may leave unlike those of the whole, because bytes of their
+            register, or the line or packet that settles them, are behind it.
+        shifts: how far from an edge it is cut, too; by default one of a few, chosen at random.
+        checked: a checksum covers every record, so that no damage can go unseen.
+    """
+
+    data: bytes
+    edges: list[int]
+    name: str = "capture"
+    complete: Callable[[bytes, int], bool] = lambda data, cut: False  # noqa: ARG005 the common case
+    in_order: bool = True
+    partial: int = 0
+    shifts: tuple[int, ...] = ()
+    checked: bool = False
+
+
+def line_ends(data: bytes) -> list[int]:
+    return [match.end() for match in re.finditer(b"\n", data)]
+
+
+def at_a_line(data: bytes, cut: int) -> bool:
+    """Behind a line, with or without its end; the rest of a text is not announced."""
+    return data[:cut].endswith(b"\n") or data[cut : cut + 1] in (b"\n", b"\r", b"")
+
+
+def behind_a_dump(data: bytes, cut: int) -> bool:
+    """Behind the 16 rows of a function; that a kernel's log goes on is not announced."""
+    return len(re.findall(rb"\] [0-9a-f]{8}: ", data[:cut])) % 16 == 0
+
+
+def _text(name: str, first: int, size: int, **more: object) -> Sample:
+    data = content(f"formats/{name}")
+    begin = data.find(b"\n", first) + 1 if first else 0
+    data = data[begin : data.rfind(b"\n", 0, begin + size) + 1]
+    return Sample(data, line_ends(data), **{"complete": at_a_line, **more})
+
+
+def _earlydump() -> Sample:
+    """The dumps of five functions, each to its end, amid other messages."""
+    found = _text(
+        "earlydump-console.txt.zst",
+        12_000,
+        10_000,
+        partial=3,
+        complete=behind_a_dump,
+        shifts=(-2, -1, 1, 30),
+    )
+    end = max(edge for edge in found.edges if behind_a_dump(found.data, edge))
+    return replace(found, data=found.data[:end], edges=[edge for edge in found.edges if edge <= end])
+
+
+def _native() -> Sample:
+    """A simulated kexec in small uncompressed chunks, with a chunk of every other type."""
+    recording = Recording(one_port())
+    recording.boot(Kernel())
+    recording.kexec()
+    recording.boot(Kernel(policy="inherit"))
+    table = recording.capture().accesses.drop("capture", "file", "seq").head(160)
+    stream = io.BytesIO()
+    with NativeWriter(stream, host="host", tool="test", releases=["7.3.4"], clock="boot", level=0) as writer:
+        writer.preserved(PreservedDump(b"\1\2\3", "pci", 0))
+        writer.log(LogLine("[    0.000000] Linux version 7.3.4 (x)"), LogLine("a line", 5, 77))
+        writer.event(Event("aer", 6, (0, 1, 2), "corrected", 9))
+        writer.problem(Problem("foreign", "old.log", 12, "a line of another program"))
+        for first in range(0, 160, 40):
+            writer.boundary(Boundary(first, "kexec", f"7.3.{first}"))
+            writer.accesses(table.slice(first, 40))
+    data = stream.getvalue()
+    chunks = [match.start() for match in re.finditer(re.escape(CHUNK_MAGIC), data)]
+    records = [chunk + 40 + 24 * n for chunk in chunks if data[chunk + 4] == 1 for n in range(41)]
+    return Sample(data, sorted({*chunks, *records, len(data)}), checked=True)
+
+
+def _simpletrace() -> Sample:
+    """The real header, the mappings of the config events, and the first accesses."""
+    data = content("formats/qemu-simpletrace-v4.simple.zst")
+    parts, at = [data[:24]], 24
+    while len(parts) < 260:
+        mapping = data[at] == 0
+        number = at + 16 if mapping else at + 24
+        size = int.from_bytes(data[number : number + 4], "little") + (20 if mapping else 8)
+        if not mapping or b"pci_cfg" in data[at : at + size]:
+            parts.append(data[at : at + size])
+        at += size
+    edges = [sum(map(len, parts[:number])) for number in range(1, len(parts) + 1)]
+    return Sample(b"".join(parts), edges, complete=lambda _, cut: cut in edges)
+
+
+def _trace_dat(name: str, used: int = 1 << 30) -> Sample:
+    """``used``: where what is read of the file ends; behind it are the names of its sections."""
+    data = content(f"formats/{name}")
+    edges = {*range(0, len(data), 4096), *(m.start() for m in re.finditer(rb"\n\n|\(\xb5/\xfd", data))}
+    return Sample(data, sorted(edges), in_order=False, complete=lambda _, cut: cut >= used)
+
+
+def _pcap() -> Sample:
+    data = content("formats/nettlp-tcpdump.pcap.zst")
+    edges = [24]
+    while len(edges) < 220:
+        edges.append(edges[-1] + 16 + int.from_bytes(data[edges[-1] + 8 : edges[-1] + 12], "little"))
+    return Sample(data[: edges[-1]], edges, complete=lambda _, cut: cut in edges, partial=4)
+
+
+def _pcapng() -> Sample:
+    """The same packets as scapy writes them as pcapng."""
+    import tempfile
+
+    from scapy.utils import PcapNgWriter, RawPcapReader
+
+    with tempfile.NamedTemporaryFile() as file:
+        with PcapNgWriter(file.name) as writer:
+            writer.linktype = 1
+            writer.write_header(None)
+            for packet, _ in RawPcapReader(io.BytesIO(_pcap().data)):
+                writer.write_packet(packet, sec=1, usec=2)
+        data = Path(file.name).read_bytes()
+    edges = [0]
+    while edges[-1] < len(data):
+        edges.append(edges[-1] + int.from_bytes(data[edges[-1] + 4 : edges[-1] + 8], "little"))
+    return Sample(data, edges[1:], complete=lambda _, cut: cut in edges, partial=4)
+
+
+def _tar() -> Sample:
+    end = 4 * 4608 - 512  # a file of 4096 bytes, one of 256, ...
+    data = content("formats/sysfs-config.tar.zst")[:end] + bytes(1024)
+    return Sample(
+        data, list(range(512, end, 256)), name="config.tar", complete=lambda _, cut: cut > end, partial=3
+    )
+
+
+def _config() -> Sample:
+    data = content("formats/sysfs-config.tar.zst")[512 : 512 + 4096]
+    sizes = (64, 256, 4096)
+    return Sample(data, list(range(4, 4097, 4)), "0000:00:00.0", complete=lambda _, cut: cut in sizes)
+
+
+#: A sample of each format; the name says how the format is called in reports.
+MAKERS: dict[str, Callable[[], Sample]] = {
+    "native": _native,
+    "qemu-simpletrace": _simpletrace,
+    "qemu-log b": lambda: _text("qemu-log-dialect-b.log", 0, 20_000),
+    "qemu-log c": lambda: _text("qemu-log-dialect-c.log.zst", 500_000, 20_000),
+    "qemu-log d": lambda: _text("qemu-log-dialect-d.log", 0, 20_000),
+    "qemu-log regions": lambda: _text("qemu-log-memory-regions.log.zst", 60_000, 20_000, partial=20),
+    "trace-dat v7": lambda: _trace_dat("trace-dat-v7-cpus.dat", used=20_848),
+    "trace-dat v7 uncompressed": lambda: _trace_dat("trace-dat-v7-uncompressed.dat.zst"),
+    "trace-dat v6": lambda: _trace_dat("trace-dat-v6.dat.zst"),
+    "ftrace-text": lambda: _text("tracefs-trace-rescan.txt.zst", 0, 20_000, in_order=False),
+    "ftrace-text perf": lambda: _text("ftrace-perf-script.txt", 0, 20_000, in_order=False),
+    "pcap": _pcap,
+    "pcapng": _pcapng,
+    "lspci-dump": lambda: _text("lspci-xxx.txt", 0, 20_000, shifts=(-1, 1, 2, 20)),
+    "lspci-dump vvv": lambda: _text("lspci-xxxx-vvv.txt.zst", 0, 30_000),
+    "earlydump": _earlydump,
+    "sysfs-config archive": _tar,
+    "sysfs-config file": _config,
+}
+
+
+@cache
+def sample(name: str) -> Sample:
+    return MAKERS[name]()
+
+
+def outcome(folder: Path, data: bytes, name: str = "capture") -> Capture | AritraceError:
+    """What the readers make of a file with these bytes: a capture, or the reason why there is none."""
+    path = folder / name
+    path.write_bytes(data)
+    try:
+        return open_capture(str(path), Options())
+    except AritraceError as error:
+        found = error
+    assert found.path == str(path)
+    assert found.message
+    return found
+
+
+def registers(capture: Capture) -> pl.DataFrame:
+    """The accesses without what damage elsewhere moves."""
+    return capture.accesses.drop("seq", "where")
+
+
+def tells_more(found: Capture, whole: Capture) -> bool:
+    """Whether a damaged capture says that something is missing or wrong, beyond what the whole one says."""
+    new, old = found.notes, whole.notes
+    told = {(problem.kind, problem.message) for problem in old.problems}
+    return (
+        (new.truncated and not old.truncated)
+        or new.dropped > old.dropped
+        or new.foreign_lines > old.foreign_lines
+        or any((problem.kind, problem.message) not in told for problem in new.problems)
+    )
