@@ -32,7 +32,7 @@ class Limits:
     Attributes:
         max_bytes: size as stored (compressed, if it is).
         max_seconds: wall-clock time to fetch, read and judge it.
-        max_memory: bytes of address space beyond those of an idle worker.
+        max_memory: bytes of writable memory beyond those of an idle worker.
     """
 
     max_bytes: int = 4096 * _MIB

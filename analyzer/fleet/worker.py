@@ -1,7 +1,7 @@
 """The process that reads captures: whatever a file does to it, it does to nobody else.
 
 It is told what to do through a pipe and dies with it. Limits are the kernel's to keep, since a loop in
-native code heeds nothing else: SIGALRM ends the process when its time is up, RLIMIT_AS bounds its memory.
+native code heeds nothing else: SIGALRM ends the process when its time is up, RLIMIT_DATA bounds its memory.
 """
 
 from __future__ import annotations
@@ -87,16 +87,19 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def _bound_memory(more: int) -> None:
-    """Allow the process ``more`` bytes of address space than it has now, and no core file."""
+    """Allow the process ``more`` bytes of writable memory than it has now, and no core file.
+
+    Not its address space (RLIMIT_AS): the C library reserves 64 MiB of that for a thread whenever it likes.
+    """
     import resource
 
     now = 0
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
         now = pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         now = 1 << 30  # no Linux: about what an idle worker has
-    for kind, limit in ((resource.RLIMIT_AS, now + more), (resource.RLIMIT_CORE, 0)):
+    for kind, limit in ((resource.RLIMIT_DATA, now + more), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (soft, hard))
