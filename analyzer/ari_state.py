@@ -14,8 +14,9 @@ from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
     from analyzer.decisions import Decision
+    from analyzer.functions import Function
     from analyzer.registers import Sample
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def belief(bridge: Function | None, decisions: list[Decision], topology: Topolog
     current = Belief(decided[-1].enabled, decided[-1].row) if decided else Belief(None)
     wrote = False
     shown: list[tuple[int, bool]] = []
-    for sample in bridge.devctl2():
+    for sample in bridge.devctl2:
         bit = sample.bit(ARI_BIT)
         if bit is None or (current.row is not None and sample.row <= current.row):
             continue
@@ -81,7 +82,7 @@ def first_after(bridge: Function | None) -> Sample | None:
     """First read of the incoming boot that shows bit 5, before that kernel's own write, or None."""
     if bridge is None:
         return None
-    for sample in bridge.devctl2():
+    for sample in bridge.devctl2:
         if not sample.mask >> ARI_BIT & 1:
             continue
         if sample.write:
@@ -96,7 +97,7 @@ def last_on(bridge: Function | None, since: int | None) -> int | None:
     if bridge is None:
         return since
     row = since
-    for sample in bridge.devctl2():
+    for sample in bridge.devctl2:
         if sample.bit(ARI_BIT) and (since is None or sample.row >= since):
             row = sample.row
     return row
@@ -107,7 +108,7 @@ def first_off(bridge: Function | None, since: int | None) -> int | None:
     if bridge is None:
         return None
     row: int | None = None
-    for sample in bridge.devctl2():
+    for sample in bridge.devctl2:
         bit = sample.bit(ARI_BIT)
         if bit is None or (since is not None and sample.row <= since):
             continue

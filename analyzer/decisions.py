@@ -17,9 +17,10 @@ import numpy as np
 from schemas import pcie_capability
 
 if TYPE_CHECKING:
+    from analyzer.functions import Function
     from analyzer.index import AccessIndex
     from analyzer.registers import Sample
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
 
 ARI_BIT = pcie_capability.DEVCTL2_ARI.bit_length() - 1
 
@@ -94,21 +95,17 @@ def _decide(bridge: Function, function_0: Function, scan: int, end: int, *, cut:
     key, child = bridge.function, function_0.function
     if bridge.pcie is None:
         return Decision(key, child, "none", None if bridge.is_pcie is None else False, scan)
-    supported = [
-        sample
-        for sample in bridge.view.samples(bridge.pcie + pcie_capability.DEVCAP2, 4)
-        if scan < sample.row < end and not sample.write
-    ]
+    supported = [sample for sample in bridge.devcap2 if scan < sample.row < end and not sample.write]
     if not supported:
         if cut:
             return Decision(key, child, "cut", None, scan)
-        flags = bridge.pcie_value(pcie_capability.FLAGS)
+        flags = bridge.pcie_flags
         decides = flags is not None and flags & pcie_capability.FLAGS_VERSION > 1 and function_0.is_pcie
         return Decision(key, child, "skipped" if decides else "none", False, scan)
     devcap2 = supported[-1]
     if devcap2.failed or not devcap2.value & pcie_capability.DEVCAP2_ARI:
         return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
-    accesses = [sample for sample in bridge.devctl2() if devcap2.row < sample.row < end]
+    accesses = [sample for sample in bridge.devctl2 if devcap2.row < sample.row < end]
     return _from_devctl2(function_0, devcap2.row, accesses, (key, child), cut=cut)
 
 

@@ -1,8 +1,8 @@
 """The access table of one capture as numpy columns, with the rows of each function at hand.
 
-Built once per capture; everything behind it (boots, registers, decisions) reads slices of these arrays. A row
-is the position in the table, which is also the order in the capture; ``seq`` is what the user sees as access
-number (the two differ where uninteresting rows were dropped at decode).
+Everything behind it (boots, registers, decisions) reads slices of these arrays. A row is the position in the
+capture's table, which is also the order in the capture; ``seq`` is what the user sees as access number (the
+two differ where uninteresting rows were dropped at decode).
 """
 
 from __future__ import annotations
@@ -11,60 +11,66 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from analyzer import accesses
-from schemas.config_header import ABSENT_VENDOR_DWORDS, HEADER_TYPE, RRS_VENDOR
+from analyzer.batches import Batch
+from schemas.config_header import HEADER_TYPE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
     from numpy.typing import NDArray
 
-
-#: Functions with keys up to this (16 domains) are grouped by a table look-up instead of a search.
+#: Keys up to this (16 domains) are marked in a table instead of sorted.
 _SMALL_KEY = (1 << 20) - 1
-
-#: Bits of a value that count, by width; with width 0 (not recorded) all do.
-_LOW_BITS = np.array([0xFFFFFFFF, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.int64)
 
 
 class AccessIndex:
     """Columns of one capture; all arrays have one entry per access, in order.
 
+    Args:
+        table: the capture's accesses.
+        batch: the batch that it is part of; without one it makes its own.
+        number: which of the batch it is.
+
     Attributes:
-        function: ``domain << 16 | bus << 8 | devfn`` (see :mod:`analyzer.bdf`).
-        offset, width, value, op, absent: as in :mod:`analyzer.accesses` (``op`` as code).
-        failed: the accessor returned an error to the kernel; an Unsupported Request does not, it reads as
-        ones. seq, where, file: for evidence.
+        start: its first row in the batch.
+        function, offset, width, value, absent, failed, is_read, is_write: as in
+            :class:`analyzer.batches.Batch`.
     """
 
-    def __init__(self, table: pl.DataFrame) -> None:
-        def column(name: str) -> NDArray[np.generic]:
-            series = table.get_column(name)
-            if isinstance(series.dtype, pl.Enum):
-                series = series.to_physical()
-            return np.asarray(series.to_numpy())
-
+    def __init__(self, table: pl.DataFrame, batch: Batch | None = None, number: int = 0) -> None:
         self.table = table
         self.rows = table.height
-        self.function: NDArray[np.int64] = (
-            column("domain").astype(np.int64) << 16
-            | column("bus").astype(np.int64) << 8
-            | column("devfn").astype(np.int64)
-        )
-        self.offset = column("offset").astype(np.int32)
-        self.width = column("width").astype(np.uint8)
-        self.value = column("value").astype(np.int64) & _LOW_BITS[self.width]
-        self.op = column("op").astype(np.uint8)
-        status = column("status")
-        self.failed = status == accesses.ABORT
-        self.absent = column("absent").astype(bool) | (status == accesses.UNSUPPORTED) | self.failed
-        self.seq: NDArray[np.int64] = column("seq").view(np.int64)
-        self.where: NDArray[np.int64] = column("where").view(np.int64)
-        self.file = column("file")
-        self.is_read = self.op == accesses.READ
-        self.is_write = ~self.is_read
+        self.batch = batch = Batch([table]) if batch is None else batch
+        self.number = number
+        self.start = int(batch.starts[number])
+        self._mine = mine = slice(self.start, self.start + self.rows)
+        self.function = batch.function[mine]
+        self.offset = batch.offset[mine]
+        self.width = batch.width[mine]
+        self.value = batch.value[mine]
+        self.failed = batch.failed[mine]
+        self.absent = batch.absent[mine]
+        self.is_read = batch.is_read[mine]
+        self.is_write = batch.is_write[mine]
         self._time: NDArray[np.int64] | None = None
-        self._rows_of: dict[int, NDArray[np.int64]] | None = None
+        self._groups: dict[int, int] | None = None
+
+    @cached_property
+    def seq(self) -> NDArray[np.int64]:
+        """Access number of each row."""
+        return np.asarray(self.table.get_column("seq").to_numpy().view(np.int64))
+
+    @cached_property
+    def where(self) -> NDArray[np.int64]:
+        """Byte offset of each record in its file."""
+        return np.asarray(self.table.get_column("where").to_numpy().view(np.int64))
+
+    @cached_property
+    def file(self) -> NDArray[np.uint16]:
+        """Which of the capture's files each row is from."""
+        return np.asarray(self.table.get_column("file").to_numpy())
 
     @property
     def time_ns(self) -> NDArray[np.int64]:
@@ -80,39 +86,21 @@ class AccessIndex:
         value = int(self.time_ns[row])
         return None if value == -1 else value
 
+    def group(self, function: int) -> int | None:
+        """Which of the batch's groups holds the accesses of a function, or None if none does."""
+        if self._groups is None:
+            groups = self.batch.groups
+            first, last = np.searchsorted(groups.captures, (self.number, self.number + 1)).tolist()
+            self._groups = dict(zip(groups.functions[first:last].tolist(), range(first, last), strict=True))
+        return self._groups.get(function)
+
     def rows_of(self, function: int) -> NDArray[np.int64]:
         """Rows of one function in capture order (empty if it was never accessed)."""
-        if self._rows_of is None:
-            self._rows_of = self._grouped()
-        rows = self._rows_of.get(function)
-        if rows is None:
-            rows = self._rows_of[function] = np.flatnonzero(self.function == function)
-        return rows
-
-    def _grouped(self) -> dict[int, NDArray[np.int64]]:
-        """Rows by function for those that answered or were asked more than who they are.
-
-        The others are the many addresses that firmware and kernels probe in vain.
-        """
-        told = self.function[self.present_id | (self.offset != 0)]
-        if not told.size:
-            return {}
-        top = int(self.function.max())
-        if top <= _SMALL_KEY:
-            known = np.zeros(top + 1, np.bool_)
-            known[told] = True
-            names = np.flatnonzero(known)
-            rows = np.flatnonzero(known[self.function])
-            codes = np.cumsum(known, dtype=np.int64)[self.function[rows]] - 1
-        else:
-            names = np.unique(told)
-            places = np.minimum(np.searchsorted(names, self.function), names.size - 1)
-            rows = np.flatnonzero(names[places] == self.function)
-            codes = places[rows]
-        narrow = codes.astype(np.uint16 if names.size <= 1 << 16 else np.uint32)  # radix sort up to 16 bits
-        ordered = rows[np.argsort(narrow, kind="stable")]
-        groups = np.split(ordered, np.cumsum(np.bincount(narrow, minlength=names.size))[:-1])
-        return dict(zip(names.tolist(), groups, strict=True))
+        group = self.group(function)
+        if group is None:
+            return np.flatnonzero(self.function == function)
+        _, starts, _, _ = groups = self.batch.groups
+        return np.asarray(groups.rows[starts[group] : starts[group + 1]] - self.start, np.int64)
 
     @cached_property
     def buses(self) -> NDArray[np.int64]:
@@ -126,22 +114,19 @@ class AccessIndex:
     @cached_property
     def vendor_reads(self) -> NDArray[np.int64]:
         """Rows of the reads at 0x00."""
-        return np.flatnonzero((self.offset == 0) & self.is_read)
+        rows = self.batch.vendor_reads
+        first, last = np.searchsorted(rows, (self.start, self.start + self.rows))
+        return np.asarray(rows[first:last] - self.start, np.int64)
 
     @cached_property
     def live(self) -> NDArray[np.bool_]:
         """Mask of the reads that somebody answered: not all ones, in the width that they have."""
-        answered = self.is_read & ~self.absent & (self.value != 0xFFFFFFFF)
-        return np.asarray(answered & ((self.value != 0xFFFF) | (self.width == 4)), np.bool_)
+        return self.batch.live[self._mine]
 
     @cached_property
     def present_id(self) -> NDArray[np.bool_]:
         """Mask of reads at 0x00 that return a vendor dword of a function that is there."""
-        rows = self.vendor_reads[~self.absent[self.vendor_reads]]
-        value = self.value[rows]
-        good = ~np.isin(value, ABSENT_VENDOR_DWORDS) & ((value & 0xFFFF) != RRS_VENDOR) & (value > 0xFFFF)
-        mask = np.zeros(self.rows, np.bool_)
-        mask[rows[good]] = True
+        mask: NDArray[np.bool_] = self.batch.present_id[self._mine]
         return mask
 
     def next_of_function(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -161,13 +146,21 @@ class AccessIndex:
         return result
 
 
+def windows(tables: Sequence[pl.DataFrame]) -> list[AccessIndex]:
+    """One index per table, all of one batch."""
+    batch = Batch(tables)
+    return [AccessIndex(table, batch, number) for number, table in enumerate(tables)]
+
+
 def enumerations(index: AccessIndex) -> NDArray[np.int64]:
     """Rows of the vendor reads by which a kernel's scan discovered a function.
 
     The pair "vendor dword read, then as the function's next access the header-type byte"
     (Linux pci_scan_device and pci_setup_device; interface: discovered, as observed).
     """
-    vendor = np.flatnonzero(index.present_id & ((index.width == 0) | (index.width == 4)))
+    reads = index.vendor_reads
+    whole = (index.width[reads] == 0) | (index.width[reads] == 4)
+    vendor: NDArray[np.int64] = reads[index.present_id[reads] & whole]
     if not vendor.size:
         return vendor
     following = index.next_of_function(vendor)

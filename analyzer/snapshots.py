@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer import analysis, registers
+from analyzer import analysis, functions
 from analyzer.errors import UsageError
-from analyzer.topology import Function
 from schemas import config_header, extended_capabilities, pcie_capability
 from schemas.config_header import EXTENDED_CONFIG_SIZE
 from schemas.registers import CAPABILITY_BASES, EXTENDED_BASES, REGISTERS
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Capture
+    from analyzer.functions import Function
     from analyzer.index import AccessIndex
     from analyzer.options import Options
     from analyzer.results import Boot
@@ -105,7 +105,8 @@ def take_capture(capture: Capture, boot: int | None = None, options: Options | N
         )
     span = study.topologies[number].boot
     keys = _answering(study.index, span.first, span.last)
-    spaces = [_space(study.index, key, span.first, span.last) for key in keys]
+    (found,) = functions.read([functions.Wanted(study.index, span.first, span.last, keys)])
+    spaces = [_space(study.index, function) for function in found.values()]
     return Snapshot(rows[number], [space for space in spaces if space.known.any()])
 
 
@@ -128,9 +129,8 @@ def _dead(index: AccessIndex) -> NDArray[np.bool_]:
     return np.asarray(index.is_read & (silent | retry), np.bool_)
 
 
-def _space(index: AccessIndex, key: int, first: int, last: int) -> FunctionSpace:
+def _space(index: AccessIndex, function: Function) -> FunctionSpace:
     """Apply the accesses of one function in order; one numpy pass, because a later assignment wins."""
-    function = Function(key, registers.view(index, key, first, last))
     sizes, cleared = _layout(function)
     rows = function.view.rows
     offset, value = index.offset[rows].astype(np.int64), index.value[rows]
@@ -146,7 +146,7 @@ def _space(index: AccessIndex, key: int, first: int, last: int) -> FunctionSpace
     data, known = np.zeros(EXTENDED_CONFIG_SIZE, np.uint8), np.zeros(EXTENDED_CONFIG_SIZE, bool)
     data[places[valid]] = (value[:, None] >> 8 * lanes & 0xFF)[valid]
     known[places[valid]] = True
-    return FunctionSpace(key, data, known)
+    return FunctionSpace(function.function, data, known)
 
 
 def _layout(function: Function) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

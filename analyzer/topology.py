@@ -1,28 +1,24 @@
-"""Who is below whom in one boot: functions with their capabilities, bridges with their bus numbers.
-
-A :class:`Function` holds what the accesses of one boot say about one function; nothing here knows policies or
-another boot. Values that the accesses do not show are None.
-"""
+"""Who is below whom in one boot; nothing here knows policies or another boot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer import registers
-from schemas import config_header, extended_capabilities, pcie_capability
+from analyzer import functions
+from analyzer.functions import Wanted
+from schemas import config_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from analyzer.boots import BootSpan
+    from analyzer.functions import Function
     from analyzer.index import AccessIndex
-    from analyzer.registers import Capabilities, RegisterView, Sample
 
 
 #: Registers that say who a function is.
@@ -33,194 +29,6 @@ _IDENTITY = (
     config_header.CACHE_LINE_SIZE,
     config_header.HEADER_TYPE,
 )
-
-
-@dataclass(frozen=True)
-class BusNumbers:
-    """Primary, secondary and subordinate bus of a bridge, and the row that showed or set them."""
-
-    primary: int
-    secondary: int
-    subordinate: int
-    row: int = field(compare=False)
-
-    def broken_on(self, bus: int) -> bool:
-        """Whether pass 0 of a scan of ``bus`` calls them broken.
-
-        Linux 7.3 pci_scan_bridge_extend: the primary number differs from the bus it sits on (a primary
-        hard-wired to 0 with other numbers set is excused), the secondary is not above it, or above the
-        subordinate.
-        """
-        hard_wired = self.primary == 0 and bus != 0 and self.secondary != 0 and self.subordinate != 0
-        wrong_primary = self.primary != bus and not hard_wired
-        return wrong_primary or self.secondary <= bus or self.secondary > self.subordinate
-
-
-@dataclass
-class Function:
-    """One function in one boot.
-
-    Attributes:
-        function: its key (see :mod:`analyzer.bdf`).
-        view: its accesses in this boot.
-        scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
-    """
-
-    function: int
-    view: RegisterView
-    scans: list[int] = field(default_factory=list)
-
-    @property
-    def bus(self) -> int:
-        """Bus key ``domain << 8 | bus``."""
-        return self.function >> 8
-
-    @property
-    def devfn(self) -> int:
-        """Device and function number."""
-        return self.function & 0xFF
-
-    @cached_property
-    def reads(self) -> dict[int, tuple[int, int]]:
-        """First answered read at each offset: (value, row)."""
-        return self.view.first_reads()
-
-    @cached_property
-    def capabilities(self) -> Capabilities:
-        """Capability lists as far as this boot's reads follow them."""
-        return registers.capabilities(self.reads, small=self.view.silent_at(0x100))
-
-    def value(self, offset: int) -> int | None:
-        """First answered value at ``offset``: read exactly there, else as part of a dword (snapshots)."""
-        known = self.reads.get(offset)
-        if known is not None:
-            return known[0]
-        dword = self.reads.get(offset & ~3)
-        if dword is None or not self.view.is_dword(dword[1]):
-            return None
-        return dword[0] >> 8 * (offset & 3)
-
-    @cached_property
-    def vendor_device(self) -> str | None:
-        """``vvvv:dddd``, or None."""
-        whole = self.value(config_header.VENDOR_ID)
-        if whole is None:
-            return None
-        device = whole >> 16 if whole > 0xFFFF else self.value(config_header.DEVICE_ID)
-        return None if device is None else f"{whole & 0xFFFF:04x}:{device:04x}"
-
-    @cached_property
-    def header_type(self) -> int | None:
-        """Header type byte with the multi-function bit."""
-        byte = self.value(config_header.HEADER_TYPE)
-        return None if byte is None else byte & 0xFF
-
-    @cached_property
-    def is_bridge(self) -> bool:
-        """A type 1 header (PCI-to-PCI bridge, PCIe port)."""
-        return self.header_type is not None and self.header_type & 0x7F == 1
-
-    @cached_property
-    def multifunction(self) -> bool | None:
-        """Bit 7 of the header type."""
-        return None if self.header_type is None else bool(self.header_type & 0x80)
-
-    @cached_property
-    def pcie(self) -> int | None:
-        """Offset of the PCI Express capability, or None."""
-        return self.capabilities.standard.get(pcie_capability.CAP_ID)
-
-    @cached_property
-    def is_pcie(self) -> bool | None:
-        """Whether it has a PCI Express capability; None if its list was not followed to the end."""
-        if self.pcie is not None:
-            return True
-        return False if self.capabilities.standard_end or self._no_list else None
-
-    @property
-    def _no_list(self) -> bool:
-        status = self.value(config_header.STATUS)
-        return status is not None and not status & config_header.STATUS_CAP_LIST
-
-    def pcie_value(self, offset: int) -> int | None:
-        """First value read at ``offset`` of the PCI Express capability."""
-        return None if self.pcie is None else self.value(self.pcie + offset)
-
-    @cached_property
-    def pcie_type(self) -> int | None:
-        """Device/port type (PCI Express capabilities register, bits 7:4)."""
-        flags = self.pcie_value(pcie_capability.FLAGS)
-        return None if flags is None else flags >> pcie_capability.FLAGS_TYPE_SHIFT & 0xF
-
-    @cached_property
-    def ari_supported(self) -> bool | None:
-        """DEVCAP2 bit 5, ARI Forwarding Supported; False where DEVCAP2 does not exist (version 1)."""
-        flags = self.pcie_value(pcie_capability.FLAGS)
-        if self.is_pcie is False or (flags is not None and flags & 0xF < 2):
-            return False
-        value = self.pcie_value(pcie_capability.DEVCAP2)
-        return None if value is None else bool(value & pcie_capability.DEVCAP2_ARI)
-
-    @cached_property
-    def ari(self) -> int | None:
-        """Offset of the ARI extended capability, or None."""
-        return self.capabilities.extended.get(extended_capabilities.ARI_ID)
-
-    @cached_property
-    def has_ari(self) -> bool | None:
-        """Whether it has an ARI capability; None if its extended list was not followed to the end."""
-        if self.ari is not None:
-            return True
-        if self.is_pcie is False or self.capabilities.extended_end:
-            return False
-        return None
-
-    @cached_property
-    def next_function(self) -> int | None:
-        """Next Function Number of its ARI capability (0 ends the chain), or None if it was not read."""
-        value = None if self.ari is None else self.value(self.ari + extended_capabilities.ARI_CAP)
-        return None if value is None else value >> 8 & 0xFF
-
-    def devctl2(self) -> list[Sample]:
-        """Every access of this boot that shows or changes Device Control 2."""
-        return [] if self.pcie is None else self.view.samples(self.pcie + pcie_capability.DEVCTL2, 2)
-
-    def bus_number_samples(self) -> list[Sample]:
-        """Every access of this boot that shows or changes the bus-number dword at 0x18."""
-        return self.view.samples(config_header.PRIMARY_BUS, 4)
-
-    @cached_property
-    def first_bus_numbers(self) -> BusNumbers | None:
-        """Bus numbers as this boot first read them, before its own writes (None: not read)."""
-        known = value = 0
-        for sample in self.bus_number_samples():
-            if sample.write:
-                break
-            if sample.dead:
-                continue
-            value |= sample.value & sample.mask & ~known
-            known |= sample.mask
-            if known & 0xFFFFFF == 0xFFFFFF:
-                return _bus_numbers(value, sample.row)
-        return None
-
-    @cached_property
-    def bus_numbers(self) -> BusNumbers | None:
-        """Bus numbers that this boot last used: the last state with a secondary bus, else None."""
-        value = known = 0
-        used: BusNumbers | None = None
-        for sample in self.bus_number_samples():
-            if sample.dead:
-                continue
-            value = value & ~sample.mask | sample.value
-            known |= sample.mask
-            if known & 0xFFFFFF == 0xFFFFFF and value >> 8 & 0xFF:
-                used = _bus_numbers(value, sample.row)
-        return used
-
-
-def _bus_numbers(value: int, row: int) -> BusNumbers:
-    return BusNumbers(value & 0xFF, value >> 8 & 0xFF, value >> 16 & 0xFF, row)
 
 
 class Topology:
@@ -236,18 +44,22 @@ class Topology:
         self._index = index
         self.boot = boot
         self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
+        self._functions: dict[int, Function] | None = None
+        self._roots: dict[int, int] = {}
+        self._above: dict[int, tuple[int, ...]] = {}
 
-    @cached_property
+    @property
+    def is_read(self) -> bool:
+        """Whether its functions have been worked out."""
+        return self._functions is not None
+
+    @property
     def functions(self) -> dict[int, Function]:
         """Key -> function, for every function that answered in this boot."""
-        index, boot, inside = self._index, self.boot, self._inside
-        found = {
-            key: Function(key, registers.view(index, key, boot.first, boot.last))
-            for key in self._answering(index, inside)
-        }
-        for row, key in zip(inside.tolist(), index.function[inside].tolist(), strict=True):
-            found[key].scans.append(row)
-        return found
+        if self._functions is None:
+            read([self])
+        assert self._functions is not None  # noqa: S101 read() set it
+        return self._functions
 
     @cached_property
     def vendor_rows(self) -> NDArray[np.int64]:
@@ -289,6 +101,18 @@ class Topology:
             or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), self.boot.last + 1)
         }
 
+    def wanted(self) -> Wanted:
+        """What is asked of the functions' room."""
+        boot = self.boot
+        return Wanted(self._index, boot.first, boot.last, self._answering(self._index, self._inside))
+
+    def take(self, found: dict[int, Function]) -> None:
+        """Keep what the functions' room answered."""
+        inside = self._inside
+        for row, key in zip(inside.tolist(), self._index.function[inside].tolist(), strict=True):
+            found[key].scans.append(row)
+        self._functions = found
+
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
         """Keys that the boot enumerated; where its scan is not in the capture, those that told who they are.
 
@@ -310,6 +134,12 @@ class Topology:
 
     def root_bus(self, bus: int) -> int:
         """The root bus (``domain << 8 | bus``) above a bus."""
+        known = self._roots.get(bus)
+        if known is None:
+            known = self._roots[bus] = self._root_above(bus)
+        return known
+
+    def _root_above(self, bus: int) -> int:
         for _ in range(256):  # no hierarchy is deeper; hostile bus numbers may loop
             bridge = self.by_secondary.get(bus)
             if bridge is None or bridge.bus == bus:
@@ -330,8 +160,11 @@ class Topology:
 
     def path(self, function: int) -> tuple[int, ...]:
         """Where a function sits, independent of bus numbers: root bus, then device/function numbers down."""
-        above = [bridge.devfn for bridge in reversed(self.ancestors(function))]
-        return (self.root_bus(function >> 8), *above, function & 0xFF)
+        above = self._above.get(function >> 8)
+        if above is None:
+            bridges = [bridge.devfn for bridge in reversed(self.ancestors(function))]
+            above = self._above[function >> 8] = (self.root_bus(function >> 8), *bridges)
+        return (*above, function & 0xFF)
 
     def lost_numbers(self) -> tuple[list[Function], list[Function]]:
         """Bridges whose first numbers were unusable when their bus was scanned: left so, and given new ones.
@@ -373,6 +206,14 @@ class Topology:
             if not _early_dump(index, row):
                 ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
         return ends
+
+
+def read(topologies: Sequence[Topology]) -> None:
+    """Work out the functions of several boots at once; their captures are of one batch."""
+    unread = [topology for topology in topologies if not topology.is_read]
+    wanted = [topology.wanted() for topology in unread]
+    for topology, found in zip(unread, functions.read(wanted), strict=True):
+        topology.take(found)
 
 
 def _early_dump(index: AccessIndex, row: int) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from tiny_trace import index
 
 from analyzer import bdf
-from analyzer.registers import Sample, capabilities, view
+from analyzer.functions import Wanted, read
+from analyzer.registers import Sample, view
+
+if TYPE_CHECKING:
+    from analyzer.capability_lists import Capabilities
 
 PORT = bdf.parse("02:00.0")
 
@@ -73,6 +79,15 @@ def test_first_reads_skip_writes_and_silence() -> None:
     assert view(accesses, PORT, 0, 3).first_reads() == {0x18: (0x00030302, 2)}
 
 
+def capabilities(values: dict[int, int], *more: str) -> Capabilities:
+    """The lists of a function whose registers were read once each, with a neighbour of other registers."""
+    reads = [f"r 02:00.0 {offset:x}.? {value:x}" for offset, value in values.items()]
+    accesses = index("\n".join([*reads, *more, "r 02:00.0 fc.b 00", "r 02:00.1 34.? 40", "r 02:00.1 40.? 1"]))
+    (found,) = read([Wanted(accesses, 0, accesses.rows - 1, [PORT, PORT + 1])])
+    assert found[PORT + 1].capabilities == ({1: 0x40}, {}, True, False)
+    return found[PORT].capabilities
+
+
 CHAINS = {
     "kernel: words": (
         {0x34: 0x90, 0x90: 0x8010, 0x80: 0x700D, 0x70: 0x0005},
@@ -94,7 +109,7 @@ CHAINS = {
 
 @pytest.mark.parametrize(("values", "found", "whole"), CHAINS.values(), ids=list(CHAINS))
 def test_standard_capabilities(values: dict[int, int], found: dict[int, int], whole: bool) -> None:
-    known = capabilities({offset: (value, 0) for offset, value in values.items()})
+    known = capabilities(values)
     assert (known.standard, known.standard_end) == (found, whole)
 
 
@@ -110,11 +125,10 @@ EXTENDED = {
 
 @pytest.mark.parametrize(("values", "found", "whole"), EXTENDED.values(), ids=list(EXTENDED))
 def test_extended_capabilities(values: dict[int, int], found: dict[int, int], whole: bool) -> None:
-    known = capabilities({offset: (value, 0) for offset, value in values.items()})
+    known = capabilities(values)
     assert (known.extended, known.extended_end) == (found, whole)
 
 
 def test_a_function_of_256_bytes_has_no_extended_capabilities() -> None:
-    accesses = index("r 02:00.0 100.l gone")
-    small = view(accesses, PORT, 0, 0).silent_at(0x100)
-    assert capabilities({}, small=small).extended_end
+    known = capabilities({}, "r 02:00.0 100.l gone")
+    assert (known.extended, known.extended_end) == ({}, True)

@@ -224,7 +224,7 @@ def test_lspci_decodes_what_we_do(path, tmp_path):
             if function.ari_supported and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["supported"] == ("+",)
                 compared["supported"] += 1
-            bits = [bit for sample in function.devctl2() if (bit := sample.bit(5)) is not None]
+            bits = [bit for sample in function.devctl2 if (bit := sample.bit(5)) is not None]
             if bits and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["enabled"] == ("+" if bits[-1] else "-",)
                 compared["enabled"] += 1

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
+    from analyzer.functions import Function
     from analyzer.index import AccessIndex
-    from analyzer.topology import Function
 
     Rows = NDArray[np.bool_]
 
@@ -122,7 +122,7 @@ def _without_repeats(study: Study) -> Rows:
     ordered = places[order]
     same = np.zeros(len(ordered), bool)
     same[1:] = boots[order][1:] == boots[order][:-1]
-    for column in (index.function, index.offset, index.width, index.value, index.op, index.absent):
+    for column in (index.function, index.offset, index.width, index.value, index.is_write, index.absent):
         same[1:] &= column[ordered][1:] == column[ordered][:-1]
     repeated = ordered[same & index.is_read[ordered]]
     repeated = repeated[~_telling(study)[repeated]]

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.decisions import Decision
     from analyzer.explanations.explanation import EntryKind
+    from analyzer.functions import Function
     from analyzer.registers import Sample
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
 
 _RULE_NOTES = {
     "set": "stock rule: ARI Forwarding switched on",
@@ -102,7 +103,7 @@ def _bridge(
     study: Study, topology: Topology, bridge: Function, decided: dict[int, Decision]
 ) -> Iterator[TimelineEntry]:
     if bridge.pcie is not None:
-        for sample in bridge.devctl2():
+        for sample in bridge.devctl2:
             kind, note = _devctl2_note(sample, decided.get(sample.row))
             ari = None if sample.dead else sample.bit(ARI_BIT)
             yield _entry(study, topology, sample.row, "CAP_EXP", bridge.pcie, kind, note, ari=ari)

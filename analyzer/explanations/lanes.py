@@ -127,7 +127,7 @@ def _ranked(study: Study) -> list[str]:
                 rank[bridge.cause_bdf] = min(1, rank.get(bridge.cause_bdf, 9))
     if not study.result.kexecs:
         for topology in study.topologies:
-            rank |= {bdf.text(port.function): 3 for port in topology.bridges() if port.devctl2()}
+            rank |= {bdf.text(port.function): 3 for port in topology.bridges() if port.devctl2}
     wanted = [name for name, place in rank.items() if place < 9]
     return sorted(wanted, key=lambda name: (rank[name], bdf.parse(name)))
 

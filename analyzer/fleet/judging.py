@@ -87,9 +87,9 @@ def open_one(path: str, options: Options) -> Capture:
 
 def analyze_many(captures: Sequence[Capture], options: Options) -> list[CaptureResult]:
     """Analyse captures together: the only place where a fleet run judges them."""
-    from analyzer.analysis import analyze_capture
+    from analyzer.analysis import analyze_batch
 
-    return [analyze_capture(capture, options) for capture in captures]
+    return analyze_batch(captures, options)
 
 
 def groups(numbered: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, Entry]]]:

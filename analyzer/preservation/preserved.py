@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from analyzer.ari_state import Belief
     from analyzer.capture import PreservedDump
     from analyzer.decisions import Decision
+    from analyzer.functions import Function
     from analyzer.kernel_logs.kernel_log import KernelRun
     from analyzer.options import Options
     from analyzer.results import ObservedPolicy, PreservedSource
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
 
 #: Kexec number -> what a source says of it, or None.
 Ask: TypeAlias = "Callable[[int], Answer | None]"

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from analyzer.decisions import Decision
+    from analyzer.functions import BusNumbers, Function
     from analyzer.index import AccessIndex
-    from analyzer.topology import BusNumbers, Function, Topology
+    from analyzer.topology import Topology
 
 Path = tuple[int, ...]
 
@@ -123,12 +124,14 @@ def build(
     """
     by_path: dict[Path, Node] = {}
     for key in sorted(outgoing.functions):  # hot-added ones too: they are there at the kexec
-        node = by_path.setdefault(outgoing.path(key), Node(outgoing.path(key)))
+        path = outgoing.path(key)
+        node = by_path.setdefault(path, Node(path))
         node.outgoing, node.assumed = key, True
         _fill(node, outgoing.functions[key])
         node.outgoing_numbers = outgoing.functions[key].bus_numbers
     for key in sorted(incoming.enumerated):
-        node = by_path.setdefault(incoming.path(key), Node(incoming.path(key)))
+        path = incoming.path(key)
+        node = by_path.setdefault(path, Node(path))
         node.incoming, node.assumed = key, False
         function = incoming.functions[key]
         _fill(node, function)
@@ -152,7 +155,8 @@ def of_one_boot(topology: Topology, bits: dict[int, bool | None]) -> World:
     """
     by_path: dict[Path, Node] = {}
     for key in sorted(topology.functions):
-        node = by_path.setdefault(topology.path(key), Node(topology.path(key)))
+        path = topology.path(key)
+        node = by_path.setdefault(path, Node(path))
         node.outgoing = key
         _fill(node, topology.functions[key])
         node.numbers = node.outgoing_numbers = topology.functions[key].bus_numbers
@@ -209,7 +213,7 @@ def hardware_bit(function: Function) -> bool | None:
     An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
     (Linux 7.3 pcie_capability_read_word).
     """
-    for sample in function.devctl2():
+    for sample in function.devctl2:
         if not sample.mask >> ARI_BIT & 1:
             continue
         if sample.write:

@@ -20,11 +20,12 @@ from schemas.pcie_capability import (
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief
     from analyzer.decisions import Decision
+    from analyzer.functions import Function
     from analyzer.registers import Sample
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.results import BridgeVerdictName, Evidence, Phase
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
     from analyzer.verdicts.causes import Attribution
     from analyzer.verdicts.evidence import Witness
     from analyzer.verdicts.reset_evidence import Told

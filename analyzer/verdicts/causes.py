@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.ari_state import Belief
+    from analyzer.functions import Function
     from analyzer.registers import Sample
     from analyzer.results import Cause, Confidence, Evidence
-    from analyzer.topology import Function
     from analyzer.verdicts.evidence import Witness
     from analyzer.verdicts.reset_evidence import Told
 
@@ -113,7 +113,7 @@ def clearing_write(bridge: Function, since: int, until: int) -> tuple[Sample, Sa
     shown: bool | None = True
     before: Sample | None = None
     found: tuple[Sample, Sample | None] | None = None
-    for sample in bridge.devctl2():
+    for sample in bridge.devctl2:
         if not since < sample.row < until or not sample.mask >> ARI_BIT & 1:
             continue
         bit = sample.bit(ARI_BIT)
@@ -263,9 +263,9 @@ def _latency_tolerance(scene: Scene, witness: Witness) -> list[Evidence]:
     before, after = scene.outgoing, scene.incoming
     if before is None or after is None or after.pcie is None:
         return []
-    held = [sample.bit(LTR_BIT) for sample in before.devctl2()]
+    held = [sample.bit(LTR_BIT) for sample in before.devctl2]
     known = [bit for bit in held if bit is not None]
-    first = next((sample for sample in after.devctl2() if sample.bit(LTR_BIT) is not None), None)
+    first = next((sample for sample in after.devctl2 if sample.bit(LTR_BIT) is not None), None)
     if not known or not known[-1] or first is None or first.write:
         return []
     kept = first.bit(LTR_BIT)

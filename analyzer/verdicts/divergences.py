@@ -13,9 +13,10 @@ from analyzer.results import Divergence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analyzer.functions import Function
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
     from analyzer.verdicts.reset_evidence import Told
 
 #: Messages that a slot lost or gained its device (pciehp; docs/replay.md, log lines).

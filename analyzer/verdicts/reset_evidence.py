@@ -16,8 +16,8 @@ from schemas import config_header, extended_capabilities, pcie_capability, power
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analyzer.functions import Function
     from analyzer.results import Confidence, Evidence
-    from analyzer.topology import Function
     from analyzer.verdicts.evidence import Witness
 
 _SBR_BIT = config_header.BRIDGE_CONTROL_SBR.bit_length() - 1

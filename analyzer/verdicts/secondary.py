@@ -12,8 +12,9 @@ from analyzer.results import Secondary
 from schemas import config_header, extended_capabilities
 
 if TYPE_CHECKING:
+    from analyzer.functions import Function
     from analyzer.registers import Sample
-    from analyzer.topology import Function, Topology
+    from analyzer.topology import Topology
     from analyzer.verdicts.evidence import Witness
 
 _MASTER_BIT = config_header.COMMAND_MASTER.bit_length() - 1
@@ -43,8 +44,8 @@ def findings(
 
 def _last_held(samples: list[Sample], mask: int) -> Sample | None:
     """The last access that tells the masked bits (a write counts: it is what the kernel wanted)."""
-    telling = [sample for sample in samples if not sample.dead and sample.mask & mask == mask]
-    return telling[-1] if telling else None
+    telling = (sample for sample in reversed(samples) if not sample.dead and sample.mask & mask == mask)
+    return next(telling, None)
 
 
 def _first_read(samples: list[Sample], mask: int) -> Sample | None:
@@ -59,8 +60,8 @@ def _acs(before: Function, after: Function, witness: Witness) -> Secondary | Non
     new = after.capabilities.extended.get(extended_capabilities.ACS_ID)
     if old is None or new is None:
         return None
-    held = _last_held(before.view.samples(old + extended_capabilities.ACS_CTRL, 2), 0x7F)
-    read = _first_read(after.view.samples(new + extended_capabilities.ACS_CTRL, 2), 0x7F)
+    held = _last_held(before.acs_control, 0x7F)
+    read = _first_read(after.acs_control, 0x7F)
     if held is None or read is None or not held.value & 0x7F or read.value & 0x7F:
         return None
     note = f"ACS Control was 0x{held.value:04x} before the kexec and reads 0x{read.value:04x} behind it"
@@ -80,8 +81,8 @@ def _bus_master(before: Function, after: Function, witness: Witness) -> Secondar
     """
     if not after.is_bridge:
         return None
-    held = _last_held(before.view.samples(config_header.COMMAND, 2), config_header.COMMAND_MASTER)
-    read = _first_read(after.view.samples(config_header.COMMAND, 2), config_header.COMMAND_MASTER)
+    held = _last_held(before.command, config_header.COMMAND_MASTER)
+    read = _first_read(after.command, config_header.COMMAND_MASTER)
     if held is None or read is None or not held.bit(_MASTER_BIT) or read.bit(_MASTER_BIT):
         return None
     proof = [
@@ -103,8 +104,8 @@ def _sriov_hierarchy(before: Function, after: Function, witness: Witness) -> Sec
     if old is None or new is None:
         return None
     mask = extended_capabilities.SRIOV_CTRL_ARI
-    held = _last_held(before.view.samples(old + extended_capabilities.SRIOV_CTRL, 2), mask)
-    wrote = _last_held(after.view.samples(new + extended_capabilities.SRIOV_CTRL, 2), mask)
+    held = _last_held(before.sriov_control, mask)
+    wrote = _last_held(after.sriov_control, mask)
     if held is None or wrote is None or not held.bit(_HIERARCHY_BIT) or wrote.bit(_HIERARCHY_BIT):
         return None
     enabled = held.bit(_VF_ENABLE_BIT)

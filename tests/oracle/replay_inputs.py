@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from naive_scan import ABSENT, ARI_BIT, MULTIFUNCTION
 
+from analyzer.functions import BusNumbers
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World, _link
-from analyzer.topology import BusNumbers
 
 if TYPE_CHECKING:
     from naive_scan import Hardware, Kernel
