@@ -14,7 +14,15 @@ import numpy as np
 import polars as pl
 
 from analyzer import accesses
-from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
+from schemas.config_header import (
+    ABSENT_VENDOR_DWORDS,
+    CACHE_LINE_SIZE,
+    COMMAND,
+    HEADER_TYPE,
+    PRIMARY_BUS,
+    RRS_VENDOR,
+    SUBORDINATE_BUS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +113,28 @@ class Batch:
         mask = np.zeros(self.rows, np.bool_)
         mask[rows[good]] = True
         return mask
+
+    @cached_property
+    def commands(self) -> NDArray[np.int64]:
+        """Rows of the accesses to Command registers."""
+        return np.flatnonzero(self.offset == COMMAND)
+
+    @cached_property
+    def header_types(self) -> NDArray[np.int64]:
+        """Rows that tell a function's header type: reads of the byte at 0x0E, or of the dword at 0x0C."""
+        rows = np.flatnonzero((self.offset == HEADER_TYPE) | (self.offset == CACHE_LINE_SIZE))
+        rows = rows[self.is_read[rows] & ~self.absent[rows]]
+        value = self.value[rows]
+        byte = (self.offset[rows] == HEADER_TYPE) & ((value & 0xFF) != 0xFF)
+        dword = (self.offset[rows] == CACHE_LINE_SIZE) & (value != 0xFFFFFFFF)
+        dword &= (self.width[rows] == 4) | (value > 0xFFFF)
+        return np.asarray(rows[byte | dword], np.int64)
+
+    @cached_property
+    def bus_number_writes(self) -> NDArray[np.int64]:
+        """Rows of the writes to 0x18 to 0x1A: bus numbers, if the function is a bridge."""
+        touched = (self.offset >= PRIMARY_BUS) & (self.offset <= SUBORDINATE_BUS)
+        return np.flatnonzero(touched & self.is_write)
 
     @cached_property
     def groups(self) -> Groups:

@@ -16,8 +16,6 @@ import numpy as np
 from analyzer.errors import UsageError
 from schemas.config_header import (
     BRIDGE_CONTROL,
-    CACHE_LINE_SIZE,
-    COMMAND,
     COMMAND_MASTER,
     HEADER_TYPE,
     HEADER_TYPE_LAYOUT,
@@ -89,12 +87,10 @@ class _Cut:
 
 
 def header_types(index: AccessIndex) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows that tell a function's header type (byte 0x0E, or the dword at 0x0C), and whether it is type 1."""
-    byte = index.is_read & (index.offset == HEADER_TYPE) & ((index.value & 0xFF) != 0xFF) & ~index.absent
-    dword = index.is_read & (index.offset == CACHE_LINE_SIZE) & ~index.absent
-    dword &= (index.value != 0xFFFFFFFF) & ((index.width == 4) | (index.value > 0xFFFF))
-    rows = np.flatnonzero(byte | dword)
-    value = np.where(dword[rows], index.value[rows] >> 16, index.value[rows])
+    """Rows that tell a function's header type, and whether it is type 1."""
+    rows = index.header_types
+    value = index.value[rows]
+    value = np.where(index.offset[rows] == HEADER_TYPE, value, value >> 16)
     return rows, (value & HEADER_TYPE_LAYOUT) == 1
 
 
@@ -108,8 +104,8 @@ def firmware_writes(index: AccessIndex) -> NDArray[np.int64]:
     """
     typed, is_bridge = header_types(index)
     bridges = np.unique(index.function[typed[is_bridge]])
-    touches = (index.offset >= PRIMARY_BUS) & (index.offset <= SUBORDINATE_BUS) & index.is_write
-    writes = np.flatnonzero(touches & np.isin(index.function, bridges))
+    writes = index.bus_number_writes
+    writes = writes[np.isin(index.function[writes], bridges)]
     found: list[int] = []
     for function in np.unique(index.function[writes]).tolist():
         rows = index.rows_of(function)
@@ -187,7 +183,7 @@ def split(
         return []
     anchors = anchor_rows(index, enumerations).tolist()
     firmware = firmware_writes(index)
-    command = np.flatnonzero(index.offset == COMMAND)
+    command = index.commands
     cuts = [_Cut(0, "unknown", "start")]
     rows = sorted(int(np.searchsorted(index.seq, mark.seq)) for mark in marks)
     previous = -1

@@ -114,7 +114,25 @@ class AccessIndex:
     @cached_property
     def vendor_reads(self) -> NDArray[np.int64]:
         """Rows of the reads at 0x00."""
-        rows = self.batch.vendor_reads
+        return self._own(self.batch.vendor_reads)
+
+    @cached_property
+    def commands(self) -> NDArray[np.int64]:
+        """Rows of the accesses to Command registers."""
+        return self._own(self.batch.commands)
+
+    @cached_property
+    def header_types(self) -> NDArray[np.int64]:
+        """Rows that tell a function's header type: reads of the byte at 0x0E, or of the dword at 0x0C."""
+        return self._own(self.batch.header_types)
+
+    @cached_property
+    def bus_number_writes(self) -> NDArray[np.int64]:
+        """Rows of the writes to 0x18 to 0x1A: bus numbers, if the function is a bridge."""
+        return self._own(self.batch.bus_number_writes)
+
+    def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the batch's rows that are this capture's, as rows of its own."""
         first, last = np.searchsorted(rows, (self.start, self.start + self.rows))
         return np.asarray(rows[first:last] - self.start, np.int64)
 
