@@ -14,8 +14,8 @@ from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
     from analyzer.decisions import Decision
-    from analyzer.functions import Function
-    from analyzer.registers import Sample
+    from analyzer.registers.functions import Function
+    from analyzer.registers.samples import Sample
     from analyzer.topology import Topology
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from schemas import pcie_capability
 
 if TYPE_CHECKING:
-    from analyzer.functions import Function
     from analyzer.index import AccessIndex
-    from analyzer.registers import Sample
+    from analyzer.registers.functions import Function
+    from analyzer.registers.samples import Sample
     from analyzer.topology import Topology
 
 ARI_BIT = pcie_capability.DEVCTL2_ARI.bit_length() - 1

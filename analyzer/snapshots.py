@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer import analysis, functions
+from analyzer import analysis
 from analyzer.errors import UsageError
+from analyzer.registers.reading import Wanted, read
 from schemas import config_header, extended_capabilities, pcie_capability
 from schemas.config_header import EXTENDED_CONFIG_SIZE
 from schemas.registers import CAPABILITY_BASES, EXTENDED_BASES, REGISTERS
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Capture
-    from analyzer.functions import Function
     from analyzer.index import AccessIndex
     from analyzer.options import Options
+    from analyzer.registers.functions import Function
     from analyzer.results import Boot
 
 #: Status registers whose bits are cleared by writing 1 (offset, bytes), by base as in ``schemas.registers``.
@@ -105,7 +106,7 @@ def take_capture(capture: Capture, boot: int | None = None, options: Options | N
         )
     span = study.topologies[number].boot
     keys = _answering(study.index, span.first, span.last)
-    (found,) = functions.read([functions.Wanted(study.index, span.first, span.last, keys)])
+    (found,) = read([Wanted(study.index, span.first, span.last, keys)])
     spaces = [_space(study.index, function) for function in found.values()]
     return Snapshot(rows[number], [space for space in spaces if space.known.any()])
 

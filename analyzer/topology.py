@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer import functions
-from analyzer.functions import Wanted
+from analyzer.registers import reading
+from analyzer.registers.reading import Wanted
 from schemas import config_header
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.boots import BootSpan
-    from analyzer.functions import Function
     from analyzer.index import AccessIndex
+    from analyzer.registers.functions import Function
 
 
 #: Registers that say who a function is.
@@ -212,7 +212,7 @@ def read(topologies: Sequence[Topology]) -> None:
     """Work out the functions of several boots at once; their captures are of one batch."""
     unread = [topology for topology in topologies if not topology.is_read]
     wanted = [topology.wanted() for topology in unread]
-    for topology, found in zip(unread, functions.read(wanted), strict=True):
+    for topology, found in zip(unread, reading.read(wanted), strict=True):
         topology.take(found)
 
 

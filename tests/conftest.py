@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 if TYPE_CHECKING:
     import pytest
+
+# No time ever decides a test: a busy machine may take long over one example.
+settings.register_profile("aritrace", deadline=None)
+settings.load_profile("aritrace")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,14 +1,14 @@
 """The registers of one function, worked out the plain way: one access after the other.
 
-A second, deliberately naive implementation to compare :mod:`analyzer.functions` with, which works on the
-columns of many captures at once.
+A second, deliberately naive implementation to compare :mod:`analyzer.registers.reading` with, which works on
+the columns of many captures at once.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from analyzer.registers import Sample
+from analyzer.registers.samples import Sample
 
 
 class Access(NamedTuple):
@@ -144,7 +144,7 @@ def extended(accesses: list[Access], reads: dict[int, Access]) -> tuple[dict[int
 
 
 def facts(accesses: list[Access]) -> dict[str, Any]:
-    """What :class:`analyzer.functions.Function` says of the same accesses."""
+    """What :class:`analyzer.registers.functions.Function` says of the same accesses."""
     reads = first_reads(accesses)
     (caps, caps_end), (more, more_end) = standard(reads), extended(accesses, reads)
     vendor, header, status = value(reads, 0), value(reads, 0x0E), value(reads, 0x06)

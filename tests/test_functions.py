@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import accesses, functions
-from analyzer.functions import BusNumbers, Wanted
+from analyzer import accesses
 from analyzer.index import windows
+from analyzer.registers import reading
+from analyzer.registers.functions import BusNumbers, Function
+from analyzer.registers.reading import Wanted
 
 KEYS = (0x0000, 0x0100, 0x010000)  # of two domains
 #: Offsets of registers that matter, and some beside them.
 OFFSETS = (
     0x00, 0x02, 0x04, 0x06, 0x0C, 0x0E, 0x18, 0x19, 0x1A, 0x1B, 0x34, 0x40, 0x41, 0x42, 0x64, 0x68, 0x69,
-    0x80, 0x100, 0x104, 0x106, 0x108, 0x120, 0x124, 0x126, 0x128, 0x200,
+    0x80, 0x100, 0x104, 0x106, 0x108, 0x120, 0x124, 0x126, 0x128, 0x130, 0x200,
 )  # fmt: skip
 #: Values that build capability lists, bus numbers and headers, and those that nobody returns.
 VALUES = (
@@ -95,7 +97,7 @@ def naively(rows: list[dict], key: int, first: int, last: int) -> list[naive.Acc
     ]
 
 
-def told(found: functions.Function, name: str) -> object:
+def told(found: Function, name: str) -> object:
     """A fact as the plain way says it."""
     fact = getattr(found, name)
     return astuple(fact) if isinstance(fact, BusNumbers) else fact
@@ -111,11 +113,11 @@ def test_many_at_once_are_what_each_is_alone(block, several, cut):
             keys = [key for key in KEYS if index.group(key) is not None]
             wanted.append(Wanted(index, first, last, keys))
             expected.append({key: naive.facts(naively(rows, key, first, last)) for key in keys})
-    whole, functions._BLOCK = functions._BLOCK, block
+    whole, reading._BLOCK = reading._BLOCK, block
     try:
-        found = functions.read(wanted)
+        found = reading.read(wanted)
     finally:
-        functions._BLOCK = whole
+        reading._BLOCK = whole
     for got, right in zip(found, expected, strict=True):
         assert {
             key: {name: told(function, name) for name in right[key]} for key, function in got.items()
@@ -123,7 +125,7 @@ def test_many_at_once_are_what_each_is_alone(block, several, cut):
 
 
 def test_nothing_wanted():
-    assert functions.read([]) == []
+    assert reading.read([]) == []
 
 
 def test_a_function_that_nobody_reached_is_not_grouped():

@@ -109,7 +109,7 @@ def test_captures_without_a_kexec(name):
     assert analyze_capture(result.capture).verdict == analyze_capture(capture).verdict
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(
     path=st.sampled_from(CAPTURES),
     cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),

@@ -8,11 +8,11 @@ import pytest
 from tiny_trace import index
 
 from analyzer import bdf
-from analyzer.functions import Wanted, read
-from analyzer.registers import Sample, view
+from analyzer.registers.reading import Wanted, read
+from analyzer.registers.samples import Sample, view
 
 if TYPE_CHECKING:
-    from analyzer.capability_lists import Capabilities
+    from analyzer.registers.capability_lists import Capabilities
 
 PORT = bdf.parse("02:00.0")
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.functions import Function
     from analyzer.index import AccessIndex
+    from analyzer.registers.functions import Function
 
     Rows = NDArray[np.bool_]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.decisions import Decision
     from analyzer.explanations.explanation import EntryKind
-    from analyzer.functions import Function
-    from analyzer.registers import Sample
+    from analyzer.registers.functions import Function
+    from analyzer.registers.samples import Sample
     from analyzer.topology import Topology
 
 _RULE_NOTES = {

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from analyzer.ari_state import Belief
     from analyzer.capture import PreservedDump
     from analyzer.decisions import Decision
-    from analyzer.functions import Function
     from analyzer.kernel_logs.kernel_log import KernelRun
     from analyzer.options import Options
+    from analyzer.registers.functions import Function
     from analyzer.results import ObservedPolicy, PreservedSource
     from analyzer.topology import Topology
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from analyzer.decisions import Decision
-    from analyzer.functions import BusNumbers, Function
     from analyzer.index import AccessIndex
+    from analyzer.registers.functions import BusNumbers, Function
     from analyzer.topology import Topology
 
 Path = tuple[int, ...]

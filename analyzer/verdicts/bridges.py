@@ -20,8 +20,8 @@ from schemas.pcie_capability import (
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief
     from analyzer.decisions import Decision
-    from analyzer.functions import Function
-    from analyzer.registers import Sample
+    from analyzer.registers.functions import Function
+    from analyzer.registers.samples import Sample
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.results import BridgeVerdictName, Evidence, Phase

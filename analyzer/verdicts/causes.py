@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.ari_state import Belief
-    from analyzer.functions import Function
-    from analyzer.registers import Sample
+    from analyzer.registers.functions import Function
+    from analyzer.registers.samples import Sample
     from analyzer.results import Cause, Confidence, Evidence
     from analyzer.verdicts.evidence import Witness
     from analyzer.verdicts.reset_evidence import Told

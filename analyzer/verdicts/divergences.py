@@ -13,7 +13,7 @@ from analyzer.results import Divergence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.functions import Function
+    from analyzer.registers.functions import Function
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.topology import Topology

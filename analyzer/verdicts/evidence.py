@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture import SourceFile
     from analyzer.index import AccessIndex
-    from analyzer.registers import Sample
+    from analyzer.registers.samples import Sample
 
 _SUFFIX = {1: "b", 2: "w", 4: "l"}
 

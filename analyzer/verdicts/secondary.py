@@ -12,8 +12,8 @@ from analyzer.results import Secondary
 from schemas import config_header, extended_capabilities
 
 if TYPE_CHECKING:
-    from analyzer.functions import Function
-    from analyzer.registers import Sample
+    from analyzer.registers.functions import Function
+    from analyzer.registers.samples import Sample
     from analyzer.topology import Topology
     from analyzer.verdicts.evidence import Witness
 

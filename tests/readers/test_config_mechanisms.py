@@ -179,7 +179,7 @@ ACTION = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ACTION, max_size=40), st.integers(1, 7))
 def test_any_touches_equal_one_by_one(rows, size):
     latch: dict[int, int] = {}

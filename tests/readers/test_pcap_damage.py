@@ -54,7 +54,7 @@ def test_single_damaged_bytes_give_an_answer_or_a_reason(form):
             assert all(row in expected for row in rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(FORMS), st.binary(max_size=300))
 def test_any_bytes_behind_the_header_do_no_harm(form, noise):
     data, edges = small(form)
@@ -62,7 +62,7 @@ def test_any_bytes_behind_the_header_do_no_harm(form, noise):
         bulk(data[: edges[0]] + noise)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from([1, 113, 158, 276, BARE]), st.lists(st.binary(max_size=80), max_size=8))
 def test_any_packets_do_no_harm(link_type, packets):
     rows, notes = bulk(pcap_header(link_type) + records(packets))

@@ -108,7 +108,7 @@ class TestNetwork:
         assert (rows, problems(notes), notes.dropped) == ([ROW, ROW], ["repeated 4"], 0)
 
     @given(st.integers(0, 70), st.sampled_from([READ_ARI, ANSWER_ARI]))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_any_cut_of_a_packet_says_so_or_leaves_it_out(self, size, part):
         whole = bytes(nettlp(part))
         data = pcap_header(1) + struct.pack("<IIII", 1, 1, min(size, len(whole)), len(whole)) + whole[:size]

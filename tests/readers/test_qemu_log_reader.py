@@ -256,7 +256,7 @@ ACCESS = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ACCESS, min_size=1, max_size=20))
 def test_any_access_in_any_dialect_survives(rows):
     text, expected = "", []
@@ -279,7 +279,7 @@ def test_any_access_in_any_dialect_survives(rows):
     assert notes.problems == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.integers(0, 120), st.integers(0, 120))
 def test_any_bytes_do_no_harm(noise, cut, at):
     base = b"1@1.000002:" + GOOD + GOOD

@@ -329,7 +329,7 @@ def test_single_damaged_bytes_give_an_answer_or_a_reason():
             assert notes.dropped or notes.truncated or others != [ONLY_OTHER_EVENTS]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(ORDERS),
     st.lists(
@@ -355,7 +355,7 @@ def test_any_access_survives(order, rows):
     assert notes.problems == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_any_bytes_behind_the_mappings_do_no_harm(noise):
     with contextlib.suppress(AritraceError):

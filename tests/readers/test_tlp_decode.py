@@ -218,7 +218,7 @@ def test_the_bulk_layouts_are_those_of_construct():
         assert {name: int(item[name]) for name in row.names} == {name: parsed[name] for name in row.names}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(REQUESTS, st.sampled_from(["ok", "unsupported", "retry", "abort"]), st.integers(0, ONES))
 def test_any_request_and_completion_survive(request_, status, value):
     packet = build(request_)

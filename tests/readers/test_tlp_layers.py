@@ -142,7 +142,7 @@ def test_a_port_for_requests_by_default():
     assert (packet[UDP].sport, packet[UDP].dport) == (0x3000, 0x3000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=80), st.sampled_from([containers.ETHERNET, containers.AGILENT, 147]))
 def test_any_bytes_are_shown(data, link_type):
     packet = dissect(data, link_type, 147)

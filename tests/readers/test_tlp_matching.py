@@ -138,7 +138,7 @@ def test_a_request_is_given_up_after_the_horizon(monkeypatch):
     assert problems(notes) == ["lost-completion 1", "dropped 1", "stray-completion 1"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 7))
 def test_any_interleaving_is_matched_as_one_by_one(data, size):
     """Requests complete in any order, tags are reused, completions get lost; batches of any size."""

@@ -185,7 +185,7 @@ def test_pages_full_of_anything_take_bounded_time(fill):
     assert time.perf_counter() - start < 20
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_any_bytes_in_a_page_do_no_harm(noise):
     page = Pages()
@@ -196,7 +196,7 @@ def test_any_bytes_in_a_page_do_no_harm(noise):
     assert found[0] == ("read", 0, 2, 0x48, 0x90, 2, 0x20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["little", "big"]),
     st.sampled_from([4, 8]),

@@ -11,7 +11,7 @@ from schemas.config_header import CAPABILITIES, EXTENDED_CONFIG_SIZE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analyzer.registers import Accesses
+    from analyzer.registers.samples import Accesses
 
 
 #: Linux 7.3 PCI_FIND_CAP_TTL, and the number of headers that fit 0x100..0xfff.

@@ -1,0 +1,138 @@
+"""What the accesses of one boot say about one function. Values that they do not show are None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analyzer.registers.samples import RegisterView
+from schemas import config_header, pcie_capability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.registers.capability_lists import Capabilities
+    from analyzer.registers.samples import Accesses, Sample
+
+
+@dataclass(frozen=True)
+class BusNumbers:
+    """Primary, secondary and subordinate bus of a bridge, and the row that showed or set them."""
+
+    primary: int
+    secondary: int
+    subordinate: int
+    row: int = field(compare=False)
+
+    def broken_on(self, bus: int) -> bool:
+        """Whether pass 0 of a scan of ``bus`` calls them broken.
+
+        Linux 7.3 pci_scan_bridge_extend: the primary number differs from the bus it sits on (a primary
+        hard-wired to 0 with other numbers set is excused), the secondary is not above it, or above the
+        subordinate.
+        """
+        hard_wired = self.primary == 0 and bus != 0 and self.secondary != 0 and self.subordinate != 0
+        wrong_primary = self.primary != bus and not hard_wired
+        return wrong_primary or self.secondary <= bus or self.secondary > self.subordinate
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """One function in one boot.
+
+    Attributes:
+        function: its key (see :mod:`analyzer.bdf`).
+        vendor_device: ``vvvv:dddd``.
+        header_type: header type byte with the multi-function bit.
+        is_bridge: a type 1 header (PCI-to-PCI bridge, PCIe port).
+        multifunction: bit 7 of the header type.
+        capabilities: capability lists as far as this boot's reads follow them.
+        pcie: offset of the PCI Express capability.
+        is_pcie: whether it has one; None if its list was not followed to the end.
+        pcie_flags: PCI Express capabilities register.
+        pcie_type: device/port type (its bits 7:4).
+        ari_supported: DEVCAP2 bit 5, ARI Forwarding Supported; False without DEVCAP2 (version 1).
+        ari: offset of the ARI extended capability.
+        has_ari: whether it has one; None if its extended list was not followed to the end.
+        next_function: Next Function Number of its ARI capability (0 ends the chain).
+        first_bus_numbers: a bridge's bus numbers as this boot first read them, before its own writes.
+        bus_numbers: a bridge's bus numbers that this boot last used: the last state with a secondary bus.
+        devcap2, devctl2, command, acs_control, sriov_control: every access of this boot that shows or changes
+            the register; DEVCAP2 and COMMAND of bridges only.
+        scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
+    """
+
+    function: int
+    vendor_device: str | None
+    header_type: int | None
+    capabilities: Capabilities
+    pcie: int | None
+    is_pcie: bool | None
+    pcie_flags: int | None
+    ari_supported: bool | None
+    ari: int | None
+    has_ari: bool | None
+    next_function: int | None
+    first_bus_numbers: BusNumbers | None
+    bus_numbers: BusNumbers | None
+    devcap2: list[Sample]
+    devctl2: list[Sample]
+    command: list[Sample]
+    acs_control: list[Sample]
+    sriov_control: list[Sample]
+    _accesses: Callable[[], Accesses]
+    is_bridge: bool = False
+    multifunction: bool | None = None
+    pcie_type: int | None = None
+    scans: list[int] = field(default_factory=list)
+    _view: RegisterView | None = None
+    _reads: dict[int, tuple[int, int]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.header_type is not None:
+            self.is_bridge = self.header_type & 0x7F == 1
+            self.multifunction = bool(self.header_type & 0x80)
+        if self.pcie_flags is not None:
+            self.pcie_type = self.pcie_flags >> pcie_capability.FLAGS_TYPE_SHIFT & 0xF
+
+    @property
+    def bus(self) -> int:
+        """Bus key ``domain << 8 | bus``."""
+        return self.function >> 8
+
+    @property
+    def devfn(self) -> int:
+        """Device and function number."""
+        return self.function & 0xFF
+
+    @property
+    def view(self) -> RegisterView:
+        """Its accesses in this boot."""
+        if self._view is None:
+            self._view = RegisterView(self.function, self._accesses())
+        return self._view
+
+    @property
+    def reads(self) -> dict[int, tuple[int, int]]:
+        """First answered read at each offset: (value, row)."""
+        if self._reads is None:
+            self._reads = self.view.first_reads()
+        return self._reads
+
+    def value(self, offset: int) -> int | None:
+        """First answered value at ``offset``: read exactly there, else as part of a dword (snapshots)."""
+        known = self.reads.get(offset)
+        if known is not None:
+            return known[0]
+        dword = self.reads.get(offset & ~3)
+        if dword is None or not self.view.is_dword(dword[1]):
+            return None
+        return dword[0] >> 8 * (offset & 3)
+
+    def pcie_value(self, offset: int) -> int | None:
+        """First value read at ``offset`` of the PCI Express capability."""
+        return None if self.pcie is None else self.value(self.pcie + offset)
+
+    def bus_number_samples(self) -> list[Sample]:
+        """Every access of this boot that shows or changes the bus-number dword at 0x18."""
+        return self.view.samples(config_header.PRIMARY_BUS, 4)
