@@ -6,6 +6,9 @@ was written to that function in between, and the same will be read again; of at 
 row the first and the last remain. In the header (below 0x40), where the order of a scan is recognised, the
 reads must follow each other without any other access to the function. Every ``SAMPLE``-th access remains
 whatever it is, so that no silence appears where there was none. Access numbers stay those of the recording.
+
+A run ends at every boundary between kernels that the capture or the user states: what a kernel reads is not
+what the one before it read, and a boot keeps its first access, its last, and each register that it read.
 """
 
 from __future__ import annotations
@@ -15,27 +18,86 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
     from numpy.typing import NDArray
+
+    from analyzer.capture import Notes
 
 #: Captures of up to so many accesses are kept whole.
 LONG: Final = 1 << 18
 RUN: Final = 16
 SAMPLE: Final = 256
 _HEADER: Final = 0x40
+#: Larger numbers than this name neither an access nor a time.
+_MOST: Final = (1 << 63) - 1
 
 
-def thin(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return ``frame`` (columns of ``accesses.SCHEMA``, in order) without reads that say nothing new."""
+class Marks:
+    """Boundaries of one file, as far as they are known while it is read.
+
+    Args:
+        notes: of the reader; a file may state a boundary in front of its accesses or behind them.
+        kexec_at: boundaries by hand, as ``Options.kexec_at``; what is wrong with them is told elsewhere.
+        first: accesses of the pieces that this file goes on from, which ``kexec_at`` counts too.
+        given: boundaries that are known beforehand, as numbers of accesses of the file.
+    """
+
+    def __init__(
+        self, notes: Notes, kexec_at: Sequence[str] = (), first: int = 0, given: Sequence[int] = ()
+    ) -> None:
+        by_hand = [text.partition(":") for text in kexec_at]
+        self._times = [int(number) for word, _, number in by_hand if word == "time" and _is_number(number)]
+        numbers = [int(number) for word, _, number in by_hand if word == "access" and _is_number(number)]
+        self._known = np.array([*given, *(number - first for number in numbers)], np.int64)
+        self._notes = notes
+        self._taken = 0
+        self._used: list[NDArray[np.int64]] = []
+
+    def within(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """Return the accesses of a frame that are the first behind a boundary, sorted; they count as used."""
+        marks = self._notes.boundaries
+        if len(marks) > self._taken:
+            fresh = np.array([min(mark.seq, _MOST) for mark in marks[self._taken :]], np.int64)
+            self._known, self._taken = np.concatenate([self._known, fresh]), len(marks)
+        seq = _numbers(frame)
+        found = self._known[(self._known >= seq[0]) & (self._known <= seq[-1])] if seq.size else seq
+        for time in self._times:
+            rows = (frame.get_column("time_ns") >= time).arg_true()
+            found = np.append(found, seq[rows[:1].to_numpy()])
+        found.sort()
+        self._used.append(found)
+        return found
+
+    def late(self, recorded: int) -> list[int]:
+        """Return the boundaries of a file of so many accesses that were not known when they were due."""
+        seqs = {mark.seq for mark in self._notes.boundaries if 0 < mark.seq < recorded}
+        return sorted(seqs.difference(*(found.tolist() for found in self._used)))
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < len(str(_MOST))
+
+
+def thin(frame: pl.DataFrame, marks: NDArray[np.int64] | None = None) -> pl.DataFrame:
+    """Leave out the reads that say nothing new.
+
+    Args:
+        frame: columns of ``accesses.SCHEMA``, in order.
+        marks: numbers of its accesses that are the first behind a boundary, sorted.
+    """
     if not frame.height:
         return frame
-    keep = ~_repeats(frame)
-    keep |= frame.get_column("seq").to_numpy() % SAMPLE == 0
+    seq = _numbers(frame)
+    boot = None if marks is None or not marks.size else np.searchsorted(marks, seq, side="right")
+    keep = ~_repeats(frame, boot)
+    keep |= seq % SAMPLE == 0
     return frame if keep.all() else frame.filter(keep)
 
 
-def _repeats(frame: pl.DataFrame) -> NDArray[np.bool_]:
-    """Mask of the reads inside a run of equal reads of one register."""
+def _repeats(frame: pl.DataFrame, boot: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    """Mask of the reads inside a run of equal reads of one register; ``boot``: in which each access is."""
     functions = _codes(frame)
     offsets = frame.get_column("offset").to_numpy()
     is_write = frame.get_column("op").to_physical().to_numpy() == 1
@@ -55,6 +117,8 @@ def _repeats(frame: pl.DataFrame) -> NDArray[np.bool_]:
         values = (column.to_physical() if name == "status" else column).to_numpy()
         same &= values[here] == values[before]
     same &= (offsets[here] >= _HEADER) | (place[here] == place[before] + 1)
+    if boot is not None:
+        same &= boot[here] == boot[before]
 
     again = np.r_[False, same]  # equal to the one before
     more = np.r_[same, False]  # and so is the one behind
@@ -63,6 +127,10 @@ def _repeats(frame: pl.DataFrame) -> NDArray[np.bool_]:
     found = np.zeros(frame.height, np.bool_)
     found[order[again & more & long]] = True
     return found
+
+
+def _numbers(frame: pl.DataFrame) -> NDArray[np.int64]:
+    return frame.get_column("seq").to_numpy().astype(np.int64)  # beside marks, u64 would become floats
 
 
 def _codes(frame: pl.DataFrame) -> NDArray[np.unsignedinteger]:

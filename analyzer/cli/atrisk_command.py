@@ -24,12 +24,14 @@ def atrisk_command(
 ) -> None:
     """Before a kexec: which functions hang on ARI Forwarding of which bridge, and what would take it."""
     from analyzer.at_risk import at_risk
+    from analyzer.cli.output_files import refuse_inputs
     from analyzer.report import atrisk_report, json_report
-    from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
+    from analyzer.report.output import new_page, put_page, put_text
 
     output = None if output == "-" else output
-    refuse_inputs(output, [snapshot, *(path for path in (flb,) if path)])
-    found = at_risk(snapshot, Options(series=series, preserved=preserved, flb=flb, flb_name=flb_name))
+    options = Options(series=series, preserved=preserved, flb=flb, flb_name=flb_name)
+    refuse_inputs([output], [snapshot], options)
+    found = at_risk(snapshot, options)
     if form == "json":
         put_text([json_report.dumps(found)], output)
     else:

@@ -70,18 +70,15 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
 ) -> None:
     """Write captures as native .bin or Parquet, with the kernel log and preserved set beside them."""
     from analyzer import sources
+    from analyzer.cli.output_files import refuse_inputs
     from analyzer.converting import conversion
     from analyzer.errors import AritraceError, UsageError
     from analyzer.report import convert_report, problems
-    from analyzer.report.output import refuse_inputs
 
     found = sources.leave_out_others(sources.expand(captures or ()))
     if not found.found:
         raise UsageError("name at least one capture")
     pairs = conversion.plan(found.paths, output, ending=f".{to}" if to else None)
-    inputs = [*found.paths, *(path for path in (dmesg, flb) if path)]
-    for _, target in pairs:
-        refuse_inputs(target, inputs)
     options = Options(
         dmesg=dmesg,
         flb=flb,
@@ -90,6 +87,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
         ecam_base=ecam_base(ecam),
         linktype_raw_tlp=linktype_raw_tlp,
     )
+    refuse_inputs([target for _, target in pairs], found.paths, options)
     failed = [source.error for source in found.found if source.error is not None]
     for path, target in pairs:
         try:

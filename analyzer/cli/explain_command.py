@@ -65,17 +65,17 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     verbose: TalkativeOption = 0,
 ) -> None:
     """Tell one function's story: its ARI bit over time, each policy's decision, why it is (not) found."""
+    from analyzer.cli.output_files import refuse_inputs
     from analyzer.errors import UsageError
     from analyzer.explanations.explain import explain
     from analyzer.report import explain_report, json_report
-    from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
+    from analyzer.report.output import new_page, put_page, put_text
 
     try:
         function = addresses.text(addresses.parse(bdf))
     except ValueError as error:
         raise UsageError(str(error), advice="as lspci -D prints it") from None
     output = None if output == "-" else output
-    refuse_inputs(output, [capture, *(path for path in (dmesg, flb) if path)])
     options = Options(
         policy=policy,
         series=series,
@@ -90,6 +90,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         ecam_base=ecam_base(ecam),
         linktype_raw_tlp=linktype_raw_tlp,
     )
+    refuse_inputs([output], [capture], options)
     explanation = explain(capture, function, options)
     if form == "json":
         put_text([json_report.dumps(explanation)], output)

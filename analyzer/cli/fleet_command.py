@@ -1,6 +1,6 @@
 """``analyze fleet``: very many captures into tables, and what the tables say."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,13 @@ fleet_app = typer.Typer(
 
 _WORK = "Work"
 _LIMITS = "Limits of one input"
+
+
+def _most(name: str, of_what: str) -> Any:
+    """The option of a limit in bytes."""
+    about = f"{of_what} (default: 4G)."
+    return typer.Option(name, metavar="SIZE", rich_help_panel=_LIMITS, show_default=False, help=about)
+
 
 Sources = Annotated[
     list[str] | None,
@@ -102,30 +109,12 @@ HostFromPath = Annotated[
         help="Finds the host in a path: its group 'host', else its first group, else all that matches.",
     ),
 ]
-MaxBytes = Annotated[
-    str | None,
-    typer.Option(
-        "--max-bytes",
-        metavar="SIZE",
-        rich_help_panel=_LIMITS,
-        show_default=False,
-        help="As stored (default: 4G).",
-    ),
-]
+MaxBytes = Annotated[str | None, _most("--max-bytes", "As stored")]
 MaxSeconds = Annotated[
     int,
     typer.Option("--max-seconds", metavar="N", rich_help_panel=_LIMITS, help="To fetch, read and judge it."),
 ]
-MaxMemory = Annotated[
-    str | None,
-    typer.Option(
-        "--max-memory",
-        metavar="SIZE",
-        rich_help_panel=_LIMITS,
-        show_default=False,
-        help="Address space of the process that reads it (default: 4G).",
-    ),
-]
+MaxMemory = Annotated[str | None, _most("--max-memory", "Memory that reading and judging it may fill")]
 FleetFormat = Annotated[
     Literal["text", "json", "prometheus"],
     typer.Option(
@@ -210,11 +199,14 @@ def report_command(
     Exit status as of the main job: 1 for a loss, 3 for inputs without an answer or an unfinished run, else 0.
     """
     from analyzer import fleet
+    from analyzer.cli.html_output import refuse_shared
+    from analyzer.cli.output_files import refuse_run
     from analyzer.report.output import put_text
 
     output = None if output == "-" else output
     if html is not None:
-        _refuse_page(html, output, directory)
+        refuse_shared(html, output)
+    refuse_run([output, html], directory)
     answers = fleet.report(directory, trend_by=trend)
     if form == "json":
         from analyzer.report import fleet_json
@@ -236,21 +228,6 @@ def report_command(
         shown = fleet_page.room(answers)
         put_text(fleet_page.pieces(shown, behind(shown)), html)
     raise typer.Exit(exit_status.OK if exit_zero else _status(answers, strict=strict))
-
-
-def _refuse_page(page: str, output: str | None, directory: str) -> None:
-    """Refuse a page without a file of its own, or in place of a file of the run."""
-    from pathlib import Path
-
-    from analyzer.cli.html_output import refuse_shared
-    from analyzer.errors import UsageError
-
-    refuse_shared(page, output)
-    target, run = Path(page).resolve(), Path(directory).resolve()
-    if run in target.parents and target.exists() and target.suffix not in (".html", ".htm"):
-        raise UsageError(
-            "--html: this would overwrite a file of the run", path=page, advice="give it another name"
-        )
 
 
 def _status(answers: "FleetReport", *, strict: bool) -> int:

@@ -22,13 +22,12 @@ def refuse_shared(path: str, output: str | None) -> None:
     Raises:
         UsageError: standard output, or the file of the other report.
     """
-    from analyzer.report.output import refuse_inputs
+    from analyzer.cli.output_files import refuse_same
 
     if path == "-":
         advice = "standard output takes the other report"
         raise UsageError("--html: expected the name of a file, found '-'", advice=advice)
-    if output is not None:
-        refuse_inputs(path, [output])
+    refuse_same(path, [output])
 
 
 class HtmlOutput:

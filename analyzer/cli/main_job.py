@@ -178,13 +178,12 @@ def judge(
     """
     from analyzer import sources
     from analyzer.analysis import analyze
+    from analyzer.cli.output_files import refuse_inputs
     from analyzer.report import problems
-    from analyzer.report.output import refuse_inputs
     from analyzer.report.progress import reporting
 
     found = sources.leave_out_others(sources.expand(captures))
-    for output in outputs:
-        refuse_inputs(output, [*(source.path for source in found.found), *options.files])
+    refuse_inputs(outputs, [source.path for source in found.found], options)
     if not quiet:
         problems.tell_skipped(found.left_out)
     wanted = [taker for taker in takers if taker is not None]

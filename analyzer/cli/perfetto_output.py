@@ -38,14 +38,14 @@ class PerfettoOutput:
         self._found: tuple[CaptureResult, Lanes] | None = None
         if path is None:
             return
+        from analyzer.cli.output_files import refuse_same
         from analyzer.report import perfetto_report
-        from analyzer.report.output import refuse_inputs
 
         perfetto_report.require()
         if path == "-":
             advice = "a trace is binary, standard output takes the report"
             raise UsageError("--perfetto: expected the name of a file, found '-'", advice=advice)
-        refuse_inputs(path, [output for output in outputs if output is not None])
+        refuse_same(path, outputs)
         self.taker = self._take
 
     def _take(self, capture: Capture, study: Study) -> None:

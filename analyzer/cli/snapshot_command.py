@@ -40,12 +40,12 @@ def snapshot_command(
     output: OutputOption = None,
 ) -> None:
     """Write config space as the capture shows it at the end of a boot, as text for lspci -vvv -F."""
-    from analyzer.report.output import put_text, refuse_inputs
+    from analyzer.cli.output_files import refuse_inputs
+    from analyzer.report.output import put_text
     from analyzer.snapshots import take
     from analyzer.writers.lspci_text import lspci_text
 
     output = None if output == "-" else output
-    refuse_inputs(output, [capture, *(path for path in (dmesg,) if path)])
     options = Options(
         dmesg=dmesg,
         kexec_at=tuple(kexec_at or ()),
@@ -53,4 +53,5 @@ def snapshot_command(
         ecam_base=ecam_base(ecam),
         linktype_raw_tlp=linktype_raw_tlp,
     )
+    refuse_inputs([output], [capture], options)
     put_text(lspci_text(take(capture, boot, options)), output)

@@ -29,17 +29,18 @@ def stat_command(
     """Show what captures hold (accesses, boots, kexecs, gaps) and what is missing for a full answer."""
     from analyzer import sources
     from analyzer.capture_statistics import CaptureStatistics, describe
+    from analyzer.cli.output_files import refuse_inputs
     from analyzer.errors import AritraceError, UsageError
     from analyzer.options import Options
     from analyzer.readers import open_capture
     from analyzer.report import json_report, problems, stat_report
-    from analyzer.report.output import new_page, put_page, put_text, refuse_inputs
+    from analyzer.report.output import new_page, put_page, put_text
 
     found = sources.leave_out_others(sources.expand(captures or ()))
     if not found.found:
         raise UsageError("name at least one capture")
     output = None if output == "-" else output
-    refuse_inputs(output, found.paths)
+    refuse_inputs([output], found.paths)
     options = Options(
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),

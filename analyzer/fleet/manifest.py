@@ -122,7 +122,7 @@ def read(directory: str, name: str, first: int, rows: int) -> list[Entry]:
     """
     path = Path(directory, name)
     try:
-        frame = pl.scan_parquet(path).slice(first, rows).collect()
+        frame = pl.scan_parquet(path, glob=False).slice(first, rows).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UsageError(f"the manifest cannot be read: {error}", path=str(path)) from error
     return [Entry(*row) for row in frame.iter_rows()]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from analyzer.fleet.job import Job
 
 _RECORDS: Final = "batches"
+#: Folders of the output directory that hold nothing but files of the run.
+FOLDERS: Final = (_RECORDS, *TABLES)
 _TEMPORARY: Final = ".aritrace-*.tmp"
 
 

@@ -12,7 +12,7 @@ import polars as pl
 from analyzer.errors import UnreadableInputError
 from analyzer.fleet import job as jobs_file
 from analyzer.fleet import parts
-from analyzer.fleet.schema import PARTITION, TABLES
+from analyzer.fleet.schema import TABLES
 from analyzer.verdicts.findings import LOSSES
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ _FORMATS: Final[dict[TrendBy, str]] = {"day": "%Y-%m-%d", "week": "%G-W%V"}
 
 @dataclass(frozen=True)
 class ResultTables:
-    """Lazy scans over the parts of the batches that are done; ``done`` says how many these are."""
+    """Lazy scans over the parts of the batches that are done; ``done`` says how many these are.
+
+    All columns but ``capture_verdict``, which is in the names of folders only.
+    """
 
     job: Job
     done: int
@@ -76,7 +79,11 @@ def _tables(job: Job) -> ResultTables:
             parts.check_schema(paths[0])
     frames = {
         name: pl.scan_parquet(
-            files[name], hive_partitioning=True, hive_schema={PARTITION: pl.String}, missing_columns="insert"
+            # By their names: those of folders above may look like patterns or partitions.
+            files[name],
+            glob=False,
+            hive_partitioning=False,
+            missing_columns="insert",
         )
         if files[name]
         else pl.LazyFrame(schema=schema)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from analyzer.fleet.schema import TABLES
+from analyzer.undecodable import all_encodable
 from analyzer.verdicts import findings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _frame(rows: list[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
         return pl.DataFrame(rows, schema=schema, orient="row")
     except UnicodeError:
         # A lone surrogate, which stands for an odd byte of a name, is no text that a table can hold.
-        return pl.DataFrame([_escaped(row) for row in rows], schema=schema, orient="row")
+        return pl.DataFrame(all_encodable(rows), schema=schema, orient="row")
 
 
 def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
@@ -176,13 +177,3 @@ def _values(value: object) -> Iterable[Any]:
 
 def _dicts(values: Iterable[object]) -> list[dict[str, Any]]:
     return [vars(value) for value in values]
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, list | tuple):
-        return type(value)(_escaped(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    return value

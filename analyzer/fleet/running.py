@@ -13,6 +13,7 @@ from analyzer.errors import UsageError
 from analyzer.fleet import job as jobs_file
 from analyzer.fleet import listing, locks
 from analyzer.fleet.job import Job, Limits, Request, cannot_write
+from analyzer.fleet.own_files import BEFORE_THE_JOB
 from analyzer.version import version
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     #: Told after each batch: captures done, of how many, and where.
     Progress = Callable[[int, int, str], None]
-
-_OURS = re.compile(r"run\.lock|shard-\d+-of-\d+\.lock|manifest-[0-9a-f]+\.parquet|\..*")
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ def _refuse_foreign(directory: str) -> None:
         names = os.listdir(directory)  # noqa: PTH208 names are all that is wanted
     except OSError as error:
         raise cannot_write(directory, error) from error
-    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
+    foreign = sorted(name for name in names if not BEFORE_THE_JOB.fullmatch(name))
     if foreign and jobs_file.read(directory) is None:  # else another shard began meanwhile
         raise UsageError(
             f"expected an empty directory or one of an earlier run, found {foreign[0]!r} in it",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from analyzer.undecodable import all_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,6 @@ EVIDENCE = pl.Struct(
         "register": _TEXT, "value": _TEXT, "note": _TEXT,
     }
 )  # fmt: skip
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def build(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -31,7 +31,7 @@ def build(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) 
     columns: dict[str, list[Any]] = {name: [] for name in schema}
     for row in rows:
         for name, column in columns.items():
-            column.append(_valid(row.get(name)))
+            column.append(all_encodable(row.get(name)))
     return pl.DataFrame(columns, schema=dict(schema), strict=True)
 
 
@@ -45,14 +45,4 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return value
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SURROGATE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", value)
-    if isinstance(value, dict):
-        return {name: _valid(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_valid(item) for item in value]
     return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from analyzer import bdf
 from analyzer.errors import DamagedInputError, UnreadableInputError, UsageError
+from analyzer.sources import SIDECARS
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
@@ -129,7 +130,16 @@ def sources(
 
 
 def sidecars(capture_path: str, suffix: str) -> list[str]:
-    """Existing sidecars of a capture: NAME is its path, whole or less one or two suffixes."""
+    """The sidecar of a capture that exists, if any: NAME is its path, whole or less one or two suffixes."""
+    return _existing(capture_path, suffix)[:1]
+
+
+def all_sidecars(capture_path: str) -> list[str]:
+    """Every sidecar of a capture that exists, of all kinds, also those that another one goes before."""
+    return [path for suffix in SIDECARS for path in _existing(capture_path, suffix)]
+
+
+def _existing(capture_path: str, suffix: str) -> list[str]:
     path = Path(capture_path)
     names = [path.name]
     for _ in range(2):
@@ -137,7 +147,7 @@ def sidecars(capture_path: str, suffix: str) -> list[str]:
         if stem != names[-1]:
             names.append(stem)
     candidates = [path.with_name(name + suffix) for name in names if name and capture_path != "-"]
-    return [str(candidate) for candidate in candidates if candidate.is_file()][:1]
+    return [str(candidate) for candidate in candidates if candidate.is_file()]
 
 
 def read_limited(path: str, limit: int) -> bytes:

@@ -35,19 +35,44 @@ if TYPE_CHECKING:
 MAX_ACCESSES = 50_000_000
 
 
-def open_capture(path: str, options: Options | None = None, *, thin: bool = True) -> Capture:
+def open_capture(path: str, options: Options | None = None, *, thin: bool = True, first: int = 0) -> Capture:
     """Read one capture file, or standard input for ``-``, into memory.
 
     Args:
         path: the file.
         options: hints for formats that cannot say everything themselves.
         thin: leave repeated reads of very long captures out (:mod:`analyzer.thinning`).
+        first: accesses of the pieces that this file goes on from (``join``), which ``kexec_at`` counts too.
 
     Raises:
         AritraceError: it cannot be read, is empty, of no supported format, damaged from the start, or has
             more accesses than ``MAX_ACCESSES``.
     """
+    chosen = options or Options()
     notes = Notes(path)
+    if not thin:
+        return _gathered(path, chosen, notes, None)
+    marks = thinning.Marks(notes, chosen.kexec_at, first)
+    capture = _gathered(path, chosen, notes, marks)
+    late = marks.late(capture.recorded) if capture.thinned else []
+    if late and Path(path).is_file():  # a pipe cannot be read again
+        notes = Notes(path)
+        marks = thinning.Marks(notes, chosen.kexec_at, first, late)
+        del capture
+        capture = _gathered(path, chosen, notes, marks)
+        late = marks.late(capture.recorded) if capture.thinned else []
+    if late:
+        raise UnreadableInputError(
+            "expected boundaries in front of their accesses in a capture of this length, found "
+            f"{len(late)} behind them (the first at access {late[0]}), repeated reads being left out by then",
+            path=path,
+            advice="give it as a file that nobody writes to: it is then read twice",
+        )
+    return capture
+
+
+def _gathered(path: str, options: Options, notes: Notes, marks: thinning.Marks | None) -> Capture:
+    """Read one capture file; without ``marks`` it is not thinned."""
     frames: list[pl.DataFrame] = []
     rows = recorded = 0
     batches = read_batches(path, options, notes=notes)
@@ -57,11 +82,13 @@ def open_capture(path: str, options: Options | None = None, *, thin: bool = True
         except StopIteration as end:
             source: SourceFile = end.value
             break
-        if thin and recorded <= thinning.LONG < recorded + frame.height:
-            frames = [thinning.thin(earlier) for earlier in frames]
+        if marks and recorded <= thinning.LONG < recorded + frame.height:
+            frames = [thinning.thin(earlier, marks.within(earlier)) for earlier in frames]
             rows = sum(earlier.height for earlier in frames)
         recorded += frame.height
-        frames.append(thinning.thin(frame) if thin and recorded > thinning.LONG else frame)
+        frames.append(
+            thinning.thin(frame, marks.within(frame)) if marks and recorded > thinning.LONG else frame
+        )
         rows += frames[-1].height
         if rows > MAX_ACCESSES:
             batches.close()

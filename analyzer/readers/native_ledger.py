@@ -64,6 +64,10 @@ class Ledger:
             return 0
         return self._row[run] + min(access - self._first[run], self._length[run])
 
+    def expected_row(self, access: int) -> int:
+        """Return the row of a position, also of one to come: as if nothing more were lost up to there."""
+        return self.row_of(access) if access < self.due else self.rows + access - self.due
+
     def problem(self, kind: str, message: str, offset: int | None) -> None:
         """Record a problem, or only count it once there are very many."""
         self._told += 1

@@ -1,6 +1,7 @@
 """What the chunks of a native file say beside the accesses: boundaries, preserved set, log, events, problems.
 
-Positions become rows only at the end, when it is known which accesses were lost to damage.
+Positions become rows only at the end, when it is known which accesses were lost to damage. Boundaries are in
+the notes from the moment they are read, with the row that is expected then: who thins a capture needs them.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class SideRecords:
     def __init__(self, ledger: Ledger) -> None:
         self.complete = False
         self._ledger = ledger
-        self._boundaries: list[tuple[int, _BoundaryName, str | None]] = []
+        self._boundaries: list[int] = []  # their positions, in the order of the notes
         self._log: list[tuple[str, int | None, int | None]] = []
         self._events: list[tuple[str, int, tuple[int, int, int] | None, str, int | None]] = []
         self._records = 0
@@ -130,9 +131,10 @@ class SideRecords:
     def finish(self) -> None:
         """Put what was collected into the notes, with positions as rows."""
         notes, row_of = self._ledger.notes, self._ledger.row_of
-        notes.boundaries.extend(
-            Boundary(row_of(access), kind, release) for access, kind, release in self._boundaries
-        )
+        notes.boundaries[:] = [
+            Boundary(row_of(access), mark.kind, mark.release)
+            for access, mark in zip(self._boundaries, notes.boundaries, strict=True)
+        ]
         notes.log.extend(
             LogLine(line, None if access is None else row_of(access), time)
             for line, access, time in self._log
@@ -149,8 +151,10 @@ class SideRecords:
         for (access, kind, _, length, _), release in zip(records.tolist(), parts, strict=True):
             if kind not in _BOUNDARY_KINDS:
                 raise ContentError(f"expected a boundary of kind 1 to {max(_BOUNDARY_KINDS)}, found {kind}")
-            found.append((access, _BOUNDARY_KINDS[kind], text(release) if length else None))
-        self._boundaries.extend(found)
+            row = self._ledger.expected_row(access)
+            found.append(Boundary(row, _BOUNDARY_KINDS[kind], text(release) if length else None))
+        self._ledger.notes.boundaries.extend(found)
+        self._boundaries.extend(records["access"].tolist())
 
     def _add_preserved(self, records: NDArray[np.void], parts: list[bytes]) -> None:
         found = []

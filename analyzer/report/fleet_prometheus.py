@@ -2,6 +2,7 @@
 
 A bridge has the labels of node_exporter's pcidevice collector (``segment``, ``bus``, ``device``,
 ``function``; ``vendor_id`` and ``device_id`` as in ``node_pcidevice_info``), so that the two can be joined.
+Names that become one when they are made harmless are counted together.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _run(registry: CollectorRegistry, report: FleetReport) -> None:
     )
     captures = _gauge(registry, "captures", "Inputs by outcome.", ["outcome"])
     for outcome, number in report.captures.outcomes.items():
-        captures.labels(inert(outcome)).set(number)
+        captures.labels(inert(outcome)).inc(number)
     kexecs = _gauge(registry, "kexecs", "Kexecs by what became of ARI Forwarding.", ["ari"])
     for state, number in _states(report.tally).items():
         kexecs.labels(state).set(number)
@@ -88,10 +89,10 @@ def _shares(registry: CollectorRegistry, report: FleetReport) -> None:
     )
     for group in report.by_release:
         for state, number in _states(group.tally).items():
-            releases.labels(inert(group.value or _UNKNOWN), state).set(number)
+            releases.labels(inert(group.value or _UNKNOWN), state).inc(number)
     causes = _gauge(registry, "cause_kexecs", "Decided kexecs that show a cause of losses.", ["cause"])
     for cause in report.causes:
-        causes.labels(inert(cause.cause or _UNKNOWN)).set(cause.rate.events)
+        causes.labels(inert(cause.cause or _UNKNOWN)).inc(cause.rate.events)
     stranded = _gauge(
         registry,
         "devices_stranded",
@@ -109,9 +110,9 @@ def _bridges(registry: CollectorRegistry, bridges: Iterable[BridgeCount]) -> Non
     cost = _gauge(registry, "bridge_devices_stranded", "Devices stranded below a bridge, in all.", labels)
     for bridge in bridges:
         values = (inert(bridge.host or _UNKNOWN), *_location(bridge))
-        lost.labels(*values).set(bridge.lost)
-        healed.labels(*values).set(bridge.healed)
-        cost.labels(*values).set(bridge.devices_stranded)
+        lost.labels(*values).inc(bridge.lost)
+        healed.labels(*values).inc(bridge.healed)
+        cost.labels(*values).inc(bridge.devices_stranded)
 
 
 def _location(bridge: BridgeCount) -> tuple[str, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from analyzer.errors import UsageError
@@ -15,28 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from analyzer.report.page import Page
-
-
-def refuse_inputs(output: str | None, inputs: Iterable[str]) -> None:
-    """Refuse an output that is one of the inputs, by name, link or hard link.
-
-    Raises:
-        UsageError: writing there would destroy what is to be read.
-    """
-    if output is None:
-        return
-    for path in inputs:
-        try:
-            same = Path(output).samefile(path)
-        except OSError:
-            # One of the two does not exist: then they are not the same file, unless both names are one.
-            same = os.path.realpath(output) == os.path.realpath(path) and path != "-"
-        if same:
-            raise UsageError(
-                f"the output would overwrite the input {path}",
-                path=output,
-                advice="give -o another name",
-            )
 
 
 def new_page(output: str | None) -> Page:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analyzer.errors import LimitExceededError
+from analyzer.undecodable import encodable
 from schemas.bulk import dtype_of
 from schemas.native import (
     ACCESS,
@@ -204,12 +205,12 @@ def file_header(
 
 
 def encode_text(text: str, limit: int, what: str) -> bytes:
-    """Encode as UTF-8; what has no encoding becomes ``?``.
+    r"""Encode as UTF-8; a byte of a name that is no UTF-8 becomes ``\xNN``.
 
     Raises:
         LimitExceededError: more than ``limit`` bytes.
     """
-    data = text.encode("utf-8", "replace")
+    data = encodable(text).encode()
     fit(len(data), limit, f"bytes of {what}")
     return data
 

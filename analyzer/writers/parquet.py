@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from analyzer.undecodable import all_encodable
 from analyzer.writers.atomic import replacing
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _metadata(capture: Capture) -> str:
         "files": [dataclasses.asdict(file) for file in capture.files],
         "notes": dataclasses.asdict(capture.notes),
     }
-    return json.dumps(about, default=_hex, ensure_ascii=True)
+    return json.dumps(all_encodable(about), default=_hex, ensure_ascii=True)
 
 
 def _hex(value: Any) -> str:

@@ -49,7 +49,7 @@ def test_the_same_page_a_second_time(outcome, tmp_path):
         (["a.bin", "--html", "a.bin"], "would overwrite the input a.bin"),
         (["a.bin", "--html", "./a.bin"], "would overwrite the input a.bin"),
         (["a.bin", "--dmesg", "log", "--html", "log"], "would overwrite the input log"),
-        (["a.bin", "-o", "report", "--html", "report"], "would overwrite the input report"),
+        (["a.bin", "-o", "report", "--html", "report"], "would overwrite the other output report"),
         (["a.bin", "--html"], "requires an argument"),
     ],
 )

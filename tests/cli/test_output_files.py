@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import fleet_results
+import fleet_runs
 import pytest
 from unprivileged import unprivileged
 
@@ -29,6 +31,7 @@ WAYS = {
     "sarif": ["a.bin", "--format", "sarif", "-o"],
     "parquet": ["a.bin", "--format", "parquet", "-o"],
     "html": ["a.bin", "-q", "--html"],
+    "perfetto": ["a.bin", "-q", "--perfetto"],
     "convert": ["convert", "a.bin", "--to", "bin", "-o"],
     "convert to parquet": ["convert", "a.bin", "--to", "parquet", "-o"],
     "explain": ["explain", "a.bin", "0000:02:00.0", "-o"],
@@ -91,14 +94,137 @@ def test_an_output_over_an_input_is_refused(way, link, capsys):
     assert Path("a.bin").read_bytes() == CAPTURE.read_bytes()
 
 
-@pytest.mark.parametrize("option", ["--dmesg", "--flb", "--preserved"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["a.bin"], ["--dmesg", "--flb", "--seed", "--preserved", "--cmdline"]),
+        (["explain", "a.bin", "0000:02:00.0"], ["--dmesg", "--flb", "--preserved", "--cmdline"]),
+        (["convert", "a.bin", "--to", "bin"], ["--dmesg", "--flb"]),
+        (["snapshot", "a.bin"], ["--dmesg"]),
+        (["atrisk", "a.bin"], ["--flb", "--preserved"]),
+    ],
+)
 @pytest.mark.usefixtures("folder")
-def test_other_inputs_are_not_written_over_either(option, capsys):
-    Path("beside").write_bytes(OLD)
-    value = "@beside" if option == "--preserved" else "beside"
-    assert run(["a.bin", option, value, "-o", "beside"]) == 2
-    assert "overwrite" in said(capsys)
-    assert Path("beside").read_bytes() == OLD
+def test_files_that_options_name_are_not_written_over_either(command, options, capsys):
+    Path("given").write_bytes(OLD)
+    for option in options:
+        value = "@given" if option in ("--preserved", "--cmdline") else "given"
+        assert run([*command, option, value, "-o", "given"]) == 2
+        assert "would overwrite the input given" in said(capsys)
+    assert Path("given").read_bytes() == OLD
+
+
+@pytest.mark.parametrize("name", ["a.bin.dmesg", "a.dmesg", "a.bin.flb", "a.preserved"])
+@pytest.mark.usefixtures("folder")
+def test_what_lies_beside_a_capture_is_not_written_over(way, name, capsys):
+    Path(name).write_bytes(OLD)
+    assert run([*way, name]) == 2
+    assert f"would overwrite the input {name}" in said(capsys)
+    assert Path(name).read_bytes() == OLD
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard"])
+@pytest.mark.usefixtures("folder")
+def test_links_to_what_lies_beside_a_capture(link, capsys):
+    Path("a.bin.dmesg").write_bytes(OLD)
+    Path("a.dmesg").write_bytes(OLD)  # the other one goes before it, and is somebody's log as well
+    for target in ("a.bin.dmesg", "a.dmesg"):
+        output = Path(f"out/{target}-{link}")
+        output.symlink_to(f"../{target}") if link == "symbolic" else output.hardlink_to(target)
+        assert run(["a.bin", "-o", str(output)]) == 2
+        assert f"would overwrite the input {target}" in said(capsys)
+        assert Path(target).read_bytes() == OLD
+
+
+@pytest.mark.parametrize("link", [None, "symbolic", "hard"])
+@pytest.mark.usefixtures("folder")
+def test_a_file_of_a_capture_that_is_a_directory(link, capsys):
+    config = Path("devices/0000:00:00.0/config")
+    config.parent.mkdir(parents=True)
+    config.write_bytes(bytes(256))
+    output = Path("out/link") if link else config
+    if link == "symbolic":
+        output.symlink_to(f"../{config}")
+    elif link == "hard":
+        output.hardlink_to(config)
+    assert run(["stat", "devices", "-o", str(output)]) == 2
+    assert "would overwrite the input devices" in said(capsys)
+    assert config.read_bytes() == bytes(256)
+    Path("devices/0000:00:00.0/report").touch()
+    assert run(["stat", "devices", "-o", "out/report"]) == 0
+
+
+def test_the_file_that_standard_input_comes_from(folder):
+    for output, status in (("a.bin", 2), ("out/new", 1)):
+        with Path("a.bin").open("rb") as stream:
+            done = subprocess.run(
+                [*PROGRAM, "-", "-o", output], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=stream, capture_output=True, check=False, timeout=60,
+            )  # fmt: skip
+        assert done.returncode == status, done.stderr
+    assert Path("a.bin").read_bytes() == CAPTURE.read_bytes()
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_conversion_does_not_write_over_the_source_of_another(capsys):
+    shutil.copy("a.bin", "b.bin")
+    Path("out/a.bin").hardlink_to("b.bin")
+    assert run(["convert", "a.bin", "b.bin", "-o", "out/"]) == 2
+    assert "would overwrite the input b.bin" in said(capsys)
+    assert beside() == ["a.bin"]
+
+
+@pytest.mark.parametrize("first", ["-o", "--html"])
+@pytest.mark.usefixtures("folder")
+def test_two_outputs_are_two_files(first, capsys):
+    assert run(["a.bin", first, "out/new", "--perfetto", "out/../out/new"]) == 2
+    assert "overwrite the other output out/new" in said(capsys)
+    assert beside() == []
+
+
+@pytest.fixture
+def fleet(folder):
+    """A run's directory, ``fleet``, and a hard link to one of its tables elsewhere."""
+    job = fleet_results.write(folder / "fleet", fleet_results.FLEET)
+    Path("fleet/run.lock").touch()
+    part = next(Path("fleet/captures").rglob("part-0*.parquet"))
+    Path("out/part").hardlink_to(part)
+    Path("out/job").symlink_to("../fleet/job.json")
+    Path("through").symlink_to("fleet/batches")
+    return {"MANIFEST": job.manifest, "PART": str(part.relative_to("fleet"))}
+
+
+@pytest.mark.parametrize("option", ["-o", "--html"])
+@pytest.mark.parametrize("form", ["text", "json", "prometheus"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "fleet/job.json",
+        "fleet/MANIFEST",
+        "fleet/run.lock",
+        "fleet/PART",
+        "fleet/kexecs/new.parquet",
+        "fleet/../fleet/devices/capture_verdict=clean/new.html",
+        "through/new.json",
+        "out/job",
+        "out/part",
+    ],
+)
+def test_a_report_is_not_written_over_the_run(target, form, option, fleet, folder, capsys):
+    for word, name in fleet.items():
+        target = target.replace(word, name)
+    before = fleet_runs.tree(folder)
+    assert run(["fleet", "report", "fleet", "--format", form, option, target]) == 2
+    assert "a file of the run" in said(capsys)
+    assert fleet_runs.tree(folder) == before
+
+
+@pytest.mark.usefixtures("fleet")
+def test_a_report_beside_the_tables_of_the_run_may_be_written_anew():
+    for _ in range(2):
+        command = ["fleet", "report", "fleet", "--format", "json", "-o", "fleet/report.json"]
+        assert run([*command, "--html", "fleet/report.html"]) == 1
+    assert Path("fleet/report.json").stat().st_size > 100
 
 
 @pytest.mark.parametrize("existing", [False, True])

@@ -102,7 +102,7 @@ def test_odd_text_becomes_valid_text():
     result.host = "a\udcff\x00b"
     result.boots = [Boot(1, "kernel", "\ud800", None, 0, 1, None, None), *result.boots[2:]]
     frames = tables(result)
-    assert frames["captures"]["host"].to_list() == ["a\\udcff\x00b"]
+    assert frames["captures"]["host"].to_list() == ["a\\xff\x00b"]
     assert frames["kexecs"]["outgoing_release"].to_list() == ["\\ud800"]
 
 

@@ -1,11 +1,11 @@
 """``fleet run`` on small fleets: every input has its row, with what the main job says of it."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 from fleet_runs import CLEAN, LOST, RESET, STOCK, tree
+from unprivileged import unprivileged
 
 import analyzer
 from analyzer.fleet import rows as table_rows
@@ -226,13 +226,16 @@ def test_wrong_usage_is_one_message_and_status_2(fleet, arguments, complaint):
     assert "Traceback" not in err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_output_directory(fleet):
+def test_a_read_only_output_directory(fleet, tmp_path, monkeypatch):
     fleet.add("one.bin", CLEAN)
     fleet.out.mkdir(mode=0o555)
-    status, out, err = fleet("run", fleet.captures, "-o", fleet.out)
+    monkeypatch.chdir(tmp_path)
+    fleet("run", "captures", "-o", "/dev/null/out")  # what is imported late is imported now
+    with unprivileged(tmp_path):
+        status, out, err = fleet("run", "captures", "-o", "out")
     assert (status, out) == (2, "")
-    assert "cannot write in the output directory" in err
+    assert "out: cannot write in the output directory: Permission denied" in err
+    assert list(fleet.out.iterdir()) == []
 
 
 def test_a_batch_record_counts_its_outcomes(fleet):

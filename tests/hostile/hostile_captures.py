@@ -118,12 +118,23 @@ def twice(functions: Mapping[tuple[int, int, int], bytes], registers: Sequence[i
     return native([found, found])
 
 
-def with_marks(frames: list[pl.DataFrame], times: int, marks: list[Boundary]) -> bytes:
-    """A native file of a frame repeated, with these boundaries in front of everything."""
+def with_marks(frame: pl.DataFrame, times: int, marks: list[Boundary], *, behind: bool = False) -> bytes:
+    """A native file of a frame repeated, with these boundaries in front of everything, or behind it."""
     import polars as pl
 
     stream = io.BytesIO()
     with NativeWriter(stream) as writer:
-        writer.boundary(*marks)
-        writer.accesses(pl.concat(frames * times))
+        if not behind:
+            writer.boundary(*marks)
+        writer.accesses(pl.concat([frame] * times))
+        if behind:
+            writer.boundary(*marks)
     return stream.getvalue()
+
+
+def poll(times: int) -> pl.DataFrame:
+    """One register read with the same result again and again: a long capture of it is thinned."""
+    keys = np.tile(np.array([[0, 0, 8]], np.uint32), (times, 1))
+    return table(
+        keys, np.full(times, 0x52, np.uint16), np.full(times, 2, np.uint8), np.full(times, 0x1011, np.uint32)
+    )

@@ -142,18 +142,32 @@ def test_a_machine_that_cannot_be(functions, registers, tmp_path):
     assert len(capture["kexecs"]) == 1
 
 
-def test_a_million_kexecs(tmp_path):
-    count = 1_000_000 // SHARE
-    path, report = tmp_path / "a.bin", tmp_path / "report.json"
+def scanning():
     functions = {(0, 0, n): space(header=BRIDGE, buses=(0, n, n)) for n in range(250)}
-    scan = hostile.scan(functions, [0x18, 0x34])
-    marks = [Boundary(number, "kexec") for number in range(1, count)]
-    path.write_bytes(hostile.with_marks([scan], count // scan.height, marks))
+    return hostile.scan(functions, [0x18, 0x34])
+
+
+def polling():
+    return hostile.poll(1000)
+
+
+@pytest.mark.parametrize(
+    ("accesses", "behind"),
+    [(scanning, False), (polling, False), (polling, True)],
+    ids=["scans", "equal reads", "equal reads, then the boundaries"],
+)
+def test_a_million_kexecs(accesses, behind, tmp_path):
+    """As many boots as accesses, also where equal reads of a capture of that length are left out."""
+    block = accesses()
+    times = max(1_000_000 // SHARE, (3 << 17 if accesses is polling else 0)) // block.height
+    marks = [Boundary(number, "kexec") for number in range(1, times * block.height)]
+    path, report = tmp_path / "a.bin", tmp_path / "report.json"
+    path.write_bytes(hostile.with_marks(block, times, marks, behind=behind))
     ended = limited.analyze(path, "--format", "json", "-o", report, memory=MEMORY, seconds=SECONDS)
     assert ended.status == 3
     (capture,) = json.loads(report.read_text())["captures"]
     assert capture["verdict"] == "unreadable"
-    assert "at most 10000 boots" in capture["errors"][0]["message"]
+    assert f"at most 10000 boots in a capture, found {len(marks) + 1}" in capture["errors"][0]["message"]
 
 
 def bomb(layers: int) -> bytes:

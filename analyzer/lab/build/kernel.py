@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from analyzer.lab.build.cache import finished, fresh_folder, publish, recipe_key
-from analyzer.lab.build.edits import apply_edits
+from analyzer.lab.build.cache import publish, recipe_key
 from analyzer.lab.build.kernel_edits import KERNEL_CHANGES
 from analyzer.lab.build.steps import BuildError, run_step
+from analyzer.lab.build.tree import prepare_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,27 +27,11 @@ KEY = recipe_key(KERNEL_CHANGES, CONFIGURATION)
 _ENVIRONMENT = {"KBUILD_BUILD_USER": "aritrace", "KBUILD_BUILD_HOST": "lab"}
 
 
-def finished_kernel(cache: Path) -> Path | None:
-    """Return the directory of a finished kernel of today's recipe, or None."""
-    return finished(cache, PART, KEY)
-
-
 def prepare_kernel(work: Path, apt: PrivateApt) -> None:
-    """Fetch, unpack and edit the source of the newest kernel of this Debian release.
-
-    Args:
-        work: the tree goes to ``work/source``, its version to ``work/version``.
-        apt: with package lists.
-
-    Raises:
-        BuildError: a download or unpacking fails.
-        EditError: this version of Linux is not one that the lab can edit.
-    """
+    """Fetch and edit the newest kernel of this Debian release; the rest as :func:`.tree.prepare_tree`."""
     package = apt.newest_kernel_source()
-    with fresh_folder(work) as folder:
-        (folder / "version").write_text(apt.binary_version(package), encoding="utf-8")
-        apt.unpack_kernel_source(package, folder / "source")
-        apply_edits(folder / "source", KERNEL_CHANGES)
+    unpack = partial(apt.unpack_kernel_source, package)
+    prepare_tree(work, apt.binary_version(package), unpack, KERNEL_CHANGES)
 
 
 def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str], None], jobs: int) -> Path:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzer.lab.build.cache import drop_others, locked
-from analyzer.lab.build.kernel import KEY as KERNEL_KEY
-from analyzer.lab.build.kernel import build_kernel, finished_kernel, prepare_kernel
-from analyzer.lab.build.qemu import KEY as QEMU_KEY
-from analyzer.lab.build.qemu import build_qemu, finished_qemu, prepare_qemu
+from analyzer.lab.build import kernel as linux
+from analyzer.lab.build import qemu as emulator
+from analyzer.lab.build.cache import drop_others, finished, locked
+from analyzer.lab.build.kernel import build_kernel, prepare_kernel
+from analyzer.lab.build.qemu import build_qemu, prepare_qemu
 from analyzer.lab.build.requirements import require_packages
 from analyzer.lab.build.sources import PrivateApt, debian_codename
 
@@ -58,8 +58,8 @@ def build(cache: Path, *, progress: Callable[[str], None], jobs: int) -> BuiltPa
     require_packages()
     codename = debian_codename(Path("/etc/os-release").read_text(encoding="utf-8"))
     with locked(cache):
-        qemu_work, kernel_work = cache / "work" / f"qemu-{QEMU_KEY}", cache / "work" / f"kernel-{KERNEL_KEY}"
-        need_qemu, need_kernel = finished_qemu(cache) is None, finished_kernel(cache) is None
+        qemu_work, kernel_work = (cache / "work" / f"{part.PART}-{part.KEY}" for part in (emulator, linux))
+        need_qemu, need_kernel = (found is None for found in _finished(cache))
         logs = cache / "logs"
         drop_others(cache / "work", keep=(qemu_work, kernel_work))
         if (need_qemu and not qemu_work.exists()) or (need_kernel and not kernel_work.exists()):
@@ -83,7 +83,12 @@ def build(cache: Path, *, progress: Callable[[str], None], jobs: int) -> BuiltPa
 
 def built_parts(cache: Path) -> BuiltParts | None:
     """Return the parts that the cache holds for today's recipes, or None if one is not built."""
-    qemu, kernel = finished_qemu(cache), finished_kernel(cache)
+    qemu, kernel = _finished(cache)
     if qemu is None or kernel is None:
         return None
     return BuiltParts(qemu / "qemu-system-x86_64", qemu / "data", kernel / "bzImage")
+
+
+def _finished(cache: Path) -> tuple[Path | None, Path | None]:
+    """Directories of a finished QEMU and kernel of today's recipes."""
+    return finished(cache, emulator.PART, emulator.KEY), finished(cache, linux.PART, linux.KEY)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzer.lab.build.cache import finished, fresh_folder, publish, recipe_key
-from analyzer.lab.build.edits import apply_edits
+from analyzer.lab.build.cache import publish, recipe_key
 from analyzer.lab.build.qemu_edits import QEMU_CHANGES
 from analyzer.lab.build.steps import BuildError, run_step
+from analyzer.lab.build.tree import prepare_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,26 +39,9 @@ OPTIONS = (
 KEY = recipe_key(QEMU_CHANGES, *OPTIONS)
 
 
-def finished_qemu(cache: Path) -> Path | None:
-    """Return the directory of a finished QEMU of today's recipe, or None."""
-    return finished(cache, PART, KEY)
-
-
 def prepare_qemu(work: Path, apt: PrivateApt) -> None:
-    """Fetch, unpack and edit the source.
-
-    Args:
-        work: the tree goes to ``work/source``, its version to ``work/version``.
-        apt: with package lists.
-
-    Raises:
-        BuildError: a download or unpacking fails.
-        EditError: this version of QEMU is not one that the lab can edit.
-    """
-    with fresh_folder(work) as folder:
-        (folder / "version").write_text(apt.source_version(PART), encoding="utf-8")
-        apt.unpack_source(PART, folder / "source")
-        apply_edits(folder / "source", QEMU_CHANGES)
+    """Fetch and edit the source of QEMU; the rest as :func:`.tree.prepare_tree`."""
+    prepare_tree(work, apt.source_version(PART), partial(apt.unpack_source, PART), QEMU_CHANGES)
 
 
 def build_qemu(cache: Path, work: Path, log: Path, *, progress: Callable[[str], None], jobs: int) -> Path:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from analyzer.report.inert import inert
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from analyzer.fleet.behind import Cell
 
 _LONGEST: Final = 200
+#: What is a pattern in the name of a file to DuckDB; in brackets it is itself.
+_PATTERN: Final = re.compile(r"[*?\[]")
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "all": (),
     "outcome": (),
@@ -33,7 +36,7 @@ def query(dimension: str, where: str | None, directory: str, trend_by: str) -> s
         directory: output of the run, as it was given.
         trend_by: ``day`` or ``week``.
     """
-    folder = directory.rstrip("/") or "/"
+    folder = _PATTERN.sub(r"[\g<0>]", directory.rstrip("/") or "/")
 
     def table(name: str) -> str:
         return f"read_parquet({_sql(f'{folder}/{name}/**/*.parquet')}, hive_partitioning = true)"
