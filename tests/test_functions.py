@@ -103,7 +103,7 @@ def told(found: Function, name: str) -> object:
     return astuple(fact) if isinstance(fact, BusNumbers) else fact
 
 
-@pytest.mark.parametrize("block", [1, 2, 2048])
+@pytest.mark.parametrize("block", [(1, 2_000_000), (2, 2_000_000), (2048, 40), (2048, 2_000_000)])
 @given(several=captures, cut=st.integers(0, 30))
 def test_many_at_once_are_what_each_is_alone(block, several, cut):
     """Every fact of every function, in two boots of each capture."""
@@ -113,11 +113,12 @@ def test_many_at_once_are_what_each_is_alone(block, several, cut):
             keys = [key for key in KEYS if index.group(key) is not None]
             wanted.append(Wanted(index, first, last, keys))
             expected.append({key: naive.facts(naively(rows, key, first, last)) for key in keys})
-    whole, reading._BLOCK = reading._BLOCK, block
+    whole = reading._BLOCK, reading._BLOCK_ACCESSES
+    reading._BLOCK, reading._BLOCK_ACCESSES = block
     try:
         found = reading.read(wanted)
     finally:
-        reading._BLOCK = whole
+        reading._BLOCK, reading._BLOCK_ACCESSES = whole
     for got, right in zip(found, expected, strict=True):
         assert {
             key: {name: told(function, name) for name in right[key]} for key, function in got.items()

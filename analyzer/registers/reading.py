@@ -19,7 +19,7 @@ from analyzer.registers.functions import Function
 from schemas import config_header, extended_capabilities, pcie_capability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from analyzer.index import AccessIndex
     from analyzer.registers.samples import Accesses, Sample, Seen
 
-#: Functions that are worked out at a time: the first reads of so many take at most 32 MiB.
-_BLOCK = 2048
+#: Functions that are worked out at a time (the first reads of so many take at most 32 MiB), and their
+#: accesses, of which some arrays are made (one function may have more).
+_BLOCK, _BLOCK_ACCESSES = 2048, 2_000_000
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,21 @@ def read(wanted: Sequence[Wanted]) -> list[dict[int, Function]]:
     batch = wanted[0].index.batch
     runs = _runs(batch, wanted)
     found: list[Function] = []
-    for first in range(0, len(runs.keys), _BLOCK):
-        found.extend(_read(batch, _Runs._make(column[first : first + _BLOCK] for column in runs)))
+    for first, last in _blocks(runs.lasts - runs.firsts):
+        found.extend(_read(batch, _Runs._make(column[first:last] for column in runs)))
     every = iter(found)
     return [{key: next(every) for key in one.keys} for one in wanted]
+
+
+def _blocks(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield from which run to before which other one is worked out at a time."""
+    ends = np.cumsum(lengths)
+    first, done = 0, 0
+    while first < len(lengths):
+        fitting = int(np.searchsorted(ends, done + _BLOCK_ACCESSES, side="right"))
+        last = min(max(fitting, first + 1), first + _BLOCK)
+        yield first, last
+        first, done = last, int(ends[last - 1])
 
 
 def _runs(batch: Batch, wanted: Sequence[Wanted]) -> _Runs:
