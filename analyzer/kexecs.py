@@ -128,8 +128,9 @@ def judge(
         return _profile(name, kexec, keys, setting, version, handed, noari=noari)
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
+    walks: enumeration.Walks = {}
     predictions = {
-        name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran)
+        name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran, walks=walks)
         for name in POLICIES
     }
     differing = divergences.compare(hardware, predictions[ran], kexec.incoming, setting.told)

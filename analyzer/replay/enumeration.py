@@ -42,7 +42,13 @@ class Prediction:
     keys: dict[Path, int] = field(default_factory=dict)
 
 
-def predict(world: World, profile: Profile, *, renumbered_as_observed: bool = False) -> Prediction:
+#: What :func:`walk` found: bus (path of the bridge above, or the root bus), ARI, one child -> its answer.
+Walks = dict[tuple[tuple[int, ...] | int, bool | None, bool | None], tuple[set[int], list[int]]]
+
+
+def predict(
+    world: World, profile: Profile, *, renumbered_as_observed: bool = False, walks: Walks | None = None
+) -> Prediction:
     """Replay the scan of every root bus.
 
     Args:
@@ -50,28 +56,40 @@ def predict(world: World, profile: Profile, *, renumbered_as_observed: bool = Fa
         profile: the kernel.
         renumbered_as_observed: name functions behind a renumbered bridge by the numbers that the incoming
             kernel wrote (for the policy that ran); else by their outgoing address.
+        walks: the walks of earlier predictions on the same hardware, which are not walked again.
     """
     prediction = Prediction()
     if profile.panics:
         return prediction  # the kernel never scans
+    scan = _Scan(profile, prediction, {} if walks is None else walks, renumbered_as_observed)
     for root in sorted(world.roots):
-        _scan_bus(
-            world.roots[root], None, root, profile, prediction, observed=renumbered_as_observed, sure=True
-        )
+        _scan_bus(world.roots[root], None, root, scan, sure=True)
     return prediction
 
 
-def _scan_bus(
-    devices: dict[int, Node],
-    bridge: Node | None,
-    bus: int,
-    profile: Profile,
-    prediction: Prediction,
-    *,
-    observed: bool,
-    sure: bool,
-) -> None:
+class _Scan(NamedTuple):
+    """What stays the same from bus to bus; ``observed`` as ``renumbered_as_observed`` of :func:`predict`."""
+
+    profile: Profile
+    prediction: Prediction
+    walks: Walks
+    observed: bool
+
+    def walk(
+        self, place: Path | int, answering: dict[int, Node], *, enabled: bool | None, one_child: bool | None
+    ) -> tuple[set[int], list[int]]:
+        """The walk of one bus, which depends on no policy but through ARI."""
+        known = self.walks.get((place, enabled, one_child)) if answering else None
+        if known is None:
+            known = walk(answering, enabled=enabled, one_child=one_child)
+            if answering:
+                self.walks[place, enabled, one_child] = known
+        return known
+
+
+def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Scan, *, sure: bool) -> None:
     """pci_scan_child_bus_extend: all slots first, then the bridges in discovery order, each with its bus."""
+    profile, prediction = scan.profile, scan.prediction
     answering = {devfn: node for devfn, node in devices.items() if node.present}
     decision = None
     if bridge is not None:
@@ -80,7 +98,8 @@ def _scan_bus(
         prediction.decisions[bridge.path] = decision
     enabled = False if decision is None else decision.enabled
     one_child = False if bridge is None or profile.scan_all else bridge.one_child
-    certain, possible = walk(answering, enabled=enabled, one_child=one_child)
+    place = bus if bridge is None else bridge.path
+    certain, possible = scan.walk(place, answering, enabled=enabled, one_child=one_child)
     found = [answering[devfn] for devfn in possible]
     for node in found:
         prediction.order.append(node)
@@ -100,14 +119,12 @@ def _scan_bus(
         if least[node.path] != what:
             continue
         worst = bus_numbers.outcome(node, bus, found, profile, kept=False)
-        unheard = what == "assign" and node.beyond_reach and not (observed and node.incoming_numbers)
+        unheard = what == "assign" and node.beyond_reach and not (scan.observed and node.incoming_numbers)
         _scan_bus(
             {} if unheard else node.children,
             node,
-            _secondary(node, bus, what, observed=observed),
-            profile,
-            prediction,
-            observed=observed,
+            _secondary(node, bus, what, observed=scan.observed),
+            scan,
             sure=node.path in prediction.certain and worst != "refuse",
         )
 
