@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import boots, kexecs, topology, unreadable
-from analyzer.errors import AritraceError, LimitExceededError
+from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
 from analyzer.options import Options
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from analyzer.kexecs import Judgement
     from analyzer.preservation.preserved import Sources
 
-#: Kernels and firmware runs of one capture: each costs about a millisecond and two KiB at least.
-MAX_BOOTS = 10_000
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture.
 _BATCH_ROWS = 400_000
@@ -90,9 +88,14 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     from analyzer.readers import open_capture
 
     chosen = options or Options()
-    pieces = [open_capture(path, chosen) for path in paths]
+    snapshot = None if chosen.seed is None else open_capture(chosen.seed, chosen)
+    pieces: list[Capture] = []
+    first = 0 if snapshot is None else snapshot.recorded
+    for path in paths:
+        pieces.append(open_capture(path, chosen, first=first))
+        first += pieces[-1].recorded
     capture = pieces[0] if len(pieces) == 1 else joining.join(pieces)
-    return capture if chosen.seed is None else joining.seed(open_capture(chosen.seed, chosen), capture)
+    return capture if snapshot is None else joining.seed(snapshot, capture)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -
     """Analyse captures together: the same results as one by one, for less.
 
     Raises:
-        LimitExceededError: one of them has more than :data:`MAX_BOOTS` boots.
+        LimitExceededError: one of them has more than :data:`analyzer.boots.MAX_BOOTS` boots.
     """
     results: list[CaptureResult] = []
     batch: list[Capture] = []
@@ -159,13 +162,7 @@ def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topol
     """Boots of one capture."""
     pairs = enumerations(index)
     marks = [*capture.notes.boundaries, *boots.parse_kexec_at(index, options.kexec_at)]
-    spans = boots.split(index, pairs, marks)
-    if len(spans) > MAX_BOOTS:
-        raise LimitExceededError(
-            f"expected at most {MAX_BOOTS} boots in a capture, found {len(spans)}",
-            path=capture.path,
-            advice="cut the capture around one kexec",
-        )
+    spans = boots.split(index, pairs, marks, capture.path)
     return [Topology(index, span, pairs) for span in spans]
 
 
@@ -173,7 +170,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
     """Judge one capture: the walk over its kexecs."""
     spans = [topology.boot for topology in topologies]
     logs = BootLogs.open(chosen, capture, spans)
-    opened = sources(chosen, capture.path, capture.notes.preserved, logs.runs_at_kexecs())
+    opened = sources(chosen, capture, logs.runs_at_kexecs())
     witness = Witness(index, capture.files)
     judgements = [
         _judge(index, number, pair, _Known(chosen, logs, opened, witness))

@@ -118,7 +118,7 @@ def at_risk_of(capture: Capture, options: Options | None = None) -> AtRisk:
         raise UsageError(f"{capture.path} shows no function of a running kernel", advice="see analyze stat")
     topology = kernels[-1]
     believed = bridges.beliefs(topology, decisions.of_boot(study.index, topology))
-    opened = sources(chosen, capture.path, capture.notes.preserved, {})
+    opened = sources(chosen, capture, {})
     hardware = world.of_one_boot(topology, {key: belief.enabled for key, belief in believed.items()})
     fallback = assumed_before(topology, believed)
     preserved = resolve(opened, 0, topology, fallback, plain=False, assume=True)

@@ -8,12 +8,13 @@ Command register, and the next access is the new kernel's first.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analyzer.errors import UsageError
+from analyzer.errors import LimitExceededError, UsageError
 from schemas.config_header import (
     BRIDGE_CONTROL,
     COMMAND_MASTER,
@@ -34,8 +35,13 @@ if TYPE_CHECKING:
 
 #: Class code and revision: what readers of whole headers ask for behind Command and Status.
 _CLASS_DWORD = 0x08
+#: Kernels and firmware runs of one capture: each costs about a millisecond and two KiB at least.
+MAX_BOOTS = 10_000
 #: Accesses to Command registers that the end of a shutdown is recognised from.
 _ENDING = 64
+
+#: What ``--kexec-at`` takes: a number of at most 64 bits.
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 Transition = Literal["start", "kexec", "reboot"]
 MarkedKind = Literal["live-update", "plain", "crash"]
@@ -167,6 +173,7 @@ def split(
     index: AccessIndex,
     enumerations: NDArray[np.int64],
     marks: Sequence[Boundary] = (),
+    path: str | None = None,
 ) -> list[BootSpan]:
     """Cut one capture into boots.
 
@@ -175,9 +182,13 @@ def split(
         enumerations: rows as :func:`analyzer.index.enumerations` gives them.
         marks: explicit boundaries (boundary records, junctions of joined files, ``--kexec-at``); between two
             scans a mark wins over recognition.
+        path: of the capture, for errors.
 
     Returns:
         boots in order, covering every row; empty for an empty capture.
+
+    Raises:
+        LimitExceededError: more than :data:`MAX_BOOTS`.
     """
     if not index.rows:
         return []
@@ -185,7 +196,8 @@ def split(
     firmware = firmware_writes(index)
     command = index.commands
     cuts = [_Cut(0, "unknown", "start")]
-    rows = sorted(int(np.searchsorted(index.seq, mark.seq)) for mark in marks)
+    rows = np.searchsorted(index.seq, sorted(mark.seq for mark in marks)).tolist()
+    _refuse_more(len({*rows} - {0, index.rows}) + 1, path)
     previous = -1
     for anchor in anchors:
         marked = [row for row in rows if previous < row <= anchor]
@@ -194,7 +206,17 @@ def split(
         previous = anchor
     cuts.extend(_recognise_tail(previous, firmware, command) if not [r for r in rows if r > previous] else [])
     cuts.extend(_marked(index, marks, anchors, command))
+    _refuse_more(len({cut.row for cut in cuts}), path)
     return _spans(index, cuts, anchors)
+
+
+def _refuse_more(count: int, path: str | None) -> None:
+    if count > MAX_BOOTS:
+        raise LimitExceededError(
+            f"expected at most {MAX_BOOTS} boots in a capture, found {count}",
+            path=path,
+            advice="cut the capture around one kexec",
+        )
 
 
 def _recognise(
@@ -337,7 +359,7 @@ def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
     marks = []
     for text in texts:
         word, _, number = text.partition(":")
-        if word not in ("access", "time") or not number.isdigit():
+        if word not in ("access", "time") or not _COUNT.fullmatch(number):
             raise UsageError(f"--kexec-at wants access:N or time:NS, found {text!r}")
         if word == "access":
             seq = int(number)

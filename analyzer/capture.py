@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
 
@@ -113,7 +115,8 @@ class Capture:
     """One capture as somebody recorded it: one file, or several that were joined.
 
     ``accesses`` has the columns of :data:`analyzer.accesses.SCHEMA` with ``capture`` 0, sorted by ``seq``.
-    ``thinned`` reads of a very long capture were left out of it (:mod:`analyzer.thinning`).
+    ``thinned`` reads of a very long capture were left out of it (:mod:`analyzer.thinning`). ``joined`` are
+    the paths of the captures that it was joined from.
     """
 
     path: str
@@ -122,6 +125,12 @@ class Capture:
     accesses: pl.DataFrame
     notes: Notes
     thinned: int = 0
+    joined: Sequence[str] = ()
+
+    @property
+    def pieces(self) -> Sequence[str]:
+        """Paths of the captures that were joined, or its own."""
+        return self.joined or (self.path,)
 
     @property
     def recorded(self) -> int:

@@ -102,7 +102,7 @@ def describe(capture: Capture) -> CaptureStatistics:
     """The same for a capture that is already in memory."""
     index = AccessIndex(capture.accesses)
     notes = capture.notes
-    spans = boots.split(index, enumerations(index), notes.boundaries)
+    spans = boots.split(index, enumerations(index), notes.boundaries, capture.path)
     timed = index.time_ns[index.time_ns >= 0]
     found = CaptureStatistics(
         path=capture.path,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analyzer import sidecars
 from analyzer.errors import (
     AritraceError,
     EmptyInputError,
@@ -23,10 +24,8 @@ from analyzer.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Files beside a capture NAME that belong to it (NAME.preserved, ...): never captures themselves.
-SIDECARS = (".preserved", ".flb", ".dmesg")
 #: Files found beside captures that are never captures themselves.
-NEVER_CAPTURES = (*SIDECARS, ".toml")
+NEVER_CAPTURES = (*sidecars.SUFFIXES, ".toml")
 _STDIN = "-"
 
 

@@ -8,7 +8,7 @@ from tiny_trace import index
 from analyzer import boots
 from analyzer.boots import BootSpan, split
 from analyzer.capture import Boundary
-from analyzer.errors import UsageError
+from analyzer.errors import LimitExceededError, UsageError
 from analyzer.index import enumerations
 
 SWEEP = """
@@ -214,7 +214,11 @@ def test_bar_writes_at_0x18_of_an_endpoint_are_not_bus_numbers() -> None:
     assert shape(spans(text)) == [("kernel", "start")]
 
 
-@pytest.mark.parametrize("text", ["access:x", "row:3", "access:0", "access:99999", "time:5", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["access:x", "row:3", "access:0", "access:99999", "time:5", "", "access:²", "time:" + "9" * 5000],
+    ids=lambda text: text[:9] or "nothing",
+)
 def test_bad_kexec_at_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--kexec-at"):
         boots.parse_kexec_at(index(KERNEL), [text])
@@ -239,3 +243,12 @@ def test_enumeration_is_the_functions_next_access_not_the_traces() -> None:
 )
 def test_absent_vendor_patterns_are_no_enumeration(vendor: str) -> None:
     assert enumerations(index(f"r 00:00.0 00.l {vendor}\nr 00:00.0 0e.b 00")).size == 0
+
+
+def test_more_boots_than_the_limit_are_refused() -> None:
+    """Whoever asks: the main job and ``stat``."""
+    accesses = index("\n".join(["r 00:00.0 00.l 12348086"] * (boots.MAX_BOOTS + 2)))
+    marks = [Boundary(number, "kexec") for number in range(1, boots.MAX_BOOTS + 1)]
+    assert len(split(accesses, enumerations(accesses), marks[1:])) == boots.MAX_BOOTS
+    with pytest.raises(LimitExceededError, match="expected at most 10000 boots in a capture, found 10001"):
+        split(accesses, enumerations(accesses), marks, "a.bin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from stories import tell
 
 from analyzer import joining
-from analyzer.analysis import analyze, analyze_capture
+from analyzer.analysis import analyze, analyze_capture, open_pieces
 from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile
 from analyzer.options import Options
 from analyzer.readers import open_capture
@@ -78,6 +79,40 @@ def test_the_guests_own_two_traces_give_the_verdict_of_the_log_of_the_same_run()
     other.notes.log.clear()
     assert verdicts(joined) == verdicts(analyze_capture(other))
     assert joined.kexecs[0].observed == analyze_capture(other).kexecs[0].observed
+
+
+def test_the_sidecars_of_every_piece_belong_to_the_whole(tmp_path: Path) -> None:
+    """Each guest's own trace with the log of its own kernel beside it."""
+    other = open_capture(str(TRACES / "lost-explicit-write-traced-guest.bin"))
+    text = [line.text for line in other.notes.log]
+    second = [number for number, line in enumerate(text) if "Linux version" in line][1]
+    pieces = []
+    for number, lines in enumerate((text[:second], text[second:]), start=1):
+        pieces.append(tmp_path / f"kernel{number}.dat")
+        shutil.copyfile(TRACES / "formats" / f"trace-dat-kprobes-kernel{number}.dat", pieces[-1])
+        pieces[-1].with_suffix(".dat.dmesg").write_text("\n".join(lines), encoding="utf-8")
+    (joined,) = analyze([str(path) for path in pieces], Options(join=True)).captures
+    alone = analyze_capture(other)
+    assert verdicts(joined) == verdicts(alone)
+    assert (joined.kexecs[0].kind, joined.kexecs[0].preserved_source) == ("live-update", "sidecar")
+    assert [boot.cmdline for boot in joined.boots] == [boot.cmdline for boot in alone.boots][-2:]
+
+
+def test_each_piece_is_told_how_many_accesses_come_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--kexec-at`` counts on from piece to piece, and thinning must know."""
+    told = []
+
+    def spy(path: str, options: Options, first: int = 0) -> Capture:
+        told.append((Path(path).name, first))
+        return open_capture(path, options, first=first)
+
+    monkeypatch.setattr("analyzer.readers.open_capture", spy)
+    dump, *pieces = ("lspci-xxx.txt", "trace-dat-kprobes-kernel1.dat", "trace-dat-kprobes-kernel2.dat")
+    options = Options(seed=str(TRACES / "formats" / dump))
+    whole = open_pieces([str(TRACES / "formats" / piece) for piece in pieces], options)
+    counts = [open_capture(str(TRACES / "formats" / name)).recorded for name in (dump, *pieces)]
+    assert told == list(zip((dump, *pieces), (0, counts[0], counts[0] + counts[1]), strict=True))
+    assert whole.recorded == sum(counts)
 
 
 def test_probes_that_miss_the_shutdown_and_the_early_sweep_give_the_same() -> None:

@@ -31,12 +31,12 @@ def refuse_inputs(
     wanted = [output for output in outputs if output is not None]
     if not wanted:
         return
-    from analyzer.preservation.preserved import all_sidecars
+    from analyzer import sidecars
     from analyzer.writers.overwriting import overwritten
 
     inputs = [] if options is None else options.files
     for capture in captures:
-        inputs += [capture, *all_sidecars(capture)]
+        inputs += [capture, *sidecars.every(capture)]
     for output, path in overwritten(wanted, inputs):
         raise UsageError(
             f"the output would overwrite the input {path}", path=output, advice="give -o another name"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from analyzer.capture import LogLine, PreservedDump
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.preservation.preserved import read_limited, sidecars
+from analyzer.sidecars import beside, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,15 +144,15 @@ def convert(
 
 
 def _add_beside(capture: Capture, options: Options) -> None:
-    logs = [options.dmesg] if options.dmesg else sidecars(capture.path, ".dmesg")
-    for name in logs:
-        text = read_limited(name, _LOG_LIMIT).decode("utf-8", "replace")
-        # What was given by name wins over what the capture says, and so it must in the new file.
-        capture.notes.log = [LogLine(line) for line in text.splitlines()]
-    dumps = [options.flb] if options.flb else sidecars(capture.path, ".flb")
-    for name in dumps:
-        data = read_limited(name, _DUMP_LIMIT)
-        capture.notes.preserved = [PreservedDump(data, options.flb_name or "")]
+    # What was given by name wins over what the capture says, and so it must in the new file.
+    logs = [options.dmesg] if options.dmesg else beside(capture.pieces, ".dmesg")
+    if logs:
+        texts = [read_limited(name, _LOG_LIMIT).decode("utf-8", "replace") for name in logs]
+        capture.notes.log = [LogLine(line) for text in texts for line in text.splitlines()]
+    dumps = [options.flb] if options.flb else beside(capture.pieces, ".flb")
+    if dumps:
+        found = [read_limited(name, _DUMP_LIMIT) for name in dumps]
+        capture.notes.preserved = [PreservedDump(data, options.flb_name or "") for data in found]
 
 
 def _make_directory(directory: Path) -> None:

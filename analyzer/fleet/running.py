@@ -226,7 +226,7 @@ def _text(cmdline: str | None) -> str | None:
     """The command line itself: workers elsewhere need not see the file that it is in."""
     if cmdline is None or not cmdline.startswith("@"):
         return cmdline
-    from analyzer.preservation.preserved import read_limited
+    from analyzer.sidecars import read_limited
 
     return read_limited(cmdline[1:], 1 << 20).decode("utf-8", "replace")
 

@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
 from analyzer.fleet.manifest import Entry
-from analyzer.sources import NEVER_CAPTURES, SIDECARS
+from analyzer.sidecars import SUFFIXES
+from analyzer.sources import NEVER_CAPTURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +127,7 @@ def _candidates(url: str) -> list[str]:
         stem = PurePosixPath(names[-1]).stem
         if stem and stem != names[-1]:
             names.append(stem)
-    return [f"{head}/{candidate}{suffix}" for suffix in SIDECARS for candidate in names]
+    return [f"{head}/{candidate}{suffix}" for suffix in SUFFIXES for candidate in names]
 
 
 def _listed(url: str, place: _Place, prefix: str, wanted: Callable[[str], bool]) -> Iterator[Entry]:
@@ -139,7 +140,7 @@ def _listed(url: str, place: _Place, prefix: str, wanted: Callable[[str], bool])
             for chunk in obstore.list(_store(place.root), prefix or None, chunk_size=1000):
                 for found in chunk:
                     key = found["path"]
-                    if key.endswith(SIDECARS):
+                    if key.endswith(SUFFIXES):
                         beside.add(key)
                     elif not key.endswith((*NEVER_CAPTURES, "/")) and wanted(key):
                         captures.append(found)

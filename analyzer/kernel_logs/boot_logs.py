@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer import bdf, decisions
 from analyzer.kernel_logs import cmdline as command_line
 from analyzer.kexecs import Setting
-from analyzer.preservation.preserved import read_limited, sidecars
+from analyzer.sidecars import beside, read_limited
 from analyzer.verdicts.reset_evidence import Told
 
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
     from analyzer.boots import BootSpan
     from analyzer.capture import Capture
-    from analyzer.kernel_logs.kernel_log import KernelLog, KernelRun
+    from analyzer.kernel_logs.kernel_log import KernelLog, KernelRun, RunsAt
     from analyzer.kexecs import Handover
     from analyzer.options import Options
-    from analyzer.preservation.preserved import RunsAt
     from analyzer.results import KexecKind
 
 _LOG_LIMIT = 256 << 20
@@ -46,8 +45,9 @@ class BootLogs:
             logs.add("dmesg", read_limited(options.dmesg, _LOG_LIMIT))
         if capture.notes.log:
             logs.add("capture", [line.text for line in capture.notes.log])
-        for path in sidecars(capture.path, ".dmesg"):
-            logs.add("sidecar", read_limited(path, _LOG_LIMIT))
+        paths = beside(capture.pieces, ".dmesg")
+        if paths:  # of several pieces: one history, as the accesses are
+            logs.add("sidecar", b"\n".join(read_limited(path, _LOG_LIMIT) for path in paths))
         return logs
 
     def add(self, source: str, log: bytes | list[str]) -> None:

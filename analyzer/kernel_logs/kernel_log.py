@@ -10,14 +10,14 @@ kernel's log (analyzer.kernel_logs.log_segments).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import cmdline, log_facts, log_lines
 from analyzer.kernel_logs.log_segments import ENDINGS, Ending, Entry, Record, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from analyzer.kernel_logs.log_facts import Fact
     from analyzer.kernel_logs.log_lines import LogText
@@ -159,6 +159,10 @@ class KernelRun:
             return None
         given: bool = getattr(cmdline.pci_options(self.cmdline), name)
         return None if self.cmdline_cut and not given else given
+
+
+#: Kexec number -> logs of the outgoing and the incoming kernel.
+RunsAt: TypeAlias = "Callable[[int], tuple[KernelRun | None, KernelRun | None]]"
 
 
 @dataclass(frozen=True)

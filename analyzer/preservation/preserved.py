@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from analyzer import bdf
-from analyzer.errors import DamagedInputError, UnreadableInputError, UsageError
-from analyzer.sources import SIDECARS
+from analyzer.errors import DamagedInputError, UsageError
+from analyzer.sidecars import beside, read_limited
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from analyzer.ari_state import Belief
-    from analyzer.capture import PreservedDump
+    from analyzer.capture import Capture
     from analyzer.decisions import Decision
-    from analyzer.kernel_logs.kernel_log import KernelRun
+    from analyzer.kernel_logs.kernel_log import RunsAt
     from analyzer.options import Options
     from analyzer.registers.functions import Function
     from analyzer.results import ObservedPolicy, PreservedSource
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 #: Kexec number -> what a source says of it, or None.
 Ask: TypeAlias = "Callable[[int], Answer | None]"
-#: Kexec number -> logs of the outgoing and the incoming kernel.
-RunsAt: TypeAlias = "Callable[[int], tuple[KernelRun | None, KernelRun | None]]"
 
 #: Raw kernel dumps of a preserved set are a few pages; more than this is another kind of file.
 _DUMP_LIMIT = 64 << 20
@@ -87,18 +84,12 @@ class Sources:
         return [(source, answer) for source, answer in found if answer is not None]
 
 
-def sources(
-    options: Options,
-    capture_path: str,
-    dumps: Sequence[PreservedDump],
-    runs: dict[str, RunsAt],
-) -> Sources:
+def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sources:
     """Open everything that may say what was preserved.
 
     Args:
         options: the user's options.
-        capture_path: path of the capture, for sidecars.
-        dumps: the capture's own preserved-set chunks.
+        capture: has preserved-set chunks of its own, and sidecars.
         runs: log source (``dmesg``, ``capture``, ``sidecar``) -> function from kexec number to the logs of
             the outgoing and the incoming kernel.
 
@@ -114,59 +105,22 @@ def sources(
         )
     if "dmesg" in runs:
         answers.append(("dmesg", _logged(runs["dmesg"])))
-    answers.extend(("capture", _dumped(dump.data, dump.name, capture_path, dump.kexec)) for dump in dumps)
+    answers.extend(
+        ("capture", _dumped(dump.data, dump.name, capture.path, dump.kexec))
+        for dump in capture.notes.preserved
+    )
     if "capture" in runs:
         answers.append(("capture", _logged(runs["capture"])))
-    for path in sidecars(capture_path, ".preserved"):
+    for path in beside(capture.pieces, ".preserved"):
         text = read_limited(path, _TEXT_LIMIT).decode("utf-8", "replace")
         answers.append(("sidecar", _sidecar_list(text, path)))
     answers.extend(
         ("sidecar", _dumped(read_limited(path, _DUMP_LIMIT), "", path))
-        for path in sidecars(capture_path, ".flb")
+        for path in beside(capture.pieces, ".flb")
     )
     if "sidecar" in runs:
         answers.append(("sidecar", _logged(runs["sidecar"])))
     return Sources(answers)
-
-
-def sidecars(capture_path: str, suffix: str) -> list[str]:
-    """The sidecar of a capture that exists, if any: NAME is its path, whole or less one or two suffixes."""
-    return _existing(capture_path, suffix)[:1]
-
-
-def all_sidecars(capture_path: str) -> list[str]:
-    """Every sidecar of a capture that exists, of all kinds, also those that another one goes before."""
-    return [path for suffix in SIDECARS for path in _existing(capture_path, suffix)]
-
-
-def _existing(capture_path: str, suffix: str) -> list[str]:
-    path = Path(capture_path)
-    names = [path.name]
-    for _ in range(2):
-        stem = Path(names[-1]).stem
-        if stem != names[-1]:
-            names.append(stem)
-    candidates = [path.with_name(name + suffix) for name in names if name and capture_path != "-"]
-    return [str(candidate) for candidate in candidates if candidate.is_file()]
-
-
-def read_limited(path: str, limit: int) -> bytes:
-    """Read a small file whole.
-
-    Raises:
-        UnreadableInputError: it cannot be read.
-        DamagedInputError: it is larger than ``limit`` bytes.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise UnreadableInputError(
-            f"cannot read it ({error.strerror})", path=path, advice="check the name and the permissions"
-        ) from error
-    if len(data) > limit:
-        raise DamagedInputError(f"expected at most {limit} bytes, found more", path=path)
-    return data
 
 
 def _option_text(value: str) -> str:
