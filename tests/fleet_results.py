@@ -24,7 +24,7 @@ def write(directory, results, batch_size=4, names=None):
     directory.mkdir()
     names = names or [f"{number:03d}.bin" for number in range(len(results))]
     entries = [Entry(name.encode()) for name in names]
-    name, captures = manifest.write(entries, str(directory))
+    name, captures, _ = manifest.write(entries, str(directory))
     job = Job(str(directory), Request(sources=("x",)), name, captures, batch_size, version())
     jobs.write_once(job)
     parts.prepare(job)

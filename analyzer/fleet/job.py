@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "job.json"
 #: Version of everything in an output directory: this file, the manifest, the tables, the batch records.
 DIRECTORY_SCHEMA: Final = 1
-#: A batch is the unit of work and of parts. At most this many, so that a million captures make a bounded
-#: number of files; within bounds that keep every core busy and a batch's rows small.
-_MOST_BATCHES, _SMALLEST_BATCH, _LARGEST_BATCH = 1024, 32, 2000
+#: A batch is the unit of work and of parts, whose files cost some 40 ms: so many captures, or so many bytes
+#: as stored, which keeps every core busy; more where there would be too many batches, so that a million
+#: captures make a bounded number of files; yet so few that a batch's rows are small.
+_BATCH, _BATCH_BYTES, _MOST_BATCHES, _LARGEST_BATCH = 128, 64 << 20, 1024, 2000
 _MIB = 1 << 20
 
 
@@ -113,9 +114,10 @@ class Job:
         return first, min(self.batch_size, self.captures - first)
 
 
-def fitting_batch_size(captures: int) -> int:
-    """Captures in a batch where the user does not say; depends on nothing but their number."""
-    return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, -(-captures // _MOST_BATCHES)))
+def fitting_batch_size(captures: int, size: int) -> int:
+    """Captures in a batch where the user does not say; depends on nothing but their number and bytes."""
+    of_these = _BATCH_BYTES * captures // max(size, 1)
+    return max(1, min(_BATCH, of_these), min(_LARGEST_BATCH, -(-captures // _MOST_BATCHES)))
 
 
 def write_once(job: Job) -> bool:

@@ -11,7 +11,7 @@ import itertools
 import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
@@ -74,11 +74,16 @@ class Entry:
         return self.location.decode("utf-8", "backslashreplace")
 
 
-def write(entries: Iterable[Entry], directory: str) -> tuple[str, int]:
-    """Write the manifest; return its file name, which holds a digest of its content, and its rows.
+class Written(NamedTuple):
+    """A manifest: its file name, which holds a digest of its content, its rows, and their bytes as stored."""
 
-    An entry that several sources name is listed once.
-    """
+    name: str
+    captures: int
+    size: int
+
+
+def write(entries: Iterable[Entry], directory: str) -> Written:
+    """Write the manifest. An entry that several sources name is listed once."""
     frame = pl.concat([pl.DataFrame(schema=SCHEMA), *_frames(entries)])
     frame = frame.unique("location", keep="first", maintain_order=True).sort("location")
     data = io.BytesIO()
@@ -87,7 +92,7 @@ def write(entries: Iterable[Entry], directory: str) -> tuple[str, int]:
     name = f"manifest-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
     with replacing(Path(directory, name)) as stream:
         stream.write(content)
-    return name, frame.height
+    return Written(name, frame.height, int(frame["size"].sum()))
 
 
 def check(directory: str, name: str) -> None:

@@ -167,9 +167,9 @@ def _begin(request: Request, directory: str) -> Job:
     """List the sources and write down the job; if another shard is faster, its job counts."""
     from analyzer.fleet import manifest
 
-    name, captures = manifest.write(listing.entries(request.sources, directory), directory)
-    size = request.batch_size or jobs_file.fitting_batch_size(captures)
-    job = Job(directory, request, name, captures, size, version())
+    listed = manifest.write(listing.entries(request.sources, directory), directory)
+    size = request.batch_size or jobs_file.fitting_batch_size(listed.captures, listed.size)
+    job = Job(directory, request, listed.name, listed.captures, size, version())
     if jobs_file.write_once(job):
         return job
     written = jobs_file.read(directory)
