@@ -40,8 +40,8 @@ MAX_BOOTS = 10_000
 #: Accesses to Command registers that the end of a shutdown is recognised from.
 _ENDING = 64
 
-#: What ``--kexec-at`` takes: a number of at most 64 bits.
-_COUNT = re.compile(r"[0-9]{1,18}")
+#: What ``--kexec-at`` takes: a number of about 64 bits.
+_COUNT = re.compile(r"[0-9]{1,19}")
 
 Transition = Literal["start", "kexec", "reboot"]
 MarkedKind = Literal["live-update", "plain", "crash"]

@@ -133,12 +133,11 @@ def judge(
         name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran, walks=walks)
         for name in POLICIES
     }
-    differing = divergences.compare(hardware, predictions[ran], kexec.incoming, setting.told)
+    compared = divergences.compare(hardware, predictions[ran], kexec.incoming, setting.told)
     as_observed = policy == ran
-    against = [item for item in differing if as_observed and not item.explained]
-    doubted = frozenset(bdf.parse(item.bdf) for item in against if not item.observed)
-    found = frozenset(bdf.parse(item.bdf) for item in against if item.observed)
-    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, doubted, found)
+    # What the kernel that ran did says nothing of another policy.
+    counts = compared if as_observed else divergences.Comparison()
+    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, counts)
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
     stage = bridges.Stage(
         kexec.outgoing,
@@ -169,7 +168,7 @@ def judge(
         devices=judged,
         policies={name: _outcome(hardware, predictions[name], what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
-        divergences=differing,
+        divergences=compared.divergences,
         secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, witness),
         warnings=list(preserved.warnings),
     )

@@ -61,9 +61,14 @@ def test_a_hot_plug_message_is_an_explanation() -> None:
     story.recording.kernel.say(f"pcieport {PORT}: pciehp: Slot(1): Link Down")
     capture = story.recording.capture(log=True)
     capture.accesses = capture.accesses.filter(~unseen(boundary))
-    (divergence,) = analyze_capture(capture, Options(preserved=",".join(NAMES))).kexecs[0].divergences
+    result = analyze_capture(capture, Options(preserved=",".join(NAMES)))
+    (divergence,) = result.kexecs[0].divergences
     assert divergence.explained
     assert "hot-plug" in divergence.note
+    # Explained, yet not discovered: the replay is right, and the device is lost all the same.
+    lost = [(item.bdf, item.reason) for item in result.kexecs[0].devices if item.verdict == "stranded"]
+    assert lost == [("0000:01:01.1", "no-response")]
+    assert result.verdict == "findings"
 
 
 def test_a_dropped_record_is_never_clean() -> None:

@@ -8,6 +8,7 @@ options are the hints of a user for formats that cannot say everything themselve
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -118,7 +119,7 @@ def read_batches(
         AritraceError: as :func:`open_capture`; some only after frames were yielded.
     """
     notes = notes or Notes(path)
-    if path != "-" and Path(path).is_dir():
+    if path != "-" and os.path.isdir(path):  # noqa: PTH112 Path.is_dir raises in a folder that is closed
         return (yield from _read_directory(path, notes))
     chosen = options or Options()
     with open_stream(path) as stream:

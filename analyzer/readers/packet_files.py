@@ -48,9 +48,6 @@ class Packets:
     interface: NDArray[np.int64]
     cut: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        return len(self.start)
-
 
 class PacketFile:
     """One pcap or pcapng file.

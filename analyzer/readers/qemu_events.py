@@ -19,8 +19,6 @@ from analyzer import accesses
 from analyzer.errors import UnsupportedFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
@@ -53,14 +51,6 @@ class CfgEvents:
         """Return events of which nothing but the ``pci_cfg_*`` event itself is known."""
         count = len(columns["where"])
         return cls(**columns, width=np.zeros(count, np.uint8), unclear=np.zeros(count, bool))
-
-    @classmethod
-    def concat(cls, parts: Sequence[CfgEvents]) -> CfgEvents:
-        """Return the events of all parts (one at least), one behind the other."""
-        if len(parts) == 1:
-            return parts[0]
-        names = cls.__dataclass_fields__
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def __len__(self) -> int:
         return len(self.where)

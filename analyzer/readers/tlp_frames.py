@@ -43,9 +43,6 @@ class Frames:
     sequence: NDArray[np.int64]
     framed: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        return len(self.packet)
-
     def pick(self, rows: NDArray[Any]) -> Frames:
         """Return the TLPs that a mask or index array selects."""
         return Frames(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))

@@ -83,9 +83,12 @@ def describe(event: EventFormat, payload: bytes, order: Literal["little", "big"]
     elif event.name == "aer_event":
         text = _aer(number)
     else:
-        flags = number.pop("link_status", 0)
-        named = "|".join(name for bit, name in _LINK_STATUS if flags & bit) or f"{flags:#x}"
-        text = ", ".join([*(f"{name}:{value}" for name, value in number.items()), f"status:{named}"])
+        flags = number.pop("link_status", None)
+        words = [f"{name}:{value}" for name, value in number.items()]
+        if flags is not None:
+            named = "|".join(name for bit, name in _LINK_STATUS if flags & bit) or f"{flags:#x}"
+            words.append(f"status:{named}")
+        text = ", ".join(words)
     return f"{event.name}\n{device} {text}"
 
 

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.results import DeviceReason, DeviceVerdictName
+    from analyzer.verdicts.divergences import Comparison
 
 
 def verdicts(
     world: World,
     prediction: Prediction,
     preserved: frozenset[int],
-    doubted: frozenset[int],
-    found: frozenset[int] = frozenset(),
+    compared: Comparison,
 ) -> list[DeviceVerdict]:
     """One verdict per function of the outgoing kernel, of the preserved set, or discovered anew.
 
@@ -26,11 +26,9 @@ def verdicts(
         world: the hardware.
         prediction: the replay under the policy that verdicts are given under.
         preserved: keys of the preserved set (outgoing numbering).
-        doubted: keys that the incoming kernel did not enumerate, against the prediction and without a known
-            reason.
-        found: keys that it did enumerate against the prediction: whatever its rule is, they are reachable.
+        compared: what the incoming kernel did against the prediction, if it followed that policy.
     """
-    judged = [_verdict(world, node, prediction, preserved, doubted, found) for node in world.nodes()]
+    judged = [_verdict(world, node, prediction, preserved, compared) for node in world.nodes()]
     known = {node.outgoing for node in world.nodes()} | {node.incoming for node in world.nodes()}
     judged.extend(
         DeviceVerdict(bdf.text(key), None, True, None, "undetermined", "never-seen")
@@ -41,12 +39,7 @@ def verdicts(
 
 
 def _verdict(
-    world: World,
-    node: Node,
-    prediction: Prediction,
-    preserved: frozenset[int],
-    doubted: frozenset[int],
-    found: frozenset[int],
+    world: World, node: Node, prediction: Prediction, preserved: frozenset[int], compared: Comparison
 ) -> DeviceVerdict:
     is_preserved = node.name in preserved
     above = world.parent(node)
@@ -54,13 +47,16 @@ def _verdict(
     text = bdf.text(node.name)
     if node.outgoing is None and is_preserved:
         return DeviceVerdict(text, node.vendor_device, True, bridge, "undetermined", "never-seen")
-    if (node.path in prediction.possible and node.name not in found) or node.name in doubted:
+    if node.name in compared.found:
+        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
+    if node.path in prediction.possible or node.name in compared.doubted:
         return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "undetermined", "not-captured")
-    if node.path in prediction.certain or node.name in found:
+    lost = compared.gone.get(node.name)
+    if node.path in prediction.certain and (lost is None or node.outgoing is None):
         return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
     verdict: DeviceVerdictName = "stranded" if is_preserved else "missing"
     return DeviceVerdict(
-        text, node.vendor_device, is_preserved, bridge, verdict, reason(world, node, prediction)
+        text, node.vendor_device, is_preserved, bridge, verdict, lost or reason(world, node, prediction)
     )
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from analyzer import bdf
 from analyzer.results import Divergence
+from schemas import config_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from analyzer.registers.functions import Function
     from analyzer.replay.enumeration import Prediction
-    from analyzer.replay.world import Node, World
+    from analyzer.replay.world import Node, Path, World
+    from analyzer.results import DeviceReason
     from analyzer.topology import Topology
     from analyzer.verdicts.reset_evidence import Told
 
@@ -23,9 +26,35 @@ if TYPE_CHECKING:
 _HOT_PLUG = re.compile(r"Link (?:Down|Up)\b(?! ignored)|Card (?:not )?present")
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What the prediction and the observation say of each other; functions by the names of their nodes.
+
+    Attributes:
+        divergences: every difference.
+        doubted: predicted, not enumerated, and nothing tells why.
+        gone: predicted and not enumerated because something happened during the scan, and what that is in
+            terms of devices.
+        found: enumerated against the prediction: whatever the rule is, the kernel has them.
+    """
+
+    divergences: list[Divergence] = field(default_factory=list)
+    doubted: frozenset[int] = frozenset()
+    gone: Mapping[int, DeviceReason] = field(default_factory=dict)
+    found: frozenset[int] = frozenset()
+
+
+class _Why(NamedTuple):
+    """Why a function was not enumerated: note, whether that explains it, and what it is for a device."""
+
+    note: str
+    explained: bool
+    reason: DeviceReason | None = None
+
+
 def compare(
     world: World, prediction: Prediction, incoming: Topology, told: Sequence[Told] = ()
-) -> list[Divergence]:
+) -> Comparison:
     """Where the replay of the policy that ran and the incoming kernel's own enumeration differ.
 
     Functions that the replay calls merely possible (an input is not in the capture) are no divergence either
@@ -38,7 +67,7 @@ def compare(
         told: messages and events about functions, which may explain a difference.
     """
     if incoming.boot.scan is None and not incoming.is_snapshot:
-        return []
+        return Comparison()
     certain = {prediction.keys[path]: path for path in prediction.certain}
     possible = {prediction.keys[path] for path in prediction.possible}
     observed = incoming.enumerated
@@ -46,30 +75,52 @@ def compare(
         number for number, node in enumerate(prediction.order) if prediction.keys[node.path] in observed
     ]
     last = reached[-1] if reached else -1
-    found = []
+    differing = []
+    doubted: set[int] = set()
+    gone: dict[int, DeviceReason] = {}
+    reasons: dict[Path, _Why] = {}
     for number, node in enumerate(prediction.order):
         key = prediction.keys[node.path]
         if key in certain and key not in observed:
-            note, explained = _why_not_observed(world, node, incoming, told, later=number > last)
-            found.append(
-                Divergence(bdf.text(key), predicted=True, observed=False, note=note, explained=explained)
+            hidden = reasons.get(node.path[:-1])  # the scan reaches a bridge before what is below
+            if hidden is not None and hidden.reason is not None:
+                why = hidden._replace(reason="ancestor-hidden")
+            else:
+                why = _why_not_observed(world, node, incoming, told, later=number > last)
+            reasons[node.path] = why
+            differing.append(
+                Divergence(
+                    bdf.text(key), predicted=True, observed=False, note=why.note, explained=why.explained
+                )
             )
-    for key in observed - certain.keys() - possible:
+            if not why.explained:
+                doubted.add(node.name)
+            elif why.reason is not None and key not in incoming.functions:  # nor by a later scan
+                gone[node.name] = why.reason
+    extra = observed - certain.keys() - possible
+    for key in extra:
         plugged = _hot_plugged(incoming.ancestors(key), told)
         note = plugged or "the incoming kernel enumerated it, the replay does not reach it"
-        explained = plugged is not None
-        found.append(
-            Divergence(bdf.text(key), predicted=False, observed=True, note=note, explained=explained)
+        differing.append(
+            Divergence(
+                bdf.text(key), predicted=False, observed=True, note=note, explained=plugged is not None
+            )
         )
-    return sorted(found, key=lambda item: bdf.parse(item.bdf))
+    names = {node.incoming: node.name for node in world.by_path.values()}
+    return Comparison(
+        sorted(differing, key=lambda item: bdf.parse(item.bdf)),
+        frozenset(doubted),
+        gone,
+        frozenset(names.get(key, key) for key in extra),
+    )
 
 
 def _why_not_observed(
     world: World, node: Node, incoming: Topology, told: Sequence[Told], *, later: bool
-) -> tuple[str, bool]:
-    """Note on a function that was predicted and not enumerated, and whether that explains it."""
+) -> _Why:
+    """Why a function was predicted and not enumerated."""
     if incoming.scan_ends.get(node.path[0]) is None and later and not incoming.is_snapshot:
-        return "the capture ends before the scan reaches it", True
+        return _Why("the capture ends before the scan reaches it", explained=True)
     above = world.parent(node)
     bridges = []
     while above is not None:
@@ -78,33 +129,44 @@ def _why_not_observed(
         above = world.parent(above)
     died = _died(world, node, incoming)
     if died is not None:
-        return f"{bdf.text(died.function)} stopped answering while the scan set it up", True
+        note = f"{bdf.text(died.incoming or 0)} stopped answering while the scan set it up"
+        beside: DeviceReason = "chain-broken" if died.devfn else "function-0-absent"
+        return _Why(note, explained=True, reason="bridge-gone" if died is world.parent(node) else beside)
     plugged = _hot_plugged(bridges, told)
     if plugged is not None:
-        return plugged, True
+        return _Why(plugged, explained=True, reason="no-response")
     place = f" below {bdf.text(bridges[0].function)}" if bridges else ""
-    return (
-        f"the replay reaches it{place}, the capture holds no enumeration of it by the incoming kernel",
-        False,
-    )
+    note = f"the replay reaches it{place}, the capture holds no enumeration of it by the incoming kernel"
+    return _Why(note, explained=False)
 
 
-def _died(world: World, node: Node, incoming: Topology) -> Function | None:
+def _died(world: World, node: Node, incoming: Topology) -> Node | None:
     """A function of the same bus, or a bridge above, whose answers turned to all ones during this scan."""
     above = world.parent(node)
     siblings = [] if above is None else [*above.children.values(), above]
     end = incoming.scan_ends.get(node.path[0], incoming.boot.last)
     for sibling in siblings:
         function = incoming.functions.get(sibling.incoming) if sibling.incoming is not None else None
-        if function is None or not function.scans:
-            continue
-        view = function.view
-        during = (view.rows > function.scans[0]) & (view.rows <= end) & ~view.writes & (view.offsets < 0x100)
-        silent = during & (view.absent | (view.values == 0xFFFFFFFF))
-        # BAR sizing reads all ones back from 64-bit BARs; a dead function never answers again.
-        if silent.any() and not (during & ~silent & (view.rows > view.rows[np.flatnonzero(silent)[0]])).any():
-            return function
+        if function is not None and function.scans and _fell_silent(function, end, extended=sibling.has_ari):
+            return sibling
     return None
+
+
+def _fell_silent(function: Function, end: int, *, extended: bool | None) -> bool:
+    """Whether a function's reads turned to all ones behind its discovery and stayed so up to row ``end``.
+
+    Base addresses return ones while they are sized. A byte of ones tells nothing, and above 0x100 silence
+    tells something only of a function that has something there.
+    """
+    accesses = function.view.accesses
+    offsets = accesses.offsets
+    during = (accesses.rows > function.scans[0]) & (accesses.rows <= end) & ~accesses.writes
+    during &= (offsets < config_header.CONFIG_SIZE) | bool(extended)
+    byte = (accesses.values == 0xFF) & (accesses.widths < 2)
+    sized = (offsets >= config_header.BASE_ADDRESS_0) & (offsets <= config_header.ROM_ADDRESS)
+    answers = np.flatnonzero(during & accesses.live & ~byte)
+    behind = answers[-1] + 1 if answers.size else 0
+    return bool((during & ~accesses.live & ~sized)[behind:].any())
 
 
 def _hot_plugged(bridges: Sequence[Function], told: Sequence[Told]) -> str | None:

@@ -110,3 +110,14 @@ def test_corpus_check_and_update(analyze, tmp_path):
     status, out, _ = analyze("corpus", "check", str(tmp_path))
     assert status == 0
     assert "1 case, 0 not as expected" in out
+
+
+def test_atrisk_as_json(analyze):
+    dump = str(Path(LOG).parent / "lspci-xxxx-vvv.txt.zst")
+    status, out, _ = analyze("atrisk", dump, "--format", "json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["path"], found["preserved_source"]) == (dump, "assumed")
+    assert [(port["bdf"], port["lost_with_reset"]) for port in found["ports"] if port["ari"]] == [
+        ("0000:02:00.0", ["0000:03:00.0"])
+    ]

@@ -11,6 +11,7 @@ from smaller_worlds import smallest
 
 from analyzer import bdf
 from analyzer.verdicts import devices
+from analyzer.verdicts.divergences import Comparison
 
 if TYPE_CHECKING:
     from naive_scan import Kernel
@@ -25,7 +26,7 @@ def wrong_reason(case: Case, policy: str) -> str | None:
     """A verdict or reason that the naive scan contradicts, or None."""
     kernel, world, prediction = scan(case, policy, as_ran=False)
     found = {device.path for device in kernel.found}
-    verdicts = devices.verdicts(world, prediction, case.preserved, frozenset())
+    verdicts = devices.verdicts(world, prediction, case.preserved, Comparison())
     named = {device.bdf: device for device in verdicts}
     assert len(named) == len(verdicts)
     for node in world.nodes():

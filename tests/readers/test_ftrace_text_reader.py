@@ -230,3 +230,13 @@ def test_250_single_damaged_bytes_give_an_answer_or_a_reason():
                 read(bytes(damaged))
             except AritraceError:
                 continue
+
+
+def test_of_very_many_marks_of_lost_events_the_first_are_listed():
+    lost = "CPU:0 [LOST 2 EVENTS]\n"
+    count = ftrace_text._MOST_LISTED + 5
+    _, notes = read((lost + line("cfg_read", FIELDS)) * count)
+    told = [problem.message for problem in notes.problems if problem.kind == "dropped"]
+    assert len(told) == ftrace_text._MOST_LISTED + 1
+    assert told[-1] == "5 more marks of lost events, not listed"
+    assert notes.dropped == 2 * count

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import zstandard
 from polars.testing import assert_frame_equal
+from unprivileged import unprivileged
 
 from analyzer import accesses, readers
 from analyzer.capture import Notes, SourceFile
@@ -153,3 +154,14 @@ def test_single_damaged_bytes_on_disk_give_an_answer_or_a_reason(name, tmp_path)
         except AritraceError as error:
             found = error.path
         assert found == str(path)
+
+
+def test_a_file_in_a_folder_that_is_closed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(b"x")
+    folder.chmod(0)
+    with unprivileged(tmp_path), pytest.raises(UnreadableInputError, match="no permission"):
+        open_capture("closed/a.bin")
+    folder.chmod(0o755)

@@ -16,7 +16,7 @@ from analyzer import accesses
 from analyzer.capture import Notes
 from analyzer.errors import AritraceError, DamagedInputError, UnsupportedFormatError
 from analyzer.options import Options
-from analyzer.readers import simpletrace
+from analyzer.readers import simpletrace, simpletrace_walk
 from analyzer.readers.unwrap import ByteStream, open_stream
 from schemas import simpletrace as layout
 from schemas.simpletrace import LAYOUTS
@@ -360,3 +360,19 @@ def test_any_access_survives(order, rows):
 def test_any_bytes_behind_the_mappings_do_no_harm(noise):
     with contextlib.suppress(AritraceError):
         bulk(Builder().data + noise)
+
+
+def test_a_mark_of_dropped_events_that_cannot_be_is_damage():
+    good = Builder().cfg(READ_ID, b"igb", 0, 0, 0, 16, 1)
+    table, notes = bulk(good.dropped(1 << 40).cfg(READ_ID, b"igb", 0, 0, 0, 20, 1).data)
+    assert [row[3] for row in table] == [16, 20]
+    assert [problem.kind for problem in notes.problems] == ["damaged"]
+
+
+def test_events_of_more_kinds_than_are_counted(monkeypatch):
+    monkeypatch.setattr(simpletrace_walk, "_MOST_NAMES", 3)
+    file = Builder(names=False).mapping(READ_ID, b"pci_cfg_read")
+    for event in range(50, 56):
+        file.event(event, b"")
+    _, notes = bulk(file.cfg(READ_ID, b"igb", 0, 0, 0, 16, 1).data)
+    assert "more kinds" in " ".join(problem.message for problem in notes.problems)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import snapshot_samples as samples
 from polars.testing import assert_frame_equal
+from unprivileged import unprivileged
 
 from analyzer.errors import EmptyInputError, UnreadableInputError
 from analyzer.readers import open_capture
@@ -114,3 +115,34 @@ def test_a_tree_is_one_capture_of_a_walk(tmp_path):
     assert [Path(path).name for path in found.paths] == ["after", "before", "x.log"]
     assert expand([str(tmp_path / "runs" / "before")]).paths == [str(tmp_path / "runs" / "before")]
     assert expand([f"{tmp_path}/runs/b*"]).paths == [str(tmp_path / "runs" / "before")]
+
+
+def test_files_of_a_tree_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tree = put(tmp_path / "tree", "0000:01:00.0", "0000:02:00.0")
+    (tree / "0000:02:00.0" / "config").chmod(0)
+    (tree / "0000:03:00.0").mkdir()
+    (tree / "0000:03:00.0" / "config").touch()  # a function that gives nothing
+    with unprivileged(tmp_path):
+        capture = open_capture("tree")
+    assert set(capture.accesses["bus"]) == {1}
+    (problem,) = [problem for problem in capture.notes.problems if problem.kind == "unreadable"]
+    assert problem.message == "these files cannot be read: 0000:02:00.0/config"
+
+
+def test_a_tree_of_which_nothing_may_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tree = put(tmp_path / "tree", "0000:01:00.0")
+    (tree / "0000:01:00.0" / "config").chmod(0)
+    with unprivileged(tmp_path), pytest.raises(EmptyInputError, match="found none that can be read"):
+        open_capture("tree")
+
+
+def test_a_link_to_itself_in_a_tree_is_no_function(tmp_path):
+    tree = put(tmp_path / "tree", "0000:01:00.0")
+    (tree / "0000:02:00.0").mkdir()
+    (tree / "0000:02:00.0" / "config").symlink_to("config")
+    (tree / "0000:03:00.0").symlink_to("0000:03:00.0")
+    capture = open_capture(str(tree))
+    assert set(capture.accesses["bus"]) == {1}
+    assert [problem.kind for problem in capture.notes.problems].count("foreign") == 1

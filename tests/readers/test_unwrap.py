@@ -9,6 +9,7 @@ import lzma
 import os
 import random
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,16 @@ def test_named_pipe_without_writer_does_not_hang(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "x")
     with pytest.raises(UnreadableInputError, match="nobody wrote"):
         open_stream(str(tmp_path / "x"))
+
+
+def test_named_pipe_is_read_to_its_end(tmp_path):
+    pipe = tmp_path / "x"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[CONTENT])
+    writer.start()
+    with open_stream(str(pipe)) as stream:
+        assert stream.read(len(CONTENT) + 1) == CONTENT
+    writer.join()
 
 
 def test_anonymous_pipe():
