@@ -267,34 +267,28 @@ def _window(stage: Stage, facts: _Facts, name: BridgeVerdictName, cause: Attribu
 
 
 def _evidence(stage: Stage, facts: _Facts, cause: Attribution | None) -> list[Evidence]:
-    """What proves the verdict: belief, first read, decision, then the cause's own proof; in capture order."""
-    proof: list[Evidence] = []
-    before, after = facts.before_function, facts.after_function
-    if facts.node.ari_supported is False:
-        return [] if cause is None else cause.evidence  # its ARI bit says nothing
-    if facts.belief.row is not None and before is not None and before.pcie is not None:
-        state = "on" if facts.belief.enabled else "off"
-        proof.append(
-            stage.witness.access(
-                facts.belief.row,
-                "CAP_EXP",
-                f"outgoing kernel: ARI Forwarding {state}",
-                capability=before.pcie,
-                size=2,
-            )
-        )
-    if facts.after is not None and after is not None and after.pcie is not None:
-        state = "on" if facts.after.bit(ARI_BIT) else "off"
-        proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read behind the kexec: {state}"))
-    if (
-        facts.decision is not None
-        and facts.decision.rule in ("set", "clear")
-        and after is not None
-        and after.pcie
-    ):
-        note = f"incoming kernel: ARI Forwarding {facts.decision.rule}"
-        proof.append(stage.witness.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2))
+    """What proves the verdict, in capture order; of a bridge without ARI support its bit says nothing."""
+    proof = [] if facts.node.ari_supported is False else _of_its_bit(stage, facts)
     if cause is not None:
         proof.extend(cause.evidence)
     unique = {(item.access, item.note): item for item in proof}
     return sorted(unique.values(), key=lambda item: (item.access is None, item.access or 0))
+
+
+def _of_its_bit(stage: Stage, facts: _Facts) -> list[Evidence]:
+    """Belief, first read, decision."""
+    proof: list[Evidence] = []
+    before, after = facts.before_function, facts.after_function
+    if facts.belief.row is not None and before is not None and before.pcie is not None:
+        state = "on" if facts.belief.enabled else "off"
+        note = f"outgoing kernel: ARI Forwarding {state}"
+        proof.append(stage.witness.access(facts.belief.row, "CAP_EXP", note, capability=before.pcie, size=2))
+    if after is None or after.pcie is None:
+        return proof
+    if facts.after is not None:
+        state = "on" if facts.after.bit(ARI_BIT) else "off"
+        proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read behind the kexec: {state}"))
+    if facts.decision is not None and facts.decision.rule in ("set", "clear"):
+        note = f"incoming kernel: ARI Forwarding {facts.decision.rule}"
+        proof.append(stage.witness.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2))
+    return proof

@@ -1,0 +1,115 @@
+"""What a scan does with the bus numbers of one bridge: used, new ones assigned, or refused, by series."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.registers.functions import BusNumbers
+from analyzer.replay.bus_numbers import outcome, unusable
+from analyzer.replay.profile import Profile
+from analyzer.replay.world import Node
+
+#: Bus 2 of domain 1, and the numbers of a bridge that are valid there and those that are not.
+BUS = 0x1_02
+VALID, RESET = BusNumbers(2, 3, 5, 0), BusNumbers(0, 0, 0, 0)
+
+
+def bridge(devfn: int, numbers: BusNumbers | None, outgoing: BusNumbers | None = None) -> Node:
+    return Node((0x1_00, 8, devfn), is_bridge=True, numbers=numbers, outgoing_numbers=outgoing)
+
+
+def key(devfn: int) -> int:
+    return BUS << 8 | devfn
+
+
+def profile(policy: str, series: str, *preserved: int, handover: str = "matched") -> Profile:
+    return Profile(policy, series, frozenset(preserved), False, False, {}, handover)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "outgoing", "kept", "expected"),
+    [
+        (VALID, None, True, False),
+        (VALID, RESET, False, False),
+        (RESET, VALID, True, True),
+        (RESET, VALID, False, True),
+        (None, VALID, True, False),  # not read by the incoming kernel: taken as kept
+        (None, VALID, False, True),  # or as lost
+        (None, RESET, True, True),
+        (None, None, True, True),
+    ],
+)
+def test_numbers_that_were_not_read_are_kept_or_lost(
+    numbers: BusNumbers | None, outgoing: BusNumbers | None, kept: bool, expected: bool
+) -> None:
+    assert unusable(bridge(0, numbers, outgoing), 2, kept=kept) is expected
+    said = outcome(bridge(0, numbers, outgoing), BUS, [], profile("stock", "v7"), kept=kept)
+    assert said == ("assign" if expected else "use")
+
+
+def test_numbers_are_taken_as_kept_unless_asked_otherwise() -> None:
+    assert not unusable(bridge(0, None, VALID), 2)
+    assert outcome(bridge(0, None, VALID), BUS, [], profile("stock", "v7")) == "use"
+
+
+SERIES = ("v4", "v5", "v6", "v7", "v8", "v9")
+
+
+@pytest.mark.parametrize(
+    ("preserved", "refusing"),
+    [
+        ((key(0),), SERIES),  # the bridge itself
+        ((key(8),), ("v5", "v6", "v7", "v8", "v9")),  # its sibling, which lost its numbers too (v9)
+        ((key(16),), ("v5", "v6", "v7", "v8")),  # a sibling that kept them
+        ((key(24),), ("v5", "v6", "v7", "v8")),  # an endpoint on the same bus
+        ((key(0) & 0xFFFF,), ("v5", "v6", "v7", "v8")),  # the same address in another domain
+        ((), ()),
+    ],
+)
+@pytest.mark.parametrize("series", SERIES)
+def test_who_must_be_preserved_for_a_refusal(
+    series: str, preserved: tuple[int, ...], refusing: tuple[str, ...]
+) -> None:
+    lost = bridge(0, RESET)
+    siblings = [lost, bridge(8, RESET), bridge(16, VALID), Node((0x1_00, 8, 24), numbers=RESET)]
+    expected = "refuse" if series in refusing else "assign"
+    assert outcome(lost, BUS, siblings, profile("inherit", series, *preserved)) == expected
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(True, "assign"), (False, "refuse")])
+def test_a_preserved_sibling_whose_numbers_were_not_read(kept: bool, expected: str) -> None:
+    """Series v9: it refuses if they are gone."""
+    lost, sibling = bridge(0, RESET), bridge(8, None, VALID)
+    chosen = profile("inherit", "v9", key(8))
+    assert outcome(lost, BUS, [lost, sibling], chosen, kept=kept) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "handover", "expected"),
+    [
+        ("stock", "matched", "assign"),
+        ("inherit", "matched", "refuse"),
+        ("serialize", "matched", "refuse"),
+        ("heal", "matched", "refuse"),
+        ("inherit", "unmatched", "assign"),  # nothing is incoming
+    ],
+)
+def test_only_a_kernel_that_was_handed_something_refuses(policy: str, handover: str, expected: str) -> None:
+    chosen = profile(policy, "v7", key(0), handover=handover)
+    assert outcome(bridge(0, RESET), BUS, [], chosen) == expected
+    assert outcome(bridge(0, VALID), BUS, [], chosen) == "use"
+
+
+@pytest.mark.parametrize(
+    ("policy", "handover", "panics"),
+    [
+        ("inherit", "panic", True),
+        ("inherit", "matched", False),
+        ("stock", "panic", False),
+        ("heal", "panic", True),
+    ],
+)
+def test_only_a_patched_kernel_panics_over_the_version_of_the_data(
+    policy: str, handover: str, panics: bool
+) -> None:
+    assert profile(policy, "v9", key(0), handover=handover).panics is panics

@@ -1,0 +1,203 @@
+"""Predictions on small hand-made worlds: numbering, refusals, buses out of reach, unknown bus numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.registers.functions import BusNumbers
+from analyzer.replay.enumeration import Prediction, predict
+from analyzer.replay.profile import Profile
+from analyzer.replay.world import Node, World, _link
+from schemas.pcie_capability import TYPE_ROOT_PORT
+
+#: Two root ports and the function 0 behind each, on the root bus of domain 2.
+ROOT = 0x2_00
+FIRST, BELOW_FIRST = (ROOT, 8), (ROOT, 8, 0)
+SECOND, BELOW_SECOND = (ROOT, 16), (ROOT, 16, 0)
+LOST = (0, 0, 0)
+
+Triple = tuple[int, int, int] | None
+
+
+def port(path: tuple[int, ...], now: Triple, old: Triple = None, new: Triple = None) -> Node:
+    """A root port with the numbers first read, those of the outgoing kernel, and those written."""
+    node = Node(path, is_bridge=True, is_pcie=True, pcie_type=TYPE_ROOT_PORT, ari_supported=True)
+    node.multifunction = False
+    node.numbers, node.outgoing_numbers, node.incoming_numbers = (
+        None if numbers is None else BusNumbers(*numbers, row=0) for numbers in (now, old, new)
+    )
+    return node
+
+
+def function(path: tuple[int, ...]) -> Node:
+    return Node(path, is_pcie=True, has_ari=False, multifunction=False)
+
+
+def world(*nodes: Node) -> World:
+    return _link({node.path: node for node in nodes})
+
+
+def profile(policy: str = "stock", series: str = "v7", *preserved: int, handover: str = "matched") -> Profile:
+    return Profile(policy, series, frozenset(preserved), False, False, {}, handover)
+
+
+def key(bus: int, devfn: int) -> int:
+    return 0x2_00 << 8 | bus << 8 | devfn
+
+
+def found(prediction: Prediction) -> list[tuple[int, ...]]:
+    return [node.path for node in prediction.order]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "observed", "bus"),
+    [
+        ((0, 3, 3), (0, 5, 5), False, 3),
+        ((0, 3, 3), (0, 5, 5), True, 5),
+        ((0, 3, 3), None, True, 3),
+        (None, (0, 5, 5), False, 5),
+        (None, None, False, 0),  # a bridge that neither kernel numbered
+        (None, None, True, 0),
+    ],
+)
+def test_numbers_behind_a_renumbered_bridge(old: Triple, new: Triple, observed: bool, bus: int) -> None:
+    made = world(port(FIRST, LOST, old, new), function(BELOW_FIRST))
+    prediction = predict(made, profile(), renumbered_as_observed=observed)
+    assert prediction.keys == {FIRST: key(0, 8), BELOW_FIRST: key(bus, 0)}
+    assert prediction.numbers == {FIRST: "assign"}
+
+
+def test_what_if_names_go_by_the_outgoing_numbers_unless_asked_otherwise() -> None:
+    made = world(port(FIRST, LOST, (0, 3, 3), (0, 5, 5)), function(BELOW_FIRST))
+    assert predict(made, profile()).keys[BELOW_FIRST] == key(3, 0)
+
+
+@pytest.mark.parametrize(
+    ("now", "old", "bus"), [((0, 3, 3), (0, 5, 5), 3), (None, (0, 5, 5), 5), ((0, 3, 3), None, 3)]
+)
+def test_numbers_in_use(now: Triple, old: Triple, bus: int) -> None:
+    prediction = predict(world(port(FIRST, now, old), function(BELOW_FIRST)), profile())
+    assert prediction.keys[BELOW_FIRST] == key(bus, 0)
+    assert prediction.numbers == {FIRST: "use"}
+    assert prediction.decisions[FIRST].branch == "clear"
+
+
+@pytest.mark.parametrize(
+    ("new", "observed", "reached"),
+    [((0, 5, 5), True, True), ((0, 5, 5), False, False), (None, True, False), (None, False, False)],
+)
+def test_behind_new_numbers_that_reach_nothing_nobody_answers(
+    new: Triple, observed: bool, reached: bool
+) -> None:
+    """Unless the kernel that ran is replayed, which was seen to give it numbers."""
+    lost = port(FIRST, LOST, None, new)
+    lost.beyond_reach = True
+    prediction = predict(world(lost, function(BELOW_FIRST)), profile(), renumbered_as_observed=observed)
+    assert found(prediction) == [FIRST, BELOW_FIRST][: 1 + reached]
+    assert prediction.decisions[FIRST].branch == ("clear" if reached else "no-function-0")
+
+
+def test_beyond_reach_does_not_matter_to_numbers_that_are_valid() -> None:
+    valid = port(FIRST, (0, 3, 3))
+    valid.beyond_reach = True
+    assert found(predict(world(valid, function(BELOW_FIRST)), profile())) == [FIRST, BELOW_FIRST]
+
+
+def test_bridges_with_valid_numbers_are_scanned_before_those_that_get_new_ones() -> None:
+    made = world(
+        port(FIRST, LOST, (0, 3, 3)), function(BELOW_FIRST), port(SECOND, (0, 4, 4)), function(BELOW_SECOND)
+    )
+    assert found(predict(made, profile())) == [FIRST, SECOND, BELOW_SECOND, BELOW_FIRST]
+
+
+@pytest.mark.parametrize(
+    ("series", "preserved", "first"),
+    [
+        ("v9", SECOND, "refuse"),  # its sibling is preserved and lost its numbers
+        ("v9", FIRST, "refuse"),
+        ("v4", SECOND, "assign"),
+        ("v4", FIRST, "refuse"),
+        ("v7", SECOND, "refuse"),
+    ],
+)
+def test_refusals_are_certain_where_everything_is_known(
+    series: str, preserved: tuple[int, ...], first: str
+) -> None:
+    made = world(port(FIRST, LOST), function(BELOW_FIRST), port(SECOND, LOST), function(BELOW_SECOND))
+    prediction = predict(made, profile("inherit", series, key(0, preserved[-1])))
+    assert prediction.numbers[FIRST] == first
+    assert (BELOW_FIRST in prediction.certain) is (first == "assign")
+    assert prediction.possible == set()
+
+
+@pytest.mark.parametrize(
+    ("policy", "certain", "possible"),
+    [
+        ("stock", {FIRST, BELOW_FIRST}, set()),  # used, or new ones are assigned: found either way
+        ("inherit", {FIRST}, {BELOW_FIRST}),  # refused if they are gone
+    ],
+)
+def test_numbers_that_no_read_shows(policy: str, certain: set[object], possible: set[object]) -> None:
+    made = world(port(FIRST, None, (0, 3, 3)), function(BELOW_FIRST))
+    prediction = predict(made, profile(policy, "v7", key(0, 8)))
+    assert (prediction.certain, prediction.possible) == (certain, possible)
+    assert prediction.numbers == {FIRST: "use"}
+
+
+def test_below_a_merely_possible_bridge_everything_is_merely_possible() -> None:
+    """The second port is function 1 behind an unknown multi-function bit."""
+    zero, other = Node((ROOT, 8), multifunction=None), port((ROOT, 9), (0, 3, 3))
+    prediction = predict(world(zero, other, function((ROOT, 9, 0))), profile())
+    assert (prediction.certain, prediction.possible) == ({(ROOT, 8)}, {(ROOT, 9), (ROOT, 9, 0)})
+
+
+@pytest.mark.parametrize(
+    ("policy", "handover", "scanned"),
+    [("inherit", "panic", False), ("stock", "panic", True), ("inherit", "unmatched", True)],
+)
+def test_a_kernel_that_panics_finds_nothing(policy: str, handover: str, scanned: bool) -> None:
+    made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST))
+    prediction = predict(made, profile(policy, "v9", key(0, 8), handover=handover))
+    assert found(prediction) == ([FIRST, BELOW_FIRST] if scanned else [])
+
+
+def test_root_buses_are_scanned_in_order() -> None:
+    made = world(*(function((root, 0)) for root in (0x1_00, 0x2_00, 0x0_80, 0x0_00)))
+    assert [path[0] for path in found(predict(made, profile()))] == [0x0_00, 0x0_80, 0x1_00, 0x2_00]
+
+
+def test_pcie_scan_all_probes_every_device_below_a_port() -> None:
+    made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST), function((*FIRST, 8)))
+    plain = predict(made, profile())
+    everything = predict(made, Profile("stock", "v7", frozenset(), False, True, {}))
+    assert ((*FIRST, 8) in plain.certain, (*FIRST, 8) in everything.certain) == (False, True)
+
+
+def test_absent_functions_are_not_found() -> None:
+    silent = function((ROOT, 24))
+    silent.present = False
+    assert found(predict(world(port(FIRST, (0, 3, 3)), silent), profile())) == [FIRST]
+
+
+def test_walks_are_kept_by_bus_and_what_a_walk_depends_on() -> None:
+    made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST))
+    walks: dict[object, tuple[set[int], list[int]]] = {}
+    assert found(predict(made, profile(), walks=walks)) == [FIRST, BELOW_FIRST]
+    assert walks == {(ROOT, False, False): ({8}, [8]), (FIRST, False, True): ({0}, [0])}
+    walks[FIRST, False, True] = set(), []
+    assert found(predict(made, profile(), walks=walks)) == [FIRST]
+    assert found(predict(made, profile())) == [FIRST, BELOW_FIRST]
+    walks[ROOT, False, False] = set(), []
+    assert found(predict(made, profile(), walks=walks)) == []
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_a_bus_that_is_not_heard_is_no_walk_to_keep(order: tuple[bool, bool]) -> None:
+    """The kernel that ran reached it, another would not have; ARI is off in both."""
+    lost = port(FIRST, LOST, None, (0, 5, 5))
+    lost.beyond_reach = True
+    made = world(lost, function(BELOW_FIRST))
+    walks: dict[object, tuple[set[int], list[int]]] = {}
+    for observed in order:
+        prediction = predict(made, profile(), renumbered_as_observed=observed, walks=walks)
+        assert found(prediction) == [FIRST, BELOW_FIRST][: 1 + observed]

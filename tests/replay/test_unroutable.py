@@ -1,0 +1,119 @@
+"""Functions behind new bus numbers that no bridge above forwards, and bit 5 as the first read returns it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from analyzer.registers.functions import BusNumbers
+from analyzer.registers.samples import Sample
+from analyzer.replay.world import Node, World, _link, _mark_unroutable, hardware_bit
+
+#: Port, switch upstream port, downstream port, function 0 and a function behind a bridge below it.
+PORT, UPSTREAM, DOWNSTREAM, LEAF, DEEP = (0, 8), (0, 8, 0), (0, 8, 0, 0), (0, 8, 0, 0, 0), (0, 8, 0, 0, 0, 3)
+
+Triple = tuple[int, int, int] | None
+
+
+def bridge(path: tuple[int, ...], first: Triple, last: Triple, *, is_bridge: bool = True) -> Node:
+    node = Node(path, outgoing=1, incoming=1, is_bridge=is_bridge, assumed=True)
+    node.numbers, node.incoming_numbers = (
+        None if numbers is None else BusNumbers(*numbers, row=0) for numbers in (first, last)
+    )
+    return node
+
+
+def marked(*nodes: Node) -> World:
+    world = _link({node.path: node for node in nodes})
+    _mark_unroutable(world)
+    return world
+
+
+def chain(downstream: Node, upstream: tuple[Triple, Triple], port: tuple[Triple, Triple]) -> World:
+    return marked(
+        bridge(PORT, *port),
+        bridge(UPSTREAM, *upstream),
+        downstream,
+        Node(LEAF, outgoing=1, assumed=True),
+        Node(DEEP, outgoing=1, assumed=True),
+    )
+
+
+LOST, SAME = (0, 0, 0), ((1, 2, 3), (1, 2, 3))
+ROOMY, PACKED = ((0, 1, 9), (0, 1, 9)), ((0, 1, 3), (0, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("downstream", "upstream", "port", "unroutable"),
+    [
+        ((LOST, (2, 4, 4)), SAME, ROOMY, True),  # the bridge above forwards up to 3
+        ((LOST, (2, 3, 3)), SAME, ROOMY, False),
+        ((LOST, (2, 4, 4)), ((1, 2, 9), (1, 2, 9)), PACKED, True),  # or one further up
+        ((LOST, (2, 4, 4)), ((1, 2, 9), (1, 2, 9)), ROOMY, False),
+        ((LOST, (2, 4, 4)), (LOST, (1, 2, 3)), ROOMY, False),  # it got new ones too
+        ((LOST, (2, 4, 4)), (None, (1, 2, 3)), ROOMY, False),
+        ((LOST, (2, 4, 4)), (None, None), ROOMY, False),
+        ((None, (2, 4, 4)), SAME, ROOMY, False),  # its own first numbers were not read
+        (((2, 4, 4), (2, 4, 4)), SAME, ROOMY, False),  # it kept them
+        ((LOST, None), SAME, ROOMY, False),
+        ((None, None), SAME, ROOMY, False),
+    ],
+)
+def test_new_numbers_that_a_bridge_above_does_not_forward(
+    downstream: tuple[Triple, Triple],
+    upstream: tuple[Triple, Triple],
+    port: tuple[Triple, Triple],
+    unroutable: bool,
+) -> None:
+    world = chain(bridge(DOWNSTREAM, *downstream), upstream, port)
+    expected = (False, False, True) if unroutable else (True, True, False)
+    for path in (LEAF, DEEP):
+        node = world.by_path[path]
+        assert (node.present, node.assumed, node.unroutable) == expected
+    for path in (PORT, UPSTREAM, DOWNSTREAM):
+        assert (world.by_path[path].present, world.by_path[path].unroutable) == (True, False)
+
+
+def test_only_bridges_have_bus_numbers() -> None:
+    """A header that is no bridge's: what stands at 0x18 is a BAR."""
+    world = chain(bridge(DOWNSTREAM, LOST, (2, 4, 4), is_bridge=False), SAME, ROOMY)
+    assert not world.by_path[LEAF].unroutable
+
+
+def test_a_function_that_answered_is_there_whatever_the_numbers_say() -> None:
+    leaf, deep = Node(LEAF, incoming=0x400), Node(DEEP, outgoing=0x500)
+    world = marked(
+        bridge(PORT, *ROOMY), bridge(UPSTREAM, *SAME), bridge(DOWNSTREAM, LOST, (2, 4, 4)), leaf, deep
+    )
+    assert (world.by_path[LEAF].present, world.by_path[LEAF].unroutable) == (True, False)
+    assert (world.by_path[DEEP].present, world.by_path[DEEP].unroutable) == (False, True)
+
+
+def sample(op: str, value: int, mask: int = 0xFFFF, *, dead: bool = False, failed: bool = False) -> Sample:
+    return Sample(0, op == "write", value, mask, dead, failed)
+
+
+HIGH_BYTE = sample("read", 0x0400, 0xFF00)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ([sample("read", 0x20)], True),
+        ([sample("read", 0xFFDF)], False),
+        ([sample("read", 0x20), sample("read", 0)], True),
+        ([sample("read", 0), sample("write", 0x20), sample("read", 0x20)], False),
+        ([sample("write", 0x20), sample("read", 0x20)], None),
+        ([sample("read", 0xFFFF, dead=True)], True),  # all ones without an error are data
+        ([sample("read", 0xFFFF, dead=True, failed=True)], False),  # the preset 0 stays
+        ([HIGH_BYTE, sample("read", 0x20)], True),  # a byte that does not hold the bit
+        ([HIGH_BYTE, sample("read", 0x00)], False),
+        ([sample("write", 0x0400, 0xFF00), sample("read", 0x20)], True),
+        ([sample("read", 0x20, 0x00FF)], True),
+        ([HIGH_BYTE], None),
+        ([], None),
+    ],
+)
+def test_the_first_read_of_bit_5(samples: list[Sample], expected: bool | None) -> None:
+    assert hardware_bit(SimpleNamespace(devctl2=samples)) is expected

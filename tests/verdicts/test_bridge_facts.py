@@ -1,0 +1,258 @@
+"""What a bridge is judged on: which decision, which reads, from which row on, and between which accesses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hand_made import EXP, Access, Part, PlainWitness, read, shown, write
+from hand_made_stage import KEY, decision, node, stage
+
+from analyzer.ari_state import Belief
+from analyzer.results import Window
+from analyzer.verdicts import bridges
+from analyzer.verdicts.causes import Attribution
+
+if TYPE_CHECKING:
+    from analyzer.decisions import Decision
+    from analyzer.replay.world import Node
+
+DEVCTL2, PLACE = EXP + 0x28, f"CAP_EXP behind {EXP:#x}, 2 bytes"
+ON, OFF = 0x20, 0x00
+BELIEF = Belief(True, 50)
+
+
+def facts(setting: bridges.Stage, belief: Belief | None = BELIEF) -> bridges._Facts:
+    (made,) = setting.world.nodes()
+    return bridges._facts(setting, made, {} if belief is None else {KEY: belief})
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, None),
+        ({"predicted": True}, True),
+        ({"predicted": False}, False),
+        ({"predicted": None}, None),
+        # what the kernel was seen to decide counts, if it is the one that the verdicts are about
+        ({"predicted": True, "decided": (decision(False),)}, False),
+        ({"predicted": True, "decided": (decision(False), decision(True))}, False),  # the scan's
+        ({"predicted": False, "decided": (decision(True),)}, True),
+        ({"predicted": True, "decided": (decision(None),)}, True),
+        ({"predicted": True, "decided": (decision(False),), "as_observed": False}, True),
+        # a snapshot: what the kernel left is what it uses
+        ({"predicted": True, "snapshot": True}, None),
+        ({"predicted": True, "snapshot": True, "after": Part((read(DEVCTL2, 2, OFF),))}, False),
+        ({"predicted": False, "snapshot": True, "after": Part((read(DEVCTL2, 2, ON),))}, True),
+        (
+            {
+                "predicted": True,
+                "snapshot": True,
+                "after": Part((read(DEVCTL2, 2, OFF),)),
+                "as_observed": False,
+            },
+            True,
+        ),
+    ],
+)
+def test_what_was_decided(more: dict[str, object], expected: bool | None) -> None:
+    assert facts(stage(**more)).decided is expected
+
+
+def test_facts_of_a_bridge_that_both_boots_saw() -> None:
+    before, after = Part((write(DEVCTL2, 2, ON),)), Part((read(DEVCTL2, 2, OFF),))
+    found = facts(stage(before, after, decided=(decision(True), decision(False))))
+    assert (found.before_function, found.after_function, found.belief) == (before, after, BELIEF)
+    assert found.decision == decision(True)
+    assert found.after is not None
+    assert (found.after.row, found.after.bit(5)) == (100, False)
+
+
+@pytest.mark.parametrize("made", [node(outgoing=None), node(incoming=None)], ids=["new", "not found"])
+def test_facts_of_a_bridge_that_one_boot_did_not_see(made: Node) -> None:
+    found = facts(stage(Part(), Part((read(DEVCTL2, 2, OFF),)), decided=(decision(True),), made=made))
+    old, new = made.outgoing is not None, made.incoming is not None
+    assert (found.before_function is not None, found.belief == BELIEF) == (old, old)
+    assert [found.after_function is None, found.after is None, found.decision is None] == [not new] * 3
+    assert old or found.belief == Belief(None)
+
+
+def test_nothing_is_believed_of_a_bridge_that_nobody_judged() -> None:
+    assert facts(stage(), belief=None).belief == Belief(None)
+
+
+@pytest.mark.parametrize(
+    ("belief", "scan", "since"),
+    [
+        (Belief(True, 50), 30, 50),
+        (Belief(True, 0), 30, 0),
+        (Belief(True), 30, 30),
+        (Belief(True), 0, 0),
+        (Belief(True), None, 9),  # the row before the boot's first
+    ],
+)
+def test_from_which_row_on_a_cause_is_looked_for(belief: Belief, scan: int | None, since: int) -> None:
+    setting = stage(Part(), Part(), scan=scan)
+    found = bridges._scene(setting, facts(setting, belief))
+    assert (found.since, found.belief, found.told) == (since, belief, ("told",))
+    assert [item.function for item in found.ancestors] == [0x05, 0x06]
+    assert found.outgoing is setting.outgoing.functions[KEY]
+    assert found.incoming is setting.incoming.functions[KEY]
+
+
+@pytest.mark.parametrize(("decided", "row"), [((decision(True, row=77),), 77), ((), 901)])
+def test_up_to_which_row(decided: tuple[Decision, ...], row: int) -> None:
+    setting = stage(decided=decided)
+    assert bridges._scene(setting, facts(setting)).decision == row
+
+
+def test_a_new_bridge_has_no_ancestors_before() -> None:
+    setting = stage(made=node(outgoing=None))
+    assert bridges._scene(setting, facts(setting)).ancestors == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cause", "expected"),
+    [
+        # the write itself: last on, first off
+        ([read(DEVCTL2, 2, ON), write(DEVCTL2, 2, OFF)], None, None, Window(100, 110, "outgoing")),
+        ([write(DEVCTL2, 2, OFF)], None, None, Window(50, 100, "outgoing")),
+        ([read(DEVCTL2, 2, ON)], None, None, Window(100, None, "blackout")),
+        ([], None, None, Window(50, None, "blackout")),
+        ([], [read(DEVCTL2, 2, OFF)], None, Window(50, 100, "blackout")),
+        # the access that took it, where the bit itself is not seen off
+        (
+            [],
+            [read(DEVCTL2, 2, OFF)],
+            Attribution("secondary-bus-reset", "high", row=250),
+            Window(50, 100, "outgoing"),
+        ),
+        (
+            [],
+            [read(DEVCTL2, 2, OFF)],
+            Attribution("secondary-bus-reset", "high", row=300),
+            Window(50, 100, "outgoing"),
+        ),
+        (
+            [],
+            [read(DEVCTL2, 2, OFF)],
+            Attribution("secondary-bus-reset", "high", row=301),
+            Window(50, 100, "blackout"),
+        ),
+        ([], [read(DEVCTL2, 2, OFF)], Attribution("selective-loss", "medium"), Window(50, 100, "blackout")),
+        ([], [read(DEVCTL2, 2, OFF)], Attribution("incoming-write", "high"), Window(50, 100, "incoming")),
+        # seen off behind the boundary of the outgoing kernel: that row counts, not the cause's
+        (
+            [*[read(0x04, 2, 0)] * 21, write(DEVCTL2, 2, OFF)],
+            None,
+            Attribution("explicit-write", "high", row=200),
+            Window(50, 310, "blackout"),
+        ),
+        (
+            [*[read(0x04, 2, 0)] * 20, write(DEVCTL2, 2, OFF)],
+            None,
+            Attribution("explicit-write", "high", row=200),
+            Window(50, 300, "outgoing"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["lost", "healed", "unconfigured", "renumbered"])
+def test_between_which_accesses_the_bit_went(
+    before: list[Access], after: list[Access] | None, cause: Attribution | None, expected: Window, name: str
+) -> None:
+    setting = stage(Part(tuple(before)), None if after is None else Part(tuple(after)))
+    assert bridges._window(setting, facts(setting), name, cause) == expected
+
+
+def test_only_accesses_behind_the_belief_show_the_bit_off() -> None:
+    """The kernel took an all-ones read for a set bit."""
+    setting = stage(Part((write(DEVCTL2, 2, OFF),)))
+    found = bridges._window(setting, facts(setting, Belief(True, 105)), "lost", None)
+    assert found == Window(105, None, "blackout")
+
+
+@pytest.mark.parametrize("name", ["kept", "gone", "hidden", "off", "undetermined"])
+def test_verdicts_without_a_window(name: str) -> None:
+    setting = stage(Part((write(DEVCTL2, 2, OFF),)))
+    assert bridges._window(setting, facts(setting), name, None) is None
+
+
+@pytest.mark.parametrize("enabled", [False, None])
+def test_a_bit_that_was_not_on_has_no_window(enabled: bool | None) -> None:
+    setting = stage(Part((write(DEVCTL2, 2, OFF),)))
+    assert bridges._window(setting, facts(setting, Belief(enabled, 50)), "unconfigured", None) is None
+
+
+def evidence(
+    setting: bridges.Stage, belief: Belief = BELIEF, cause: Attribution | None = None
+) -> list[object]:
+    return shown(bridges._evidence(setting, facts(setting, belief), cause))
+
+
+BELIEVED_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
+BELIEVED_OFF = (50, PLACE, "outgoing kernel: ARI Forwarding off")
+READ_ON, READ_OFF = ((100, PLACE, f"first read behind the kexec: {state}") for state in ("on", "off"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "belief", "expected"),
+    [
+        (stage(Part()), BELIEF, [BELIEVED_ON]),
+        (stage(Part()), Belief(False, 50), [BELIEVED_OFF]),
+        (stage(Part()), Belief(True), []),
+        (stage(Part(pcie=None)), BELIEF, []),
+        (stage(), BELIEF, []),
+        (stage(None, Part((read(DEVCTL2, 2, ON),))), BELIEF, [READ_ON]),
+        (stage(None, Part((read(DEVCTL2, 2, OFF),))), BELIEF, [READ_OFF]),
+        (stage(Part(), Part((read(DEVCTL2, 2, OFF),))), BELIEF, [BELIEVED_ON, READ_OFF]),
+        (
+            stage(None, Part(), decided=(decision(True),)),
+            BELIEF,
+            [(80, PLACE, "incoming kernel: ARI Forwarding set")],
+        ),
+        (
+            stage(None, Part(), decided=(decision(False, "clear"),)),
+            BELIEF,
+            [(80, PLACE, "incoming kernel: ARI Forwarding clear")],
+        ),
+        (stage(None, Part(), decided=(decision(True, "inherit"),)), BELIEF, []),
+        (stage(None, Part(pcie=None), decided=(decision(True),)), BELIEF, []),
+        (stage(decided=(decision(True),)), BELIEF, []),
+        (stage(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), BELIEF, []),
+        (stage(Part(), made=node(ari_supported=None)), BELIEF, [BELIEVED_ON]),
+    ],
+)
+def test_evidence_of_a_bridge(setting: bridges.Stage, belief: Belief, expected: list[object]) -> None:
+    assert evidence(setting, belief) == expected
+
+
+def test_evidence_of_the_cause_stands_among_it_in_order_and_once() -> None:
+    witness = PlainWitness()
+    proof = [
+        witness.access(200, "B", "later"),
+        witness.access(None, "LOG", "told"),
+        witness.access(90, "A", "between"),
+        witness.access(90, "A", "between"),
+        witness.access(90, "A", "and more"),
+        witness.access(1, "A", "the second access"),
+        witness.access(0, "A", "the first access"),
+    ]
+    setting = stage(Part(), Part((read(DEVCTL2, 2, OFF),)))
+    notes = [note for *_, note in evidence(setting, cause=Attribution("unknown", "low", evidence=proof))]
+    assert notes == [
+        "the first access",
+        "the second access",
+        BELIEVED_ON[2],
+        "between",
+        "and more",
+        READ_OFF[2],
+        "later",
+        "told",
+    ]
+
+
+def test_a_bridge_without_ari_has_the_evidence_of_its_cause_alone() -> None:
+    proof = [PlainWitness().access(90, "A", "why")]
+    setting = stage(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False))
+    found = bridges._evidence(setting, facts(setting), Attribution("hot-reset", "medium", evidence=proof))
+    assert found == proof

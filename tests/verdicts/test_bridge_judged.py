@@ -1,0 +1,116 @@
+"""The whole verdict on one bridge: how sure, which port, which numbers, who is preserved and stranded."""
+
+from __future__ import annotations
+
+import pytest
+from hand_made import EXP, Access, Part, read
+from hand_made_stage import BRIDGE, KEY, node, stage
+
+from analyzer.ari_state import Belief
+from analyzer.registers.functions import BusNumbers
+from analyzer.replay.world import Node
+from analyzer.verdicts import bridges
+
+DEVCTL2 = EXP + 0x28
+ON, OFF = 0x20, 0x00
+BELIEF = Belief(True, 50)
+
+
+def judged(setting: bridges.Stage, belief: Belief = BELIEF) -> object:
+    (found,) = bridges.verdicts(setting, {KEY: belief})
+    return found
+
+
+LEAF = Node((0, 8, 0), outgoing=0x100)
+
+
+def with_leaf(**more: object) -> Node:
+    return node(children={0: LEAF}, **more)
+
+
+@pytest.mark.parametrize(
+    ("belief", "snapshot", "confidence"),
+    [
+        (Belief(True, 50), False, "high"),
+        (Belief(True, inferred=True), False, "low"),
+        (Belief(None), False, "low"),
+        (Belief(True, 50), True, "low"),
+    ],
+)
+def test_how_sure_it_is_that_the_bit_was_kept(belief: Belief, snapshot: bool, confidence: str) -> None:
+    setting = stage(
+        Part(), Part((read(DEVCTL2, 2, ON),)), predicted=True, made=with_leaf(), snapshot=snapshot
+    )
+    found = judged(setting, belief)
+    assert (found.verdict, found.confidence, found.missing_access) == ("kept", confidence, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "predicted", "missing"),
+    [
+        ((), True, "a read of CAP_EXP+28.w of 0000:00:01.0 by the incoming kernel"),
+        ((read(DEVCTL2, 2, ON),), None, "the incoming kernel's ARI decision on 0000:00:01.0"),
+    ],
+)
+def test_an_undetermined_bridge_names_the_missing_access(
+    after: tuple[Access, ...], predicted: bool | None, missing: str
+) -> None:
+    found = judged(stage(Part(), Part(after), predicted=predicted, made=with_leaf()))
+    assert (found.verdict, found.confidence, found.cause, found.window) == ("undetermined", None, None, None)
+    assert found.missing_access == missing
+
+
+@pytest.mark.parametrize(
+    ("port_type", "pcie", "expected"),
+    [
+        (0x4, True, "root-port"),
+        (0x5, True, "switch-upstream"),
+        (0x6, True, "switch-downstream"),
+        (0x7, True, "pcie-to-pci"),
+        (0x8, True, "pci-to-pcie"),
+        (0x0, True, "pci"),
+        (None, False, "pci"),
+        (None, True, None),
+    ],
+)
+def test_port_types(port_type: int | None, pcie: bool, expected: str | None) -> None:
+    setting = stage(Part(), made=with_leaf(pcie_type=port_type, is_pcie=pcie))
+    assert judged(setting).port_type == expected
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"outgoing_numbers": BusNumbers(0, 3, 5, row=0), "numbers": BusNumbers(0, 7, 9, row=0)}, (3, 5)),
+        ({"numbers": BusNumbers(0, 7, 9, row=0)}, (7, 9)),
+        ({}, (None, None)),
+    ],
+)
+def test_bus_numbers_are_those_of_the_outgoing_kernel(
+    numbers: dict[str, BusNumbers], expected: tuple[int | None, int | None]
+) -> None:
+    found = judged(stage(Part(), made=with_leaf(**numbers)))
+    assert (found.secondary, found.subordinate, found.new_secondary) == (*expected, None)
+
+
+@pytest.mark.parametrize("new", [BusNumbers(0, 6, 6, row=0), None])
+def test_new_bus_numbers_of_a_renumbered_bridge(new: BusNumbers | None) -> None:
+    made = with_leaf(outgoing_numbers=BusNumbers(0, 3, 5, row=0), incoming_numbers=new)
+    setting = stage(Part(), Part((read(DEVCTL2, 2, OFF),)), made=made)
+    setting.prediction.numbers[BRIDGE] = "assign"
+    found = judged(setting)
+    assert (found.verdict, found.cause) == ("renumbered", "unknown")
+    assert (found.secondary, found.new_secondary) == (3, None if new is None else 6)
+
+
+def test_preserved_and_stranded() -> None:
+    made = with_leaf(vendor_device="8086:347a")
+    made.children[1] = Node((0, 8, 1), outgoing=0x101)
+    found = judged(stage(Part(), made=made, preserved=(KEY,), stranded=(0x101, 0x100, 0x200)))
+    assert (found.preserved, found.stranded) == (True, ["0000:01:00.0", "0000:01:00.1"])
+    assert (found.bdf, found.vendor_device) == ("0000:00:01.0", "8086:347a")
+    assert not judged(stage(Part(), made=made, preserved=(0x100,))).preserved
+
+
+def test_functions_that_are_no_bridges_have_no_bridge_verdict() -> None:
+    assert bridges.verdicts(stage(made=node(is_bridge=False)), {}) == []

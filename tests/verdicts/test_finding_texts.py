@@ -1,0 +1,227 @@
+"""Findings, weights, capture verdicts and summaries, to the letter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import result_samples as samples
+from result_samples import OTHER, PORT, ROOT, bridge, capture, device, kexec
+
+from analyzer.errors import UsageError
+from analyzer.results import Divergence, Finding, Secondary, Summary
+from analyzer.verdicts import findings, rules, verdict
+
+PLAIN = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed"}
+
+
+def texts(result: object, **more: bool) -> list[str]:
+    return [finding.text for finding in findings.for_kexec(result, **more)]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (bridge(PORT, "lost"), f"ARI Forwarding lost on {PORT}"),
+        (bridge(PORT, "lost", cause="unknown"), f"ARI Forwarding lost on {PORT}"),
+        (bridge(PORT, "lost", cause="hot-reset"), f"ARI Forwarding lost on {PORT} (hot-reset)"),
+        (
+            bridge(PORT, "unconfigured", cause="secondary-bus-reset", cause_bdf=ROOT),
+            (
+                "bridge lost its bus numbers and was left unconfigured on "
+                f"{PORT} (secondary-bus-reset of {ROOT})"
+            ),
+        ),
+        (bridge(PORT, "undetermined"), f"{PORT}: undetermined"),
+        (
+            bridge(PORT, "undetermined", missing_access="a read of CAP_EXP+28.w"),
+            f"{PORT}: undetermined, the capture does not hold a read of CAP_EXP+28.w",
+        ),
+        (bridge(PORT, "gone", cause="unknown"), f"bridge gone on {PORT}"),
+        (bridge(PORT, "gained"), f"ARI Forwarding gained on {PORT}"),
+    ],
+)
+def test_text_of_a_bridge_finding(found: object, expected: str) -> None:
+    assert texts(kexec([found])) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            device(PORT, "stranded", "ari-off"),
+            ("ARI007", "error", f"preserved device {PORT} stranded (ari-off)"),
+        ),
+        (device(PORT, "stranded"), ("ARI007", "error", f"preserved device {PORT} stranded")),
+        (device(PORT, "missing", "noari", preserved=False), ("ARI015", "note", f"{PORT} missing (noari)")),
+        (
+            device(PORT, "undetermined", "never-seen"),
+            ("ARI010", "warning", f"{PORT}: undetermined (never-seen)"),
+        ),
+        (device(PORT, "undetermined", "never-seen", preserved=False), None),
+        (device(PORT), None),
+    ],
+)
+def test_text_of_a_device_finding(found: object, expected: tuple[str, str, str] | None) -> None:
+    result = kexec([], devices=[found])
+    assert [(item.code, item.severity, item.text) for item in findings.for_kexec(result)] == (
+        [] if expected is None else [expected]
+    )
+    assert [item.bdf for item in findings.for_kexec(result)] == ([] if expected is None else [PORT])
+
+
+@pytest.mark.parametrize(
+    ("divergence", "expected"),
+    [
+        (Divergence(PORT, True, False, "", explained=False), f"{PORT} was predicted but not enumerated"),
+        (Divergence(PORT, False, True, "", explained=False), f"{PORT} was enumerated but not predicted"),
+        (
+            Divergence(PORT, True, False, "hot-plug", explained=True),
+            f"{PORT} was predicted but not enumerated: hot-plug",
+        ),
+    ],
+)
+def test_text_of_a_divergence(divergence: Divergence, expected: str) -> None:
+    (found,) = findings.for_kexec(kexec([], divergences=[divergence]))
+    severity = "note" if divergence.explained else "warning"
+    assert found == Finding("ARI011", severity, PORT, expected)
+
+
+@pytest.mark.parametrize(
+    ("secondary", "expected"),
+    [
+        (Secondary(PORT, "acs-lost", "ACS is 0"), Finding("ARI012", "warning", PORT, "ACS is 0")),
+        (
+            Secondary(PORT, "bus-master-lost", ""),
+            Finding("ARI013", "warning", PORT, f"bus-master-lost on {PORT}"),
+        ),
+        (Secondary(PORT, "ltr-lost", "LTR is 0"), Finding("ARI014", "note", PORT, "LTR is 0")),
+    ],
+)
+def test_text_of_a_secondary_finding(secondary: Secondary, expected: Finding) -> None:
+    assert findings.for_kexec(kexec([], secondary=[secondary])) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "assume_preserved", "counted"),
+    [
+        ({}, False, True),
+        (PLAIN, False, False),
+        (PLAIN, True, True),
+        (PLAIN | {"preserved_source": "option"}, False, True),
+        (PLAIN | {"kind": "live-update"}, False, True),
+        (PLAIN | {"kind": "unknown"}, False, False),
+        (PLAIN | {"observed_policy": "inherit"}, False, True),
+        (PLAIN | {"observed_policy": "unknown"}, False, False),
+    ],
+)
+def test_when_losses_count(changes: dict[str, str], assume_preserved: bool, counted: bool) -> None:
+    result = kexec([bridge(PORT, "lost")], **changes)
+    assert findings.counts(result, assume_preserved=assume_preserved) is counted
+    severity = "error" if counted else "note"
+    assert [item.severity for item in findings.for_kexec(result, assume_preserved=assume_preserved)] == [
+        severity
+    ]
+
+
+def test_losses_count_only_where_the_set_is_known_unless_asked_otherwise() -> None:
+    result = kexec([bridge(PORT, "lost")], [PORT], **PLAIN)
+    assert not findings.counts(result)
+    assert {item.severity for item in findings.for_kexec(result)} == {"note"}
+
+
+@pytest.mark.parametrize(
+    ("code", "severity", "changes", "plain", "strict"),
+    [
+        ("ARI001", "error", {}, "loss", "loss"),
+        ("ARI001", "note", {}, None, None),
+        ("ARI002", "warning", {}, None, "loss"),
+        ("ARI002", "warning", PLAIN, None, None),
+        ("ARI004", "warning", {}, None, None),
+        ("ARI010", "warning", {}, None, "doubt"),
+        ("ARI010", "note", {}, None, None),
+        ("ARI011", "warning", {}, "doubt", "doubt"),
+        ("ARI011", "note", {}, None, None),
+        ("ARI012", "warning", {}, None, None),
+    ],
+)
+def test_weight_on_the_exit_status(
+    code: str, severity: str, changes: dict[str, str], plain: str | None, strict: str | None
+) -> None:
+    finding, result = Finding(code, severity, PORT, ""), kexec([], **changes)
+    assert findings.weight(finding, result) == plain
+    assert findings.weight(finding, result, strict=True) == strict
+
+
+def test_a_healed_loss_of_an_assumed_set_weighs_if_the_user_says_so() -> None:
+    finding, result = Finding("ARI002", "warning", PORT, ""), kexec([], **PLAIN)
+    assert findings.weight(finding, result, strict=True) is None
+    assert findings.weight(finding, result, strict=True, assume_preserved=True) == "loss"
+    assert findings.weight(finding, result, assume_preserved=True) is None
+
+
+def with_findings(*pairs: tuple[str, str]) -> object:
+    return kexec([], findings=[Finding(code, severity, PORT, "") for code, severity in pairs])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "whole", "cut"),
+    [
+        ((), "clean", "undetermined"),
+        ((("ARI008", "note"),), "clean", "undetermined"),
+        ((("ARI001", "error"),), "findings", "findings"),
+        ((("ARI002", "warning"),), "findings", "findings"),
+        ((("ARI010", "warning"),), "undetermined", "undetermined"),
+        ((("ARI011", "warning"),), "undetermined", "undetermined"),
+        ((("ARI010", "warning"), ("ARI011", "warning")), "undetermined", "undetermined"),
+        ((("ARI010", "warning"), ("ARI012", "warning")), "findings", "findings"),
+        ((("ARI001", "note"), ("ARI011", "warning")), "undetermined", "undetermined"),
+    ],
+)
+def test_the_word_for_a_capture(pairs: tuple[tuple[str, str], ...], whole: str, cut: str) -> None:
+    results = [with_findings(), with_findings(*pairs)]
+    assert verdict.of_capture(results, whole=True) == whole
+    assert verdict.of_capture(results, whole=False) == cut
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_capture_without_a_kexec(whole: bool) -> None:
+    assert verdict.of_capture([], whole=whole) == "no-kexec"
+
+
+def test_summary() -> None:
+    result = kexec(
+        [
+            bridge(PORT, "lost"),
+            bridge(ROOT, "healed"),
+            replace(bridge(OTHER, "lost"), preserved=False),
+            *(bridge(PORT, name) for name in ("unconfigured", "hidden", "gone", "renumbered", "kept")),
+        ],
+        samples.ABOVE_EIGHT,
+    )
+    counted = verdict.summarise(
+        [
+            capture("a.bin", [result, result]),
+            capture("b.bin", [kexec([])], "clean"),
+            samples.undetermined(),
+            samples.undetermined(),
+            samples.unreadable(),
+            samples.unreadable(),
+            samples.unreadable(),
+        ]
+    )
+    assert counted == Summary(
+        captures=7, kexecs=5, bridges_lost=8, devices_stranded=6, undetermined=2, unreadable=3
+    )
+
+
+@pytest.mark.parametrize("code", ["ARI001", "ari001", "Ari001"])
+def test_a_rule_by_its_code(code: str) -> None:
+    assert rules.rule(code) is rules.RULES["ARI001"]
+
+
+def test_no_such_rule() -> None:
+    with pytest.raises(UsageError) as error:
+        rules.rule("ARI999")
+    assert "there is no finding code 'ARI999'" in str(error.value)
+    assert error.value.advice == "'analyze rule' lists them"

@@ -1,0 +1,86 @@
+"""How one access is written down as evidence."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from analyzer.registers.samples import Sample
+from analyzer.results import Evidence
+from analyzer.verdicts.evidence import Witness, log_line
+
+#: A word read of DEVCTL2, a write of unknown width, a byte in a second file, a read of unknown width.
+INDEX = SimpleNamespace(
+    width=np.array([2, 0, 1, 0]),
+    offset=np.array([0x74, 0x3E, 0x7C, 0x34]),
+    file=np.array([0, 0, 1, 0]),
+    seq=np.array([4001, 4002, 4003, 4004]),
+    where=np.array([0x100, 0x140, 0x20, 0x180]),
+    is_write=np.array([False, True, False, False]),
+    function=np.array([0x020B, 0x020B, 0x1_020B, 0x020B]),
+    value=np.array([0x20, 0x42, 0x5, 0x5]),
+    time_at=lambda row: None if row == 2 else 1_000 + row,
+)
+FILES = [SimpleNamespace(path="first.bin"), SimpleNamespace(path="second.bin")]
+
+
+def witness(*, files: int = 2) -> Witness:
+    return Witness(INDEX, FILES[:files])
+
+
+def test_a_register_of_a_capability() -> None:
+    assert witness().access(0, "CAP_EXP", "why", capability=0x4C, size=2) == Evidence(
+        4001, "first.bin", 0x100, 1_000, "read", "0000:02:01.3", "CAP_EXP+28.w", "0x0020", "why"
+    )
+
+
+def test_a_register_of_its_own_name() -> None:
+    assert witness().access(1, "BRIDGE_CONTROL", "why", size=2) == Evidence(
+        4002, "first.bin", 0x140, 1_001, "write", "0000:02:01.3", "BRIDGE_CONTROL", "0x0042", "why"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "size", "register", "value"),
+    [
+        (0, 4, "CAP+04.w", "0x0020"),  # the recorded width counts
+        (2, 0, "CAP+0c.b", "0x05"),
+        (1, 1, "CAP+-32.b", "0x42"),
+        (1, 2, "CAP+-32.w", "0x0042"),
+        (1, 4, "CAP+-32.l", "0x00000042"),
+        (1, 0, "CAP+-32.w", "0x42"),  # neither is known
+        (3, 0, "CAP+-3c.w", "0x5"),
+    ],
+)
+def test_widths(row: int, size: int, register: str, value: str) -> None:
+    found = witness().access(row, "CAP", "", capability=0x70, size=size)
+    assert (found.register, found.value) == (register, value)
+
+
+def test_the_width_is_not_guessed_unless_asked() -> None:
+    assert witness().access(3, "CAPABILITY_LIST", "").value == "0x5"
+
+
+@pytest.mark.parametrize(("files", "name"), [(2, "second.bin"), (1, "")])
+def test_files(files: int, name: str) -> None:
+    found = witness(files=files).access(2, "CAP", "")
+    assert (found.file, found.time_ns, found.bdf) == (name, None, "0001:02:01.3")
+
+
+def test_a_word_of_the_pci_express_capability() -> None:
+    found = witness().pcie(Sample(0, False, 0x20, 0xFFFF, False), 0x4C, "why")
+    assert (found.register, found.note, found.access) == ("CAP_EXP+28.w", "why", 4001)
+    unknown = witness().pcie(Sample(1, True, 0x42, 0xFFFF, False), 0x30, "why")
+    assert (unknown.register, unknown.value) == ("CAP_EXP+0e.w", "0x0042")
+
+
+@pytest.mark.parametrize(("row", "number"), [(0, 4001), (2, 4003), (None, None)])
+def test_numbers_as_the_user_knows_them(row: int | None, number: int | None) -> None:
+    assert witness().number(row) == number
+
+
+def test_a_log_line() -> None:
+    assert log_line("said", "dmesg", 7, 8) == Evidence(7, "dmesg", None, 8, None, None, None, None, "said")
+    assert log_line("said", "dmesg") == Evidence(None, "dmesg", None, None, None, None, None, None, "said")
