@@ -129,17 +129,21 @@ def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -
     Raises:
         LimitExceededError: one of them has more than :data:`analyzer.boots.MAX_BOOTS` boots.
     """
-    results: list[CaptureResult] = []
+    return [one.result for batch in _batches(captures) for one in _studies(batch, options)]
+
+
+def _batches(captures: Sequence[Capture]) -> Iterator[list[Capture]]:
+    """Split captures into batches of at most ``_BATCH_ROWS`` accesses (one capture may have more)."""
     batch: list[Capture] = []
     rows = 0
     for capture in captures:
         if batch and rows + capture.accesses.height > _BATCH_ROWS:
-            results.extend(one.result for one in _studies(batch, options))
+            yield batch
             batch, rows = [], 0
         batch.append(capture)
         rows += capture.accesses.height
-    results.extend(one.result for one in _studies(batch, options))
-    return results
+    if batch:
+        yield batch
 
 
 def study(capture: Capture, options: Options | None = None) -> Study:

@@ -54,7 +54,6 @@ class AccessIndex:
         self.absent = batch.absent[mine]
         self.is_read = batch.is_read[mine]
         self.is_write = batch.is_write[mine]
-        self._time: NDArray[np.int64] | None = None
         self._groups: dict[int, int] | None = None
 
     @cached_property
@@ -72,14 +71,11 @@ class AccessIndex:
         """Which of the capture's files each row is from."""
         return np.asarray(self.table.get_column("file").to_numpy())
 
-    @property
+    @cached_property
     def time_ns(self) -> NDArray[np.int64]:
         """Times in ns; -1 where the capture has none (config accesses happen after the epoch)."""
-        if self._time is None:
-            times = self.table.get_column("time_ns")
-            whole = times.fill_null(-1) if times.null_count() else times
-            self._time = whole.to_numpy().astype(np.int64)
-        return self._time
+        times = self.table.get_column("time_ns")
+        return (times.fill_null(-1) if times.null_count() else times).to_numpy().astype(np.int64)
 
     def time_at(self, row: int) -> int | None:
         """Time of one row in ns, or None."""
@@ -99,8 +95,9 @@ class AccessIndex:
         group = self.group(function)
         if group is None:
             return np.flatnonzero(self.function == function)
-        _, starts, _, _ = groups = self.batch.groups
-        return np.asarray(groups.rows[starts[group] : starts[group + 1]] - self.start, np.int64)
+        groups = self.batch.groups
+        first, last = groups.starts[group : group + 2]
+        return np.asarray(groups.rows[first:last] - self.start, np.int64)
 
     @cached_property
     def buses(self) -> NDArray[np.int64]:
@@ -135,11 +132,6 @@ class AccessIndex:
         """Those of the batch's rows that are this capture's, as rows of its own."""
         first, last = np.searchsorted(rows, (self.start, self.start + self.rows))
         return np.asarray(rows[first:last] - self.start, np.int64)
-
-    @cached_property
-    def live(self) -> NDArray[np.bool_]:
-        """Mask of the reads that somebody answered: not all ones, in the width that they have."""
-        return self.batch.live[self._mine]
 
     @cached_property
     def present_id(self) -> NDArray[np.bool_]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzer.errors import DamagedInputError, UnreadableInputError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -40,22 +38,3 @@ def _existing(capture: str, suffix: str) -> list[str]:
             names.append(stem)
     candidates = [path.with_name(name + suffix) for name in names if name and capture != "-"]
     return [str(candidate) for candidate in candidates if candidate.is_file()]
-
-
-def read_limited(path: str, limit: int) -> bytes:
-    """Read a small file whole.
-
-    Raises:
-        UnreadableInputError: it cannot be read.
-        DamagedInputError: it is larger than ``limit`` bytes.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise UnreadableInputError(
-            f"cannot read it ({error.strerror})", path=path, advice="check the name and the permissions"
-        ) from error
-    if len(data) > limit:
-        raise DamagedInputError(f"expected at most {limit} bytes, found more", path=path)
-    return data

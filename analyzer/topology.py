@@ -56,10 +56,11 @@ class Topology:
     @property
     def functions(self) -> dict[int, Function]:
         """Key -> function, for every function that answered in this boot."""
-        if self._functions is None:
-            read([self])
-        assert self._functions is not None  # noqa: S101 read() set it
-        return self._functions
+        found = self._functions
+        if found is None:
+            (found,) = reading.read([self.wanted()])
+            self.take(found)
+        return found
 
     @cached_property
     def vendor_rows(self) -> NDArray[np.int64]:

@@ -51,6 +51,18 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
+def assert_silent_and_fitting(browser, page, size):
+    """Open a page: no errors, no requests but the page itself, nothing wider than the window."""
+    browser.open(page, size)
+    width = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert width[0] <= width[1] == size["width"]
+    # Opened in full, nothing hidden is wider either.
+    browser.run("for (const box of document.querySelectorAll('details')) box.open = true")
+    assert browser.run("return document.documentElement.scrollWidth") <= size["width"]
+    assert browser.complaints() == []
+    assert browser.requests() == [page.as_uri()]
+
+
 def start():
     """A browser of its own; the caller ends it with ``browser.driver.quit()``."""
     from selenium import webdriver

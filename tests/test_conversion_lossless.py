@@ -143,7 +143,6 @@ def assert_same(after, before):
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(capture=captures())

@@ -9,17 +9,22 @@ from tiny_trace import index
 
 from analyzer import bdf
 from analyzer.registers.reading import Wanted, read
-from analyzer.registers.samples import Sample, view
 
 if TYPE_CHECKING:
     from analyzer.registers.capability_lists import Capabilities
+    from analyzer.registers.samples import RegisterView, Sample
 
 PORT = bdf.parse("02:00.0")
 
 
 def samples(text: str, start: int, size: int) -> list[Sample]:
+    return view(text).samples(start, size)
+
+
+def view(text: str) -> RegisterView:
     accesses = index(text)
-    return view(accesses, PORT, 0, accesses.rows - 1).samples(start, size)
+    (found,) = read([Wanted(accesses, 0, accesses.rows - 1, [PORT])])
+    return found[PORT].view
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_dead_and_failed_reads_are_told_apart(value: str, dead: bool, failed: bo
 
 
 def test_first_reads_skip_writes_and_silence() -> None:
-    accesses = index(
+    seen = view(
         """
         r 02:00.0 18.l gone
         w 02:00.0 18.l 00050402
@@ -76,7 +81,7 @@ def test_first_reads_skip_writes_and_silence() -> None:
         r 02:00.0 18.l 00000000
         """
     )
-    assert view(accesses, PORT, 0, 3).first_reads() == {0x18: (0x00030302, 2)}
+    assert seen.first_reads() == {0x18: (0x00030302, 2)}
 
 
 def capabilities(values: dict[int, int], *more: str) -> Capabilities:

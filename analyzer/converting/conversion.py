@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from analyzer.capture import LogLine, PreservedDump
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.sidecars import beside, read_limited
+from analyzer.sidecars import beside
+from analyzer.small_files import read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

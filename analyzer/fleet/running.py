@@ -14,6 +14,7 @@ from analyzer.fleet import job as jobs_file
 from analyzer.fleet import listing, locks
 from analyzer.fleet.job import Job, Limits, Request, cannot_write
 from analyzer.fleet.own_files import BEFORE_THE_JOB
+from analyzer.small_files import COMMAND_LINE_LIMIT, given_text
 from analyzer.version import version
 
 if TYPE_CHECKING:
@@ -215,20 +216,12 @@ def _request(
         policy=chosen.policy,
         series=chosen.series,
         assume_preserved=chosen.assume_preserved,
-        cmdline=_text(chosen.cmdline),
+        # The command line itself: workers elsewhere need not see the file that it is in.
+        cmdline=None if chosen.cmdline is None else given_text(chosen.cmdline, COMMAND_LINE_LIMIT),
         limits=limits,
         batch_size=batch_size,
         host_from_path=host_from_path,
     )
-
-
-def _text(cmdline: str | None) -> str | None:
-    """The command line itself: workers elsewhere need not see the file that it is in."""
-    if cmdline is None or not cmdline.startswith("@"):
-        return cmdline
-    from analyzer.sidecars import read_limited
-
-    return read_limited(cmdline[1:], 1 << 20).decode("utf-8", "replace")
 
 
 def _make_directory(directory: str) -> None:

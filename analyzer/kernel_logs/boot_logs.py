@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from analyzer import bdf, decisions
 from analyzer.kernel_logs import cmdline as command_line
 from analyzer.kexecs import Setting
-from analyzer.sidecars import beside, read_limited
+from analyzer.sidecars import beside
+from analyzer.small_files import COMMAND_LINE_LIMIT, given_text, read_limited
 from analyzer.verdicts.reset_evidence import Told
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class BootLogs:
         incoming = self.run_of(handover.incoming.boot.index)
         noari, scan_all = (None, None) if incoming is None else (incoming.noari, incoming.pcie_scan_all)
         if options.cmdline is not None and (incoming is None or incoming.cmdline is None):
-            given = command_line.pci_options(_text(options.cmdline))
+            given = command_line.pci_options(given_text(options.cmdline, COMMAND_LINE_LIMIT))
             noari, scan_all = given.noari, given.pcie_scan_all
         if noari is None:
             noari = decisions.observed_noari(handover.decided_after)
@@ -102,12 +103,6 @@ class BootLogs:
             told=self._told(handover, (outgoing, incoming)),
             options=options,
         )
-
-
-def _text(value: str) -> str:
-    if value.startswith("@"):
-        return read_limited(value[1:], 1 << 20).decode("utf-8", "replace")
-    return value
 
 
 def align(spans: Sequence[BootSpan], log: KernelLog) -> dict[int, KernelRun]:

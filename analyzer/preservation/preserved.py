@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from analyzer import bdf
 from analyzer.errors import DamagedInputError, UsageError
-from analyzer.sidecars import beside, read_limited
+from analyzer.sidecars import beside
+from analyzer.small_files import given_text, read_limited
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
     """
     answers: list[tuple[PreservedSource, Ask]] = []
     if options.preserved is not None:
-        answers.append(("option", _listed(_option_text(options.preserved), "--preserved")))
+        answers.append(("option", _listed(given_text(options.preserved, _TEXT_LIMIT), "--preserved")))
     if options.flb is not None:
         answers.append(
             ("flb", _dumped(read_limited(options.flb, _DUMP_LIMIT), options.flb_name or "", options.flb))
@@ -121,10 +122,6 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
     if "sidecar" in runs:
         answers.append(("sidecar", _logged(runs["sidecar"])))
     return Sources(answers)
-
-
-def _option_text(value: str) -> str:
-    return read_limited(value[1:], _TEXT_LIMIT).decode("utf-8", "replace") if value.startswith("@") else value
 
 
 def _listed(text: str, place: str) -> Ask:

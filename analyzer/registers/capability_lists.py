@@ -55,9 +55,9 @@ class FirstReads:
 
     def at(self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int) -> NDArray[np.int64]:
         """Value of the read at exactly that offset of each run, or :data:`NONE`."""
-        place = self._place[runs * EXTENDED_CONFIG_SIZE + offsets]
         if not self._accesses.values.size:
             return np.full(len(runs), NONE, np.int64)
+        place = self._place[runs * EXTENDED_CONFIG_SIZE + offsets]
         return np.where(place > 0, self._accesses.values[place - 1], NONE)
 
     def value(self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int) -> NDArray[np.int64]:

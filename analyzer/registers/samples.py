@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.batches import Batch
-    from analyzer.index import AccessIndex
 
 
 #: Reads of one function above which their first ones are picked before they become Python objects.
@@ -154,24 +153,9 @@ class RegisterView:
         return self.accesses.offsets
 
     @property
-    def values(self) -> NDArray[np.int64]:
-        """Value of each access."""
-        return self.accesses.values
-
-    @property
     def writes(self) -> NDArray[np.bool_]:
         """Which of them are writes."""
         return self.accesses.writes
-
-    @property
-    def absent(self) -> NDArray[np.bool_]:
-        """Which of them nobody answered."""
-        return self.accesses.absent
-
-    @property
-    def live(self) -> NDArray[np.bool_]:
-        """Which of them are reads that somebody answered."""
-        return self.accesses.live
 
     def samples(self, start: int, size: int) -> list[Sample]:
         """Every access that shows or changes some of the register at ``start`` of ``size`` bytes."""
@@ -183,26 +167,20 @@ class RegisterView:
     def is_dword(self, row: int) -> bool:
         """Whether the access in a row carries four bytes (known, or seen from its value)."""
         position = int(np.searchsorted(self.rows, row))
-        return int(self.accesses.widths[position]) == 4 or int(self.values[position]) > 0xFFFF
+        return int(self.accesses.widths[position]) == 4 or int(self.accesses.values[position]) > 0xFFFF
 
     def first_reads(self) -> dict[int, tuple[int, int]]:
         """Offset -> (value, row) of the first read at exactly that offset that somebody answered."""
-        picked = self.live.nonzero()[0][::-1]
+        rows, offsets, values = self.rows, self.offsets, self.accesses.values
+        picked = self.accesses.live.nonzero()[0][::-1]
         if picked.size > _MANY:
-            first = np.full(int(self.offsets.max()) + 1, -1)
-            first[self.offsets[picked]] = picked  # the last assignment stays: the earliest read
+            first = np.full(int(offsets.max()) + 1, -1)
+            first[offsets[picked]] = picked  # the last assignment stays: the earliest read
             picked = first[first >= 0]
         return dict(
             zip(
-                self.offsets[picked].tolist(),
-                zip(self.values[picked].tolist(), self.rows[picked].tolist(), strict=True),
+                offsets[picked].tolist(),
+                zip(values[picked].tolist(), rows[picked].tolist(), strict=True),
                 strict=True,
             )
         )
-
-
-def view(index: AccessIndex, function: int, first: int, last: int) -> RegisterView:
-    """Return the accesses of ``function`` in rows ``first`` to ``last``."""
-    rows = index.rows_of(function)
-    rows = rows[int(np.searchsorted(rows, first)) : int(np.searchsorted(rows, last, side="right"))]
-    return RegisterView(function, gather(index.batch, rows + index.start, rows))

@@ -30,7 +30,6 @@ def random_cases(number: int, count: int, *strategies: SearchStrategy) -> Callab
     def decorate(check: Callable) -> Callable:
         limits = settings(
             max_examples=count,
-            deadline=None,
             database=None,
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),

@@ -8,7 +8,7 @@ import chromium
 import fleet_results
 import pytest
 import result_samples as samples
-from chromium import DESK, PHONE
+from chromium import DESK, PHONE, assert_silent_and_fitting
 from contrast import assert_text_stands_out
 from fleet_results import FLEET, page, write
 
@@ -56,13 +56,7 @@ def pages(tmp_path_factory):
 @pytest.mark.parametrize("name", ["few", "many", "one", "none", "hostile"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_every_page_is_silent_loads_nothing_and_fits(browser, pages, name, size):
-    browser.open(pages[name], size)
-    width = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
-    assert width[0] <= width[1] == size["width"]
-    browser.run("for (const box of document.querySelectorAll('details')) box.open = true")
-    assert browser.run("return document.documentElement.scrollWidth") <= size["width"]
-    assert browser.complaints() == []
-    assert browser.requests() == [pages[name].as_uri()]
+    assert_silent_and_fitting(browser, pages[name], size)
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import chromium
 import pytest
 import result_samples as samples
-from chromium import DESK, PHONE
+from chromium import DESK, PHONE, assert_silent_and_fitting
 from contrast import assert_text_stands_out
 
 from analyzer.analysis import analyze
@@ -61,14 +61,7 @@ VERDICTS = {
 @pytest.mark.parametrize("name", [LOST, HIDDEN, HEALED, "many", "hostile"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_every_page_is_silent_loads_nothing_and_fits(browser, pages, name, size):
-    browser.open(pages[name], size)
-    width = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
-    assert width[0] <= width[1] == size["width"]
-    # Opened in full, nothing hidden is wider either.
-    browser.run("for (const box of document.querySelectorAll('details')) box.open = true")
-    assert browser.run("return document.documentElement.scrollWidth") <= size["width"]
-    assert browser.complaints() == []
-    assert browser.requests() == [pages[name].as_uri()]
+    assert_silent_and_fitting(browser, pages[name], size)
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
