@@ -8,13 +8,13 @@ Command register, and the next access is the new kernel's first.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from analyzer.errors import LimitExceededError, UsageError
+from analyzer.options import boundary_by_hand
 from schemas.config_header import (
     BRIDGE_CONTROL,
     COMMAND_MASTER,
@@ -39,9 +39,6 @@ _CLASS_DWORD = 0x08
 MAX_BOOTS = 10_000
 #: Accesses to Command registers that the end of a shutdown is recognised from.
 _ENDING = 64
-
-#: What ``--kexec-at`` takes: a number of about 64 bits.
-_COUNT = re.compile(r"[0-9]{1,19}")
 
 Transition = Literal["start", "kexec", "reboot"]
 MarkedKind = Literal["live-update", "plain", "crash"]
@@ -358,13 +355,12 @@ def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
 
     marks = []
     for text in texts:
-        word, _, number = text.partition(":")
-        if word not in ("access", "time") or not _COUNT.fullmatch(number):
+        boundary = boundary_by_hand(text)
+        if boundary is None:
             raise UsageError(f"--kexec-at wants access:N or time:NS, found {text!r}")
-        if word == "access":
-            seq = int(number)
-        else:
-            later = np.flatnonzero(index.time_ns >= int(number))
+        word, seq = boundary
+        if word == "time":
+            later = np.flatnonzero(index.time_ns >= seq)
             if not later.size or not (index.time_ns >= 0).any():
                 raise UsageError(
                     f"--kexec-at {text}: no access at or after that time", advice="see analyze stat"

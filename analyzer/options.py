@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: What ``--kexec-at`` takes: the number of an access, or ns since 1970, 19 digits today.
+_BOUNDARY = re.compile(r"(access|time):([0-9]{1,19})")
 
 Series = Literal["v4", "v5", "v6", "v7", "v8", "v9"]
 SERIES: tuple[Series, ...] = ("v4", "v5", "v6", "v7", "v8", "v9")
@@ -54,3 +58,9 @@ class Options:
         texts = (self.preserved, self.cmdline)
         listed = [text[1:] for text in texts if text is not None and text.startswith("@")]
         return [*(path for path in (self.dmesg, self.flb, self.seed) if path is not None), *listed]
+
+
+def boundary_by_hand(text: str) -> tuple[str, int] | None:
+    """Read a text of ``kexec_at``: ``access`` or ``time``, and the number; None if it is of another form."""
+    match = _BOUNDARY.fullmatch(text)
+    return (match[1], int(match[2])) if match else None

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analyzer.options import boundary_by_hand
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,10 +49,10 @@ class Marks:
     def __init__(
         self, notes: Notes, kexec_at: Sequence[str] = (), first: int = 0, given: Sequence[int] = ()
     ) -> None:
-        by_hand = [text.partition(":") for text in kexec_at]
-        self._times = [int(number) for word, _, number in by_hand if word == "time" and _is_number(number)]
-        numbers = [int(number) for word, _, number in by_hand if word == "access" and _is_number(number)]
-        self._known = np.array([*given, *(number - first for number in numbers)], np.int64)
+        by_hand = [found for text in kexec_at if (found := boundary_by_hand(text)) and found[1] <= _MOST]
+        self._times = [number for word, number in by_hand if word == "time"]
+        numbers = [number - first for word, number in by_hand if word == "access"]
+        self._known = np.array([*given, *numbers], np.int64)
         self._notes = notes
         self._taken = 0
         self._used: list[NDArray[np.int64]] = []
@@ -74,10 +76,6 @@ class Marks:
         """Return the boundaries of a file of so many accesses that were not known when they were due."""
         seqs = {mark.seq for mark in self._notes.boundaries if 0 < mark.seq < recorded}
         return sorted(seqs.difference(*(found.tolist() for found in self._used)))
-
-
-def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) < len(str(_MOST))
 
 
 def thin(frame: pl.DataFrame, marks: NDArray[np.int64] | None = None) -> pl.DataFrame:

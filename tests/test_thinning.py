@@ -261,12 +261,20 @@ def test_boundaries_of_a_capture_from_a_pipe(place: str, tmp_path: Path) -> None
         (("access:1234",), 1000, 234),
         (("time:5000",), 0, 1000),
         (("access:0", "access:999999999999", "access:x", f"time:{1 << 70}", "nothing"), 0, None),
+        (("access:²", "time:9999999999999999999", "access:9999999999999999999"), 0, None),
     ],
 )
 def test_boundaries_by_hand(kexec_at: tuple[str, ...], first: int, expected: int | None) -> None:
     frame = table(*[POLL] * 2000, first=0).with_columns(time_ns=pl.col("seq").cast(pl.Int64) * 5)
     marks = thinning.Marks(Notes("a.bin"), kexec_at, first).within(frame)
     assert [mark for mark in marks.tolist() if mark] == ([] if expected is None else [expected])
+
+
+def test_a_time_of_today_by_hand() -> None:
+    """Nanoseconds since 1970 have 19 digits."""
+    now = 1_795_328_049_973_985_000
+    frame = table(*[POLL] * 2000, first=0).with_columns(time_ns=pl.col("seq").cast(pl.Int64) * 5 + now)
+    assert thinning.Marks(Notes("a.bin"), (f"time:{now + 5000}",)).within(frame).tolist() == [1000]
 
 
 def test_a_boundary_by_hand_stays(tmp_path: Path) -> None:
