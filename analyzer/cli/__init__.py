@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+# What type checkers read as typing.TYPE_CHECKING; importing typing is much of what one file costs.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -12,6 +15,9 @@ _GC_THRESHOLD = 200_000
 
 def main() -> NoReturn:
     """Run the program; imported late, so that ``analyzer.cli.exit_status`` alone costs nothing."""
+    from analyzer.cli import signals
+
+    signals.let_go()
     _spare_the_collector()
     from analyzer.cli.application import main as run_program
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from analyzer.cli import exit_status
+from analyzer.cli import exit_status, signals
 from analyzer.cli.atrisk_command import atrisk_command
 from analyzer.cli.convert_command import convert_command
 from analyzer.cli.corpus_command import corpus_app
@@ -27,7 +26,6 @@ from analyzer.errors import AritraceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 PROGRAM = "analyze"
 #: Set by a shell's completion script (analyzer.cli.shell_completion).
@@ -92,7 +90,9 @@ def run(arguments: Sequence[str]) -> int:
     except MemoryError:
         problems.complain("there is not enough memory for this; cut the capture around one kexec")
         status = exit_status.FAILED
-    except Exception as error:  # noqa: BLE001 the last resort: a plea for a report instead of a trace
+    except Exception as error:  # the last resort: a plea for a report instead of a trace
+        if signals.status() is not None:
+            raise
         problems.complain_about_crash(error, trace=_wants_trace(arguments))
         status = exit_status.FAILED
     return _flush(status if isinstance(status, int) else exit_status.OK)
@@ -110,17 +110,17 @@ def _complete(words: Sequence[str], shell: str) -> int:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.take()
     try:
         status = run(sys.argv[1:])
-    except KeyboardInterrupt:
-        status = exit_status.INTERRUPTED
+    except BaseException:
+        # Whatever a signal's exception became on its way through other people's code.
+        ending = signals.status()
+        if ending is None:
+            raise
+        status = ending
+    signals.let_go()
     sys.exit(status)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    # An exception instead of sudden death: half-written files are removed on the way out.
-    sys.exit(exit_status.TERMINATED)
 
 
 def _wrong_usage(error: typer.TyperException) -> int:

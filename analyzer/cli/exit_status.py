@@ -26,8 +26,8 @@ MEANINGS = {
         "known reason"
     ),
 }
-#: By convention 128 + signal number: Ctrl-C, a closed pipe, a polite kill.
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+#: By convention 128 + signal number: a closed pipe. Ctrl-C and polite kills: :mod:`analyzer.cli.signals`.
+BROKEN_PIPE = 141
 
 
 def of_analysis(

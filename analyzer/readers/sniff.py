@@ -216,7 +216,9 @@ def identify(head: bytes, name: str) -> Format:
                 f"expected a capture, found {found}", path=name, offset=0, advice=advice
             )
     raise UnsupportedFormatError(
-        "expected an aritrace .bin, a QEMU log with pci_cfg_* lines or a QEMU simpletrace file, found"
+        "expected an aritrace .bin, a QEMU log with pci_cfg_* lines, a QEMU simpletrace, a trace-cmd"
+        " trace.dat or its text, a pcap of TLPs, or a snapshot (lspci -xxxx, config files of sysfs,"
+        " pci=earlydump), found"
         f" {_describe(head)}",
         path=name,
         offset=0,

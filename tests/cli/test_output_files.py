@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import fleet_results
@@ -281,28 +279,6 @@ def test_places_where_no_file_can_be(way, target, capsys):
     assert run([*way, target]) == 2
     said(capsys)
     assert beside() == []
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_no_half_file(number, status, folder):
-    """At any moment: the file is as it was, or whole."""
-    command = [*PROGRAM, "convert", "a.bin", "--to", "bin", "-o", "out/new"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    whole = folder / "whole"
-    subprocess.run([*command[:-1], str(whole)], cwd=folder, env=environment, check=True, capture_output=True)
-    ended = set()
-    for wait in (0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.1):
-        Path("out/new").write_bytes(OLD)
-        program = subprocess.Popen(command, cwd=folder, env=environment, stdout=-1, stderr=-1)
-        time.sleep(wait)
-        program.send_signal(number)
-        _, err = program.communicate(timeout=60)
-        assert b"Traceback" not in err or program.returncode == -number  # before the program had begun
-        assert beside() == ["new"]
-        assert Path("out/new").read_bytes() in (OLD, whole.read_bytes())
-        ended.add(program.returncode)
-    assert ended <= {status, 0, -number, 1}
-    assert status in ended or 0 in ended
 
 
 def test_a_reader_that_left(folder):

@@ -144,6 +144,23 @@ def test_unknown_content_is_shown_escaped():
     assert "pci_cfg_*" in caught.value.advice
 
 
+def test_unknown_content_is_told_what_is_read():
+    with pytest.raises(UnsupportedFormatError) as caught:
+        identify(b"hello", "x")
+    for word in (
+        ".bin",
+        "QEMU log",
+        "simpletrace",
+        "trace.dat",
+        "its text",
+        "pcap",
+        "lspci",
+        "sysfs",
+        "earlydump",
+    ):
+        assert word in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "piece",
     [

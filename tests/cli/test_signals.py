@@ -1,0 +1,130 @@
+"""Ctrl-C and polite kills at any moment: a file is as it was or whole, nothing beside it, not a word."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OLD = b"what was here before"
+MAIN = "from analyzer.cli import main; main()"
+CONVERT = ["convert", "a.bin", "--to", "bin", "-q", "-o", "out/new"]
+#: Counts Python calls; sends the signal at the one whose number is AT, with 0 tells how many there were.
+COUNTED = """
+import atexit, os, sys
+at, calls = int(os.environ["AT"]), 0
+def look(frame, event, argument):
+    global calls
+    calls += event == "call"
+    if calls == at:
+        sys.setprofile(None)
+        os.kill(os.getpid(), NUMBER)
+if at == 0:
+    atexit.register(lambda: print(calls))
+import signal
+from analyzer.cli import main
+sys.setprofile(look)
+main()
+"""
+#: Moments at which an exception does harm or is lost, and the code that sends the signal then.
+MOMENTS = {
+    "polars asks for numpy's version": """
+import numpy.lib, os
+class Version(numpy.lib.NumpyVersion):
+    def __init__(self, text):
+        os.kill(os.getpid(), NUMBER)
+        super().__init__(text)
+numpy.lib.NumpyVersion = Version
+""",
+    "an import": """
+import os, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "polars.series":
+            os.kill(os.getpid(), NUMBER)
+sys.meta_path.insert(0, Finder())
+""",
+    "a finaliser": """
+import os
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), NUMBER)
+        str(self)
+replace = os.replace
+def slow_replace(*names):
+    import time
+    Late()
+    time.sleep(0.5)
+    replace(*names)
+os.replace = slow_replace
+""",
+}
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+#: At which parts of the program's run a signal is sent.
+PARTS = [0.01, 0.1, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.94, 0.97, 0.99]
+
+
+class Ended(NamedTuple):
+    status: int
+    error: bytes
+    #: The names in the output's folder, and the output's bytes.
+    names: list[str]
+    content: bytes
+
+
+def run(code: str, number: int, at: int = 0) -> tuple[Ended, bytes]:
+    Path("out").mkdir(exist_ok=True)
+    Path("out/new").write_bytes(OLD)
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("NUMBER", str(int(number))), *CONVERT],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "AT": str(at)},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    names = [path.name for path in Path("out").iterdir()]
+    return Ended(done.returncode, done.stderr, names, Path("out/new").read_bytes()), done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _capture(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "traces" / "lost-explicit-write.bin", "a.bin")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_moment_that_takes_no_exception(moment, number):
+    ended, _ = run(MOMENTS[moment] + MAIN, number)
+    assert ended == (128 + number, b"", ["new"], OLD)
+
+
+def test_any_moment():
+    whole, told = run(COUNTED, 0)
+    assert whole == (0, b"", ["new"], whole.content)
+    assert whole.content != OLD
+    calls = int(told)
+    statuses = set()
+    for at, part in enumerate(PARTS):
+        number = SIGNALS[at % 2]
+        ended, _ = run(COUNTED, number, int(part * calls))
+        # Before there is anything to tidy up the signal ends the program itself, as it does behind its work.
+        assert ended.status in (128 + number, -number)
+        assert ended[1:] in (whole[1:], (b"", ["new"], OLD))
+        statuses.add(ended.status)
+    assert statuses >= {130, 143}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_the_parent_ignores(number):
+    ignoring = "import signal; signal.signal(NUMBER, signal.SIG_IGN)\n"
+    ended, _ = run(ignoring + MOMENTS["an import"] + MAIN, number)
+    assert ended == (0, b"", ["new"], ended.content)
+    assert ended.content != OLD
