@@ -229,6 +229,14 @@ def send(contents) -> None:
                 time.sleep(0.002)
 
 
+def grown(path: Path, size: int, recorder: subprocess.Popen, seconds: float = 20) -> int:
+    """The size of a file once it is more than ``size`` bytes, the recorder ended, or so much time passed."""
+    deadline = time.monotonic() + seconds
+    while path.stat().st_size <= size and recorder.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return path.stat().st_size
+
+
 @pytest.mark.system
 @pytest.mark.parametrize(
     ("command", "form"),
@@ -247,13 +255,17 @@ def test_what_a_recorder_of_today_writes(command, form, tmp_path):
     with path.open("wb") as output:
         recorder = subprocess.Popen([*rights, *command], stdout=output, stderr=subprocess.PIPE)
         try:
-            time.sleep(2)
-            if recorder.poll() is not None:
+            # A header is written when the recorder listens, packets when the kernel hands on a block of them.
+            if grown(path, 0, recorder) == 0:
                 pytest.skip(f"not permitted to record: {recorder.stderr.read().decode()}")
+            time.sleep(0.5)
+            header = path.stat().st_size
             data, edges = small("pcapng")
             tlps = [data[edge + 28 : edge + 28 + 16] for edge in edges]
             send([part if part[0] == 0x4A else part[:12] for part in tlps])
-            time.sleep(1)
+            seen = grown(path, header, recorder)
+            while (size := grown(path, seen, recorder, seconds=2)) > seen:
+                seen = size
             recorder.terminate()
             recorder.communicate(timeout=20)
         finally:
