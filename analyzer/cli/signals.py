@@ -20,8 +20,17 @@ _UNBREAKABLE = frozenset({"importlib", "numpy", "polars"})
 #: Seconds between two looks at an unbreakable call, and after how many the exception is raised all the same.
 _STEP, _PATIENCE = 0.01, 2.0
 
-_raised: list[int] = []
-_first_seen: list[float] = []
+
+class _State:
+    """What the signals of this process have led to."""
+
+    #: Number of the one that ended the work.
+    raised: int | None = None
+    #: Up to when (monotonic seconds) an unbreakable call is waited for; set by the first signal.
+    patient_until: float | None = None
+
+
+_state = _State()
 
 
 def take() -> None:
@@ -30,6 +39,7 @@ def take() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
     sys.unraisablehook = _not_lost
+    sys.meta_path.insert(0, _Interruptible)
 
 
 def let_go() -> None:
@@ -41,16 +51,17 @@ def let_go() -> None:
 
 def status() -> int | None:
     """Exit status of the signal that ended the work, 128 + its number; None if none did."""
-    return 128 + _raised[0] if _raised else None
+    return None if _state.raised is None else 128 + _state.raised
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    _first_seen.append(now)
-    if _unbreakable(frame) and now - _first_seen[0] < _PATIENCE:
+    if _state.patient_until is None:
+        _state.patient_until = now + _PATIENCE
+    if now < _state.patient_until and _unbreakable(frame):
         _again(number)
         return
-    _raised.append(number)
+    _state.raised = number
     sys.exit(128 + number)
 
 
@@ -72,9 +83,22 @@ def _again(number: int) -> None:
     timer.start()
 
 
+class _Interruptible:
+    """Keeps SIGINT able to end a call that waits, such as a read from a pipe: polars' import takes that away.
+
+    Its core puts a handler of its own before Python's, with SA_RESTART (polars issue 21739), and then imports
+    its modules one by one, each of which is asked for here.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:  # noqa: ARG004 the protocol
+        if name.startswith("polars."):
+            signal.siginterrupt(signal.SIGINT, True)
+
+
 def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
     """Raise once more what struck a finaliser, where Python drops every exception."""
-    if _raised and isinstance(unraisable.exc_value, SystemExit):
-        _again(_raised[-1])
+    if _state.raised is not None and isinstance(unraisable.exc_value, SystemExit):
+        _again(_state.raised)
     else:
         sys.__unraisablehook__(unraisable)

@@ -25,6 +25,8 @@ _AHEAD = 2
 #: A batch whose Dask workers died is handed out again so often; the deaths are the cluster's, not the files'.
 _LIVES = 10
 _CONNECT_S = 30
+#: The longest wait in one piece: a signal between Python's last look and a wait is seen only behind it.
+_LISTEN_S = 0.2
 
 
 def cores() -> int:
@@ -58,7 +60,7 @@ def local(job: Job, batches: Iterable[int], jobs: int | None, done: Done) -> Non
                 pending.add(pool.submit(process_batch, job, batch, workers))
             if not pending:
                 break
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            finished, pending = wait(pending, _LISTEN_S, return_when=FIRST_COMPLETED)
             for future in finished:
                 done(future.result())
     except BaseException:

@@ -48,7 +48,6 @@ class Failed:
 
 def main(pipe: Connection, job: Job, scratch: str) -> None:
     """Answer requests until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     words = os.open(Path(scratch, LAST_WORDS), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -16,6 +16,7 @@ import signal
 import tempfile
 import threading
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,18 +141,22 @@ class _Worker:
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:
-    """Start a process also from a daemonic one, as Dask's workers are.
+    """Start a process also from a daemonic one, as Dask's workers are, and deaf to Ctrl-C.
 
-    Daemonic processes may not start others, lest these outlive them. Ours end with their pipe.
+    Daemonic processes may not start others, lest these outlive them. Ours end with their pipe. A terminal
+    sends Ctrl-C to them too; they inherit that it is blocked, so from the first moment it is the driver's.
     """
     here = multiprocessing.current_process()
     with _starting:
         daemonic = here.daemon
+        resource_tracker.ensure_running()  # else the first start would do it, which unblocks SIGINT
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             if daemonic:
                 here.daemon = False
             process.start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
             if daemonic:
                 here.daemon = True
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,6 +123,41 @@ def test_any_moment():
         assert ended[1:] in (whole[1:], (b"", ["new"], OLD))
         statuses.add(ended.status)
     assert statuses >= {130, 143}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_it_waits_for_a_pipe(number):
+    """Which polars would let go on: its handler restarts system calls."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "-"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    program.stdin.write(Path("a.bin").read_bytes()[:50_000])
+    program.stdin.flush()
+    looks = 0
+    while program.poll() is None and looks < 10:
+        looks = looks + 1 if taken(program.stdin) and sleeps(program.pid) else 0
+        time.sleep(0.01)
+    program.send_signal(number)
+    try:
+        assert program.wait(timeout=60) == 128 + number
+    finally:
+        program.kill()
+    assert program.communicate() == (b"", b"")
+
+
+def taken(pipe) -> bool:
+    """Whether everything that was written to a pipe has been read."""
+    waiting = bytearray(4)
+    fcntl.ioctl(pipe.fileno(), termios.FIONREAD, waiting)
+    return not any(waiting)
+
+
+def sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 @pytest.mark.parametrize("number", SIGNALS)

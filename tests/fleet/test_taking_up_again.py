@@ -119,6 +119,27 @@ def test_a_worker_killed_in_a_run_that_goes_on(fleet):
     assert tree(fleet.out.with_name("victim")) == tree(fleet.out)
 
 
+def test_ctrl_c_at_a_terminal_while_workers_start_is_silent(fleet):
+    """A terminal sends it to the whole group, to workers whose interpreter is not even up as well."""
+    fill(fleet, 4)
+    for number in range(5):
+        driver = fleet.start("run", fleet.captures, "-o", fleet.out.with_name(f"out{number}"), "-j", 2)
+        while not (workers := children(driver.pid)) and driver.poll() is None:
+            time.sleep(0.002)
+        deaf = [_blocked(worker) >> signal.SIGINT - 1 & 1 for worker in workers]
+        os.killpg(driver.pid, signal.SIGINT)
+        assert driver.communicate(timeout=_PATIENCE_S) == ("", "")
+        assert driver.returncode == 130
+        assert deaf
+        assert all(deaf)
+
+
+def _blocked(pid):
+    """Mask of the signals that a process blocks."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk:"))
+
+
 @pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_polite_stop_leaves_no_half_file_and_no_worker(fleet, signal_number, status):
     fill(fleet, 30)
