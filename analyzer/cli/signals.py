@@ -35,23 +35,25 @@ _state = _State()
 
 def take() -> None:
     """From now on SIGINT and SIGTERM raise :class:`SystemExit`; what the parent had ignored stays so."""
-    for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+    _handle_by(_end)
     sys.unraisablehook = _not_lost
     sys.meta_path.insert(0, _Interruptible)
 
 
 def let_go() -> None:
     """From now on both end the process at once and silently: there is nothing to tidy up."""
-    for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    _handle_by(signal.SIG_DFL)
 
 
 def status() -> int | None:
     """Exit status of the signal that ended the work, 128 + its number; None if none did."""
     return None if _state.raised is None else 128 + _state.raised
+
+
+def _handle_by(handler: signal._HANDLER) -> None:
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
