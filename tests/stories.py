@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import Kernel, Machine, Recording
+from analyzer.testing import SILICON, Kernel, Machine, Recording, ari_device, one_port, one_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.results import BridgeVerdict, CaptureResult, DeviceVerdict, KexecResult
+
+
+#: What is preserved below the port of :func:`port`, and below that of :func:`switch`.
+BELOW_PORT = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
+BELOW_SWITCH = ("0000:03:00.0", "0000:03:00.1", "0000:03:01.0", "0000:03:01.1")
+
+
+def port() -> Machine:
+    """A root port as silicon is, and an ARI device below it."""
+    return one_port(model=SILICON)
+
+
+def switch() -> Machine:
+    """A switch as silicon is, and an ARI device below its downstream port."""
+    return one_switch(ari_device(0, 1, 8, 9, model=SILICON), model=SILICON)
 
 
 @dataclass

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from stories import tell
+from stories import BELOW_PORT, BELOW_SWITCH, port, switch, tell
 
-from analyzer.testing import SILICON, Kernel, Machine, Recording, ari_device, one_port, one_switch
+from analyzer.testing import Kernel, Machine, Recording
 
 PORT = "0000:00:01.0"
 UPSTREAM = "0000:01:00.0"
 DOWNSTREAM = "0000:02:00.0"
 DEVCTL2 = "CAP_EXP+28.w"
-BELOW_PORT = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
-BELOW_SWITCH = ("0000:03:00.0", "0000:03:00.1", "0000:03:01.0", "0000:03:01.1")
-
-
-def switch() -> Machine:
-    return one_switch(ari_device(0, 1, 8, 9, model=SILICON), model=SILICON)
-
-
-def port() -> Machine:
-    return one_port(model=SILICON)
 
 
 def clear(name: str, register: str = DEVCTL2) -> object:

@@ -7,31 +7,21 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from stories import Story, tell
+from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import SILICON, Machine, Recording, ari_device, one_port, one_switch
 from analyzer.testing.register_names import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.results import BridgeVerdict
+    from analyzer.testing import Machine, Recording
 
 PORT = "0000:00:01.0"
 UPSTREAM = "0000:01:00.0"
 DEVCTL2 = "CAP_EXP+28.w"
-BELOW_PORT = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
-BELOW_SWITCH = ("0000:03:00.0", "0000:03:00.1", "0000:03:01.0", "0000:03:01.1")
-
-
-def port() -> Machine:
-    return one_port(model=SILICON)
-
-
-def switch() -> Machine:
-    return one_switch(ari_device(0, 1, 8, 9, model=SILICON), model=SILICON)
 
 
 def lose(machine: Machine) -> None:

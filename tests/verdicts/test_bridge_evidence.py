@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from stories import tell
+import stories
+from stories import BELOW_PORT, BELOW_SWITCH, tell
 
 from analyzer import bdf
-from analyzer.testing import SILICON, Kernel, Machine, Recording, ari_device, one_port, one_switch
+from analyzer.testing import Kernel, Machine, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 PORT, UPSTREAM, DOWNSTREAM = "0000:00:01.0", "0000:01:00.0", "0000:02:00.0"
 DEVCTL2 = "CAP_EXP+28.w"
-BELOW_PORT = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
-BELOW_SWITCH = ("0000:03:00.0", "0000:03:00.1", "0000:03:01.0", "0000:03:01.1")
 
 #: Evidence that several stories share: (operation, register, value, note).
 ON = ("write", DEVCTL2, "0x0420", "outgoing kernel: ARI Forwarding on")
@@ -33,12 +32,11 @@ RESET = [NUMBERS_GONE, ERRORS_OFF, CONTROL_GONE]
 
 
 def port(**more: object) -> Story:
-    return tell(one_port(model=SILICON), preserve=BELOW_PORT, **more)
+    return tell(stories.port(), preserve=BELOW_PORT, **more)
 
 
 def switch(**more: object) -> Story:
-    machine = one_switch(ari_device(0, 1, 8, 9, model=SILICON), model=SILICON)
-    return tell(machine, **({"preserve": BELOW_SWITCH} | more))
+    return tell(stories.switch(), **({"preserve": BELOW_SWITCH} | more))
 
 
 def cleared(name: str = PORT) -> Callable[[Machine], object]:
