@@ -36,6 +36,15 @@ from analyzer.cli import main
 sys.setprofile(look)
 main()
 """
+#: Leaves time for a signal that had to wait: the file takes its name half a second later.
+SLOW = """
+import os, time
+replace = os.replace
+def slow_replace(*names):
+    time.sleep(0.5)
+    replace(*names)
+os.replace = slow_replace
+"""
 #: Moments at which an exception does harm or is lost, and the code that sends the signal then.
 MOMENTS = {
     "polars asks for numpy's version": """
@@ -60,13 +69,11 @@ class Late:
     def __del__(self):
         os.kill(os.getpid(), NUMBER)
         str(self)
-replace = os.replace
-def slow_replace(*names):
-    import time
+unlucky = os.replace
+def late_replace(*names):
     Late()
-    time.sleep(0.5)
-    replace(*names)
-os.replace = slow_replace
+    unlucky(*names)
+os.replace = late_replace
 """,
 }
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -105,7 +112,7 @@ def _capture(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_moment_that_takes_no_exception(moment, number):
-    ended, _ = run(MOMENTS[moment] + MAIN, number)
+    ended, _ = run(SLOW + MOMENTS[moment] + MAIN, number)
     assert ended == (128 + number, b"", ["new"], OLD)
 
 
