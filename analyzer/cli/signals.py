@@ -18,6 +18,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 #: version is asked for, and a module whose import was broken off is in pieces.
 _UNBREAKABLE = frozenset({"importlib", "numpy", "polars"})
 #: Seconds between two looks at an unbreakable call, and after how many the exception is raised all the same.
+#: As long again, further signals do not disturb what it sets going: the removal of half-written files.
 _STEP, _PATIENCE = 0.01, 2.0
 
 
@@ -28,6 +29,8 @@ class _State:
     raised: int | None = None
     #: Up to when (monotonic seconds) an unbreakable call is waited for; set by the first signal.
     patient_until: float | None = None
+    #: Up to when further signals change nothing.
+    deaf_until: float = 0.0
 
 
 _state = _State()
@@ -58,12 +61,14 @@ def _handle_by(handler: signal._HANDLER) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
+    if now < _state.deaf_until:
+        return
     if _state.patient_until is None:
         _state.patient_until = now + _PATIENCE
     if now < _state.patient_until and _unbreakable(frame):
         _again(number)
         return
-    _state.raised = number
+    _state.raised, _state.deaf_until = number, now + _PATIENCE
     sys.exit(128 + number)
 
 
@@ -101,6 +106,7 @@ class _Interruptible:
 def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
     """Raise once more what struck a finaliser, where Python drops every exception."""
     if _state.raised is not None and isinstance(unraisable.exc_value, SystemExit):
+        _state.deaf_until = 0.0
         _again(_state.raised)
     else:
         sys.__unraisablehook__(unraisable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import tempfile
 import time
@@ -68,12 +69,18 @@ class Lab:
         self._parts = found
         self._keep = keep
         self._tell = tell
-        self._folder = Path(tempfile.mkdtemp(prefix="aritrace-lab-"))
+        # Made by __enter__; named here, so that it can be removed even if a signal comes while it is made.
+        self._folder = Path(tempfile.gettempdir(), f"aritrace-lab-{secrets.token_hex(16)}")
         self._archives: dict[int, Path] = {}
         self._accelerator = None if kvm else "tcg"
         self.models = parts.device_models(found.qemu)
 
     def __enter__(self) -> Self:
+        try:
+            self._folder.mkdir(mode=0o700)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -46,14 +46,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[BinaryIO]:
-    temporary = target.with_name(f".aritrace-{secrets.token_hex(6)}.tmp")
-    stream = temporary.open("xb")  # permissions follow the umask, as for any new file
+    # A name that nobody else has, so that it can be removed even if a signal came while the file was made.
+    temporary = target.with_name(f".aritrace-{secrets.token_hex(16)}.tmp")
     try:
-        with stream:
+        with temporary.open("xb") as stream:  # permissions follow the umask, as for any new file
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
