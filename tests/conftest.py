@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     import pytest
 
 # No time ever decides a test: a busy machine may take long over one example.
-settings.register_profile("aritrace", deadline=None)
+settings.register_profile("aritrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aritrace")
 
 

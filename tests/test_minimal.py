@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.analysis import analyze, analyze_capture
@@ -109,7 +109,7 @@ def test_captures_without_a_kexec(name):
     assert analyze_capture(result.capture).verdict == analyze_capture(capture).verdict
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 @given(
     path=st.sampled_from(CAPTURES),
     cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import damage_fields as fields
 import pytest
 from damage_samples import outcome, registers, sample, tells_more
@@ -11,7 +9,6 @@ from damage_samples import outcome, registers, sample, tells_more
 from analyzer.errors import AritraceError
 from schemas.native import CHUNK_HEADER, ChunkType
 
-SECONDS = 10
 BINARY = {
     "qemu-simpletrace": fields.simpletrace,
     "pcap": fields.pcap,
@@ -24,9 +21,7 @@ BINARY = {
 
 def judged(folder, data, most):
     """No answer, or one that has at most ``most`` rows and says what it lacks."""
-    start = time.perf_counter()
     found = outcome(folder, data)
-    assert time.perf_counter() - start < SECONDS
     if isinstance(found, AritraceError):
         return None
     assert found.accesses.height <= most
