@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 import warnings
 
 import pytest
@@ -37,10 +36,13 @@ def test_a_cluster_gives_the_same_files_also_if_its_workers_die(fleet, cluster):
     fleet.run("--batch-size", 3)
     out = fleet.out.with_name("dask")
     killed = []
+    ended = threading.Event()
 
     def kill():
-        for number in range(3):
-            time.sleep(2.0 if number else 1.0)
+        for done in (0, 2, 4):
+            while not out.exists() or len(list(out.glob("batches/*"))) < done:
+                if ended.wait(0.01):
+                    return
             for worker in list(cluster.workers.values())[:1]:
                 with contextlib.suppress(ProcessLookupError, AttributeError, TypeError):
                     os.kill(worker.pid, signal.SIGKILL)
@@ -52,6 +54,7 @@ def test_a_cluster_gives_the_same_files_also_if_its_workers_die(fleet, cluster):
         "run", fleet.captures, "-o", out, "--batch-size", 3, "--engine", "dask",
         "--scheduler", cluster.scheduler_address,
     )  # fmt: skip
+    ended.set()
     killer.join()
     assert status == 0, err
     assert killed
