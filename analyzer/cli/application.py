@@ -75,7 +75,8 @@ def run(arguments: Sequence[str]) -> int:
         status = build().main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         status = _wrong_usage(error)
-    except typer.Abort:
+    except typer.Abort as error:  # typer's word for an EOFError: nothing here asks for input
+        problems.complain_about_crash(error.__cause__ or error, trace=_wants_trace(arguments))
         status = exit_status.FAILED
     except SystemExit as error:
         if error.code != 1:

@@ -123,6 +123,7 @@ def test_output_that_cannot_be_written_is_wrong_usage(program, tmp_path):
         (RuntimeError("a surprise"), 2, "please report it"),
         (MemoryError(), 2, "not enough memory"),
         (RecursionError("deep"), 2, "please report it"),
+        (EOFError("marshal data too short"), 2, "EOFError at "),
     ],
 )
 def test_failures_are_messages_with_a_status(program, monkeypatch, error, status, message):

@@ -231,7 +231,8 @@ def test_a_full_disk_leaves_what_was_there(way, existing, folder):
         Path("out/new").write_bytes(OLD)
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64));"
     done = subprocess.run(
-        [sys.executable, "-c", f"{limit} {PROGRAM[2]}", *way, "out/new"],
+        # -B: Python does not notice that a compiled module is cut short, and later imports of it fail.
+        [sys.executable, "-B", "-c", f"{limit} {PROGRAM[2]}", *way, "out/new"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
