@@ -35,6 +35,7 @@ def write_struck(file, at: int) -> bool:
         return strike
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks at a frame for it before it starts to trace
     sys.settrace(strike)
     try:
         write(file)
