@@ -88,10 +88,10 @@ def write(entries: Iterable[Entry], directory: str) -> Written:
     frame = frame.unique("location", keep="first", maintain_order=True).sort("location")
     data = io.BytesIO()
     frame.write_parquet(data, compression="zstd", row_group_size=_ROW_GROUP)
-    content = data.getbuffer()
-    name = f"manifest-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
-    with replacing(Path(directory, name)) as stream:
-        stream.write(content)
+    with data.getbuffer() as content:
+        name = f"manifest-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        with replacing(Path(directory, name)) as stream:
+            stream.write(content)
     return Written(name, frame.height, int(frame["size"].sum()))
 
 
