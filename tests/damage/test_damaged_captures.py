@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from damage_samples import MAKERS, outcome, registers, sample, tells_more
@@ -11,11 +12,20 @@ from analyzer.errors import AritraceError
 
 SEED = 20261122
 CORRUPTIONS = 1000
+#: Most seconds that one damaged sample may take, of a few tens of KiB and on a loaded machine.
+SECONDS = 10
 
 
 @pytest.fixture(params=list(MAKERS))
 def of_format(request):
     return sample(request.param)
+
+
+def judged(folder, data, name):
+    start = time.perf_counter()
+    found = outcome(folder, data, name)
+    assert time.perf_counter() - start < SECONDS
+    return found
 
 
 def test_every_sample_is_whole(of_format, tmp_path):
@@ -39,7 +49,7 @@ def test_cut_at_200_edges_and_at_200_random_bytes(of_format, tmp_path):
     cuts |= {generator.randrange(len(data)) for _ in range(200)}
     answers = 0
     for cut in sorted(cut for cut in cuts if 0 < cut < len(data)):
-        found = outcome(tmp_path, data[:cut], of_format.name)
+        found = judged(tmp_path, data[:cut], of_format.name)
         if isinstance(found, AritraceError):
             continue
         answers += 1
@@ -62,7 +72,7 @@ def test_1000_single_damaged_bytes(of_format, tmp_path):
         damaged = bytearray(data)
         place = generator.randrange(len(data))
         damaged[place] ^= generator.choice((1 << generator.randrange(8), 0xFF))
-        found = outcome(tmp_path, bytes(damaged), of_format.name)
+        found = judged(tmp_path, bytes(damaged), of_format.name)
         if isinstance(found, AritraceError):
             continue
         answers += 1
@@ -80,6 +90,6 @@ def test_emptied_and_overwritten_blocks(of_format, tmp_path):
     for fill in (b"\0", b"\xff", b"\n", b" "):
         for size in (16, 512, 4096):
             place = generator.randrange(len(data))
-            outcome(tmp_path, data[:place] + fill * size + data[place + size :], of_format.name)
-            outcome(tmp_path, data[:place] + fill * size + data[place:], of_format.name)
-            outcome(tmp_path, data[:place] + data[place + size :], of_format.name)
+            judged(tmp_path, data[:place] + fill * size + data[place + size :], of_format.name)
+            judged(tmp_path, data[:place] + fill * size + data[place:], of_format.name)
+            judged(tmp_path, data[:place] + data[place + size :], of_format.name)

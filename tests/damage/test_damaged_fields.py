@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import damage_fields as fields
 import pytest
 from damage_samples import outcome, registers, sample, tells_more
@@ -9,6 +11,7 @@ from damage_samples import outcome, registers, sample, tells_more
 from analyzer.errors import AritraceError
 from schemas.native import CHUNK_HEADER, ChunkType
 
+SECONDS = 10
 BINARY = {
     "qemu-simpletrace": fields.simpletrace,
     "pcap": fields.pcap,
@@ -21,7 +24,9 @@ BINARY = {
 
 def judged(folder, data, most):
     """No answer, or one that has at most ``most`` rows and says what it lacks."""
+    start = time.perf_counter()
     found = outcome(folder, data)
+    assert time.perf_counter() - start < SECONDS
     if isinstance(found, AritraceError):
         return None
     assert found.accesses.height <= most

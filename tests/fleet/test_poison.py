@@ -55,7 +55,7 @@ def test_each_poison_is_its_own_row_and_costs_nobody_else(poisoned):
         poisoned.add(f"{name}.bin", CLEAN)
     for number in range(4):
         poisoned.add(f"healthy-{number}.bin", LOST)
-    poisoned.run("--max-seconds", 5)
+    poisoned.run("--max-seconds", 2)
     expected = {f"healthy-{number}.bin": "ok" for number in range(4)} | {
         "segfault.bin": "crashed",
         "endless.bin": "timeout",
@@ -69,7 +69,7 @@ def test_each_poison_is_its_own_row_and_costs_nobody_else(poisoned):
     reasons = {Path(row["path"]).name: row["reason"] for row in poisoned.rows("captures")}
     for name, words in {
         "segfault.bin": "died of SIGSEGV",
-        "endless.bin": "longer than 5 s",
+        "endless.bin": "longer than 2 s",
         "greedy.bin": "more memory than --max-memory allows",
         "exit.bin": "ended with status 7",
         "killed.bin": "died of SIGKILL 5 times",
@@ -108,7 +108,7 @@ def test_a_pipe_that_nobody_writes_to_times_out(fleet):
     os.mkfifo(fleet.captures / "pipe")
     fleet.add("fine.bin", CLEAN)
     status, _, _ = fleet(
-        "run", fleet.captures / "pipe", fleet.captures / "fine.bin", "-o", fleet.out, "--max-seconds", 5
+        "run", fleet.captures / "pipe", fleet.captures / "fine.bin", "-o", fleet.out, "--max-seconds", 2
     )
     assert status == 0
     assert fleet.outcomes() == {"pipe": "timeout", "fine.bin": "ok"}

@@ -15,7 +15,7 @@ from fleet_runs import CLEAN, LOST, RESET, SELECTIVE, tree
 
 _KILLS = 10
 #: Seconds, for what hangs.
-_PATIENCE_S = 300
+_PATIENCE_S = 60
 #: Loaded by every worker at its start.
 HOLD = """
 import os, time

@@ -58,7 +58,7 @@ def test_a_step_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -
     )
     with pytest.raises(BuildError, match="not done after 5 s"):
         run_step("wait", [sys.executable, "-c", script], log=tmp_path / "log", seconds=5)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 10
     while alive(int(child.read_text())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(int(child.read_text()))

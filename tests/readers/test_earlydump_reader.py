@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import polars as pl
 import pytest
 import snapshot_samples as samples
@@ -183,6 +185,7 @@ def test_blocks_of_any_size_give_the_same(block, monkeypatch):
 @pytest.mark.parametrize(
     "piece", ["config space:\n", "00000000: 11\n", "pci 0000:00:00.0: config space:\n", " ", "00 "]
 )
-@pytest.mark.timeout(60)
 def test_no_text_is_slow(piece):
+    start = time.perf_counter()
     read("pci 0000:00:00.0: config space:\n" + piece * (300_000 // len(piece)))
+    assert time.perf_counter() - start < 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 import polars as pl
 import pytest
@@ -179,10 +180,11 @@ def test_very_long_lines_are_skipped(monkeypatch):
 
 
 @pytest.mark.parametrize("piece", ["00: ", "00:00.0 ", "\n", "00: 00", "\t", " ", UNKNOWN_REMARK, "0" * 9])
-@pytest.mark.timeout(60)
 def test_no_text_is_slow(piece):
     text = DEVICE + piece * (1_000_000 // len(piece))
+    start = time.perf_counter()
     read(text)
+    assert time.perf_counter() - start < 5
 
 
 @settings(max_examples=50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 
@@ -175,8 +176,9 @@ def test_unknown_content_is_told_what_is_read():
         b"\0",
     ],
 )
-@pytest.mark.timeout(60)
 def test_no_text_makes_the_search_slow(piece):
     head = (piece * (HEAD // len(piece) + 1))[:HEAD]
+    start = time.perf_counter()
     with contextlib.suppress(UnsupportedFormatError):
         identify(head, "x")
+    assert time.perf_counter() - start < 5

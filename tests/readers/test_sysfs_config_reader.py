@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 
 import pytest
 import snapshot_samples as samples
@@ -175,7 +176,6 @@ def test_cut_anywhere():
         assert notes.truncated or cut > end
 
 
-@pytest.mark.timeout(60)
 def test_claimed_sizes_cost_nothing():
     """Headers that claim up to 2^62 bytes: neither memory nor time follow the claim."""
     huge = b"\x80" + bytes(3) + (1 << 61).to_bytes(8, "big")
@@ -183,7 +183,9 @@ def test_claimed_sizes_cost_nothing():
         header = bytearray(tar(("0000:03:00.0/config", CONFIG))[:512])
         header[124:136], header[156:157], header[148:156] = huge, kind, b" " * 8
         header[148:156] = f"{sum(header):06o}\0 ".encode()
+        start = time.perf_counter()
         table, notes = read(tar(("0000:01:00.0/config", CONFIG))[:1024] + bytes(header) + bytes(5000))
+        assert time.perf_counter() - start < 1
         assert (table.height, notes.truncated) == (64, True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -153,13 +154,13 @@ def test_options_that_lead_back_to_themselves():
     assert any("lead back" in p.message for p in notes.problems)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(4))
 def test_1000_single_damaged_bytes(seed):
     generator = random.Random(seed)  # noqa: S311 - repeatable, nothing secret
     files = [small(*kind).build() for kind in KINDS] + [(FORMATS / "trace-dat-v7-cpus.dat").read_bytes()]
     data = files[seed]
     whole = outcome(data)[0]
+    start = time.perf_counter()
     for _ in range(250):
         damaged = bytearray(data)
         place = generator.randrange(len(data))
@@ -170,16 +171,18 @@ def test_1000_single_damaged_bytes(seed):
         if len(found) < len(whole):
             # Lost by damage that shows, or their event is one that is not used any more, and named.
             assert notes.dropped or notes.truncated or any("not used" in p.message for p in notes.problems)
+    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\x01\0\0\0\x04\0\0\0", b"\x1e", b"\x1d\0\0\0"])
-@pytest.mark.timeout(60)
 def test_pages_full_of_anything_take_bounded_time(fill):
     page = 1 << 20
     body = (fill * page)[: page - 16]
     data = (5).to_bytes(8, "little") + (page - 16).to_bytes(8, "little") + body
     file = TraceFile(page_size=page, events=EVENTS).buffer(data * 4)
+    start = time.perf_counter()
     outcome(file.build())
+    assert time.perf_counter() - start < 20
 
 
 @settings(max_examples=100)
