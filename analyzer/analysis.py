@@ -6,24 +6,26 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import boots, kexecs, topology, unreadable
+from analyzer import bdf, boots, kexecs, topology, unreadable
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
 from analyzer.options import Options
-from analyzer.preservation.preserved import assumed, resolve, sources
+from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.results import Analysis, Boot, CaptureResult
 from analyzer.topology import Topology
-from analyzer.verdicts import consequences, findings, verdict
+from analyzer.verdicts import loss_weight, verdict
+from analyzer.verdicts.conclusion import conclude
 from analyzer.verdicts.evidence import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from analyzer.boots import BootSpan
-    from analyzer.capture import Capture
+    from analyzer.capture import Capture, Notes
     from analyzer.kexecs import Judgement
     from analyzer.preservation.preserved import Sources
+    from analyzer.results import KexecResult
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture.
@@ -181,8 +183,9 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         for number, pair in enumerate(_kexecs(topologies))
     ]
     results = [judgement.result for judgement in judgements]
-    whole = capture.notes.dropped == 0
-    whole = whole and all(_scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies))
+    whole = _is_whole(capture.notes) and all(
+        _scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies)
+    )
     result = CaptureResult(
         path=capture.path,
         files=capture.files,
@@ -196,6 +199,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         kexecs=results,
         errors=capture.notes.problems,
     )
+    result.weight = verdict.weight(result, chosen, whole=whole and not _cut_before_kexec(capture, results))
     return Study(index, topologies, judgements, witness, logs, result)
 
 
@@ -219,19 +223,36 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
     outgoing, incoming = pair
     handover = kexecs.handover(index, number, outgoing, incoming)
     setting = known.logs.setting(handover, known.options)
-    fallback = assumed(
+    at_stake = assumed(
         outgoing, incoming, handover.believed, handover.decided_after, handover.observed_policy
     )
-    assume = known.options.assume_preserved
-    preserved = resolve(
-        known.opened, number, outgoing, fallback, plain=setting.kind == "plain", assume=assume
+    how = loss_weight.preservation(
+        setting.kind,
+        handover.observed_policy,
+        scanned=incoming.boot.scan is not None,
+        assume=known.options.assume_preserved,
     )
+    others = frozenset[int]()
+    if how not in ("live-update", "none"):
+        others = not_handed_over(outgoing, incoming, handover.decided_after)
+    fallback = frozenset() if how == "none" else without(at_stake, others, outgoing)
+    preserved = resolve(known.opened, number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been at stake.
-    what_if = preserved.keys or fallback
+    what_if = preserved.keys or at_stake
     judgement = kexecs.judge(index, handover, preserved, what_if, setting, known.witness)
-    judgement.result.findings = findings.for_kexec(judgement.result, assume_preserved=assume)
-    judgement.result.consequences = consequences.for_kexec(judgement.result)
+    judgement.result.preservation = how if preserved.source == "assumed" else "known"
+    conclude(judgement.result, known.options, frozenset(bdf.text(key) for key in others))
     return judgement
+
+
+def _is_whole(notes: Notes) -> bool:
+    """Whether nothing is known to be missing from what was recorded."""
+    return notes.dropped == 0
+
+
+def _cut_before_kexec(capture: Capture, kexecs: Sequence[KexecResult]) -> bool:
+    """Whether the capture ends before any kexec: what came after the cut is unknown."""
+    return capture.notes.truncated and not kexecs
 
 
 def _scanned_to_the_end(incoming: Topology) -> bool:

@@ -121,7 +121,7 @@ def at_risk_of(capture: Capture, options: Options | None = None) -> AtRisk:
     opened = sources(chosen, capture, {})
     hardware = world.of_one_boot(topology, {key: belief.enabled for key, belief in believed.items()})
     fallback = assumed_before(topology, believed)
-    preserved = resolve(opened, 0, topology, fallback, plain=False, assume=True)
+    preserved = resolve(opened, 0, topology, fallback)
     profile = Profile("inherit", chosen.series or "v9", preserved.keys, noari=False, scan_all=False, saved={})
     ports = [
         _port(hardware, node, profile, topology)

@@ -35,6 +35,8 @@ class Options:
         field_map: names of fields in a capture that differ from the usual ones.
         ecam_base: physical address of the ECAM window, or None.
         linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
+        strict: a healed loss counts as a loss, an undetermined verdict as doubt.
+        selected: finding codes that count; None = all.
     """
 
     policy: PolicyChoice = "observed"
@@ -51,6 +53,8 @@ class Options:
     field_map: Mapping[str, str] = field(default_factory=dict)
     ecam_base: int | None = None
     linktype_raw_tlp: int | None = None
+    strict: bool = False
+    selected: frozenset[str] | None = None
 
     @property
     def files(self) -> list[str]:

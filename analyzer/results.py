@@ -17,10 +17,16 @@ SCHEMA_VERSION = 1
 BootKind = Literal["firmware", "kernel", "unknown"]
 KexecKind = Literal["live-update", "plain", "crash", "unknown"]
 PolicyName = Literal["stock", "inherit", "serialize", "heal"]
-ObservedPolicy = Literal["stock", "inherit", "unknown"]
+ObservedPolicy = Literal["stock", "inherit", "serialize", "heal", "unknown"]
 PreservedSource = Literal["option", "flb", "dmesg", "capture", "sidecar", "assumed"]
+#: What is known of what was handed over at a kexec. ``known``: a source lists it. Else the set is assumed,
+#: and ``live-update``: something shows a live update; ``no-scan``: no scan of the incoming kernel is in the
+#: input; ``unrecognised``: neither the kind nor the rule is known; ``none``: nothing was handed over.
+Preservation = Literal["known", "live-update", "no-scan", "unrecognised", "none"]
 Phase = Literal["outgoing", "blackout", "incoming"]
 Confidence = Literal["high", "medium", "low"]
+#: What a finding, or a capture, does to the exit status: ``loss`` 1, ``doubt`` 3.
+Weight = Literal["loss", "doubt"]
 CaptureVerdict = Literal["clean", "findings", "undetermined", "no-kexec", "unreadable"]
 BridgeVerdictName = Literal[
     "kept", "lost", "healed", "off", "gained", "cleared", "ignored", "renumbered", "unconfigured", "hidden",
@@ -164,17 +170,26 @@ class Consequence:
 
 @dataclass(frozen=True)
 class Finding:
-    """One coded alarm: what ``--select`` and ``--ignore`` choose by, and what decides the exit status."""
+    """One coded alarm: what ``--select`` and ``--ignore`` choose by, and what decides the exit status.
+
+    ``weight`` is decided once, with every option that has a say (:mod:`analyzer.verdicts.findings`).
+    """
 
     code: str
     severity: Literal["error", "warning", "note"]
     bdf: str | None
     text: str
+    weight: Weight | None = None
 
 
 @dataclass
 class KexecResult:
-    """Everything said about one kexec."""
+    """Everything said about one kexec.
+
+    Attributes:
+        preservation: what a loss weighs at this kexec (:mod:`analyzer.verdicts.loss_weight`).
+        ignored: findings that ``--select`` or ``--ignore`` leaves out; they weigh nothing.
+    """
 
     index: int
     kind: KexecKind
@@ -196,11 +211,13 @@ class KexecResult:
     consequences: list[Consequence] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    preservation: Preservation = "known"
+    ignored: list[Finding] = field(default_factory=list)
 
 
 @dataclass
 class CaptureResult:
-    """Everything said about one capture."""
+    """Everything said about one capture; ``weight`` is what it does to the exit status."""
 
     path: str
     files: list[SourceFile]
@@ -213,6 +230,7 @@ class CaptureResult:
     boots: list[Boot] = field(default_factory=list)
     kexecs: list[KexecResult] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
+    weight: Weight | None = None
 
 
 @dataclass(frozen=True)

@@ -24,4 +24,5 @@ def row(path: str, error: AritraceError) -> CaptureResult:
         dropped=0,
         verdict="unreadable",
         errors=[Problem(error.kind, error.path or path, error.offset, message)],
+        weight="doubt",
     )

@@ -13,7 +13,6 @@ from analyzer.fleet.job import Job, Request
 from analyzer.fleet.judging import Judged
 from analyzer.fleet.manifest import Entry
 from analyzer.report.html import fleet_page
-from analyzer.verdicts import findings
 from analyzer.version import version
 
 DAY_NS = 86_400_000_000_000
@@ -35,7 +34,7 @@ def write(directory, results, batch_size=4, names=None):
             host, result, day = results[at]
             result.host = host
             for one in result.kexecs:
-                one.findings = findings.for_kexec(one)
+                samples.concluded(one)
             created = None if day is None else day * DAY_NS
             outcome = "unsupported" if result.verdict == "unreadable" else "ok"
             judged.append(Judged(at, entries[at], result, outcome, created_ns=created))

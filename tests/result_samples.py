@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyzer.capture import Problem, SourceFile
+from analyzer.options import Options
 from analyzer.results import (
     Analysis,
     Boot,
@@ -21,7 +22,11 @@ from analyzer.results import (
     PolicyOutcome,
     Window,
 )
+from analyzer.verdicts import loss_weight
 from analyzer.verdicts import verdict as verdicts
+from analyzer.verdicts.conclusion import conclude
+
+OBSERVED = Options()
 
 ROOT, SWITCH, PORT, OTHER = "0000:00:03.0", "0000:01:00.0", "0000:02:00.0", "0000:00:04.0"
 BELOW_PORT = ["0000:03:00.0", "0000:03:00.1", "0000:03:01.0", "0000:03:01.1", "0000:03:02.0"]
@@ -112,6 +117,16 @@ def kexec(bridges, stranded=(), reason="ari-off", **more):
     return KexecResult(**(values | more))
 
 
+def concluded(result, options=OBSERVED):
+    """The kexec with its findings and consequences, which follow from its verdicts."""
+    if result.preserved_source == "assumed":
+        result.preservation = loss_weight.preservation(
+            result.kind, result.observed_policy, scanned=True, assume=options.assume_preserved
+        )
+    conclude(result, options)
+    return result
+
+
 def capture(path, kexecs, verdict="findings", **more):
     values = {
         "files": [SourceFile(path, "aritrace", "0" * 64)],
@@ -129,7 +144,17 @@ def capture(path, kexecs, verdict="findings", **more):
     return CaptureResult(path=path, verdict=verdict, kexecs=kexecs, **(values | more))
 
 
-def analysis(*captures):
+def analysis(*captures, **options):
+    """The answer to one call with these options: each capture with what follows from its verdicts."""
+    return analyzed(captures, Options(**options))
+
+
+def analyzed(captures, chosen=OBSERVED):
+    """The same with options as an object."""
+    for one in captures:
+        for result in one.kexecs:
+            concluded(result, chosen)
+        one.weight = verdicts.weight(one, chosen)
     return Analysis("observed", list(captures), verdicts.summarise(captures))
 
 

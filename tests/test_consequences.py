@@ -4,11 +4,9 @@ from result_samples import ABOVE_EIGHT, BELOW_PORT, PORT, bridge, kexec
 
 from analyzer.verdicts import consequences
 
-PLAIN = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed", "series": None}
 
-
-def codes(result, **more):
-    return {item.code for item in consequences.for_kexec(result, **more)}
+def codes(result):
+    return {item.code for item in consequences.for_kexec(result)}
 
 
 def lost(cause="selective-loss", stranded=ABOVE_EIGHT, **more):
@@ -32,8 +30,8 @@ CASES = [
             *("panic-unfinished", "find-writer"),
         },
     ),
-    # lost, nobody stranded: a reboot is not the answer
-    (lost(stranded=()), {"no-reboot-needed", "sriov-layout", "find-selective"}),
+    # lost, no device stranded
+    (lost(stranded=()), {"bit-stays-off", "sriov-layout", "find-selective"}),
     # a reset stopped the devices: no DMA, but their state is gone
     (
         lost("hot-reset"),
@@ -59,18 +57,12 @@ CASES = [
         kexec([bridge(PORT, "kept")], ABOVE_EIGHT[:1], "no-response"),
         {"finish-blocked", "reboot"},
     ),
-    # a plain kexec of a host that preserves nothing
-    (lost(**PLAIN), {"no-reboot-needed", "sriov-layout", "find-selective"}),
 ]
 
 
 @pytest.mark.parametrize(("result", "expected"), CASES)
 def test_consequences(result, expected):
     assert codes(result) == expected
-
-
-def test_assumed_devices_count_if_the_user_says_so():
-    assert "reboot" in codes(lost(**PLAIN), assume_preserved=True)
 
 
 def test_every_consequence_has_a_text_and_a_source():

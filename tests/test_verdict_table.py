@@ -9,21 +9,13 @@ import result_samples as samples
 from analyzer import analyze
 from analyzer.frames.verdict_table import COLUMNS, verdict_table
 from analyzer.results import Divergence, Secondary
-from analyzer.verdicts import findings
 from analyzer.writers.findings_parquet import write_findings
 
 CORPUS = Path(__file__).parents[1] / "traces"
 
 
-def with_findings(*captures):
-    for capture in captures:
-        for kexec in capture.kexecs:
-            kexec.findings = findings.for_kexec(kexec)
-    return samples.analysis(*captures)
-
-
 def test_a_row_for_each_verdict():
-    analysis = with_findings(samples.lost(), samples.unreadable())
+    analysis = samples.analysis(samples.lost(), samples.unreadable())
     table = verdict_table(analysis)
     assert dict(table.schema) == COLUMNS
     assert table["row"].to_list() == ["capture", *["bridge"] * 4, *["device"] * 11, "capture"]
@@ -46,7 +38,7 @@ def test_every_finding_stands_in_exactly_one_row():
     kexec.secondary = [
         Secondary(samples.PORT, kind, "", []) for kind in ("acs-lost", "bus-master-lost", "new")
     ]
-    analysis = with_findings(result)
+    analysis = samples.analysis(result)
     told = verdict_table(analysis).filter(pl.col("code").is_not_null())
     expected = [(f.code, f.severity, f.bdf, f.text) for f in kexec.findings]
     assert told.select("code", "severity", "bdf", "text").rows() == expected
@@ -54,7 +46,7 @@ def test_every_finding_stands_in_exactly_one_row():
 
 
 def test_a_finding_that_was_not_selected_leaves_its_verdict():
-    analysis = with_findings(samples.lost())
+    analysis = samples.analysis(samples.lost())
     kexec = analysis.captures[0].kexecs[0]
     kexec.findings = [finding for finding in kexec.findings if finding.code == "ARI001"]
     table = verdict_table(analysis)
@@ -95,5 +87,5 @@ def test_duckdb_reads_the_evidence(parquet):
 def test_the_same_result_gives_the_same_bytes(tmp_path):
     files = [tmp_path / name for name in ("a.parquet", "b.parquet")]
     for file in files:
-        write_findings(with_findings(replace(samples.lost())), file)
+        write_findings(samples.analysis(replace(samples.lost())), file)
     assert files[0].read_bytes() == files[1].read_bytes()

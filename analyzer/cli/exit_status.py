@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.verdicts import findings, rules
-
 if TYPE_CHECKING:
     from analyzer.results import Analysis
 
@@ -30,42 +28,14 @@ MEANINGS = {
 BROKEN_PIPE = 141
 
 
-def of_analysis(
-    analysis: Analysis,
-    *,
-    strict: bool = False,
-    exit_zero: bool = False,
-    assume_preserved: bool = False,
-    selected: frozenset[str] | None = None,
-) -> int:
+def of_analysis(analysis: Analysis, *, exit_zero: bool = False) -> int:
     """Return the exit status for ``analysis``.
 
     Args:
-        analysis: the result of the main job.
-        strict: a healed loss counts as a loss, an undetermined verdict as doubt.
+        analysis: the result of the main job, in which the weight of each capture is decided.
         exit_zero: always 0, for pipelines that read the report instead.
-        assume_preserved: as the option of the same name, see :func:`analyzer.verdicts.findings.counts`.
-        selected: finding codes that count; None = all.
     """
     if exit_zero:
         return OK
-    status = OK
-    for capture in analysis.captures:
-        if capture.verdict == "unreadable":
-            status = DOUBT
-        if (
-            strict
-            and capture.verdict == "undetermined"
-            and (selected is None or rules.UNDETERMINED in selected)
-        ):
-            status = DOUBT
-        for kexec in capture.kexecs:
-            for finding in findings.for_kexec(kexec, assume_preserved=assume_preserved):
-                if selected is not None and finding.code not in selected:
-                    continue
-                weight = findings.weight(finding, kexec, strict=strict, assume_preserved=assume_preserved)
-                if weight == "loss":
-                    return LOSS
-                if weight == "doubt":
-                    status = DOUBT
-    return status
+    weights = {capture.weight for capture in analysis.captures}
+    return LOSS if "loss" in weights else DOUBT if "doubt" in weights else OK

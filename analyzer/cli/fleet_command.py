@@ -234,10 +234,8 @@ def _status(answers: "FleetReport", *, strict: bool) -> int:
     if answers.losses or (strict and answers.tally.healed):
         return exit_status.LOSS
     judged = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
-    doubt = not answers.complete or answers.doubts or judged < answers.captures.done
-    if doubt or (strict and answers.tally.undetermined):
-        return exit_status.DOUBT
-    return exit_status.OK
+    doubt = answers.doubts or answers.captures.doubtful or judged < answers.captures.done
+    return exit_status.DOUBT if doubt or not answers.complete else exit_status.OK
 
 
 def _size(text: str | None, option: str, usual: int) -> int:

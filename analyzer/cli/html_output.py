@@ -58,11 +58,11 @@ class HtmlOutput:
         refuse_shared(path, output)
         self.gatherer = DetailsGatherer(options)
 
-    def write(self, analysis: Analysis, *, assume_preserved: bool) -> None:
+    def write(self, analysis: Analysis) -> None:
         """Write the page, whole or not at all; nothing if none was asked for."""
         if self.path is None or self.gatherer is None:
             return
         from analyzer.report.html.page import pieces
         from analyzer.report.output import put_text
 
-        put_text(pieces(analysis, self.gatherer.of, assume_preserved=assume_preserved), self.path)
+        put_text(pieces(analysis, self.gatherer.of), self.path)

@@ -117,12 +117,13 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         linktype_raw_tlp=linktype_raw_tlp,
+        strict=strict,
+        selected=selection(select, ignore),
     )
     from analyzer.cli.html_output import HtmlOutput
     from analyzer.cli.perfetto_output import PerfettoOutput
     from analyzer.report import machine_formats
 
-    selected = selection(select, ignore)
     output = None if output == "-" else output
     machine_formats.refuse_output(form, output)
     html_page = HtmlOutput(html, output, options)
@@ -135,28 +136,16 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         quiet=quiet,
         takers=(html_page.gatherer, timeline.taker, details),
     )
-    if selected is not None:
-        _keep_only(analysis, selected)
     try:
-        html_page.write(analysis, assume_preserved=assume_preserved)
+        html_page.write(analysis)
         timeline.write()
     finally:  # neither a page that cannot be written nor a reader that left costs the other report
         if form == "text":
-            _put_page(analysis, options, output, verbose, details)
+            _put_page(analysis, output, verbose, details)
         else:
-            machine_formats.put(
-                analysis, form, output, strict=strict, assume_preserved=assume_preserved, selected=selected
-            )
+            machine_formats.put(analysis, form, output)
     _tell(analysis, form, output, quiet)
-    raise typer.Exit(
-        exit_status.of_analysis(
-            analysis,
-            strict=strict,
-            exit_zero=exit_zero,
-            assume_preserved=assume_preserved,
-            selected=selected,
-        )
-    )
+    raise typer.Exit(exit_status.of_analysis(analysis, exit_zero=exit_zero))
 
 
 def judge(
@@ -215,12 +204,6 @@ def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":
     return Analysis(analysis.policy, captures, verdict.summarise(captures))
 
 
-def _keep_only(analysis: "Analysis", selected: frozenset[str]) -> None:
-    for capture in analysis.captures:
-        for kexec in capture.kexecs:
-            kexec.findings = [finding for finding in kexec.findings if finding.code in selected]
-
-
 def _details(options: Options) -> "DetailsGatherer":
     from analyzer.explanations.details import DetailsGatherer
 
@@ -229,7 +212,6 @@ def _details(options: Options) -> "DetailsGatherer":
 
 def _put_page(
     analysis: "Analysis",
-    options: Options,
     output: str | None,
     verbose: int,
     details: "DetailsGatherer | None",
@@ -238,13 +220,7 @@ def _put_page(
     from analyzer.report.output import new_page, put_page
 
     page = new_page(output)
-    text_report.fill(
-        page,
-        analysis,
-        verbosity=verbose,
-        assume_preserved=options.assume_preserved,
-        details=details,
-    )
+    text_report.fill(page, analysis, verbosity=verbose, details=details)
     put_page(page, output)
 
 

@@ -124,12 +124,13 @@ class BridgeCount:
 
 @dataclass(frozen=True)
 class Captures:
-    """The inputs: how many, and how many have a row by outcome and by verdict."""
+    """The inputs: how many, how many have a row by outcome and by verdict, and how many give no answer."""
 
     listed: int
     done: int
     outcomes: dict[str, int]
     verdicts: dict[str, int]
+    doubtful: int = 0
 
 
 @dataclass(frozen=True)

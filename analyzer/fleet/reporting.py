@@ -75,6 +75,7 @@ def _report(tables: ResultTables, trend_by: TrendBy, most: int) -> FleetReport:
             done=sum(outcomes.values()),
             outcomes=outcomes,
             verdicts=_counts(tables.captures, "verdict"),
+            doubtful=_height(tables.captures.filter(pl.col("weight") == "doubt")),
         ),
         kexecs=whole["kexecs"],
         tally=overall,

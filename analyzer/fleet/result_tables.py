@@ -13,7 +13,7 @@ from analyzer.errors import UnreadableInputError
 from analyzer.fleet import job as jobs_file
 from analyzer.fleet import parts
 from analyzer.fleet.schema import TABLES
-from analyzer.verdicts.findings import LOSSES
+from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

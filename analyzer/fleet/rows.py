@@ -10,7 +10,7 @@ import polars as pl
 
 from analyzer.fleet.schema import TABLES
 from analyzer.undecodable import all_encodable
-from analyzer.verdicts import findings
+from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,6 +79,7 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], one: Judged, pattern: re.Patter
             result.accesses,
             result.truncated,
             result.dropped,
+            result.weight,
             len(result.kexecs),
             _dicts(result.boots),
         )
@@ -99,7 +100,7 @@ def _bridge(bridge: BridgeVerdict) -> list[Any]:
 
 
 def _kexec(kexec: KexecResult, one: Judged) -> tuple[Any, ...]:
-    weights = {findings.weight(finding, kexec) for finding in kexec.findings}
+    weights = {finding.weight for finding in kexec.findings}
     time_ns, time_source = _time(kexec, one)
     return (
         kexec.index,
@@ -117,10 +118,11 @@ def _kexec(kexec: KexecResult, one: Judged) -> tuple[Any, ...]:
         kexec.series,
         kexec.noari,
         kexec.preserved_source,
+        kexec.preservation,
         ari(kexec),
         "loss" in weights,
         "doubt" in weights,
-        sum(bridge.preserved and bridge.verdict in findings.LOSSES for bridge in kexec.bridges),
+        sum(bridge.preserved and bridge.verdict in LOSSES for bridge in kexec.bridges),
         sum(device.verdict == "stranded" for device in kexec.devices),
         {name: vars(outcome) for name, outcome in kexec.policies.items()},
         vars(kexec.observed),
@@ -146,7 +148,7 @@ def ari(kexec: KexecResult) -> str:
         bridge for bridge in kexec.bridges if bridge.preserved and bridge.verdict != "not-applicable"
     ]
     verdicts = {bridge.verdict for bridge in preserved}
-    if verdicts & findings.LOSSES:
+    if verdicts & (LOSSES - {"renumbered"}):
         return "lost"
     if "undetermined" in verdicts:
         return "undetermined"

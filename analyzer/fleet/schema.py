@@ -68,6 +68,7 @@ CAPTURES: Final = pl.Schema(
         "accesses": pl.UInt64(),
         "truncated": pl.Boolean(),
         "dropped": pl.UInt64(),
+        "weight": pl.String(),
         "kexec_count": pl.UInt32(),
         "boots": _BOOTS,
     }
@@ -90,6 +91,7 @@ KEXECS: Final = pl.Schema(
         "series": pl.String(),
         "noari": pl.Boolean(),
         "preserved_source": pl.String(),
+        "preservation": pl.String(),
         "ari": pl.String(),
         "loss": pl.Boolean(),
         "doubt": pl.Boolean(),
@@ -113,7 +115,7 @@ KEXECS: Final = pl.Schema(
         ),
         "consequences": pl.List(pl.Struct({"code": pl.String, "text": pl.String, "source": pl.String})),
         "findings": pl.List(
-            pl.Struct({"code": pl.String, "severity": pl.String, "bdf": pl.String, "text": pl.String})
+            pl.Struct(dict.fromkeys(("code", "severity", "bdf", "text", "weight"), pl.String))
         ),
         "warnings": _TEXTS,
     }

@@ -26,7 +26,7 @@ _KEXEC: dict[str, pl.DataType] = _CAPTURE | {"kexec": _COUNT}
 
 CAPTURES: dict[str, pl.DataType] = _CAPTURE | {
     "format": _TEXT, "host": _TEXT, "accesses": _COUNT, "truncated": _FLAG, "dropped": _COUNT,
-    "verdict": _TEXT,
+    "verdict": _TEXT, "weight": _TEXT,
 }  # fmt: skip
 BOOTS: dict[str, pl.DataType] = _CAPTURE | {
     "index": _COUNT, "kind": _TEXT, "release": _TEXT, "cmdline": _TEXT,
@@ -35,7 +35,7 @@ BOOTS: dict[str, pl.DataType] = _CAPTURE | {
 KEXECS: dict[str, pl.DataType] = _CAPTURE | {
     "index": _COUNT, "kind": _TEXT, "outgoing_boot": _COUNT, "incoming_boot": _COUNT,
     "at_access": _COUNT, "blackout_ns": _COUNT, "observed_policy": _TEXT, "policy": _TEXT, "series": _TEXT,
-    "noari": _FLAG, "preserved_source": _TEXT,
+    "noari": _FLAG, "preserved_source": _TEXT, "preservation": _TEXT,
 }  # fmt: skip
 BRIDGES: dict[str, pl.DataType] = _KEXEC | {
     "bdf": _TEXT, "vendor_device": _TEXT, "secondary": _COUNT, "subordinate": _COUNT,
@@ -54,7 +54,9 @@ POLICIES: dict[str, pl.DataType] = _KEXEC | {
 DIVERGENCES: dict[str, pl.DataType] = _KEXEC | {
     "bdf": _TEXT, "predicted": _FLAG, "observed": _FLAG, "note": _TEXT, "explained": _FLAG,
 }  # fmt: skip
-FINDINGS: dict[str, pl.DataType] = _KEXEC | {"code": _TEXT, "severity": _TEXT, "bdf": _TEXT, "text": _TEXT}
+FINDINGS: dict[str, pl.DataType] = _KEXEC | {
+    "code": _TEXT, "severity": _TEXT, "bdf": _TEXT, "text": _TEXT, "weight": _TEXT,
+}  # fmt: skip
 ERRORS: dict[str, pl.DataType] = _CAPTURE | {
     "kind": _TEXT, "file": _TEXT, "offset_bytes": _COUNT, "message": _TEXT,
 }  # fmt: skip

@@ -34,6 +34,8 @@ Ask: TypeAlias = "Callable[[int], Answer | None]"
 #: Raw kernel dumps of a preserved set are a few pages; more than this is another kind of file.
 _DUMP_LIMIT = 64 << 20
 _TEXT_LIMIT = 16 << 20
+#: Rules that a kernel follows on bridges that were not handed over to it.
+_RULES_OF_OTHERS = frozenset({"set", "clear", "untouched", "skipped"})
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,7 @@ def _logged(runs_at: RunsAt) -> Ask:
     return answer
 
 
-def resolve(
-    opened: Sources, kexec: int, outgoing: Topology, fallback: frozenset[int], *, plain: bool, assume: bool
-) -> PreservedSet:
+def resolve(opened: Sources, kexec: int, outgoing: Topology, fallback: frozenset[int]) -> PreservedSet:
     """The set at one kexec.
 
     Args:
@@ -204,13 +204,10 @@ def resolve(
         kexec: its number.
         outgoing: topology of the outgoing boot: every bridge above a listed endpoint is implied.
         fallback: the assumed set.
-        plain: the kexec is known to be no Live Update: nothing is preserved unless a source says so.
-        assume: the user takes the assumed set for true.
     """
     found = opened.at(kexec)
     if not found:
-        keys = fallback if assume or not plain else frozenset()
-        return PreservedSet(keys, "assumed")
+        return PreservedSet(fallback, "assumed")
     source, answer = found[0]
     keys = answer.keys
     if source in ("option", "sidecar"):
@@ -257,6 +254,35 @@ def assumed(
     return with_bridges(keys, outgoing)
 
 
+def not_handed_over(
+    outgoing: Topology, incoming: Topology, decided_after: dict[int, list[Decision]]
+) -> frozenset[int]:
+    """Bridges of which the incoming kernel's own accesses show that they were not handed over.
+
+    On a preserved bridge every series reads DEVCTL2 and writes nothing, and none assigns new bus numbers: a
+    bridge on which the stock rule was followed, or which got new numbers, was not preserved.
+    """
+    by_path = {outgoing.path(bridge.function): bridge.function for bridge in outgoing.bridges()}
+    _, renumbered = incoming.lost_numbers()
+    shown = {bridge.function for bridge in renumbered}
+    shown |= {key for key, taken in decided_after.items() if taken and taken[0].rule in _RULES_OF_OTHERS}
+    paths = (incoming.path(key) for key in shown)
+    return frozenset(by_path[path] for path in paths if path in by_path)
+
+
+def without(keys: frozenset[int], others: frozenset[int], outgoing: Topology) -> frozenset[int]:
+    """An assumed set without some bridges and what is below them."""
+    if not others:
+        return keys
+    left = {
+        key
+        for key in keys
+        if not outgoing.functions[key].is_bridge
+        and not others & {bridge.function for bridge in outgoing.ancestors(key)}
+    }
+    return with_bridges(left, outgoing)
+
+
 def assumed_before(outgoing: Topology, believed: dict[int, Belief]) -> frozenset[int]:
     """The same before a kexec: every function below a bridge on which the kernel uses ARI."""
     keys = {key for _, below in _carried(outgoing, believed) for key in below}
@@ -282,5 +308,5 @@ def _treated_as_preserved(
 ) -> bool:
     taken = decided_after.get(bridge.function)
     if taken:
-        return taken[0].rule not in ("set", "clear", "untouched")
+        return taken[0].rule not in _RULES_OF_OTHERS
     return bridge.function in incoming.enumerated or functions > 1

@@ -6,48 +6,64 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.report.wording import count, listed
-from analyzer.verdicts import findings, rules
+from analyzer.verdicts import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from analyzer.report.page import Style
     from analyzer.results import Analysis, BridgeVerdict, CaptureResult, Finding
 
 #: How many addresses a one-line summary names before it only counts.
 _NAMED = 4
-#: Words of headlines, the worst first.
+#: Words of headlines, the worst first: exit status 1, then 3, then 0. What each means: :data:`MEANINGS`.
 WORSE_FIRST = (
     "LOST",
     "STRANDED",
-    "DIVERGES",
-    "HEALED",
     "RENUMBERED",
-    "WARNING",
+    "DIVERGES",
     "UNREADABLE",
     "UNDETERMINED",
-    "NO KEXEC",
+    "HEALED",
+    "WARNING",
     "NOTED",
+    "NO KEXEC",
     "clean",
 )
+MEANINGS = {
+    "LOST": "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer",
+    "STRANDED": "no bridge lost anything, yet a preserved device was not found",
+    "RENUMBERED": "a preserved bridge lost its bus numbers and got new ones",
+    "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
+    "UNREADABLE": "the input could not be read",
+    "UNDETERMINED": "no loss is seen, and what would exclude one is not in the input; the report names it",
+    "HEALED": "a bridge lost ARI Forwarding and the incoming kernel switched it on again",
+    "WARNING": "nothing was lost but other state, such as ACS",
+    "NOTED": "something was lost that was not preserved",
+    "NO KEXEC": "the capture holds no kexec",
+    "clean": "every kexec was judged, nothing was lost, prediction and observation agree",
+}
+#: Words that exit status 0 goes with; a doubt about the whole capture outweighs them.
+_ALL_CLEAR = frozenset({"HEALED", "WARNING", "NOTED", "clean"})
 _WARNING_WORDS = (
     (rules.DIVERGENCE, "DIVERGES"),
-    ("ARI002", "HEALED"),
-    ("ARI004", "RENUMBERED"),
     (rules.UNDETERMINED, "UNDETERMINED"),
+    ("ARI002", "HEALED"),
 )
 _LOSS_PHRASES = (
     (rules.BRIDGE_CODES["lost"], "ARI Forwarding on {}"),
     (rules.BRIDGE_CODES["unconfigured"], "bus numbers of {}"),
+    (rules.BRIDGE_CODES["renumbered"], "{} renumbered"),
     (rules.BRIDGE_CODES["gone"], "{} does not answer"),
 )
-#: What is worth a word even where no preserved device is concerned.
-_TOLD_CODES = frozenset({"ARI002", "ARI004"}) | {
+#: What is worth a word even where no preserved device is affected.
+_NOTED_CODES = frozenset({"ARI002", rules.MISSING}) | {
     code for code, rule in rules.RULES.items() if rule.severity == "error"
 }
 _STYLES: dict[str, Style] = {
     "LOST": "bad",
     "STRANDED": "bad",
+    "RENUMBERED": "bad",
     "UNREADABLE": "warn",
     "clean": "good",
 }
@@ -55,44 +71,80 @@ _STYLES: dict[str, Style] = {
 
 @dataclass(frozen=True)
 class Headline:
-    """A verdict in one word (``LOST``, ``clean``, ...) and the half sentence behind it."""
+    """A verdict in one word (``LOST``, ``clean``, ...), what limits it, and the half sentence after it."""
 
     word: str
     text: str
+    limits: tuple[str, ...] = ()
 
     @property
     def style(self) -> Style:
         """Colour of the word: bad for losses, good for clean, else a warning."""
-        return _STYLES.get(self.word, "warn")
+        return "warn" if self.word == "clean" and self.limits else _STYLES.get(self.word, "warn")
+
+    @property
+    def title(self) -> str:
+        """The word with what limits it: ``LOST (capture cut short)``, ``clean up to the cut``."""
+        if not self.limits:
+            return self.word
+        if self.word == "clean":
+            return f"{self.word} {' and '.join(self.limits)}"
+        return f"{self.word} ({', '.join(self.limits)})"
 
     def __str__(self) -> str:
-        return f"{self.word}: {self.text}"
+        return f"{self.title}: {self.text}"
 
 
-def of_capture(capture: CaptureResult, *, assume_preserved: bool = False) -> Headline:
+def of_capture(capture: CaptureResult) -> Headline:
     """Return the headline of one capture: the worst that was found, else why there is no finding."""
-    found = [
-        finding
+    found = [finding for kexec in capture.kexecs for finding in (*kexec.findings, *kexec.ignored)]
+    headline = _of_findings(capture, found)
+    left_out = sorted(
+        {item.code for kexec in capture.kexecs for item in kexec.ignored if item.severity != "note"}
+    )
+    word, text = headline.word, headline.text
+    if capture.weight == "doubt" and word in _ALL_CLEAR:
+        word, text = "UNDETERMINED", f"{_incomplete(capture)}; {text}"
+    text += f" (does not count: {', '.join(left_out)})" if left_out else ""
+    return Headline(word, text, tuple(_limits(capture, word)))
+
+
+def _limits(capture: CaptureResult, word: str) -> Iterator[str]:
+    errors = [
+        kexec
         for kexec in capture.kexecs
-        for finding in findings.for_kexec(kexec, assume_preserved=assume_preserved)
+        if any(item.severity == "error" for item in (*kexec.findings, *kexec.ignored))
     ]
+    if errors and all(kexec.preserved_source == "assumed" for kexec in errors):
+        yield "preserved set unknown"
+    if capture.truncated:
+        yield "up to the cut" if word == "clean" else "capture cut short"
+
+
+def _of_findings(capture: CaptureResult, found: Sequence[Finding]) -> Headline:
     errors = {finding.code for finding in found if finding.severity == "error"}
     if errors:
-        word = "STRANDED" if errors == {rules.STRANDED} else "LOST"
-        return Headline(word, _losses(found) + _where(capture))
+        return Headline(_loss_word(capture, errors), _losses(found) + _where(capture))
     warnings = {finding.code for finding in found if finding.severity == "warning"}
     for code, word in _WARNING_WORDS:
         if code in warnings:
             return Headline(word, _warnings(capture, [f for f in found if f.severity == "warning"], code))
-    if warnings:
+    if warnings and not any(finding.code in _NOTED_CODES for finding in found):
         texts = [finding.text for finding in found if finding.severity == "warning"]
         return Headline("WARNING", listed(texts, 2))
     return _without_finding(capture, found)
 
 
-def of_analysis(analysis: Analysis, *, assume_preserved: bool = False) -> Headline:
+def _loss_word(capture: CaptureResult, errors: set[str]) -> str:
+    if errors == {rules.STRANDED}:
+        return "STRANDED"
+    known = any(kexec.preserved_source != "assumed" for kexec in capture.kexecs)
+    return "RENUMBERED" if known and errors == {rules.BRIDGE_CODES["renumbered"]} else "LOST"
+
+
+def of_analysis(analysis: Analysis) -> Headline:
     """Return the headline of the whole call: the only capture's, or the worst one's word with counts."""
-    headlines = [of_capture(capture, assume_preserved=assume_preserved) for capture in analysis.captures]
+    headlines = [of_capture(capture) for capture in analysis.captures]
     if not headlines:
         return Headline("UNREADABLE", "nothing to analyse")
     if len(headlines) == 1:
@@ -112,13 +164,13 @@ def of_analysis(analysis: Analysis, *, assume_preserved: bool = False) -> Headli
 _PLAIN_WORDS = {
     "LOST": "with losses",
     "STRANDED": "with stranded devices only",
-    "DIVERGES": "with an unexplained divergence",
-    "HEALED": "healed",
     "RENUMBERED": "renumbered",
-    "WARNING": "with warnings",
-    "NOTED": "with notes",
+    "DIVERGES": "with an unexplained divergence",
     "UNREADABLE": "unreadable",
     "UNDETERMINED": "undetermined",
+    "HEALED": "healed",
+    "WARNING": "with warnings",
+    "NOTED": "with notes",
     "NO KEXEC": "without a kexec",
     "clean": "clean",
 }
@@ -160,10 +212,8 @@ def _warnings(capture: CaptureResult, found: Sequence[Finding], code: str) -> st
         return f"the incoming kernel did not do what the replay predicts for {named}"
     if code == "ARI002":
         return f"ARI Forwarding on {named} was lost and switched on again; nothing is stranded"
-    if code == "ARI004":
-        return f"{named} lost its bus numbers and got new ones; nothing is stranded"
     texts = [f.text for f in found if f.code == code]
-    return f"{listed(texts, 2)}; no loss seen otherwise{_where(capture)}"
+    return f"{listed(texts, 2)}; no loss is seen otherwise{_where(capture)}"
 
 
 def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headline:
@@ -179,22 +229,24 @@ def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headli
             "NO KEXEC", f"{boots} and no kexec boundary in {count(capture.accesses, 'access', 'accesses')}"
         )
     if capture.verdict == "undetermined":
-        missing = [
-            f"{bridge.bdf}: the capture does not hold {bridge.missing_access}"
-            for kexec in capture.kexecs
-            for bridge in kexec.bridges
-            if bridge.missing_access
-        ]
-        return Headline("UNDETERMINED", listed(missing, 2) or "the capture does not hold what would tell")
-    noted = [finding for finding in found if finding.code in _TOLD_CODES]
+        return Headline("UNDETERMINED", _incomplete(capture))
+    noted = [finding for finding in found if finding.code in _NOTED_CODES]
     if noted or capture.verdict == "findings":
-        told = listed([finding.text for finding in noted or found], 2)
-        word = "HEALED" if {finding.code for finding in noted} == {"ARI002"} else "NOTED"
-        return Headline(word, f"{told}; no preserved device is known to be concerned")
+        text = listed([finding.text for finding in noted or found], 2)
+        if {finding.code for finding in noted} == {"ARI002"}:
+            return Headline("HEALED", f"{text}; nothing is stranded")
+        return Headline("NOTED", f"{text}; none of it is known to be preserved")
     bridges = [bridge for kexec in capture.kexecs for bridge in kexec.bridges]
     return Headline(
         "clean", f"{count(len(capture.kexecs), 'kexec')}, {_kept(bridges)}; nothing lost, nothing stranded"
     )
+
+
+def _incomplete(capture: CaptureResult) -> str:
+    """Why a capture without a doubtful finding is not clean."""
+    if capture.dropped:
+        return f"the recorder dropped {count(capture.dropped, 'record')}; no loss is seen in the others"
+    return "the incoming kernel's scan is not in the capture to its end; no loss is seen up to there"
 
 
 def _kept(bridges: Sequence[BridgeVerdict]) -> str:

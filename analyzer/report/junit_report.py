@@ -1,9 +1,9 @@
 """JUnit XML for continuous integration: a test suite for each capture, a test case for each kexec.
 
 A case fails if its kexec has a finding that sets exit status 1; it is an error if something casts doubt (exit
-status 3), and skipped if the capture does not tell. The first case of a suite, ``capture``, stands for the
-capture itself: unreadable is an error, without a kexec or not whole is skipped. Names stay the same from run
-to run, so that a server can show a history.
+status 3). The first case of a suite, ``capture``, stands for the capture itself: what could not be judged is
+an error, a whole capture without a kexec is skipped. Names stay the same from run to run, so that a server
+can show a history.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from analyzer.report import headline
 from analyzer.report.inert import inert
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Page, plain
-from analyzer.verdicts import findings, rules
 from analyzer.version import NAME
 
 if TYPE_CHECKING:
@@ -27,30 +26,16 @@ if TYPE_CHECKING:
 Outcome = Literal["failure", "error", "skipped"]
 
 
-def junit_text(
-    analysis: Analysis,
-    *,
-    strict: bool = False,
-    assume_preserved: bool = False,
-    selected: frozenset[str] | None = None,
-) -> str:
-    """Return the result as JUnit XML.
-
-    Args:
-        analysis: the result; a finding that is not in it, because it was not selected, fails no case.
-        strict: as the option: a healed loss fails, undetermined is an error.
-        assume_preserved: as the option of the same name.
-        selected: finding codes that count; None = all.
-    """
+def junit_text(analysis: Analysis) -> str:
+    """Return the result as JUnit XML; a case ends as the weight of its findings says."""
     root = ET.Element("testsuites", name=NAME)
     for capture in analysis.captures:
         suite = ET.SubElement(root, "testsuite", name=_text(capture.path))
         if capture.host:
             suite.set("hostname", _text(capture.host))
-        doubted = strict and (selected is None or rules.UNDETERMINED in selected)
-        _add_capture(suite, capture, "error" if doubted else "skipped")
+        _add_capture(suite, capture)
         for kexec in capture.kexecs:
-            _add_kexec(suite, capture, kexec, strict=strict, assume_preserved=assume_preserved)
+            _add_kexec(suite, capture, kexec)
         _count(suite)
     for name in ("tests", "failures", "errors"):  # the schema knows no "skipped" here
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
@@ -60,37 +45,27 @@ def junit_text(
     return body.decode("ascii") + "\n"
 
 
-def _add_capture(suite: ET.Element, capture: CaptureResult, undetermined: Outcome) -> None:
-    """The case that says whether there was anything to judge; ``undetermined`` is how it ends if not."""
+def _add_capture(suite: ET.Element, capture: CaptureResult) -> None:
+    """The case that says whether there was anything to judge."""
+    unjudged: Outcome = "skipped" if capture.weight is None else "error"
     case = ET.SubElement(suite, "testcase", classname=_text(capture.path), name="capture")
     if capture.verdict == "unreadable":
         problem = capture.errors[0] if capture.errors else None
         message = headline.of_capture(capture).text
         _end(case, "error", problem.kind if problem else "unreadable", message)
     elif capture.verdict == "no-kexec":
-        _end(case, "skipped", "no-kexec", headline.of_capture(capture).text)
+        _end(case, unjudged, "no-kexec", headline.of_capture(capture).text)
     elif capture.verdict == "undetermined":
-        _end(case, undetermined, "undetermined", headline.of_capture(capture).text)
+        _end(case, unjudged, "undetermined", headline.of_capture(capture).text)
 
 
-def _add_kexec(
-    suite: ET.Element, capture: CaptureResult, kexec: KexecResult, *, strict: bool, assume_preserved: bool
-) -> None:
+def _add_kexec(suite: ET.Element, capture: CaptureResult, kexec: KexecResult) -> None:
     case = ET.SubElement(suite, "testcase", classname=_text(capture.path), name=f"kexec {kexec.index}")
-    weights = [
-        findings.weight(finding, kexec, strict=strict, assume_preserved=assume_preserved)
-        for finding in kexec.findings
-    ]
-    losses = [item for item, weight in zip(kexec.findings, weights, strict=True) if weight == "loss"]
-    doubts = [item for item, weight in zip(kexec.findings, weights, strict=True) if weight == "doubt"]
-    unknown = [f for f in kexec.findings if f.code == rules.UNDETERMINED and f.severity == "warning"]
+    losses = [item for item in kexec.findings if item.weight == "loss"]
+    doubts = [item for item in kexec.findings if item.weight == "doubt"]
     page = Page()
-    add_kexec(page, capture, kexec, assume_preserved=assume_preserved)
-    outcomes: tuple[tuple[Outcome, list[Finding]], ...] = (
-        ("failure", losses),
-        ("error", doubts),
-        ("skipped", unknown),
-    )
+    add_kexec(page, capture, kexec)
+    outcomes: tuple[tuple[Outcome, list[Finding]], ...] = (("failure", losses), ("error", doubts))
     for outcome, found in outcomes:
         if found:
             _end(case, outcome, found[0].code, _message(found), _lines(found) + plain(page))

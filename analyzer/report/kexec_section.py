@@ -8,9 +8,17 @@ from analyzer.report.bridge_tree import add_tree
 from analyzer.report.evidence import add_evidence
 from analyzer.report.page import Span
 from analyzer.report.policy_table import add_policies
-from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, REASONS, count, duration, listed
+from analyzer.report.wording import (
+    BRIDGES,
+    CAUSES,
+    PRESERVATIONS,
+    PRESERVED_SOURCES,
+    REASONS,
+    count,
+    duration,
+    listed,
+)
 from analyzer.verdicts import consequences
-from analyzer.verdicts.findings import counts
 
 if TYPE_CHECKING:
     from analyzer.report.page import Page, Style
@@ -28,7 +36,6 @@ def add_kexec(
     kexec: KexecResult,
     *,
     verbosity: int = 0,
-    assume_preserved: bool = False,
 ) -> None:
     """Add everything said about one kexec to the page.
 
@@ -37,20 +44,12 @@ def add_kexec(
         capture: the capture it belongs to (boots and files).
         kexec: its verdicts.
         verbosity: 0 what matters, 1 every bridge and function and all sources, 2 and more shorten no list.
-        assume_preserved: as the option of the same name.
     """
     page.blank()
     page.line(Span(f"kexec {kexec.index}", "strong"), f": {_title(capture, kexec)}")
     page.prose(_rules(kexec), indent=2, style="dim")
-    if kexec.preserved_source == "assumed" and not counts(kexec, assume_preserved=assume_preserved):
-        page.prose(
-            (
-                "Nothing says that devices were preserved across this kexec: losses are told, but raise no "
-                "alarm (--preserved or --assume-preserved changes that)."
-            ),
-            indent=2,
-            style="dim",
-        )
+    if kexec.preservation in PRESERVATIONS:
+        page.prose(PRESERVATIONS[kexec.preservation], indent=2, style="dim")
     page.blank()
     if not add_tree(page, kexec, everything=verbosity > 0):
         kept = sum(bridge.verdict == "kept" for bridge in kexec.bridges)
@@ -60,7 +59,7 @@ def add_kexec(
         if bridge.verdict in _EXPLAINED and (bridge.preserved or bridge.evidence or verbosity):
             _add_why(page, bridge, several_files)
     _add_undetermined(page, kexec)
-    _add_consequences(page, kexec, verbosity, assume_preserved)
+    _add_consequences(page, kexec, verbosity)
     if kexec.policies:
         page.blank()
         page.line("  ", Span("What each kernel policy would have found", "strong"), " (* the one judged by)")
@@ -106,7 +105,7 @@ def _rules(kexec: KexecResult) -> str:
 
 def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     page.blank()
-    harm: Style = "bad" if bridge.verdict in {"lost", "unconfigured", "gone"} else "warn"
+    harm: Style = "bad" if bridge.verdict in {"lost", "unconfigured", "gone", "renumbered"} else "warn"
     page.line("  ", Span(bridge.bdf, "strong"), " ", Span(BRIDGES[bridge.verdict], harm))
     if bridge.cause is not None:
         where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
@@ -192,8 +191,8 @@ def _add_secondary(page: Page, kexec: KexecResult, several_files: bool) -> None:
         )
 
 
-def _add_consequences(page: Page, kexec: KexecResult, verbosity: int, assume_preserved: bool) -> None:
-    follow = kexec.consequences or consequences.for_kexec(kexec, assume_preserved=assume_preserved)
+def _add_consequences(page: Page, kexec: KexecResult, verbosity: int) -> None:
+    follow = kexec.consequences
     for title, wanted in (("What to do now", True), ("What follows", False)):
         chosen = [item for item in follow if (item.code in consequences.ACTIONS) == wanted]
         if not chosen:

@@ -27,20 +27,13 @@ def put(
     analysis: Analysis,
     form: MachineFormat,
     output: str | None,
-    *,
-    strict: bool = False,
-    assume_preserved: bool = False,
-    selected: frozenset[str] | None = None,
 ) -> None:
     """Put a report out to standard output (None) or to a file, whole or not at all.
 
     Args:
-        analysis: the result, with the selected findings only.
+        analysis: the result.
         form: its format.
         output: a path, or None.
-        strict: as for the exit status, which formats that tell passed from failed follow.
-        assume_preserved: as for the exit status.
-        selected: as for the exit status.
     """
     if form == "parquet":
         refuse_output(form, output)
@@ -50,8 +43,7 @@ def put(
     elif form == "junit":
         from analyzer.report.junit_report import junit_text
 
-        text = junit_text(analysis, strict=strict, assume_preserved=assume_preserved, selected=selected)
-        put_text([text], output)
+        put_text([junit_text(analysis)], output)
     elif form == "csv":
         from analyzer.report.csv_report import csv_text
 

@@ -1,7 +1,7 @@
 """The report that a person reads: one line that says whether something was lost, then as much as is needed.
 
-The first line is the verdict. Several captures get a line each; in full come those with something to tell
-(all of them with ``-v``).
+The first line of a single capture is the verdict. Several captures get a line each, at the end, where a
+terminal shows it; above it come a few in full (all of them with ``-v``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from analyzer.report.wording import count, duration
 
 if TYPE_CHECKING:
     from analyzer.explanations.details import Details, DetailsGatherer
+    from analyzer.report.headline import Headline
     from analyzer.report.page import Page
     from analyzer.results import Analysis, CaptureResult
 
 #: Problems of one capture that are shown before the rest is counted.
 _MOST_PROBLEMS = 10
 _QUIET_WORDS = frozenset({"clean", "NO KEXEC"})
+#: Captures of one call that are shown in full without -v.
+MOST_IN_FULL = 3
 
 
 def fill(
@@ -28,7 +31,6 @@ def fill(
     analysis: Analysis,
     *,
     verbosity: int = 0,
-    assume_preserved: bool = False,
     details: DetailsGatherer | None = None,
 ) -> Page:
     """Write the report on ``analysis`` to ``page``.
@@ -36,44 +38,66 @@ def fill(
     Args:
         page: an empty page, see :func:`analyzer.report.page.new_page`.
         analysis: the result of the main job.
-        verbosity: 0 details where something was found; 1 everywhere, with every bridge and function; 2 with
-            the accesses that show or change an ARI bit and each policy's decisions; 3 with all there is.
-        assume_preserved: as the option of the same name.
+        verbosity: 0 details where something was found, of few captures; 1 of all, with every bridge and
+            function; 2 with the accesses that show or change an ARI bit and each policy's decisions; 3 with
+            all there is.
         details: what verbosity 2 and 3 need.
 
     Returns:
         The page.
     """
-    whole = headline.of_analysis(analysis, assume_preserved=assume_preserved)
-    page.line(Span(f"{whole.word}:", whole.style), " ", Span(whole.text, "strong"))
-    lines = [headline.of_capture(capture, assume_preserved=assume_preserved) for capture in analysis.captures]
-    if len(lines) > 1:
-        page.blank()
-        page.table(
-            [
-                (Span(line.word, line.style), capture.path, line.text)
-                for line, capture in zip(lines, analysis.captures, strict=True)
-            ],
-            indent=2,
-            right=frozenset(),
-        )
+    lines = [headline.of_capture(capture) for capture in analysis.captures]
+    several = len(lines) > 1
+    if not several:
+        _add_headline(page, analysis)
+    in_full = verbosity > 0 or len(lines) <= MOST_IN_FULL
     for line, capture in zip(lines, analysis.captures, strict=True):
         if line.word == "UNREADABLE":
             continue  # its line says all there is
-        if len(lines) == 1 or verbosity or line.word not in _QUIET_WORDS:
+        if not several or verbosity or (in_full and line.word not in _QUIET_WORDS):
             known = details.of(capture) if details is not None else None
-            _add_capture(page, capture, verbosity, assume_preserved, known)
-        elif (
-            capture.errors or capture.truncated or capture.dropped or any(k.warnings for k in capture.kexecs)
-        ):
+            _add_capture(page, capture, verbosity, known, separated=page.lines != [])
+        elif _is_limited(capture):
             _add_limits_only(page, capture)
+    if several:
+        _add_overview(page, analysis, lines, in_full=in_full)
     return page
 
 
-def _add_capture(
-    page: Page, capture: CaptureResult, verbosity: int, assume_preserved: bool, details: Details | None
-) -> None:
+def _add_headline(page: Page, analysis: Analysis) -> None:
+    whole = headline.of_analysis(analysis)
+    page.line(Span(f"{whole.title}:", whole.style), " ", Span(whole.text, "strong"))
+
+
+def _add_overview(page: Page, analysis: Analysis, lines: list[Headline], *, in_full: bool) -> None:
+    """A line for each capture and one for all of them: the last that a terminal shows."""
+    if page.lines:
+        page.blank()
+    page.table(
+        [
+            (Span(line.title, line.style), capture.path, line.text)
+            for line, capture in zip(lines, analysis.captures, strict=True)
+        ],
+        indent=2,
+        right=frozenset(),
+    )
     page.blank()
+    if not in_full and any(line.word not in _QUIET_WORDS for line in lines):
+        page.prose("'analyze CAPTURE' shows one of them in full, -v all of them.", style="dim")
+    _add_headline(page, analysis)
+
+
+def _is_limited(capture: CaptureResult) -> bool:
+    return bool(
+        capture.errors or capture.truncated or capture.dropped or any(k.warnings for k in capture.kexecs)
+    )
+
+
+def _add_capture(
+    page: Page, capture: CaptureResult, verbosity: int, details: Details | None, *, separated: bool = True
+) -> None:
+    if separated:
+        page.blank()
     page.line(Span(capture.path, "strong"), _facts(capture))
     _add_limits(page, capture)
     if verbosity:
@@ -81,7 +105,7 @@ def _add_capture(
     if details is not None and verbosity > 2:
         details_section.add_premises(page, details)
     for place, kexec in enumerate(capture.kexecs):
-        add_kexec(page, capture, kexec, verbosity=verbosity, assume_preserved=assume_preserved)
+        add_kexec(page, capture, kexec, verbosity=verbosity)
         if details is not None and verbosity > 1:
             details_section.add_kexec_details(page, details, place, verbosity=verbosity)
     if details is not None and verbosity > 1:
@@ -93,7 +117,7 @@ def _add_capture(
         )
     if capture.verdict == "no-kexec":
         known = (
-            "The capture ends before any boundary between two kernels: what came behind the cut is unknown."
+            "The capture ends before any boundary between two kernels: what came after the cut is unknown."
             if capture.truncated
             else "There is no boundary between two kernels in this capture, so nothing was lost across one."
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.results import BridgeVerdictName, Cause, DeviceReason, PreservedSource
+    from analyzer.results import BridgeVerdictName, Cause, DeviceReason, Preservation, PreservedSource
 
 CAUSES: dict[Cause, str] = {
     "explicit-write": "a register write cleared the bit before the incoming kernel ran",
@@ -63,6 +63,22 @@ PRESERVED_SOURCES: dict[PreservedSource, str] = {
     "capture": "from the capture itself",
     "sidecar": "from a file beside the capture",
     "assumed": "assumed: every function seen below a bridge with ARI Forwarding",
+}
+
+#: What an assumed preserved set means for the losses of a kexec.
+PRESERVATIONS: dict[Preservation, str] = {
+    "no-scan": (
+        "Nothing says which devices were preserved across this kexec, so every function below a bridge with "
+        "ARI Forwarding is taken as preserved: a loss counts. --preserved names those that were."
+    ),
+    "unrecognised": (
+        "Nothing says which devices were preserved across this kexec, nor what kind of kexec it was: a loss "
+        "is reported and counts as doubt. --preserved, --assume-preserved or --dmesg decide it."
+    ),
+    "none": (
+        "Nothing was preserved across this kexec, as far as the input shows: losses are reported, but raise "
+        "no alarm (--preserved or --assume-preserved changes that)."
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.results import Consequence
-from analyzer.verdicts.findings import LOSSES, counts
+from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,10 +82,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
             " and reboot"
         ),
     ),
-    "no-reboot-needed": (
+    "bit-stays-off": (
         (
-            "No reboot is needed: no preserved device is stranded. The bit stays off until the next "
-            "full enumeration, so devices that are added below this bridge later cannot use ARI."
+            "No preserved device was found stranded, but the bit stays off until the next full "
+            "enumeration: devices that are added below this bridge later, and virtual functions, cannot "
+            "use ARI. Plan a reboot."
         ),
         _CONFIGURE_ARI,
     ),
@@ -151,7 +152,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
 ACTIONS = frozenset(
     {
         "reboot",
-        "no-reboot-needed",
+        "bit-stays-off",
         "noari",
         "find-writer",
         "find-bus-reset",
@@ -166,15 +167,15 @@ _RESETS = frozenset(
 )
 
 
-_HARMED = LOSSES | {"healed", "renumbered"}
+#: Losses that only a full enumeration repairs.
+_REBOOT = frozenset({"unconfigured", "hidden", "gone", "renumbered"})
+_HARMED = LOSSES | {"healed"}
 
 
-def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Consequence]:
+def for_kexec(kexec: KexecResult) -> list[Consequence]:
     """Return what follows from the verdicts of one kexec, in the order of the report.
 
     Only preserved or healed bridges and stranded devices have consequences; undetermined verdicts have none.
-    Where the preserved set is a mere assumption that does not count
-    (:func:`analyzer.verdicts.findings.counts`), nothing is said about stranded devices.
     """
     bridges = {
         bridge.bdf: bridge for bridge in kexec.bridges if bridge.preserved or bridge.verdict == "healed"
@@ -183,8 +184,6 @@ def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Con
     causes = {bridge.cause for bridge in bridges.values() if bridge.verdict in _HARMED}
     was_reset = bool(causes & _RESETS)
     stranded = [device for device in kexec.devices if device.verdict == "stranded"]
-    if not counts(kexec, assume_preserved=assume_preserved):
-        stranded = []
     ruled = kexec.observed_policy == "inherit" or kexec.kind == "live-update"
     lost = "lost" in verdicts
     chosen = {
@@ -195,7 +194,7 @@ def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Con
         "bit-by-hand-useless": lost and bool(stranded) and ruled,
         "rescan-useless": "unconfigured" in verdicts and bool(stranded),
         "reboot": bool(stranded),
-        "no-reboot-needed": lost and not stranded and not verdicts & {"unconfigured", "hidden", "gone"},
+        "bit-stays-off": lost and not stranded and not verdicts & _REBOOT,
         "sriov-layout": lost,
         "healed-by-stock": "healed" in verdicts,
         "addresses-changed": "renumbered" in verdicts,

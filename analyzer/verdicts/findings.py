@@ -1,72 +1,71 @@
-"""Findings of one kexec: each verdict that matters, as a coded alarm with its weight.
+"""Findings of one kexec: each verdict that matters, as a coded alarm with its severity and weight.
 
-The weight decides the exit status: an ``error`` is a loss that the operator must act on, a ``warning`` casts
-doubt or was repaired, a ``note`` is only told.
+An ``error`` is a loss that the operator must act on, a ``warning`` casts doubt or was repaired, a ``note`` is
+only reported. The weight decides the exit status. Both are decided here, once, with every option that has a
+say; reports and exit statuses only read them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from analyzer.results import Finding
 from analyzer.verdicts import rules
+from analyzer.verdicts.loss_weight import WEIGHTS
 
 if TYPE_CHECKING:
-    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
+    from analyzer.options import Options
+    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult, Weight
     from analyzer.verdicts.rules import Severity
 
-#: Bridge verdicts that mean a loss wherever the bridge is preserved (interface: exit status).
-LOSSES = frozenset({"lost", "unconfigured", "hidden", "gone"})
 
-
-def counts(kexec: KexecResult, *, assume_preserved: bool = False) -> bool:
-    """Tell whether losses at this kexec may set the exit status.
-
-    A preserved set that is only assumed does so if the kexec is a live update, the incoming kernel
-    followed the inherit rule, or the user said so: a plain kexec of a host that preserves nothing is no
-    alarm.
-    """
-    return (
-        kexec.preserved_source != "assumed"
-        or assume_preserved
-        or kexec.kind == "live-update"
-        or kexec.observed_policy == "inherit"
-    )
-
-
-def weight(
-    finding: Finding, kexec: KexecResult, *, strict: bool = False, assume_preserved: bool = False
-) -> Literal["loss", "doubt"] | None:
-    """Tell what a finding does to the exit status: 1 for a loss, 3 for a doubt, nothing for None.
+def add(kexec: KexecResult, options: Options, not_preserved: frozenset[str] = frozenset()) -> None:
+    """Work out the findings of one kexec and store them in its result: those that are selected, and the rest.
 
     Args:
-        finding: one of this kexec's.
-        kexec: its result.
-        strict: a healed loss counts as a loss, an undetermined verdict as doubt.
-        assume_preserved: as in :func:`counts`.
+        kexec: its verdicts and ``preservation``.
+        options: ``strict`` and ``selected`` count.
+        not_preserved: bridges of which the input shows that they were not handed over.
     """
-    if finding.severity == "error":
-        return "loss"
+    every = [_weighed(finding, kexec, options) for finding in _for_kexec(kexec, not_preserved)]
+    selected = options.selected
+    kexec.findings = [item for item in every if selected is None or item.code in selected]
+    kexec.ignored = [
+        replace(item, weight=None) for item in every if selected is not None and item.code not in selected
+    ]
+
+
+def _weighed(finding: Finding, kexec: KexecResult, options: Options) -> Finding:
+    return replace(finding, weight=_weight(finding, kexec, strict=options.strict))
+
+
+def _weight(finding: Finding, kexec: KexecResult, *, strict: bool) -> Weight | None:
     if finding.severity == "note":
         return None
+    if finding.severity == "error":
+        return WEIGHTS[kexec.preservation]
+    if finding.code in (rules.UNDETERMINED, rules.DIVERGENCE):
+        return "doubt"
     healed = finding.code == rules.BRIDGE_CODES["healed"]
-    if strict and healed and counts(kexec, assume_preserved=assume_preserved):
-        return "loss"
-    doubtful = finding.code == rules.DIVERGENCE or (strict and finding.code == rules.UNDETERMINED)
-    return "doubt" if doubtful else None
+    return WEIGHTS[kexec.preservation] if strict and healed else None
 
 
-def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Finding]:
-    """Return the findings of one kexec: bridges, devices, divergences, secondary ones, each by BDF.
+def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Finding]:
+    """Every finding: bridges, devices, divergences, secondary ones, each by BDF."""
+    # Of an assumed set nobody knows who is not in it, unless the kexec or the kernel shows it.
+    unknown = kexec.preserved_source == "assumed" and kexec.preservation != "none"
 
-    Args:
-        kexec: verdicts of one kexec.
-        assume_preserved: the user takes every function below an ARI bridge as preserved.
-    """
-    heavy = counts(kexec, assume_preserved=assume_preserved)
-    found = [_bridge(bridge, heavy) for bridge in kexec.bridges if bridge.verdict in rules.BRIDGE_CODES]
+    def concerned(preserved: bool, bridge: str | None) -> bool:
+        return preserved or (unknown and bridge not in not_preserved)
+
+    found = [
+        _bridge(bridge, concerned(bridge.preserved, bridge.bdf))
+        for bridge in kexec.bridges
+        if bridge.verdict in rules.BRIDGE_CODES
+    ]
     for device in kexec.devices:
-        finding = _device(device, heavy)
+        finding = _device(device, concerned(device.preserved, device.bridge))
         if finding is not None:
             found.append(finding)
     for divergence in kexec.divergences:
@@ -81,31 +80,27 @@ def for_kexec(kexec: KexecResult, *, assume_preserved: bool = False) -> list[Fin
     return found
 
 
-def _bridge(bridge: BridgeVerdict, heavy: bool) -> Finding:
+def _bridge(bridge: BridgeVerdict, concerned: bool) -> Finding:
     code = rules.BRIDGE_CODES[bridge.verdict]
     rule = rules.RULES[code]
-    severity = rule.severity
-    if not bridge.preserved or (severity == "error" and not heavy):
-        severity = "note"
+    undetermined = bridge.verdict == "undetermined"
+    severity = rule.severity if bridge.preserved or (undetermined and concerned) else "note"
     text = f"{rule.title} on {bridge.bdf}"
-    if bridge.verdict == "undetermined":
-        text = f"{bridge.bdf}: undetermined" + (
-            f", the capture does not hold {bridge.missing_access}" if bridge.missing_access else ""
-        )
+    if undetermined:
+        missing = f", the capture does not hold {bridge.missing_access}" if bridge.missing_access else ""
+        text = f"{bridge.bdf}: undetermined{missing}"
     elif bridge.cause and bridge.cause != "unknown":
         text += f" ({bridge.cause}{' of ' + bridge.cause_bdf if bridge.cause_bdf else ''})"
     return Finding(code, severity, bridge.bdf, text)
 
 
-def _device(device: DeviceVerdict, heavy: bool) -> Finding | None:
+def _device(device: DeviceVerdict, concerned: bool) -> Finding | None:
     reason = f" ({device.reason})" if device.reason else ""
     if device.verdict == "stranded":
-        severity: Severity = "error" if heavy else "note"
-        return Finding(
-            rules.STRANDED, severity, device.bdf, f"preserved device {device.bdf} stranded{reason}"
-        )
+        text = f"preserved device {device.bdf} stranded{reason}"
+        return Finding(rules.STRANDED, "error", device.bdf, text)
     if device.verdict == "missing":
         return Finding(rules.MISSING, "note", device.bdf, f"{device.bdf} missing{reason}")
-    if device.verdict == "undetermined" and device.preserved:
+    if device.verdict == "undetermined" and concerned:
         return Finding(rules.UNDETERMINED, "warning", device.bdf, f"{device.bdf}: undetermined{reason}")
     return None

@@ -107,7 +107,7 @@ _TABLE = (
     Rule(
         "ARI004",
         "bridge renumbered",
-        "warning",
+        "error",
         (
             "The bridge came back with invalid bus numbers and the incoming kernel gave it new ones. The "
             "devices are found, possibly under other addresses than before; everything below was reset."

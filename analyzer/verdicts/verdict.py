@@ -1,4 +1,4 @@
-"""The one word for a whole capture: clean, findings, undetermined or no-kexec."""
+"""The one word for a whole capture, and what it does to the exit status."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 
 from analyzer.results import Summary
 from analyzer.verdicts import rules
-from analyzer.verdicts.findings import LOSSES
+from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.results import CaptureResult, CaptureVerdict, KexecResult
+    from analyzer.options import Options
+    from analyzer.results import CaptureResult, CaptureVerdict, KexecResult, Weight
 
 #: Findings that cast doubt instead of naming a loss.
 _DOUBTS = frozenset({rules.UNDETERMINED, rules.DIVERGENCE})
+#: Findings that contradict "nothing lost", whoever was preserved.
+_NOT_CLEAN = frozenset(
+    {rules.BRIDGE_CODES[name] for name in LOSSES} | {rules.BRIDGE_CODES["healed"], rules.MISSING}
+)
 
 
 def of_capture(kexecs: Sequence[KexecResult], *, whole: bool) -> CaptureVerdict:
@@ -22,15 +27,35 @@ def of_capture(kexecs: Sequence[KexecResult], *, whole: bool) -> CaptureVerdict:
 
     Args:
         kexecs: their results with findings.
-        whole: no access was dropped, and every incoming kernel's scan is in the capture to its end; without
-            that nothing is called clean.
+        whole: nothing that could contradict "clean" is known to be missing from the input: no access was
+            dropped, no part is damaged, and every incoming kernel's scan is in it to its end.
     """
     if not kexecs:
         return "no-kexec"
-    weighty = [finding for kexec in kexecs for finding in kexec.findings if finding.severity != "note"]
-    if any(finding.code not in _DOUBTS for finding in weighty):
+    found = [finding for kexec in kexecs for finding in (*kexec.findings, *kexec.ignored)]
+    weighty = [finding for finding in found if finding.severity != "note"]
+    if any(item.code not in _DOUBTS for item in weighty) or any(item.code in _NOT_CLEAN for item in found):
         return "findings"
     return "clean" if whole and not weighty else "undetermined"
+
+
+def weight(capture: CaptureResult, options: Options, *, whole: bool = True) -> Weight | None:
+    """Return what a capture does to the exit status: 1 for a loss, 3 for a doubt, nothing for None.
+
+    Args:
+        capture: its result with verdict and findings.
+        options: ``selected`` counts.
+        whole: as in :func:`of_capture`.
+    """
+    weights = {finding.weight for kexec in capture.kexecs for finding in kexec.findings}
+    if "loss" in weights:
+        return "loss"
+    if "doubt" in weights or capture.verdict == "unreadable":
+        return "doubt"
+    # What is missing may hold a kexec, or a loss.
+    unknown = capture.verdict == "undetermined" or not whole
+    counted = options.selected is None or rules.UNDETERMINED in options.selected
+    return "doubt" if unknown and counted else None
 
 
 def summarise(captures: Sequence[CaptureResult]) -> Summary:

@@ -18,7 +18,7 @@ class Program:
         del progress
         self.paths, self.options = list(paths), options
         rows = [self.results.get(path) or samples.clean(path) for path in paths]
-        return samples.analysis(*rows)
+        return samples.analyzed(rows, options)
 
     def __call__(self, *arguments):
         status = run(arguments)

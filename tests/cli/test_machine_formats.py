@@ -9,19 +9,12 @@ import pytest
 import result_samples as samples
 
 from analyzer.cli.application import run
-from analyzer.verdicts import findings
 
 CAPTURE = str(Path(__file__).parents[2] / "traces" / "lost-explicit-write.bin")
 
 
-def with_findings(capture):
-    for kexec in capture.kexecs:
-        kexec.findings = findings.for_kexec(kexec)
-    return capture
-
-
 def test_csv_goes_to_stdout_and_the_status_stays(program):
-    program.results["lost.bin"] = with_findings(samples.lost())
+    program.results["lost.bin"] = samples.lost()
     status, out, err = program("lost.bin", "bad.bin", "--format", "csv")
     assert (status, err) == (1, "")
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -30,21 +23,21 @@ def test_csv_goes_to_stdout_and_the_status_stays(program):
 
 def test_junit_follows_the_options_of_the_exit_status(program, tmp_path):
     target = tmp_path / "report.xml"
-    program.results["lost.bin"] = with_findings(samples.lost())
+    program.results["lost.bin"] = samples.lost()
     for options, failures, expected in (
         ([], 1, 1),
         (["--ignore", "ARI001,ARI007"], 0, 0),
         (["--select", "ARI007"], 1, 1),
         (["--exit-zero"], 1, 0),
     ):
-        program.results["lost.bin"] = with_findings(samples.lost())
+        program.results["lost.bin"] = samples.lost()
         status, out, _ = program("lost.bin", "--format", "junit", "-o", str(target), *options)
         assert (status, out) == (expected, "")
         assert junitparser.JUnitXml.fromfile(str(target)).failures == failures
 
 
 def test_sarif_has_the_selected_findings(program):
-    program.results["lost.bin"] = with_findings(samples.lost())
+    program.results["lost.bin"] = samples.lost()
     _, out, _ = program("lost.bin", "--format", "sarif", "--select", "ARI001")
     assert [result["ruleId"] for result in json.loads(out)["runs"][0]["results"]] == ["ARI001"]
 

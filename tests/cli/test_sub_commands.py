@@ -23,7 +23,9 @@ def analyze(capsys):
 def test_the_main_job(analyze):
     status, out, err = analyze(LOG)
     assert (status, err) == (1, "")
-    assert out.startswith("LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded\n")
+    assert out.startswith(
+        "LOST (preserved set unknown): ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded\n"
+    )
 
 
 def test_stat(analyze):
@@ -47,7 +49,9 @@ def test_convert_and_judge_again(analyze, tmp_path):
     assert "27,586 accesses in" in err
     status, out, _ = analyze(str(tmp_path / "x.bin"))
     assert status == 1
-    assert out.startswith("LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded\n")
+    assert out.startswith(
+        "LOST (preserved set unknown): ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded\n"
+    )
 
 
 def test_convert_goes_on_behind_a_bad_capture(analyze, tmp_path):

@@ -226,8 +226,8 @@ def test_exit_status(tmp_path):
     assert status("bad", [clean, (None, samples.unreadable(), None)]) == 3
     assert status("healed", [clean, healed]) == 0
     assert status("healed-strict", [clean, healed], "--strict") == 1
-    assert status("unknown", [(None, samples.undetermined(), None)]) == 0
-    assert status("unknown-strict", [(None, samples.undetermined(), None)], "--strict") == 3
+    assert status("unknown", [(None, samples.undetermined(), None)]) == 3
+    assert status("cut", [clean, (None, samples.capture("x", [], "no-kexec", weight="doubt"), None)]) == 3
 
 
 def _made(path):

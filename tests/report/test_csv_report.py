@@ -7,13 +7,9 @@ import result_samples as samples
 
 from analyzer.frames.verdict_table import COLUMNS
 from analyzer.report.csv_report import csv_text
-from analyzer.verdicts import findings
 
 
 def rows(*captures):
-    for capture in captures:
-        for kexec in capture.kexecs:
-            kexec.findings = findings.for_kexec(kexec)
     return list(csv.DictReader(io.StringIO(csv_text(samples.analysis(*captures)))))
 
 

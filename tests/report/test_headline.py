@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import result_samples as samples
 from result_samples import ABOVE_EIGHT, OTHER, PORT, bridge, capture, kexec
@@ -38,7 +40,7 @@ def several(*verdicts):
         ),
         (
             several("renumbered"),
-            "RENUMBERED: 0000:01:00.0 lost its bus numbers and got new ones; nothing is stranded",
+            "RENUMBERED: 0000:01:00.0 renumbered; no preserved device stranded",
         ),
         (
             samples.clean(divergences=[Divergence(OTHER, True, False, "", explained=False)]),
@@ -47,13 +49,30 @@ def several(*verdicts):
         (
             samples.undetermined(),
             (
-                "UNDETERMINED: 0000:02:00.0: undetermined, the capture does not hold a read of CAP_EXP+28 "
-                "behind the kexec; no loss seen otherwise"
+                "UNDETERMINED (capture cut short): 0000:02:00.0: undetermined, the capture does not hold a "
+                "read of CAP_EXP+28 "
+                "behind the kexec; no loss is seen otherwise"
             ),
         ),
         (
-            capture("x", [kexec([bridge(PORT, "lost")], **ASSUMED)], "clean"),
-            "NOTED: ARI Forwarding lost on 0000:02:00.0; no preserved device is known to be concerned",
+            capture("x", [kexec([replace(bridge(PORT, "lost"), preserved=False)], **ASSUMED)]),
+            "NOTED: ARI Forwarding lost on 0000:02:00.0; none of it is known to be preserved",
+        ),
+        (
+            capture("x", [kexec([bridge(PORT, "lost")], **ASSUMED | {"kind": "unknown"})]),
+            "LOST (preserved set unknown): ARI Forwarding on 0000:02:00.0; no preserved device stranded",
+        ),
+        (
+            capture("x", [kexec([bridge(PORT, "renumbered")], **ASSUMED | {"kind": "unknown"})]),
+            "LOST (preserved set unknown): 0000:02:00.0 renumbered; no preserved device stranded",
+        ),
+        (
+            capture("x", [kexec([bridge(PORT, "lost")])], truncated=True),
+            "LOST (capture cut short): ARI Forwarding on 0000:02:00.0; no preserved device stranded",
+        ),
+        (
+            capture("x", [kexec([bridge(PORT, "off")])], "clean", truncated=True),
+            ("clean up to the cut: 1 kexec, no bridge used ARI Forwarding; nothing lost, nothing stranded"),
         ),
         (
             samples.clean(),
@@ -81,7 +100,16 @@ def test_an_unreadable_capture_is_named():
 def test_two_kexecs_are_told():
     result = samples.lost()
     result.kexecs.append(samples.clean().kexecs[0])
-    assert str(headline.of_capture(result)).endswith("3 preserved devices stranded (2 kexecs in the capture)")
+    line = str(headline.of_analysis(samples.analysis(result)))
+    assert line.endswith("3 preserved devices stranded (2 kexecs in the capture)")
+
+
+def test_what_select_and_ignore_leave_out_is_said():
+    analysis = samples.analysis(samples.lost(), selected=frozenset({"ARI003"}))
+    line = str(headline.of_analysis(analysis))
+    assert line == (
+        "LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded (does not count: ARI001, ARI007)"
+    )
 
 
 @pytest.mark.parametrize(

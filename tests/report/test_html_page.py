@@ -214,7 +214,7 @@ def test_many_captures_have_an_overview_the_worst_first():
     root = document(samples.clean(), samples.unreadable(), samples.lost(), samples.healed())
     (table,) = root.all("table", cls="overview")
     rows = [row.text for row in table.all("tr")][1:]
-    assert [row.split()[1] for row in rows] == ["LOST", "HEALED", "UNREADABLE", "clean"]
+    assert [row.split()[1] for row in rows] == ["LOST", "UNREADABLE", "HEALED", "clean"]
     links = {link.text: link.attributes["href"] for link in table.all("a")}
     assert set(links) == {"lost.bin", "healed.bin", "clean.bin"}
     sections = list(root.all("details", cls="capture"))

@@ -67,8 +67,11 @@ def test_a_utf8_terminal_gets_real_glyphs():
 
 def test_several_captures_get_a_line_each_and_details_where_something_was_found():
     text = report(samples.clean(), samples.lost(), samples.unreadable())
-    head = text.split("\n\n")
-    assert head[1].splitlines() == [
+    *_, overview, whole = text.split("\n\n")
+    assert whole == (
+        "LOST: 1 of 3 captures; 3 preserved devices stranded; the others: 1 unreadable, 1 clean\n"
+    )
+    assert overview.splitlines() == [
         "  clean       clean.bin  1 kexec, ARI Forwarding kept on 2 bridges; nothing lost, nothing stranded",
         "  LOST        lost.bin   ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded",
         "  UNREADABLE  bad.bin    expected a capture, found 7 bytes of text; see the README",
@@ -77,12 +80,26 @@ def test_several_captures_get_a_line_each_and_details_where_something_was_found(
     assert report(samples.clean(), samples.lost(), verbosity=1).count("kexec 0:") == 2
 
 
+def test_many_captures_are_an_overview_that_says_how_to_see_one():
+    many = [samples.lost(f"{number}.bin") for number in range(4)]
+    text = report(*many)
+    assert "kexec 0:" not in text
+    assert text.splitlines()[0] == (
+        "  LOST  0.bin  ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded"
+    )
+    assert text.splitlines()[-2:] == [
+        "'analyze CAPTURE' shows one of them in full, -v all of them.",
+        "LOST: 4 of 4 captures; 12 preserved devices stranded",
+    ]
+    assert report(*many, verbosity=1).count("kexec 0:") == 4
+
+
 def test_a_healed_bridge_shows_all_three_states():
     text = report(samples.healed())
     assert "! 0000:02:00.0-[03]  switch downstream  ARIFwd+ -> ARIFwd- -> ARIFwd+  HEALED" in text
     assert "inherit        8         3" in text
     assert "assumed preserved" in text
-    assert "Nothing says that devices were preserved" in text
+    assert "Nothing says which devices were preserved across this kexec" in text
 
 
 def test_the_topmost_cause_names_the_ancestor():
@@ -104,7 +121,7 @@ def test_a_capture_without_a_kexec_says_what_to_do():
         "\n  ", " "
     )
     cut = report(capture("x.bin", [], "no-kexec", truncated=True))
-    assert "what came behind the cut is unknown" in cut
+    assert "what came after the cut is unknown" in cut
 
 
 def test_divergences_warnings_secondary_findings_and_problems_are_shown():

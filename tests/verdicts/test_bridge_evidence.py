@@ -313,7 +313,7 @@ def fields(story: Story, name: str) -> tuple[object, ...]:
             lambda: switch(
                 preserve=(), before=lambda recording: recording.secondary_bus_reset(PORT), incoming=Kernel()
             ),
-            DOWNSTREAM, (3, 3, 3), "switch-downstream", True, (True, False, True),
+            DOWNSTREAM, (3, 3, 3), "switch-downstream", False, (True, False, True),
             ("renumbered", "secondary-bus-reset", PORT, "high"),
         ),
         (

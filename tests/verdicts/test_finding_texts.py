@@ -9,14 +9,19 @@ import result_samples as samples
 from result_samples import OTHER, PORT, ROOT, bridge, capture, device, kexec
 
 from analyzer.errors import UsageError
+from analyzer.options import Options
 from analyzer.results import Divergence, Finding, Secondary, Summary
-from analyzer.verdicts import findings, rules, verdict
+from analyzer.verdicts import rules, verdict
 
 PLAIN = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed"}
 
 
-def texts(result: object, **more: bool) -> list[str]:
-    return [finding.text for finding in findings.for_kexec(result, **more)]
+def found_in(result: object) -> list[Finding]:
+    return [replace(item, weight=None) for item in samples.concluded(result).findings]
+
+
+def texts(result: object) -> list[str]:
+    return [finding.text for finding in found_in(result)]
 
 
 @pytest.mark.parametrize(
@@ -64,10 +69,10 @@ def test_text_of_a_bridge_finding(found: object, expected: str) -> None:
 )
 def test_text_of_a_device_finding(found: object, expected: tuple[str, str, str] | None) -> None:
     result = kexec([], devices=[found])
-    assert [(item.code, item.severity, item.text) for item in findings.for_kexec(result)] == (
+    assert [(item.code, item.severity, item.text) for item in found_in(result)] == (
         [] if expected is None else [expected]
     )
-    assert [item.bdf for item in findings.for_kexec(result)] == ([] if expected is None else [PORT])
+    assert [item.bdf for item in found_in(result)] == ([] if expected is None else [PORT])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_text_of_a_device_finding(found: object, expected: tuple[str, str, str] 
     ],
 )
 def test_text_of_a_divergence(divergence: Divergence, expected: str) -> None:
-    (found,) = findings.for_kexec(kexec([], divergences=[divergence]))
+    (found,) = found_in(kexec([], divergences=[divergence]))
     severity = "note" if divergence.explained else "warning"
     assert found == Finding("ARI011", severity, PORT, expected)
 
@@ -99,65 +104,37 @@ def test_text_of_a_divergence(divergence: Divergence, expected: str) -> None:
     ],
 )
 def test_text_of_a_secondary_finding(secondary: Secondary, expected: Finding) -> None:
-    assert findings.for_kexec(kexec([], secondary=[secondary])) == [expected]
+    assert found_in(kexec([], secondary=[secondary])) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("changes", "assume_preserved", "counted"),
+    ("found", "changes", "plain", "strict"),
     [
-        ({}, False, True),
-        (PLAIN, False, False),
-        (PLAIN, True, True),
-        (PLAIN | {"preserved_source": "option"}, False, True),
-        (PLAIN | {"kind": "live-update"}, False, True),
-        (PLAIN | {"kind": "unknown"}, False, False),
-        (PLAIN | {"observed_policy": "inherit"}, False, True),
-        (PLAIN | {"observed_policy": "unknown"}, False, False),
-    ],
-)
-def test_when_losses_count(changes: dict[str, str], assume_preserved: bool, counted: bool) -> None:
-    result = kexec([bridge(PORT, "lost")], **changes)
-    assert findings.counts(result, assume_preserved=assume_preserved) is counted
-    severity = "error" if counted else "note"
-    assert [item.severity for item in findings.for_kexec(result, assume_preserved=assume_preserved)] == [
-        severity
-    ]
-
-
-def test_losses_count_only_where_the_set_is_known_unless_asked_otherwise() -> None:
-    result = kexec([bridge(PORT, "lost")], [PORT], **PLAIN)
-    assert not findings.counts(result)
-    assert {item.severity for item in findings.for_kexec(result)} == {"note"}
-
-
-@pytest.mark.parametrize(
-    ("code", "severity", "changes", "plain", "strict"),
-    [
-        ("ARI001", "error", {}, "loss", "loss"),
-        ("ARI001", "note", {}, None, None),
-        ("ARI002", "warning", {}, None, "loss"),
-        ("ARI002", "warning", PLAIN, None, None),
-        ("ARI004", "warning", {}, None, None),
-        ("ARI010", "warning", {}, None, "doubt"),
-        ("ARI010", "note", {}, None, None),
-        ("ARI011", "warning", {}, "doubt", "doubt"),
-        ("ARI011", "note", {}, None, None),
-        ("ARI012", "warning", {}, None, None),
+        (bridge(PORT, "lost"), {}, "loss", "loss"),
+        (replace(bridge(PORT, "lost"), preserved=False), {}, None, None),
+        (bridge(PORT, "healed"), {}, None, "loss"),
+        (bridge(PORT, "healed"), PLAIN, None, None),
+        (bridge(PORT, "renumbered"), {}, "loss", "loss"),
+        (bridge(PORT, "undetermined"), {}, "doubt", "doubt"),
+        (replace(bridge(PORT, "undetermined"), preserved=False), {}, None, None),
+        (Divergence(PORT, True, False, "", explained=False), {}, "doubt", "doubt"),
+        (Divergence(PORT, True, False, "", explained=True), {}, None, None),
+        (Secondary(PORT, "acs-lost", ""), {}, None, None),
     ],
 )
 def test_weight_on_the_exit_status(
-    code: str, severity: str, changes: dict[str, str], plain: str | None, strict: str | None
+    found: object, changes: dict[str, str], plain: str | None, strict: str | None
 ) -> None:
-    finding, result = Finding(code, severity, PORT, ""), kexec([], **changes)
-    assert findings.weight(finding, result) == plain
-    assert findings.weight(finding, result, strict=True) == strict
+    place = {Divergence: "divergences", Secondary: "secondary"}.get(type(found), "bridges")
+    for options, weight in ((Options(), plain), (Options(strict=True), strict)):
+        result = kexec(**{"bridges": [], place: [found]} | changes)
+        assert [item.weight for item in samples.concluded(result, options).findings] == [weight]
 
 
 def test_a_healed_loss_of_an_assumed_set_weighs_if_the_user_says_so() -> None:
-    finding, result = Finding("ARI002", "warning", PORT, ""), kexec([], **PLAIN)
-    assert findings.weight(finding, result, strict=True) is None
-    assert findings.weight(finding, result, strict=True, assume_preserved=True) == "loss"
-    assert findings.weight(finding, result, assume_preserved=True) is None
+    asked = Options(strict=True, assume_preserved=True)
+    result = samples.concluded(kexec([bridge(PORT, "healed")], **PLAIN), asked)
+    assert [item.weight for item in result.findings] == ["loss"]
 
 
 def with_findings(*pairs: tuple[str, str]) -> object:
@@ -175,7 +152,9 @@ def with_findings(*pairs: tuple[str, str]) -> object:
         ((("ARI011", "warning"),), "undetermined", "undetermined"),
         ((("ARI010", "warning"), ("ARI011", "warning")), "undetermined", "undetermined"),
         ((("ARI010", "warning"), ("ARI012", "warning")), "findings", "findings"),
-        ((("ARI001", "note"), ("ARI011", "warning")), "undetermined", "undetermined"),
+        ((("ARI001", "note"), ("ARI011", "warning")), "findings", "findings"),
+        ((("ARI002", "note"),), "findings", "findings"),
+        ((("ARI015", "note"),), "findings", "findings"),
     ],
 )
 def test_the_word_for_a_capture(pairs: tuple[tuple[str, str], ...], whole: str, cut: str) -> None:
@@ -211,7 +190,7 @@ def test_summary() -> None:
         ]
     )
     assert counted == Summary(
-        captures=7, kexecs=5, bridges_lost=8, devices_stranded=6, undetermined=2, unreadable=3
+        captures=7, kexecs=5, bridges_lost=10, devices_stranded=6, undetermined=2, unreadable=3
     )
 
 

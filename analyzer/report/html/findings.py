@@ -10,7 +10,7 @@ from analyzer.report.html import grounds
 from analyzer.report.wording import BRIDGES, CAUSES, REASONS, count, listed, port
 from analyzer.results import Consequence
 from analyzer.verdicts import consequences, rules
-from analyzer.verdicts.findings import counts, for_kexec
+from analyzer.verdicts.loss_weight import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     )
     from analyzer.verdicts.rules import Rule
 
-_LOST = ("lost", "unconfigured", "gone", "hidden")
-_TOLD = (*_LOST, "healed", "renumbered", "cleared", "ignored", "gained")
+_LOST = ("lost", "unconfigured", "gone", "hidden", "renumbered")
+_TOLD = (*_LOST, "healed", "cleared", "ignored", "gained")
 #: Bridges with a card, names in a sentence, entries of a list, before the rest is counted.
 _MOST_CARDS, _MOST_NAMED, _MOST_LISTED = 40, 8, 40
 #: Bridges that are told one by one in the first lines.
@@ -85,20 +85,13 @@ class Told:
     title_after: str
 
 
-def tell(
-    capture: CaptureResult,
-    kexec: KexecResult,
-    working: KexecWorking | None,
-    *,
-    assume_preserved: bool = False,
-) -> Told:
+def tell(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | None) -> Told:
     """Return what a page says about one kexec.
 
     Args:
         capture: the capture it belongs to.
         kexec: its verdicts.
         working: how they came about, None if that is not at hand.
-        assume_preserved: as the option of the same name.
     """
     told = sorted(
         (
@@ -108,11 +101,10 @@ def tell(
         ),
         key=lambda bridge: _TOLD.index(bridge.verdict),
     )
-    alarm = counts(kexec, assume_preserved=assume_preserved)
-    follow = kexec.consequences or consequences.for_kexec(kexec, assume_preserved=assume_preserved)
+    follow = kexec.consequences
     start = _start(capture, kexec)
     # A finding that --ignore leaves out weighs what it weighs.
-    weighed = for_kexec(kexec, assume_preserved=assume_preserved)
+    weighed = [*kexec.findings, *kexec.ignored]
     by_code: dict[str, list[Finding]] = {}
     for finding in kexec.findings:
         by_code.setdefault(finding.code, []).append(finding)
@@ -126,7 +118,7 @@ def tell(
         unknown=grounds.unknown(capture, kexec, working),
         reasons=grounds.reasons(capture, kexec),
         codes=[(rules.RULES[code], found) for code, found in sorted(by_code.items())],
-        alarm=alarm,
+        alarm=WEIGHTS[kexec.preservation] is not None,
         title_after=_title_after(kexec),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.report.inert import inert
 from analyzer.results import POLICIES
-from analyzer.verdicts.findings import LOSSES
+from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from analyzer.fleet.behind import Cell

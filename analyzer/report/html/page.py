@@ -114,8 +114,6 @@ class CaptureView:
 def pieces(
     analysis: Analysis,
     details_of: Callable[[CaptureResult], Details | None] | None = None,
-    *,
-    assume_preserved: bool = False,
 ) -> Iterator[str]:
     """Yield the page piece by piece; the same analysis gives the same page.
 
@@ -123,10 +121,9 @@ def pieces(
         analysis: the result of the main job.
         details_of: the details of each result (``analyzer.explanations.details``); without them a page has no
             timelines.
-        assume_preserved: as the option of the same name.
     """
-    views = _views(analysis, details_of or (lambda _: None), assume_preserved=assume_preserved)
-    whole = headline.of_analysis(analysis, assume_preserved=assume_preserved)
+    views = _views(analysis, details_of or (lambda _: None))
+    whole = headline.of_analysis(analysis)
     yield from render(
         "page.html.j2",
         whole=whole,
@@ -138,9 +135,7 @@ def pieces(
     yield "\n"
 
 
-def _views(
-    analysis: Analysis, details_of: Callable[[CaptureResult], Details | None], *, assume_preserved: bool
-) -> list[CaptureView]:
+def _views(analysis: Analysis, details_of: Callable[[CaptureResult], Details | None]) -> list[CaptureView]:
     many = len(analysis.captures) > 1
     kexecs = sum(len(capture.kexecs) for capture in analysis.captures)
     rows = max(_ROWS // max(kexecs, 1), _FEWEST_ROWS)
@@ -148,7 +143,7 @@ def _views(
     opened = 0
     views = []
     for number, capture in enumerate(analysis.captures):
-        line = headline.of_capture(capture, assume_preserved=assume_preserved)
+        line = headline.of_capture(capture)
         quiet = capture.verdict in ("clean", "no-kexec")
         shown = not many
         if many and capture.verdict != "unreadable":
@@ -158,7 +153,7 @@ def _views(
         opened += is_open
         details = details_of(capture) if shown else None
         views.append(
-            _CaptureMaker(f"c{number}", capture, details, rows, assume_preserved).view(
+            _CaptureMaker(f"c{number}", capture, details, rows).view(
                 line, shown=shown, is_open=is_open, many=many
             )
         )
@@ -171,7 +166,6 @@ class _CaptureMaker:
     capture: CaptureResult
     details: Details | None
     rows: int
-    assume_preserved: bool
 
     def view(self, line: Headline, *, shown: bool, is_open: bool, many: bool) -> CaptureView:
         capture = self.capture
@@ -206,7 +200,7 @@ class _CaptureMaker:
         if self.details is not None:
             working = self.details.working.kexecs[number]
             premises = [*self.details.premises, *self.details.kexec_premises[number]]
-        told = findings.tell(self.capture, kexec, working, assume_preserved=self.assume_preserved)
+        told = findings.tell(self.capture, kexec, working)
         check, check_sign = _check(kexec)
         return KexecView(
             anchor=f"{self.anchor}-k{number}",
