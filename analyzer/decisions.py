@@ -4,7 +4,7 @@ Linux pci_configure_ari (7.3, drivers/pci/pci.c) runs while function 0 of the bu
 accesses, between function 0's vendor read and the next function's, tell which rule ran (docs/replay.md,
 decisions): the stock rule reads DEVCAP2 of the bridge, walks function 0's extended capabilities, then reads
 and always writes DEVCTL2; the inherit rule (series v4 to v9) reads DEVCAP2 and then DEVCTL2 at once and
-writes nothing.
+writes nothing. A kernel that heals or restores the bit reads like the inherit rule and then writes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,25 @@ import numpy as np
 from schemas import pcie_capability
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analyzer.index import AccessIndex
     from analyzer.registers.functions import Function
     from analyzer.registers.samples import Sample
+    from analyzer.results import ObservedPolicy
     from analyzer.topology import Topology
 
 ARI_BIT = pcie_capability.DEVCTL2_ARI.bit_length() - 1
 
-#: ``set``/``clear``: the stock rule wrote the bit. ``inherit``: read, not written. ``untouched``: DEVCAP2
+#: ``set``/``clear``: the stock rule wrote the bit. ``inherit``: read, not written. ``restore``: read at once,
+#: then written, without the stock rule's walk of function 0 (heal or serialize). ``untouched``: DEVCAP2
 #: says supported and DEVCTL2 was left alone (pci=noari on a patched kernel, or a failed read).
 #: ``unsupported``: DEVCAP2 bit 5 is clear. ``skipped``: the bridge has DEVCAP2 and function 0 is PCIe, yet it
 #: was not read (stock with pci=noari). ``none``: nothing to decide (bridge or function 0 not PCIe, or
 #: capability version 1). ``cut``: the capture ends inside the decision.
-Rule = Literal["set", "clear", "inherit", "untouched", "unsupported", "skipped", "none", "cut"]
+Rule = Literal[
+    "set", "clear", "inherit", "restore", "untouched", "unsupported", "skipped", "none", "cut"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,9 @@ def of_boot(index: AccessIndex, topology: Topology) -> dict[int, list[Decision]]
         function_0 = topology.functions[key]
         for scan in function_0.scans:
             end, cut = _window_end(index, topology, key, scan)
-            decisions.setdefault(bridge.function, []).append(_decide(bridge, function_0, scan, end, cut=cut))
+            decisions.setdefault(bridge.function, []).append(
+                _decide(index, (bridge, function_0), scan, end, cut=cut)
+            )
     return decisions
 
 
@@ -91,7 +99,10 @@ def _window_end(index: AccessIndex, topology: Topology, key: int, scan: int) -> 
     return topology.boot.last + 1, True
 
 
-def _decide(bridge: Function, function_0: Function, scan: int, end: int, *, cut: bool) -> Decision:
+def _decide(
+    index: AccessIndex, pair: tuple[Function, Function], scan: int, end: int, *, cut: bool
+) -> Decision:
+    bridge, function_0 = pair
     key, child = bridge.function, function_0.function
     if bridge.pcie is None:
         return Decision(key, child, "none", None if bridge.is_pcie is None else False, scan)
@@ -106,11 +117,17 @@ def _decide(bridge: Function, function_0: Function, scan: int, end: int, *, cut:
     if devcap2.failed or not devcap2.value & pcie_capability.DEVCAP2_ARI:
         return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
     accesses = [sample for sample in bridge.devctl2 if devcap2.row < sample.row < end]
-    return _from_devctl2(function_0, devcap2.row, accesses, (key, child), cut=cut)
+    return _from_devctl2(index, function_0, devcap2.row, accesses, (key, child), cut=cut)
 
 
 def _from_devctl2(
-    function_0: Function, devcap2: int, accesses: list[Sample], keys: tuple[int, int], *, cut: bool
+    index: AccessIndex,
+    function_0: Function,
+    devcap2: int,
+    accesses: list[Sample],
+    keys: tuple[int, int],
+    *,
+    cut: bool,
 ) -> Decision:
     """Tell the rules apart by what follows the DEVCAP2 read."""
     key, child = keys
@@ -121,10 +138,11 @@ def _from_devctl2(
     if write is not None or read is None:
         enabled = None if write is None else write.bit(ARI_BIT)
         row = devcap2 if write is None else write.row
-        return Decision(key, child, "set" if enabled else "clear", enabled, row, devcap2, read)
-    view = function_0.view
-    between = (view.rows > devcap2) & (view.rows < read.row) & (view.offsets >= 0x100)
-    if between.any():  # the stock rule walks function 0 before it reads
+        rule: Rule = "set" if enabled else "clear"
+        if write is not None and read is not None and _is_restore(index, function_0, devcap2, read, write):
+            rule = "restore"
+        return Decision(key, child, rule, enabled, row, devcap2, read)
+    if _walked(function_0, devcap2, read.row):  # the stock rule walks function 0 before it reads
         if not read.failed:
             return Decision(
                 key, child, "cut", None, read.row, devcap2, read
@@ -138,22 +156,73 @@ def _from_devctl2(
     return Decision(key, child, "inherit", enabled, read.row, devcap2, read)
 
 
+def _walked(function_0: Function, devcap2: int, read: int) -> bool:
+    """Whether function 0's extended space was read between the reads of DEVCAP2 and DEVCTL2."""
+    view = function_0.view
+    return bool(((view.rows > devcap2) & (view.rows < read) & (view.offsets >= 0x100)).any())
+
+
+def _is_restore(index: AccessIndex, function_0: Function, devcap2: int, read: Sample, write: Sample) -> bool:
+    """Whether the bit was written right after it was read, with no look at function 0's ARI capability.
+
+    The stock rule sets the bit only after it found that capability in extended space; it clears the bit
+    without a walk where function 0 has no extended space. Where a very long capture was thinned between the
+    two reads, the walk may have been among what was left out.
+    """
+    thinned = index.seq[read.row] - index.seq[devcap2] != read.row - devcap2
+    if thinned or write.row < read.row or _walked(function_0, devcap2, read.row):
+        return False
+    return bool(write.bit(ARI_BIT) or function_0.has_ari)
+
+
 def observed_policy(
-    decisions: dict[int, list[Decision]], topology: Topology
-) -> Literal["stock", "inherit", "unknown"]:
+    decisions: dict[int, list[Decision]], topology: Topology, before: Mapping[int, bool | None]
+) -> ObservedPolicy:
     """The policy a kernel followed.
 
     One inherit decision proves the rule; stock writes alone mean stock, and so do decisions that were
     skipped: with pci=noari a patched kernel still reads DEVCAP2. A bridge that is left without bus numbers
-    proves the series as well (stock always assigns); new numbers and no other sign speak for stock.
+    proves the series as well (stock always assigns); new numbers and no other sign speak for stock. A bit
+    that was written right after it was read is ``heal``, or ``serialize`` where only that fits.
+
+    Args:
+        decisions: of the kernel, by bridge.
+        topology: its boot.
+        before: what the outgoing kernel believed of each bridge.
     """
     refused, renumbered = topology.lost_numbers()
-    rules = {decision.rule for several in decisions.values() for decision in several[:1]}
+    first = [several[0] for several in decisions.values() if several]
+    rules = {decision.rule for decision in first}
+    if "restore" in rules:
+        return _writing_policy(first, topology, before)
     if "inherit" in rules or refused:
         return "inherit"
     if rules & {"set", "clear"} or (renumbered and "untouched" not in rules):
         return "stock"
     return "stock" if "skipped" in rules and "untouched" not in rules else "unknown"
+
+
+def _writing_policy(
+    first: list[Decision], topology: Topology, before: Mapping[int, bool | None]
+) -> ObservedPolicy:
+    """Tell heal from serialize by every bridge that was adopted; heal where both fit.
+
+    Heal only sets the bit, and only where a function above 7 needs it; serialize makes it what the outgoing
+    kernel used.
+    """
+    adopted = [decision for decision in first if decision.rule in ("restore", "inherit")]
+    above_seven = {key >> 8 for key in topology.functions if key & 0xFF > 7}
+    heals = all(
+        (decision.enabled and decision.function_0 >> 8 in above_seven)
+        if decision.rule == "restore"
+        else (decision.enabled is not False or decision.function_0 >> 8 not in above_seven)
+        for decision in adopted
+    )
+    serializes = all(
+        before.get(decision.bridge) in (None, decision.enabled) or decision.enabled is None
+        for decision in adopted
+    )
+    return "serialize" if serializes and not heals else "heal"
 
 
 def observed_noari(decisions: dict[int, list[Decision]]) -> bool | None:

@@ -10,6 +10,7 @@ from analyzer.replay import enumeration, numbering, world
 from analyzer.replay.profile import Profile
 from analyzer.results import POLICIES, KexecResult, Observed, PolicyOutcome
 from analyzer.verdicts import bridges, devices, divergences, secondary
+from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief
@@ -83,14 +84,15 @@ def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topo
     """Recognise what both kernels decided."""
     before = decisions.of_boot(index, outgoing)
     after = decisions.of_boot(index, incoming)
+    believed = bridges.beliefs(outgoing, before)
     return Handover(
         number,
         outgoing,
         incoming,
         before,
         after,
-        bridges.beliefs(outgoing, before),
-        decisions.observed_policy(after, incoming),
+        believed,
+        decisions.observed_policy(after, incoming, {key: belief.enabled for key, belief in believed.items()}),
         (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
     )
 
@@ -117,7 +119,7 @@ def judge(
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
     numbering.mark_beyond_reach(hardware)
     policy = _effective_policy(setting.options, kexec.observed_policy)
-    ran: PolicyName = "stock" if kexec.observed_policy == "stock" else "inherit"
+    ran: PolicyName = "inherit" if kexec.observed_policy == "unknown" else kexec.observed_policy
     version = _series(hardware, kexec, preserved, setting)
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
@@ -191,7 +193,9 @@ def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: 
             _profile("inherit", kexec, preserved.keys, setting, version, "matched", noari=setting.noari),
         )
 
-    return series.recognise(fitting, hardware, predict, followed=kexec.observed_policy == "inherit")
+    return series.recognise(
+        fitting, hardware, predict, followed=kexec.observed_policy in LIVE_UPDATE_POLICIES
+    )
 
 
 def _profile(

@@ -88,7 +88,10 @@ class Window:
 
 @dataclass(frozen=True)
 class BridgeVerdict:
-    """What became of one bridge at one kexec (interface: bridge verdicts)."""
+    """What became of one bridge at one kexec (interface: bridge verdicts).
+
+    ``cause_note`` names the alternatives where the input cannot tell them apart.
+    """
 
     bdf: str
     vendor_device: str | None
@@ -108,6 +111,7 @@ class BridgeVerdict:
     evidence: list[Evidence] = field(default_factory=list)
     stranded: list[str] = field(default_factory=list)
     missing_access: str | None = None
+    cause_note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,12 @@ class KexecResult:
     warnings: list[str] = field(default_factory=list)
     preservation: Preservation = "known"
     ignored: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_what_if(self) -> bool:
+        """Verdicts are given under another policy than the one that ran (unrecognised: inherit is meant)."""
+        ran = "inherit" if self.observed_policy == "unknown" else self.observed_policy
+        return self.policy != ran
 
 
 @dataclass

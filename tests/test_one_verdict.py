@@ -42,7 +42,7 @@ PRESERVED = (
 )
 ASKED = [given | {"policy": policy} for given, policy in itertools.product(PRESERVED, POLICIES)]
 
-REBOOT = "Reboot the host: preserved devices are stranded"
+REBOOT = "Reboot the host: preserved devices are"
 #: Exit status -> words that may stand first.
 WORDS = {
     0: {"clean", "HEALED", "WARNING", "NOTED", "NO KEXEC"},

@@ -141,6 +141,7 @@ BRIDGES: Final = pl.Schema(
         "evidence": _EVIDENCE,
         "stranded": _TEXTS,
         "missing_access": pl.String(),
+        "cause_note": pl.String(),
     }
 )
 DEVICES: Final = pl.Schema(

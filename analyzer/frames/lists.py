@@ -42,7 +42,7 @@ BRIDGES: dict[str, pl.DataType] = _KEXEC | {
     "new_secondary": _COUNT, "port_type": _TEXT, "preserved": _FLAG, "ari_before": _FLAG, "ari_after": _FLAG,
     "ari_decided": _FLAG, "verdict": _TEXT, "cause": _TEXT, "cause_bdf": _TEXT, "confidence": _TEXT,
     "window": pl.Struct({"last_on": _COUNT, "first_off": _COUNT, "phase": _TEXT}),
-    "evidence": pl.List(EVIDENCE), "stranded": _TEXTS, "missing_access": _TEXT,
+    "evidence": pl.List(EVIDENCE), "stranded": _TEXTS, "missing_access": _TEXT, "cause_note": _TEXT,
 }  # fmt: skip
 DEVICES: dict[str, pl.DataType] = _KEXEC | {
     "bdf": _TEXT, "vendor_device": _TEXT, "preserved": _FLAG, "bridge": _TEXT, "verdict": _TEXT,

@@ -10,6 +10,7 @@ from analyzer.kernel_logs import cmdline as command_line
 from analyzer.kexecs import Setting
 from analyzer.sidecars import beside
 from analyzer.small_files import COMMAND_LINE_LIMIT, given_text, read_limited
+from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from analyzer.verdicts.reset_evidence import Told
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _kind(handover: Handover, outgoing: KernelRun | None, incoming: KernelRun | 
         return "crash"
     preserved = outgoing is not None and bool(outgoing.will_be_preserved)
     started = incoming is not None and incoming.live_update_evidence
-    if preserved or started or handover.observed_policy == "inherit":
+    if preserved or started or handover.observed_policy in LIVE_UPDATE_POLICIES:
         return "live-update"
     if incoming is None or outgoing is None or not outgoing.kexec_started:
         return "unknown"

@@ -14,6 +14,7 @@ from analyzer import bdf
 from analyzer.errors import DamagedInputError, UsageError
 from analyzer.sidecars import beside
 from analyzer.small_files import given_text, read_limited
+from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ Ask: TypeAlias = "Callable[[int], Answer | None]"
 #: Raw kernel dumps of a preserved set are a few pages; more than this is another kind of file.
 _DUMP_LIMIT = 64 << 20
 _TEXT_LIMIT = 16 << 20
+#: Rules that a kernel follows on preserved bridges alone.
+_ADOPTING = frozenset({"inherit", "restore"})
 #: Rules that a kernel follows on bridges that were not handed over to it.
 _RULES_OF_OTHERS = frozenset({"set", "clear", "untouched", "skipped"})
 
@@ -246,10 +249,12 @@ def assumed(
     """
     keys: set[int] = set()
     for bridge, below in _carried(outgoing, believed):
-        if observed != "inherit" or _treated_as_preserved(bridge, incoming, decided_after, len(below)):
+        if observed not in LIVE_UPDATE_POLICIES or _treated_as_preserved(
+            bridge, incoming, decided_after, len(below)
+        ):
             keys |= below
-    if observed == "inherit":
-        adopted = {key for key, taken in decided_after.items() if taken and taken[0].rule == "inherit"}
+    if observed in LIVE_UPDATE_POLICIES:
+        adopted = {key for key, taken in decided_after.items() if taken and taken[0].rule in _ADOPTING}
         keys |= adopted & outgoing.functions.keys()
     return with_bridges(keys, outgoing)
 

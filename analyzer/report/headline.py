@@ -45,6 +45,7 @@ MEANINGS = {
 }
 #: Words that exit status 0 goes with; a doubt about the whole capture outweighs them.
 _ALL_CLEAR = frozenset({"HEALED", "WARNING", "NOTED", "clean"})
+UP_TO_THE_CUT = "up to the cut"
 _WARNING_WORDS = (
     (rules.DIVERGENCE, "DIVERGES"),
     (rules.UNDETERMINED, "UNDETERMINED"),
@@ -87,8 +88,8 @@ class Headline:
         """The word with what limits it: ``LOST (capture cut short)``, ``clean up to the cut``."""
         if not self.limits:
             return self.word
-        if self.word == "clean":
-            return f"{self.word} {' and '.join(self.limits)}"
+        if self.limits == (UP_TO_THE_CUT,):
+            return f"{self.word} {UP_TO_THE_CUT}"
         return f"{self.word} ({', '.join(self.limits)})"
 
     def __str__(self) -> str:
@@ -117,8 +118,10 @@ def _limits(capture: CaptureResult, word: str) -> Iterator[str]:
     ]
     if errors and all(kexec.preserved_source == "assumed" for kexec in errors):
         yield "preserved set unknown"
+    if any(kexec.is_what_if for kexec in capture.kexecs):
+        yield f"what if: policy {capture.kexecs[0].policy}"
     if capture.truncated:
-        yield "up to the cut" if word == "clean" else "capture cut short"
+        yield UP_TO_THE_CUT if word == "clean" else "capture cut short"
 
 
 def _of_findings(capture: CaptureResult, found: Sequence[Finding]) -> Headline:

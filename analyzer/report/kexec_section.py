@@ -47,6 +47,12 @@ def add_kexec(
     """
     page.blank()
     page.line(Span(f"kexec {kexec.index}", "strong"), f": {_title(capture, kexec)}")
+    if kexec.is_what_if:
+        page.prose(
+            f"What if the incoming kernel had followed policy {kexec.policy}: this is not what happened.",
+            indent=2,
+            style="warn",
+        )
     page.prose(_rules(kexec), indent=2, style="dim")
     if kexec.preservation in PRESERVATIONS:
         page.prose(PRESERVATIONS[kexec.preservation], indent=2, style="dim")
@@ -89,6 +95,8 @@ def _rules(kexec: KexecResult) -> str:
     observed = {
         "stock": "the incoming kernel followed the stock rule",
         "inherit": "the incoming kernel inherited ARI Forwarding on preserved bridges",
+        "serialize": "the incoming kernel restored ARI Forwarding on preserved bridges as it was before",
+        "heal": "the incoming kernel switched ARI Forwarding on where a preserved function needs it",
         "unknown": "which rule the incoming kernel followed could not be recognised",
     }[kexec.observed_policy]
     text = f"{observed}; judged by policy {kexec.policy}"
@@ -110,7 +118,8 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     if bridge.cause is not None:
         where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
         sure = f"; confidence {bridge.confidence}" if bridge.confidence else ""
-        page.prose(f"cause: {bridge.cause}{where}: {CAUSES[bridge.cause]}{sure}", indent=4)
+        why = bridge.cause_note or CAUSES[bridge.cause]
+        page.prose(f"cause: {bridge.cause}{where}: {why}{sure}", indent=4)
     window = bridge.window
     if window is not None:
         last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown moment"
@@ -152,6 +161,7 @@ def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
             found = count(len(kexec.observed.discovered), "function")
             page.prose(f"Self-check: the incoming kernel enumerated exactly the {found} predicted.", indent=2)
         return
+    fitting = _fitting(kexec)
     standing = [d for d in kexec.divergences if not d.explained]
     style: Style = "warn" if standing else ""
     page.prose(
@@ -162,6 +172,8 @@ def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
         indent=2,
         style=style,
     )
+    if fitting:
+        page.prose(f"What it enumerated is what policy {fitting} predicts.", indent=2)
     most = len(kexec.divergences) if verbosity > 1 else _MOST
     for divergence in kexec.divergences[:most]:
         said = "predicted, not enumerated" if divergence.predicted else "enumerated, not predicted"
@@ -173,6 +185,13 @@ def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
         )
     if len(kexec.divergences) > most:
         page.line(f"    {page.glyph('more')} and {len(kexec.divergences) - most:,} more (-vv lists all)")
+
+
+def _fitting(kexec: KexecResult) -> str:
+    """Policies whose prediction is what the incoming kernel enumerated."""
+    return " or ".join(
+        name for name, outcome in kexec.policies.items() if outcome.discovered == kexec.observed.discovered
+    )
 
 
 def _add_secondary(page: Page, kexec: KexecResult, several_files: bool) -> None:
@@ -193,7 +212,10 @@ def _add_secondary(page: Page, kexec: KexecResult, several_files: bool) -> None:
 
 def _add_consequences(page: Page, kexec: KexecResult, verbosity: int) -> None:
     follow = kexec.consequences
-    for title, wanted in (("What to do now", True), ("What follows", False)):
+    titles = ("What would have to be done", "What would follow")
+    if not kexec.is_what_if:
+        titles = ("What to do now", "What follows")
+    for title, wanted in zip(titles, (True, False), strict=True):
         chosen = [item for item in follow if (item.code in consequences.ACTIONS) == wanted]
         if not chosen:
             continue

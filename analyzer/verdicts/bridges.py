@@ -154,6 +154,7 @@ def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
         evidence=_evidence(stage, facts, cause),
         stranded=[bdf.text(key) for key in sorted(keys)],
         missing_access=_missing_access(stage, facts, after) if name == "undetermined" else None,
+        cause_note=None if cause is None else cause.note,
     )
 
 
@@ -176,9 +177,20 @@ def _name(stage: Stage, facts: _Facts, after: bool | None) -> BridgeVerdictName:
         return "renumbered"
     if numbers == "unknown":
         return "undetermined"
+    if _moved(node):
+        return "renumbered"
     if _not_applicable(stage, node):
         return "not-applicable"
     return _ari_name(facts, after)
+
+
+def _moved(node: Node) -> bool:
+    """Whether the bridge has another secondary bus than before: whatever is below has other requester IDs.
+
+    Numbers that came back usable but other than they were, as the first read shows them.
+    """
+    before, after = node.outgoing_numbers, node.numbers
+    return before is not None and after is not None and 0 != after.secondary != before.secondary
 
 
 def _not_applicable(stage: Stage, node: Node) -> bool:
@@ -197,7 +209,7 @@ def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
     if before and decided is False and rule == "inherit" and read is not None and not read.dead:
         return "lost"  # off when the kernel took it over, whatever it read before (incoming-write)
     if after and decided is False:
-        return "cleared" if rule == "clear" else "ignored"
+        return "cleared" if rule in ("clear", "restore") else "ignored"
     if after is None or decided is None or before is None:
         if before is None and after and decided:
             return "kept"
@@ -238,6 +250,7 @@ def _scene(stage: Stage, facts: _Facts) -> causes.Scene:
         decision=facts.decision.row if facts.decision is not None else stage.incoming.boot.last + 1,
         belief=facts.belief,
         told=stage.told,
+        scanned=stage.incoming.boot.scan is not None,
     )
 
 
@@ -253,6 +266,9 @@ def _cause(stage: Stage, facts: _Facts, name: BridgeVerdictName) -> Attribution:
 def _window(stage: Stage, facts: _Facts, name: BridgeVerdictName, cause: Attribution | None) -> Window | None:
     if name not in ("lost", "healed", "unconfigured", "renumbered") or not facts.belief.enabled:
         return None
+    kept = facts.after is not None and facts.after.bit(ARI_BIT)
+    if kept and name in ("unconfigured", "renumbered"):
+        return None  # only the bus numbers were lost
     on = ari_state.last_on(facts.before_function, facts.belief.row)
     off = ari_state.first_off(facts.before_function, on)
     taken = off if off is not None or cause is None else cause.row
@@ -288,7 +304,7 @@ def _of_its_bit(stage: Stage, facts: _Facts) -> list[Evidence]:
     if facts.after is not None:
         state = "on" if facts.after.bit(ARI_BIT) else "off"
         proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read behind the kexec: {state}"))
-    if facts.decision is not None and facts.decision.rule in ("set", "clear"):
-        note = f"incoming kernel: ARI Forwarding {facts.decision.rule}"
+    if facts.decision is not None and facts.decision.rule in ("set", "clear", "restore"):
+        note = f"incoming kernel: ARI Forwarding {'set' if facts.decision.enabled else 'clear'}"
         proof.append(stage.witness.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2))
     return proof

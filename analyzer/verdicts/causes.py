@@ -34,7 +34,8 @@ _LOWERED: dict[Confidence, Confidence] = {"high": "medium", "medium": "low", "lo
 class Attribution:
     """A cause with its confidence and the accesses that prove it.
 
-    ``row`` is the row of the access before the incoming kernel that took the bit, where the capture shows it.
+    ``row`` is the row of the access before the incoming kernel that cleared the bit, where the capture shows
+    it. ``note`` names the alternatives where the input cannot tell them apart.
     """
 
     cause: Cause
@@ -42,6 +43,7 @@ class Attribution:
     cause_bdf: str | None = None
     evidence: list[Evidence] = field(default_factory=list)
     row: int | None = None
+    note: str | None = None
 
     def lowered(self) -> Attribution:
         """The same with one step less confidence (the bit was only inferred to be on)."""
@@ -61,6 +63,7 @@ class Scene:
         decision: row of the incoming kernel's decision, or of its end.
         belief: what the outgoing kernel believed.
         told: messages and events about functions.
+        scanned: the incoming kernel's scan is in the input; else only what it left is known.
     """
 
     outgoing: Function | None
@@ -70,6 +73,18 @@ class Scene:
     decision: int
     belief: Belief
     told: Sequence[Told] = ()
+    scanned: bool = True
+
+
+#: From dumps alone these look the same.
+_LEFT_BY_THE_KERNEL = (
+    "lost before the incoming kernel ran, cleared by that kernel (function 0 without ARI), never set by it "
+    "(pci=noari), or cleared later: a dump shows only what was left"
+)
+_RENUMBERED_BY = (
+    "assigned by the incoming kernel (after a reset, or with pci=assign-busses) or later (remove and "
+    "rescan): a dump shows only what was left"
+)
 
 
 def attribute(scene: Scene, witness: Witness, *, gone: bool = False, needs_bit: bool = True) -> Attribution:
@@ -85,23 +100,43 @@ def attribute(scene: Scene, witness: Witness, *, gone: bool = False, needs_bit: 
     if found is None and gone:
         found = _reset_above(scene, witness) or Attribution("unknown", "high")
     if found is None:
-        found = _reset(scene, witness) if was_reset(scene.incoming) else _selective(scene, witness)
+        if was_reset(scene):
+            found = _reset(scene, witness)
+        else:
+            found = _selective(scene, witness) if scene.scanned else _from_dumps(scene, witness, needs_bit)
     return found.lowered() if scene.belief.inferred else found
 
 
-def was_reset(bridge: Function | None) -> bool:
-    """The reset signature R of a port in its first reads behind the boundary.
+def was_reset(scene: Scene) -> bool:
+    """The reset signature R of a port in its first reads after the boundary.
 
-    Bus numbers zero, and Bridge Control zero or DEVCTL error reporting (bits 3:0) zero.
+    Bus numbers zero, and Bridge Control zero or DEVCTL error reporting (bits 3:0) zero where it was not
+    zero before.
     """
+    bridge = scene.incoming
     if bridge is None:
         return False
     numbers = bridge.first_bus_numbers
     if numbers is None or (numbers.primary, numbers.secondary, numbers.subordinate) != (0, 0, 0):
         return False
     control = bridge.value(config_header.BRIDGE_CONTROL)
-    devctl = bridge.pcie_value(pcie_capability.DEVCTL)
-    return control == 0 or (devctl is not None and devctl & pcie_capability.DEVCTL_ERROR_REPORTING == 0)
+    return control == 0 or _reporting_lost(scene)
+
+
+def _reporting_lost(scene: Scene) -> bool:
+    """Whether error reporting was on before and is off in the first read of DEVCTL."""
+    after = None if scene.incoming is None else scene.incoming.pcie_value(pcie_capability.DEVCTL)
+    if after is None or after & pcie_capability.DEVCTL_ERROR_REPORTING:
+        return False
+    before = scene.outgoing
+    if before is None or before.pcie is None:
+        return True  # how it was is not in the input
+    held = [
+        sample.value & pcie_capability.DEVCTL_ERROR_REPORTING
+        for sample in before.view.samples(before.pcie + pcie_capability.DEVCTL, 2)
+        if not sample.dead and sample.mask & pcie_capability.DEVCTL_ERROR_REPORTING
+    ]
+    return not held or bool(held[-1])
 
 
 def clearing_write(bridge: Function, since: int, until: int) -> tuple[Sample, Sample | None] | None:
@@ -201,11 +236,7 @@ def _reset_proof(scene: Scene, witness: Witness) -> list[Evidence]:
         note = "Bridge Control reads its reset value"
         proof.append(witness.access(control[1], "BRIDGE_CONTROL", note, size=2))
     devctl = None if bridge.pcie is None else bridge.reads.get(bridge.pcie + pcie_capability.DEVCTL)
-    if (
-        devctl is not None
-        and devctl[0] & pcie_capability.DEVCTL_ERROR_REPORTING == 0
-        and bridge.pcie is not None
-    ):
+    if devctl is not None and _reporting_lost(scene) and bridge.pcie is not None:
         note = "error reporting is off"
         proof.append(witness.access(devctl[1], "CAP_EXP", note, capability=bridge.pcie, size=2))
     return proof
@@ -234,6 +265,14 @@ def _from_power_state(scene: Scene, witness: Witness) -> Attribution | None:
     if sign is None:
         return None
     return Attribution("power-state", sign.confidence, None, [sign.evidence], row=sign.row)
+
+
+def _from_dumps(scene: Scene, witness: Witness, needs_bit: bool) -> Attribution:
+    """Without the incoming kernel's scan: a reset that was seen before, else nothing but alternatives."""
+    seen = _reset_above(scene, witness) or _from_power_state(scene, witness)
+    if seen is not None:
+        return seen
+    return Attribution("unknown", "low", note=_LEFT_BY_THE_KERNEL if needs_bit else _RENUMBERED_BY)
 
 
 def _selective(scene: Scene, witness: Witness) -> Attribution:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.results import Consequence
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES, LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,7 +184,7 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
     causes = {bridge.cause for bridge in bridges.values() if bridge.verdict in _HARMED}
     was_reset = bool(causes & _RESETS)
     stranded = [device for device in kexec.devices if device.verdict == "stranded"]
-    ruled = kexec.observed_policy == "inherit" or kexec.kind == "live-update"
+    ruled = kexec.observed_policy in LIVE_UPDATE_POLICIES or kexec.kind == "live-update"
     lost = "lost" in verdicts
     chosen = {
         "finish-blocked": bool(stranded) and ruled,
@@ -204,7 +204,10 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         "find-reset": bool(causes & (_RESETS - {"secondary-bus-reset"})),
         "find-selective": "selective-loss" in causes,
     }
-    return [Consequence(code, *_TEXTS[code]) for code, holds in chosen.items() if holds]
+    # Of a kernel that did not run nothing is so: it would be.
+    condition = f"Under policy {kexec.policy}: " if kexec.is_what_if else ""
+    texts = ((code, *_TEXTS[code]) for code, holds in chosen.items() if holds)
+    return [Consequence(code, condition + text, source) for code, text, source in texts]
 
 
 def _may_do_dma(device: DeviceVerdict, bridges: Mapping[str, BridgeVerdict]) -> bool:

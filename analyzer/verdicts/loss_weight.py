@@ -19,7 +19,7 @@ LOSSES: Final[frozenset[BridgeVerdictName]] = frozenset(
 #: Kinds of kexec that hand nothing over.
 HANDS_NOTHING_OVER: Final = frozenset({"plain", "crash"})
 #: Policies that only a kernel with the Live Update patches follows, on preserved bridges alone.
-_LIVE_UPDATE_POLICIES: Final = frozenset({"inherit", "serialize", "heal"})
+LIVE_UPDATE_POLICIES: Final = frozenset({"inherit", "serialize", "heal"})
 
 WEIGHTS: Final[dict[Preservation, Weight | None]] = {
     "known": "loss",
@@ -39,7 +39,7 @@ def preservation(kind: KexecKind, observed: ObservedPolicy, *, scanned: bool, as
         scanned: a scan of the incoming kernel is in the input (not of snapshots, nor of kernel logs).
         assume: the user takes every function below an ARI bridge as preserved.
     """
-    if assume or kind == "live-update" or observed in _LIVE_UPDATE_POLICIES:
+    if assume or kind == "live-update" or observed in LIVE_UPDATE_POLICIES:
         return "live-update"
     if kind in HANDS_NOTHING_OVER:
         return "none"

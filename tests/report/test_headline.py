@@ -7,7 +7,7 @@ from result_samples import ABOVE_EIGHT, OTHER, PORT, bridge, capture, kexec
 from analyzer.report import headline
 from analyzer.results import Divergence
 
-ASSUMED = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed"}
+ASSUMED = {"kind": "plain", "observed_policy": "stock", "policy": "stock", "preserved_source": "assumed"}
 
 
 def several(*verdicts):

@@ -52,7 +52,7 @@ def stage(
         ),
         incoming=SimpleNamespace(
             functions={} if after is None else {KEY: after},
-            boot=SimpleNamespace(last=900),
+            boot=SimpleNamespace(scan=401, last=900),
             is_snapshot=snapshot,
         ),
         decided_before={},

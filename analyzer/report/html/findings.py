@@ -160,7 +160,7 @@ def _card(
         BRIDGES[bridge.verdict],
         None if code is None else rules.RULES[code],
         severity,
-        "" if bridge.cause is None else CAUSES[bridge.cause],
+        bridge.cause_note or ("" if bridge.cause is None else CAUSES[bridge.cause]),
         proofs(bridge.evidence, start_ns),
         None if working is None else working.explained.get(bridge.bdf),
     )
@@ -187,7 +187,7 @@ def _sentences(
         if bridge.cause is not None:
             where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
             sure = f" Confidence: {bridge.confidence}." if bridge.confidence else ""
-            yield ("none", f"Cause: {CAUSES[bridge.cause]}{where}.{sure}")
+            yield ("none", f"Cause: {bridge.cause_note or CAUSES[bridge.cause]}{where}.{sure}")
         if bridge.stranded:
             named.update(bridge.stranded)
             some = f"{count(len(bridge.stranded), 'preserved device')} below it"

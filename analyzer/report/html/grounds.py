@@ -121,6 +121,8 @@ def _all_reasons(capture: CaptureResult, kexec: KexecResult) -> Iterable[Reason]
     observed = {
         "stock": "The incoming kernel read and then wrote bit 5 on every bridge: the stock rule.",
         "inherit": "On preserved bridges the incoming kernel read bit 5 and wrote nothing: the inherit rule.",
+        "serialize": "On preserved bridges the incoming kernel wrote bit 5 as it was before: serialize.",
+        "heal": "On preserved bridges the incoming kernel read bit 5 and then set it: the heal rule.",
         "unknown": "The accesses do not show which rule the incoming kernel followed.",
     }[kexec.observed_policy]
     yield Reason(
