@@ -181,8 +181,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         for number, pair in enumerate(_kexecs(topologies))
     ]
     results = [judgement.result for judgement in judgements]
-    whole = capture.notes.dropped == 0
-    whole = whole and all(_scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies))
+    whole = capture.notes.whole and all(_scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies))
     result = CaptureResult(
         path=capture.path,
         files=capture.files,
@@ -195,6 +194,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         boots=[_boot(index, span, logs) for span in spans],
         kexecs=results,
         errors=capture.notes.problems,
+        missing_dwords=capture.notes.missing_dwords,
     )
     return Study(index, topologies, judgements, witness, logs, result)
 

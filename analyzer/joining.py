@@ -64,6 +64,7 @@ def _merge(notes: Notes, other: Notes, rows: int) -> None:
     notes.tool = notes.tool or other.tool
     notes.truncated = notes.truncated or other.truncated
     notes.dropped += other.dropped
+    notes.missing_dwords += other.missing_dwords
     notes.foreign_lines += other.foreign_lines
     notes.problems.extend(other.problems)
     notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)

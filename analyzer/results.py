@@ -200,7 +200,11 @@ class KexecResult:
 
 @dataclass
 class CaptureResult:
-    """Everything said about one capture."""
+    """Everything said about one capture.
+
+    ``dropped`` records were lost by the recorder; ``missing_dwords`` are what a snapshot must have shown and
+    does not.
+    """
 
     path: str
     files: list[SourceFile]
@@ -213,6 +217,7 @@ class CaptureResult:
     boots: list[Boot] = field(default_factory=list)
     kexecs: list[KexecResult] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
+    missing_dwords: int = 0
 
 
 @dataclass(frozen=True)

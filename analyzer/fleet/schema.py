@@ -70,6 +70,7 @@ CAPTURES: Final = pl.Schema(
         "dropped": pl.UInt64(),
         "kexec_count": pl.UInt32(),
         "boots": _BOOTS,
+        "missing_dwords": pl.UInt64(),
     }
 )
 KEXECS: Final = pl.Schema(

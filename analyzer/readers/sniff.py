@@ -108,6 +108,9 @@ DMESG = Format(
     "dmesg", "kernel log", None, "it holds no config accesses; give it with --dmesg beside a capture"
 )
 
+#: Formats of which each function is shown as it was at one moment, by the name in ``SourceFile.format``.
+SNAPSHOTS: Final = frozenset({LSPCI.name, SYSFS_CONFIG.name, EARLYDUMP.name})
+
 _BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), form)
     for pattern, form in (

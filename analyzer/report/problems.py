@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from analyzer.report.inert import inert
-from analyzer.report.wording import count
+from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def tell_warnings(analysis: Analysis) -> None:
             complain(f"{capture.path}: cut short, analysed up to the cut", "warning")
         if capture.dropped:
             complain(f"{capture.path}: the recorder dropped {count(capture.dropped, 'record')}", "warning")
+        if capture.missing_dwords:
+            complain(f"{capture.path}: {missing_dwords(capture.missing_dwords)}", "warning")
         for kexec in capture.kexecs:
             for warning in kexec.warnings:
                 complain(f"{capture.path}: kexec {kexec.index}: {warning}", "warning")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analyzer.report import details_section, headline
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, duration
+from analyzer.report.wording import count, duration, missing_dwords
 
 if TYPE_CHECKING:
     from analyzer.explanations.details import Details, DetailsGatherer
@@ -64,7 +64,11 @@ def fill(
             known = details.of(capture) if details is not None else None
             _add_capture(page, capture, verbosity, assume_preserved, known)
         elif (
-            capture.errors or capture.truncated or capture.dropped or any(k.warnings for k in capture.kexecs)
+            capture.errors
+            or capture.truncated
+            or capture.dropped
+            or capture.missing_dwords
+            or any(k.warnings for k in capture.kexecs)
         ):
             _add_limits_only(page, capture)
     return page
@@ -126,6 +130,10 @@ def _add_limits(page: Page, capture: CaptureResult) -> None:
     if capture.dropped:
         lost = count(capture.dropped, "record")
         page.prose(f"The recorder dropped {lost}: what they held is unknown.", indent=2, style="warn")
+    if capture.missing_dwords:
+        page.prose(
+            f"{missing_dwords(capture.missing_dwords)}: what they held is unknown.", indent=2, style="warn"
+        )
     for problem in capture.errors[:_MOST_PROBLEMS]:
         place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
         file = f"{problem.file}{place}: " if problem.file != capture.path or place else ""

@@ -124,6 +124,14 @@ def test_divergences_warnings_secondary_findings_and_problems_are_shown():
     assert "The recorder dropped 7 records" in text
 
 
+def test_what_a_dump_lacks_is_not_charged_to_a_recorder():
+    short = samples.clean("short.txt")
+    short.missing_dwords = 208
+    for text in (report(short), report(short, samples.clean("whole.txt"))):
+        assert "208 dwords of the dump are missing: what they held is unknown." in text
+        assert "recorder" not in text
+
+
 def test_limits_of_a_clean_capture_are_shown_among_several():
     cut = samples.clean("cut.bin", warnings=["sets disagree"])
     text = report(cut, samples.clean("whole.bin"))
