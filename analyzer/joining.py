@@ -1,7 +1,8 @@
 """Consecutive pieces of one history as one capture (``--join``), and a snapshot in front of one (``--seed``).
 
-Order is what the user says: the clocks of two kernels may overlap. Each junction is a kexec unless the later
-piece begins with a boot record of its own.
+Order is what the user says: the clocks of two kernels may overlap. What contradicts it is reported
+(:mod:`analyzer.junctions`), never changed. Each junction is a kexec unless the later piece begins with a boot
+record of its own, or with firmware.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analyzer import accesses
+from analyzer import accesses, junctions
 from analyzer.capture import Boundary, Capture, Notes
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ def join(pieces: Sequence[Capture]) -> Capture:
 
     Args:
         pieces: at least one, in order.
+
+    Returns:
+        the capture; pieces that contradict their order are among its problems.
     """
-    return _concatenate(pieces, [piece.path for piece in pieces], marked=True)
+    joined = _concatenate(pieces, [piece.path for piece in pieces], marked=True)
+    joined.notes.problems.extend(junctions.clock_problems(pieces))
+    return joined
 
 
 def seed(snapshot: Capture, capture: Capture) -> Capture:
@@ -42,14 +48,17 @@ def _concatenate(pieces: Sequence[Capture], paths: list[str], *, marked: bool) -
     tables = []
     files: list[SourceFile] = []
     rows = 0
-    for piece in pieces:
+    for number, piece in enumerate(pieces, start=1):
         first = len(files)
         files.extend(piece.files)
         keys = (pl.col("file") + first).cast(accesses.SCHEMA["file"]), (pl.col("seq") + rows).alias("seq")
         tables.append(piece.accesses.with_columns(*keys).cast({"seq": pl.UInt64}))
         own = [replace(mark, seq=mark.seq + rows) for mark in piece.notes.boundaries]
         if marked and rows and not any(mark.seq == rows for mark in own):
-            notes.boundaries.append(Boundary(rows, "kexec"))
+            rebooted = junctions.begins_with_firmware(piece)
+            notes.boundaries.append(Boundary(rows, "boot" if rebooted else "kexec"))
+            if rebooted:
+                notes.problems.append(junctions.firmware_problem(number, piece, pieces[number - 2]))
         notes.boundaries.extend(own)
         _merge(notes, piece.notes, rows)
         rows += piece.recorded

@@ -7,6 +7,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from analyzer.capture import OUT_OF_ORDER
 from analyzer.report.inert import inert
 from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
@@ -51,6 +52,9 @@ def tell_warnings(analysis: Analysis) -> None:
             complain(f"{capture.path}: the recorder dropped {count(capture.dropped, 'record')}", "warning")
         if capture.missing_dwords:
             complain(f"{capture.path}: {missing_dwords(capture.missing_dwords)}", "warning")
+        for problem in capture.errors:
+            if problem.kind == OUT_OF_ORDER:
+                complain(f"{capture.path}: {problem.message}", "warning")
         for kexec in capture.kexecs:
             for warning in kexec.warnings:
                 complain(f"{capture.path}: kexec {kexec.index}: {warning}", "warning")
