@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import boots, kexecs, topology, unreadable
+from analyzer import boots, joining, kexecs, topology, unreadable
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
@@ -50,9 +50,11 @@ def analyze(
         a result per capture in the given order; one that cannot be read is a row with verdict ``unreadable``.
 
     Raises:
-        UsageError: an option cannot be meant as written.
+        UsageError: an option cannot be meant as written, or there is only one piece to join.
     """
     chosen = options or Options()
+    if chosen.join:
+        joining.refuse_single(paths)
     groups = [list(paths)] if chosen.join and paths else [[path] for path in paths]
     results = []
     for done, group in enumerate(groups):
@@ -63,7 +65,7 @@ def analyze(
         except AritraceError as error:
             if error.kind == "usage":
                 raise
-            results.append(unreadable.row(group[0], error))
+            results.append(unreadable.row(joining.path_of(group), error))
     return Analysis(chosen.policy, results, verdict.summarise(results))
 
 
@@ -84,15 +86,17 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     Raises:
         AritraceError: one of them cannot be read.
     """
-    from analyzer import joining
     from analyzer.readers import open_capture
 
     chosen = options or Options()
     snapshot = None if chosen.seed is None else open_capture(chosen.seed, chosen)
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
-    for path in paths:
-        pieces.append(open_capture(path, chosen, first=first))
+    for number, path in enumerate(paths, start=1):
+        try:
+            pieces.append(open_capture(path, chosen, first=first))
+        except AritraceError as error:
+            raise joining.of_piece(error, number, paths) from None
         first += pieces[-1].recorded
     capture = pieces[0] if len(pieces) == 1 else joining.join(pieces)
     return capture if snapshot is None else joining.seed(snapshot, capture)

@@ -14,11 +14,39 @@ import polars as pl
 
 from analyzer import accesses, junctions
 from analyzer.capture import Boundary, Capture, Notes
+from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.capture import SourceFile
+    from analyzer.errors import AritraceError
+
+
+def refuse_single(paths: Sequence[str]) -> None:
+    """Refuse to join less than two pieces.
+
+    Raises:
+        UsageError: as said.
+    """
+    if len(paths) < 2:
+        raise UsageError(
+            f"--join needs at least two pieces, found {len(paths)}" + (f": {paths[0]}" if paths else ""),
+            advice="name them in order, as in: analyze --join BEFORE AFTER",
+        )
+
+
+def path_of(paths: Sequence[str]) -> str:
+    """The path of what is joined from pieces, as reports show it."""
+    return " + ".join(paths)
+
+
+def of_piece(error: AritraceError, number: int, paths: Sequence[str]) -> AritraceError:
+    """Make the error of a piece that of the whole: say which piece it is (``number`` from 1)."""
+    error.path = error.path or paths[number - 1]
+    if len(paths) > 1:
+        error.message = f"piece {number} of {len(paths)}, {paths[number - 1]}: {error.message}"
+    return error
 
 
 def join(pieces: Sequence[Capture]) -> Capture:
@@ -44,7 +72,7 @@ def seed(snapshot: Capture, capture: Capture) -> Capture:
 
 
 def _concatenate(pieces: Sequence[Capture], paths: list[str], *, marked: bool) -> Capture:
-    notes = Notes(" + ".join(paths))
+    notes = Notes(path_of(paths))
     tables = []
     files: list[SourceFile] = []
     rows = 0

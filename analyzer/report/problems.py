@@ -13,6 +13,7 @@ from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
+    from analyzer.directories import LeftOut
     from analyzer.errors import AritraceError
     from analyzer.results import Analysis
 
@@ -60,11 +61,13 @@ def tell_warnings(analysis: Analysis) -> None:
                 complain(f"{capture.path}: kexec {kexec.index}: {warning}", "warning")
 
 
-def tell_skipped(number: int) -> None:
-    """Print how many files are no captures and were skipped (found in directories, or sidecars)."""
-    if number:
-        verb = "is no capture" if number == 1 else "are no captures"
-        complain(f"{count(number, 'file')} {verb}, skipped", "note")
+def tell_skipped(left_out: LeftOut) -> None:
+    """Print how many files are not analysed as captures, and the names of the first."""
+    if left_out.number:
+        what = "is not analysed as a capture" if left_out.number == 1 else "are not analysed as captures"
+        more = f" and {left_out.number - len(left_out.names):,} more"
+        names = ", ".join(left_out.names) + (more if left_out.number > len(left_out.names) else "")
+        complain(f"{count(left_out.number, 'file')} {what}: {names}", "note")
 
 
 def complain_about_crash(error: BaseException, *, trace: bool) -> None:
