@@ -8,6 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from analyzer.capture import OUT_OF_ORDER
+from analyzer.report import hints
 from analyzer.report.inert import inert
 from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
@@ -43,7 +44,7 @@ def tell_unreadable(analysis: Analysis) -> None:
 
 
 def tell_warnings(analysis: Analysis) -> None:
-    """Print the warnings and limits of every capture, for reports that a machine reads."""
+    """Print the warnings and limits of every capture, and hints, for reports that a machine reads."""
     for capture in analysis.captures:
         if capture.verdict == "unreadable":
             continue
@@ -59,6 +60,8 @@ def tell_warnings(analysis: Analysis) -> None:
         for kexec in capture.kexecs:
             for warning in kexec.warnings:
                 complain(f"{capture.path}: kexec {kexec.index}: {warning}", "warning")
+    for hint in hints.of_analysis(analysis):
+        complain(str(hint), "hint")
 
 
 def tell_skipped(left_out: LeftOut) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.report import details_section, headline
+from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
 from analyzer.report.wording import count, duration, missing_dwords
@@ -71,6 +71,12 @@ def fill(
             or any(k.warnings for k in capture.kexecs)
         ):
             _add_limits_only(page, capture)
+    found = hints.of_analysis(analysis)
+    if found:
+        page.blank()
+    for hint in found:
+        page.prose(f"Hint: {hint.text}:", indent=2)
+        page.line(f"    {hint.command}")  # on a line of its own, to be copied
     return page
 
 
