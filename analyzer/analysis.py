@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, boots, kexecs, topology, unreadable
+from analyzer import bdf, boots, joining, kexecs, topology, unreadable
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from analyzer.boots import BootSpan
-    from analyzer.capture import Capture, Notes
+    from analyzer.capture import Capture
     from analyzer.kexecs import Judgement
     from analyzer.preservation.preserved import Sources
     from analyzer.results import KexecResult
@@ -52,9 +52,11 @@ def analyze(
         a result per capture in the given order; one that cannot be read is a row with verdict ``unreadable``.
 
     Raises:
-        UsageError: an option cannot be meant as written.
+        UsageError: an option cannot be meant as written, or there is only one piece to join.
     """
     chosen = options or Options()
+    if chosen.join:
+        joining.refuse_single(paths)
     groups = [list(paths)] if chosen.join and paths else [[path] for path in paths]
     results = []
     for done, group in enumerate(groups):
@@ -65,7 +67,7 @@ def analyze(
         except AritraceError as error:
             if error.kind == "usage":
                 raise
-            results.append(unreadable.row(group[0], error))
+            results.append(unreadable.row(joining.path_of(group), error))
     return Analysis(chosen.policy, results, verdict.summarise(results))
 
 
@@ -86,15 +88,17 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     Raises:
         AritraceError: one of them cannot be read.
     """
-    from analyzer import joining
     from analyzer.readers import open_capture
 
     chosen = options or Options()
     snapshot = None if chosen.seed is None else open_capture(chosen.seed, chosen)
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
-    for path in paths:
-        pieces.append(open_capture(path, chosen, first=first))
+    for number, path in enumerate(paths, start=1):
+        try:
+            pieces.append(open_capture(path, chosen, first=first))
+        except AritraceError as error:
+            raise joining.of_piece(error, number, paths) from None
         first += pieces[-1].recorded
     capture = pieces[0] if len(pieces) == 1 else joining.join(pieces)
     return capture if snapshot is None else joining.seed(snapshot, capture)
@@ -183,9 +187,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         for number, pair in enumerate(_kexecs(topologies))
     ]
     results = [judgement.result for judgement in judgements]
-    whole = _is_whole(capture.notes) and all(
-        _scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies)
-    )
+    whole = capture.notes.whole and all(_scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies))
     result = CaptureResult(
         path=capture.path,
         files=capture.files,
@@ -198,6 +200,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         boots=[_boot(index, span, logs) for span in spans],
         kexecs=results,
         errors=capture.notes.problems,
+        missing_dwords=capture.notes.missing_dwords,
     )
     result.weight = verdict.weight(result, chosen, whole=whole and not _cut_before_kexec(capture, results))
     return Study(index, topologies, judgements, witness, logs, result)
@@ -243,11 +246,6 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
     judgement.result.preservation = how if preserved.source == "assumed" else "known"
     conclude(judgement.result, known.options, frozenset(bdf.text(key) for key in others))
     return judgement
-
-
-def _is_whole(notes: Notes) -> bool:
-    """Whether nothing is known to be missing from what was recorded."""
-    return notes.dropped == 0
 
 
 def _cut_before_kexec(capture: Capture, kexecs: Sequence[KexecResult]) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
+
+
+#: Kind of the problem of joined pieces that contradict the order in which they were given.
+OUT_OF_ORDER: Final = "order"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Notes:
     ``seq`` values in here count the accesses of the same file from 0. ``clock`` names what ``time_ns`` counts
     (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``; None: unknown). ``releases`` are kernel
     releases that the file names without a place in the order. ``source_format`` is what a converted file was
-    before.
+    before. ``dropped`` is what the recorder lost, by its own count or by gaps in its records;
+    ``missing_dwords`` what a snapshot must have shown and does not, as a text that lacks rows.
     """
 
     path: str
@@ -94,6 +99,7 @@ class Notes:
     tool: str | None = None
     truncated: bool = False
     dropped: int = 0
+    missing_dwords: int = 0
     foreign_lines: int = 0
     problems: list[Problem] = field(default_factory=list)
     boundaries: list[Boundary] = field(default_factory=list)
@@ -104,6 +110,12 @@ class Notes:
     created_ns: int | None = None
     releases: list[str] = field(default_factory=list)
     source_format: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing between its first access and its last is known to be missing or out of order."""
+        in_order = all(problem.kind != OUT_OF_ORDER for problem in self.problems)
+        return in_order and not self.dropped and not self.missing_dwords
 
     def problem(self, kind: str, message: str, offset: int | None = None) -> None:
         """Record a problem of this file."""

@@ -52,6 +52,7 @@ class CaptureStatistics:
         thinned: repeated reads of a very long capture that were passed over: in ``accesses`` and ``reads``,
             not in the counts behind them.
         dropped: records that the recorder lost.
+        missing_dwords: dwords that a snapshot must have shown and does not.
         foreign_lines: lines of a text capture that are no accesses.
         missing: what the capture lacks for a full answer, a sentence each.
         error: why nothing could be read (then all counts are 0).
@@ -85,6 +86,7 @@ class CaptureStatistics:
     missing: list[str] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
     error: str | None = None
+    missing_dwords: int = 0
 
 
 def stat(path: str, options: Options | None = None) -> CaptureStatistics:
@@ -131,6 +133,7 @@ def describe(capture: Capture) -> CaptureStatistics:
         dropped=notes.dropped,
         foreign_lines=notes.foreign_lines,
         errors=notes.problems,
+        missing_dwords=notes.missing_dwords,
     )
     found.missing = _missing(found, spans)
     return found

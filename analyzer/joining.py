@@ -1,7 +1,8 @@
 """Consecutive pieces of one history as one capture (``--join``), and a snapshot in front of one (``--seed``).
 
-Order is what the user says: the clocks of two kernels may overlap. Each junction is a kexec unless the later
-piece begins with a boot record of its own.
+Order is what the user says: the clocks of two kernels may overlap. What contradicts it is reported
+(:mod:`analyzer.junctions`), never changed. Each junction is a kexec unless the later piece begins with a boot
+record of its own, or with firmware.
 """
 
 from __future__ import annotations
@@ -11,13 +12,41 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analyzer import accesses
+from analyzer import accesses, junctions
 from analyzer.capture import Boundary, Capture, Notes
+from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.capture import SourceFile
+    from analyzer.errors import AritraceError
+
+
+def refuse_single(paths: Sequence[str]) -> None:
+    """Refuse to join less than two pieces.
+
+    Raises:
+        UsageError: as said.
+    """
+    if len(paths) < 2:
+        raise UsageError(
+            f"--join needs at least two pieces, found {len(paths)}" + (f": {paths[0]}" if paths else ""),
+            advice="name them in order, as in: analyze --join BEFORE AFTER",
+        )
+
+
+def path_of(paths: Sequence[str]) -> str:
+    """The path of what is joined from pieces, as reports show it."""
+    return " + ".join(paths)
+
+
+def of_piece(error: AritraceError, number: int, paths: Sequence[str]) -> AritraceError:
+    """Make the error of a piece that of the whole: say which piece it is (``number`` from 1)."""
+    error.path = error.path or paths[number - 1]
+    if len(paths) > 1:
+        error.message = f"piece {number} of {len(paths)}, {paths[number - 1]}: {error.message}"
+    return error
 
 
 def join(pieces: Sequence[Capture]) -> Capture:
@@ -25,8 +54,13 @@ def join(pieces: Sequence[Capture]) -> Capture:
 
     Args:
         pieces: at least one, in order.
+
+    Returns:
+        the capture; pieces that contradict their order are among its problems.
     """
-    return _concatenate(pieces, [piece.path for piece in pieces], marked=True)
+    joined = _concatenate(pieces, [piece.path for piece in pieces], marked=True)
+    joined.notes.problems.extend(junctions.clock_problems(pieces))
+    return joined
 
 
 def seed(snapshot: Capture, capture: Capture) -> Capture:
@@ -38,18 +72,21 @@ def seed(snapshot: Capture, capture: Capture) -> Capture:
 
 
 def _concatenate(pieces: Sequence[Capture], paths: list[str], *, marked: bool) -> Capture:
-    notes = Notes(" + ".join(paths))
+    notes = Notes(path_of(paths))
     tables = []
     files: list[SourceFile] = []
     rows = 0
-    for piece in pieces:
+    for number, piece in enumerate(pieces, start=1):
         first = len(files)
         files.extend(piece.files)
         keys = (pl.col("file") + first).cast(accesses.SCHEMA["file"]), (pl.col("seq") + rows).alias("seq")
         tables.append(piece.accesses.with_columns(*keys).cast({"seq": pl.UInt64}))
         own = [replace(mark, seq=mark.seq + rows) for mark in piece.notes.boundaries]
         if marked and rows and not any(mark.seq == rows for mark in own):
-            notes.boundaries.append(Boundary(rows, "kexec"))
+            rebooted = junctions.begins_with_firmware(piece)
+            notes.boundaries.append(Boundary(rows, "boot" if rebooted else "kexec"))
+            if rebooted:
+                notes.problems.append(junctions.firmware_problem(number, piece, pieces[number - 2]))
         notes.boundaries.extend(own)
         _merge(notes, piece.notes, rows)
         rows += piece.recorded
@@ -64,6 +101,7 @@ def _merge(notes: Notes, other: Notes, rows: int) -> None:
     notes.tool = notes.tool or other.tool
     notes.truncated = notes.truncated or other.truncated
     notes.dropped += other.dropped
+    notes.missing_dwords += other.missing_dwords
     notes.foreign_lines += other.foreign_lines
     notes.problems.extend(other.problems)
     notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)

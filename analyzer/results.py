@@ -227,7 +227,11 @@ class KexecResult:
 
 @dataclass
 class CaptureResult:
-    """Everything said about one capture; ``weight`` is what it does to the exit status."""
+    """Everything said about one capture.
+
+    ``dropped`` records were lost by the recorder; ``missing_dwords`` are what a snapshot must have shown and
+    does not. ``weight`` is what the capture does to the exit status.
+    """
 
     path: str
     files: list[SourceFile]
@@ -241,6 +245,7 @@ class CaptureResult:
     kexecs: list[KexecResult] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
     weight: Weight | None = None
+    missing_dwords: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,12 +29,24 @@ def every(capture: str) -> list[str]:
     return [path for suffix in SUFFIXES for path in _existing(capture, suffix)]
 
 
+def names(capture: str) -> list[str]:
+    """What NAME can be for a capture: its file name, whole or less one or two suffixes, the longest first."""
+    found = [capture]
+    for _ in range(2):
+        stem = PurePosixPath(found[-1]).stem
+        if stem and stem != found[-1]:
+            found.append(stem)
+    return found
+
+
+def name_of(sidecar: str) -> str:
+    """NAME of a sidecar, or of another file NAME.SUFFIX beside a capture."""
+    return sidecar.rpartition(".")[0]
+
+
 def _existing(capture: str, suffix: str) -> list[str]:
     path = Path(capture)
-    names = [path.name]
-    for _ in range(2):
-        stem = Path(names[-1]).stem
-        if stem != names[-1]:
-            names.append(stem)
-    candidates = [path.with_name(name + suffix) for name in names if name and capture != "-"]
+    if capture == "-" or not path.name:
+        return []
+    candidates = [path.with_name(name + suffix) for name in names(path.name)]
     return [str(candidate) for candidate in candidates if candidate.is_file()]

@@ -86,3 +86,13 @@ def test_parquet_holds_every_access(tmp_path):
 
     convert(str(LOG), str(tmp_path / "x.parquet"))
     assert pl.read_parquet(tmp_path / "x.parquet").equals(open_capture(str(LOG)).accesses)
+
+
+def test_what_a_snapshot_lacks_stays_that_and_is_never_a_recorders_loss(tmp_path):
+    dump = tmp_path / "short.txt"
+    rows = ["0000:00:00.0 Host bridge: x\n", "00: 86 80 c0 29 00 00 00 00 00 00 00 06 00 00 00 00\n"]
+    dump.write_text("".join([*rows, "20: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n"]))
+    convert(str(dump), str(tmp_path / "short.bin"))
+    for name in ("short.txt", "short.bin"):
+        notes = open_capture(str(tmp_path / name)).notes
+        assert (notes.dropped, notes.missing_dwords, notes.whole) == (0, 4, False)

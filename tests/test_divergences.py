@@ -71,8 +71,9 @@ def test_a_hot_plug_message_is_an_explanation() -> None:
     assert result.verdict == "findings"
 
 
-def test_a_dropped_record_is_never_clean() -> None:
+@pytest.mark.parametrize("lack", ["dropped", "missing_dwords"])
+def test_a_dropped_record_or_a_missing_dword_is_never_clean(lack: str) -> None:
     story = tell(one_port(), preserve=NAMES)
     capture = story.recording.capture()
-    capture.notes.dropped = 1
+    setattr(capture.notes, lack, 1)
     assert analyze_capture(capture, Options(preserved=",".join(NAMES))).verdict == "undetermined"

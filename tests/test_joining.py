@@ -195,7 +195,7 @@ def snapshot(recording: Recording, path: str) -> Capture:
 
 @pytest.mark.parametrize(
     ("clear", "verdict", "confidence", "stranded"),
-    [(True, "lost", "medium", ["0000:01:01.0", "0000:01:01.1"]), (False, "kept", "low", [])],
+    [(True, "lost", "low", ["0000:01:01.0", "0000:01:01.1"]), (False, "kept", "low", [])],
 )
 def test_snapshots_before_and_after(clear: bool, verdict: str, confidence: str, stranded: list[str]) -> None:
     recording = Recording(one_port())

@@ -4,7 +4,7 @@ import pytest
 from unprivileged import unprivileged
 
 from analyzer.errors import UsageError
-from analyzer.sources import expand, leave_out_others
+from analyzer.sources import expand
 
 QEMU_LINE = "pci_cfg_read mch 00:00.0 @0x0 -> 0x8086\n"
 
@@ -43,10 +43,33 @@ def test_arguments_become_captures(arguments, found):
 
 
 @pytest.mark.usefixtures("traces")
-def test_what_the_shell_lists_beside_captures_is_left_out_and_counted():
-    sources = expand(["traces/a.log", "traces/a.log.dmesg", "traces/a.toml", "traces/b.log"])
-    assert sources.paths == ["traces/a.log", "traces/b.log"]
-    assert sources.left_out == 2
+@pytest.mark.parametrize(
+    ("arguments", "found", "left_out"),
+    [
+        # As a shell lists them: sidecars and .toml of a capture that is named, too.
+        (["a.log", "a.log.dmesg", "a.toml", "b.log"], ["a.log", "b.log"], ["a.log.dmesg", "a.toml"]),
+        (["a.toml", "a.log.preserved", "a.log"], ["a.log"], ["a.toml", "a.log.preserved"]),
+        (["../traces/a.toml", "a.log"], ["a.log"], ["../traces/a.toml"]),
+        (["*"], ["a.log", "b.log", "sub/c.log"], ["a.log.dmesg", "a.log.preserved", "a.toml"]),
+        # Without that capture each is what the user wants to know about.
+        (["a.toml"], ["a.toml"], []),
+        (["a.toml", "a.log.dmesg"], ["a.toml", "a.log.dmesg"], []),
+        (["b.log", "a.log.dmesg"], ["b.log", "a.log.dmesg"], []),
+        (["sub/c.log", "c.toml"], ["sub/c.log", "c.toml"], []),
+    ],
+)
+def test_sidecars_beside_named_captures(arguments, found, left_out, traces, monkeypatch):
+    monkeypatch.chdir(traces)
+    sources = expand(arguments)
+    assert sources.paths == found
+    assert (sources.left_out.names, sources.left_out.number) == (left_out, len(left_out))
+
+
+@pytest.mark.usefixtures("traces")
+def test_every_piece_of_a_join_is_meant():
+    pieces = ["traces/a.log", "traces/a.log.dmesg", "traces/a.toml"]
+    sources = expand(pieces, join=True)
+    assert (sources.paths, sources.left_out.number) == (pieces, 0)
 
 
 def test_a_file_named_like_a_pattern_is_that_file(traces):
@@ -70,7 +93,10 @@ def test_links_cannot_loop_and_links_to_nowhere_are_passed_over(traces):
     (traces / "sub" / "loop").symlink_to(traces)
     (traces / "nowhere").symlink_to(traces / "missing")
     os.mkfifo(traces / "pipe")
-    assert paths("traces") == ["traces/a.log", "traces/b.log", "traces/sub/c.log"]
+    sources = expand(["traces"])
+    assert [source.path for source in sources.found] == ["traces/a.log", "traces/b.log", "traces/sub/c.log"]
+    names = ["traces/nowhere", "traces/pipe", "traces/sub/loop (a link to a directory)"]
+    assert sorted(sources.left_out.names) == names
 
 
 def test_standard_input_twice_is_wrong_usage():
@@ -82,29 +108,36 @@ def test_a_nul_in_a_name_is_left_to_the_reader():
     assert paths("a\0b") == ["a\0b"]
 
 
-def test_files_of_a_directory_that_are_no_captures_are_counted(traces):
+def test_files_of_a_directory_that_are_no_captures_are_named(traces):
     (traces / "notes.txt").write_text("nothing to see here\n")
     (traces / "dmesg.txt").write_text("[    0.000000] Linux version 7.3.4\n")
     (traces / "empty.log").write_text("")
-    sources = leave_out_others(expand(["traces"]))
+    sources = expand(["traces"])
     assert sources.paths == ["traces/a.log", "traces/b.log", "traces/empty.log", "traces/sub/c.log"]
-    assert sources.left_out == 2
+    assert sorted(sources.left_out.names) == ["traces/dmesg.txt", "traces/notes.txt"]
+
+
+def test_only_the_first_names_are_kept_but_all_are_counted(traces):
+    for number in range(9):
+        (traces / f"notes{number}.txt").write_text("nothing to see here\n")
+    left_out = expand(["traces"]).left_out
+    assert (left_out.number, len(left_out.names)) == (9, 5)
 
 
 def test_a_named_file_is_never_left_out(traces):
     (traces / "notes.txt").write_text("nothing to see here\n")
-    sources = leave_out_others(expand(["traces/notes.txt"]))
-    assert (sources.paths, sources.left_out) == (["traces/notes.txt"], 0)
+    sources = expand(["traces/notes.txt"])
+    assert (sources.paths, sources.left_out.number) == (["traces/notes.txt"], 0)
 
 
 @pytest.mark.usefixtures("traces")
 def test_a_directory_of_which_nothing_remains_is_an_error_row_in_its_place(tmp_path):
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "notes.txt").write_text("nothing to see here\n")
-    sources = leave_out_others(expand(["traces/b.log", "papers", "traces/a.log"]))
+    sources = expand(["traces/b.log", "papers", "traces/a.log"])
     assert [source.path for source in sources.found] == ["traces/b.log", "papers", "traces/a.log"]
     assert sources.found[1].error.kind == "empty"
-    assert sources.left_out == 1
+    assert sources.left_out.names == ["papers/notes.txt"]
 
 
 def test_a_directory_that_may_not_be_listed_is_an_error_row(traces, tmp_path):

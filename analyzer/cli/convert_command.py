@@ -75,7 +75,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.errors import AritraceError, UsageError
     from analyzer.report import convert_report, problems
 
-    found = sources.leave_out_others(sources.expand(captures or ()))
+    found = sources.expand(captures or ())
     if not found.found:
         raise UsageError("name at least one capture")
     pairs = conversion.plan(found.paths, output, ending=f".{to}" if to else None)

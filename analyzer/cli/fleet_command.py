@@ -157,7 +157,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 
     from analyzer import fleet
     from analyzer.fleet.job import Limits
-    from analyzer.report import fleet_report
+    from analyzer.report import fleet_report, problems
     from analyzer.report.progress import reporting
 
     usual = Limits()
@@ -177,6 +177,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
         engine=engine,
         scheduler=scheduler,
         progress=functools.partial(reporting, quiet=quiet),
+        skipped=None if quiet else problems.tell_skipped,
     )
     if not quiet:
         fleet_report.tell_run(summary)

@@ -168,13 +168,19 @@ def judge(
     from analyzer import sources
     from analyzer.analysis import analyze
     from analyzer.cli.output_files import refuse_inputs
+    from analyzer.joining import refuse_single
     from analyzer.report import problems
     from analyzer.report.progress import reporting
 
-    found = sources.leave_out_others(sources.expand(captures))
+    found = sources.expand(captures, join=options.join)
     refuse_inputs(outputs, [source.path for source in found.found], options)
     if not quiet:
         problems.tell_skipped(found.left_out)
+    if options.join:
+        refuse_single([source.path for source in found.found])
+        missing = _missing_piece(found, options)
+        if missing is not None:
+            return missing
     wanted = [taker for taker in takers if taker is not None]
 
     def studied(capture: "Capture", study: "Study") -> None:
@@ -187,6 +193,21 @@ def judge(
         else:
             analysis = analyze(found.paths, options, progress=progress)
     return _with_errors(analysis, found)
+
+
+def _missing_piece(found: "Sources", options: Options) -> "Analysis | None":
+    """The one row of pieces of which one is not there: what the others hold is no answer about the whole."""
+    from analyzer import joining, unreadable
+    from analyzer.results import Analysis
+    from analyzer.verdicts import verdict
+
+    paths = [source.path for source in found.found]
+    for number, source in enumerate(found.found, start=1):
+        if source.error is not None:
+            error = joining.of_piece(source.error, number, paths)
+            row = unreadable.row(joining.path_of(paths), error)
+            return Analysis(options.policy, [row], verdict.summarise([row]))
+    return None
 
 
 def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":

@@ -36,7 +36,7 @@ def stat_command(
     from analyzer.report import json_report, problems, stat_report
     from analyzer.report.output import new_page, put_page, put_text
 
-    found = sources.leave_out_others(sources.expand(captures or ()))
+    found = sources.expand(captures or ())
     if not found.found:
         raise UsageError("name at least one capture")
     output = None if output == "-" else output

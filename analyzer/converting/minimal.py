@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
+    from analyzer.decisions import Decision
     from analyzer.index import AccessIndex
     from analyzer.registers.functions import Function
 
@@ -143,7 +144,20 @@ def _telling(study: Study) -> Rows:
             if function.pcie is not None:
                 kept[function.pcie + pcie_capability.DEVCAP2 : function.pcie + pcie_capability.DEVSTA2] = True
         rows[own[kept[index.offset[own]]]] = True
+    for judgement in study.judgements:
+        for decided in (judgement.handover.decided_before, judgement.handover.decided_after):
+            for decision in (one for several in decided.values() for one in several):
+                rows[_walk(index, decision)] = True
     return np.asarray(rows, np.bool_)
+
+
+def _walk(index: AccessIndex, decision: Decision) -> NDArray[np.int64]:
+    """The first look into function 0's extended space within an ARI decision: the mark of the stock rule."""
+    if decision.devcap2 is None or decision.read is None:
+        return np.empty(0, np.int64)
+    own = index.rows_of(decision.function_0)
+    own = own[(own > decision.devcap2) & (own < decision.read.row)]
+    return own[index.offset[own] >= config_header.CONFIG_SIZE][:1]
 
 
 def _functions(study: Study) -> dict[int, list[Function]]:

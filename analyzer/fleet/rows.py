@@ -82,6 +82,7 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], one: Judged, pattern: re.Patter
             result.weight,
             len(result.kexecs),
             _dicts(result.boots),
+            result.missing_dwords,
         )
     )
     rows["errors"].extend((*keys, *_values(problem)) for problem in result.errors)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from analyzer.directories import LeftOut
     from analyzer.fleet.engines import Engine
     from analyzer.options import Options
 
@@ -62,6 +63,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     engine: Engine = "local",
     scheduler: str | None = None,
     progress: Callable[[int], AbstractContextManager[Progress | None]] | None = None,
+    skipped: Callable[[LeftOut], None] | None = None,
 ) -> RunSummary:
     """Analyse very many captures into tables; take up a run that was stopped.
 
@@ -78,6 +80,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
         engine: ``local`` or ``dask``.
         scheduler: address of the Dask scheduler.
         progress: given how many captures there are, opens what is told how many are done.
+        skipped: given the files that the sources hold and that are not captures, once they are listed.
 
     Returns:
         what is done now.
@@ -103,7 +106,9 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     with locks.holding(directory, shard):
         job = jobs_file.read(directory)
         if job is None:
-            job = _begin(request, directory)
+            job, left_out = _begin(request, directory)
+            if skipped is not None:
+                skipped(left_out)
         jobs_file.refuse_other(job, request, version())
         manifest.check(directory, job.manifest)
         parts.prepare(job)
@@ -164,17 +169,19 @@ def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -
             done(record.captures)
 
 
-def _begin(request: Request, directory: str) -> Job:
+def _begin(request: Request, directory: str) -> tuple[Job, LeftOut]:
     """List the sources and write down the job; if another shard is faster, its job counts."""
+    from analyzer.directories import LeftOut
     from analyzer.fleet import manifest
 
-    listed = manifest.write(listing.entries(request.sources, directory), directory)
+    left_out = LeftOut()
+    listed = manifest.write(listing.entries(request.sources, directory, left_out), directory)
     size = request.batch_size or jobs_file.fitting_batch_size(listed.captures, listed.size)
     job = Job(directory, request, listed.name, listed.captures, size, version())
     if jobs_file.write_once(job):
-        return job
+        return job, left_out
     written = jobs_file.read(directory)
-    return job if written is None else written
+    return (job if written is None else written), left_out
 
 
 def _request(

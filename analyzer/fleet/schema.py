@@ -71,6 +71,7 @@ CAPTURES: Final = pl.Schema(
         "weight": pl.String(),
         "kexec_count": pl.UInt32(),
         "boots": _BOOTS,
+        "missing_dwords": pl.UInt64(),
     }
 )
 KEXECS: Final = pl.Schema(

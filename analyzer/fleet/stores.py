@@ -21,10 +21,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from analyzer import sidecars
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
 from analyzer.fleet.manifest import Entry
 from analyzer.sidecars import SUFFIXES
-from analyzer.sources import NEVER_CAPTURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def entries(url: str) -> Iterator[Entry]:
     if _MAGIC.search(place.key):
         directory = _MAGIC.split(place.key)[0].rpartition("/")[0]
         matches = _pattern(place.key).fullmatch
-        yield from _listed(url, place, directory, lambda key: matches(key) is not None)
+        yield from _listed(url, place, directory, lambda key: matches(key) is not None, (*SUFFIXES, ".toml"))
         return
     if place.key and not place.key.endswith("/"):
         found = _head(place)
@@ -86,7 +86,7 @@ def entries(url: str) -> Iterator[Entry]:
             yield _entry(place, found, None)
             return
     start = len(place.key.rstrip("/")) + 1 if place.key else 0
-    yield from _listed(url, place, place.key.rstrip("/"), lambda key: "/." not in f"/{key[start:]}")
+    yield from _listed(url, place, place.key.rstrip("/"), lambda key: "/." not in f"/{key[start:]}", SUFFIXES)
 
 
 def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, str], str | None]:
@@ -122,18 +122,20 @@ class _MissingError(UnreadableInputError):
 def _candidates(url: str) -> list[str]:
     """URLs that a sidecar can have, the best first; as for files: NAME, or NAME less one or two suffixes."""
     head, _, name = url.rpartition("/")
-    names = [name]
-    for _ in range(2):
-        stem = PurePosixPath(names[-1]).stem
-        if stem and stem != names[-1]:
-            names.append(stem)
-    return [f"{head}/{candidate}{suffix}" for suffix in SUFFIXES for candidate in names]
+    return [f"{head}/{candidate}{suffix}" for suffix in SUFFIXES for candidate in sidecars.names(name)]
 
 
-def _listed(url: str, place: _Place, prefix: str, wanted: Callable[[str], bool]) -> Iterator[Entry]:
+def _listed(
+    url: str, place: _Place, prefix: str, wanted: Callable[[str], bool], orphans: tuple[str, ...]
+) -> Iterator[Entry]:
+    """Yield every object that is wanted and is neither a sidecar nor ``.toml``: none is opened for that.
+
+    Those are captures, too, if they end in one of ``orphans`` and no capture is beside them.
+    """
     import obstore
 
     captures: list[ObjectMeta] = []
+    others: list[ObjectMeta] = []
     beside: set[str] = set()
     try:
         with _speaking(url):
@@ -142,11 +144,13 @@ def _listed(url: str, place: _Place, prefix: str, wanted: Callable[[str], bool])
                     key = found["path"]
                     if key.endswith(SUFFIXES):
                         beside.add(key)
-                    elif not key.endswith((*NEVER_CAPTURES, "/")) and wanted(key):
-                        captures.append(found)
+                    if key.endswith("/") or not wanted(key):
+                        continue
+                    (others if key.endswith((*SUFFIXES, ".toml")) else captures).append(found)
     except UnreadableInputError as error:
         yield Entry.nothing(url, f"this URL cannot be listed: {error.message}; {error.advice}", "unreadable")
         return
+    captures += _without_capture([one for one in others if one["path"].endswith(orphans)], captures)
     if not captures:
         yield Entry.nothing(
             url, "expected captures below this URL, found none; check the bucket and the prefix"
@@ -155,6 +159,15 @@ def _listed(url: str, place: _Place, prefix: str, wanted: Callable[[str], bool])
         near = _candidates(place.url(found["path"])) if beside else []
         at = len(place.root) + 1
         yield _entry(place, found, [candidate for candidate in near if candidate[at:] in beside])
+
+
+def _without_capture(others: list[ObjectMeta], captures: list[ObjectMeta]) -> list[ObjectMeta]:
+    """Those of ``others``, files NAME.SUFFIX, without a NAME.* among ``captures``."""
+    owners = {sidecars.name_of(one["path"]) for one in others}
+    for one in captures if owners else ():
+        folder, slash, name = one["path"].rpartition("/")
+        owners -= {f"{folder}{slash}{owner}" for owner in sidecars.names(name)}
+    return [one for one in others if sidecars.name_of(one["path"]) in owners]
 
 
 def _entry(place: _Place, found: ObjectMeta, sidecars: list[str] | None) -> Entry:

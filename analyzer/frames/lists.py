@@ -26,7 +26,7 @@ _KEXEC: dict[str, pl.DataType] = _CAPTURE | {"kexec": _COUNT}
 
 CAPTURES: dict[str, pl.DataType] = _CAPTURE | {
     "format": _TEXT, "host": _TEXT, "accesses": _COUNT, "truncated": _FLAG, "dropped": _COUNT,
-    "verdict": _TEXT, "weight": _TEXT,
+    "verdict": _TEXT, "weight": _TEXT, "missing_dwords": _COUNT,
 }  # fmt: skip
 BOOTS: dict[str, pl.DataType] = _CAPTURE | {
     "index": _COUNT, "kind": _TEXT, "release": _TEXT, "cmdline": _TEXT,

@@ -186,7 +186,8 @@ class _Log:
         """Say which dumps lack rows: kernel logs lose lines where the buffer or the console is too slow."""
         lacking = [dump for dump in self.dumps if dump.missing or dump.expected < CONFIG_SIZE]
         if lacking:
-            self._notes.dropped += sum(dump.missing + CONFIG_SIZE - dump.expected for dump in lacking) // 4
+            missing = sum(dump.missing + CONFIG_SIZE - dump.expected for dump in lacking)
+            self._notes.missing_dwords += missing // 4
             first = f"the first is {bdf.text(lacking[0].key)} at line {lacking[0].line}"
             self._notes.problem("damaged", f"rows are missing in {len(lacking)} dumps; {first}")
         if self._nobodys:

@@ -127,7 +127,7 @@ class _Dump:
         if self._lacking > 1:
             self._notes.problem("damaged", f"rows are missing in {self._lacking - 1} more functions")
         if self._nobodys:
-            self._notes.dropped += self._nobodys * (_ROW_BYTES // 4)
+            self._notes.missing_dwords += self._nobodys * (_ROW_BYTES // 4)
             message = (
                 f"{self._nobodys} rows of bytes are left out: the line that says whose they are is missing"
             )
@@ -180,7 +180,7 @@ class _Dump:
         if missing <= 0:
             return
         self._lacking += 1
-        self._notes.dropped += -(-missing // 4)
+        self._notes.missing_dwords += -(-missing // 4)
         if self._lacking == 1:
             self._notes.problem(
                 "damaged",
@@ -190,7 +190,7 @@ class _Dump:
     def _damage(self, what: str, where: int) -> None:
         self._damaged += 1
         self._told_rows += 1
-        self._notes.dropped += _ROW_BYTES // 4
+        self._notes.missing_dwords += _ROW_BYTES // 4
         if self._damaged == 1:
             self._notes.problem("damaged", f"this {what}; further ones are not listed", where)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.readers.sniff import SNAPSHOTS
 from schemas.bulk import dtype_of
 from schemas.native import (
     MAX_ACCESSES,
@@ -205,7 +206,10 @@ class SideRecords:
         if trailer["accesses"] < self._ledger.due:
             raise ContentError(f"expected {self._ledger.due} accesses, found {trailer['accesses']}")
         self._ledger.skip_to(trailer["accesses"], None)
-        self._ledger.notes.dropped += trailer["dropped"]
+        if self._ledger.notes.source_format in SNAPSHOTS:
+            self._ledger.notes.missing_dwords += trailer["dropped"]
+        else:
+            self._ledger.notes.dropped += trailer["dropped"]
         if trailer["flags"] & TrailerFlag.SOURCE_TRUNCATED:
             self._ledger.notes.truncated = True
         self.complete = True

@@ -108,6 +108,9 @@ DMESG = Format(
     "dmesg", "kernel log", None, "it holds no config accesses; give it with --dmesg beside a capture"
 )
 
+#: Formats of which each function is shown as it was at one moment, by the name in ``SourceFile.format``.
+SNAPSHOTS: Final = frozenset({LSPCI.name, SYSFS_CONFIG.name, EARLYDUMP.name})
+
 _BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), form)
     for pattern, form in (
@@ -210,11 +213,10 @@ def identify(head: bytes, name: str) -> Format:
             return form
     if len(head) in _CONFIG_SIZES and _BDF_IN_NAME.search(name):
         return SYSFS_CONFIG
-    for magic, offset, found, advice in _WRAPPERS:
-        if head.startswith(magic, offset):
-            raise UnsupportedFormatError(
-                f"expected a capture, found {found}", path=name, offset=0, advice=advice
-            )
+    wrapped = wrapper(head)
+    if wrapped is not None:
+        found, advice = wrapped
+        raise UnsupportedFormatError(f"expected a capture, found {found}", path=name, offset=0, advice=advice)
     raise UnsupportedFormatError(
         "expected an aritrace .bin, a QEMU log with pci_cfg_* lines, a QEMU simpletrace, a trace-cmd"
         " trace.dat or its text, a pcap of TLPs, or a snapshot (lspci -xxxx, config files of sysfs,"
@@ -224,6 +226,12 @@ def identify(head: bytes, name: str) -> Format:
         offset=0,
         advice=_RECORD_QEMU,
     )
+
+
+def wrapper(head: bytes) -> tuple[str, str] | None:
+    """What an input is wrapped in that is not looked into, and what to do; None if it is not known to be."""
+    found = (row[2:] for row in _WRAPPERS if head.startswith(row[0], row[1]))
+    return next(found, None)
 
 
 def _archive(head: bytes, name: str) -> Format:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.capture import OUT_OF_ORDER
 from analyzer.report.wording import count, listed
 from analyzer.verdicts import rules
 
@@ -104,7 +105,9 @@ def of_capture(capture: CaptureResult) -> Headline:
         {item.code for kexec in capture.kexecs for item in kexec.ignored if item.severity != "note"}
     )
     word, text = headline.word, headline.text
-    if capture.weight == "doubt" and word in _ALL_CLEAR:
+    if capture.weight == "doubt" and word == "NO KEXEC" and not capture.truncated:
+        text = f"{text}; {_incomplete(capture)}"
+    elif capture.weight == "doubt" and word in _ALL_CLEAR:
         word, text = "UNDETERMINED", f"{_incomplete(capture)}; {text}"
     text += f" (does not count: {', '.join(left_out)})" if left_out else ""
     return Headline(word, text, tuple(_limits(capture, word)))
@@ -248,7 +251,12 @@ def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headli
 def _incomplete(capture: CaptureResult) -> str:
     """Why a capture without a doubtful finding is not clean."""
     if capture.dropped:
-        return f"the recorder dropped {count(capture.dropped, 'record')}; no loss is seen in the others"
+        return f"the recorder dropped {count(capture.dropped, 'record')}, which may hold a loss"
+    if capture.missing_dwords:
+        missing = count(capture.missing_dwords, "dword")
+        return f"{missing} of the dump are missing"
+    if any(problem.kind == OUT_OF_ORDER for problem in capture.errors):
+        return "the pieces contradict their order"
     return "the incoming kernel's scan is not in the capture to its end; no loss is seen up to there"
 
 

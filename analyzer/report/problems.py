@@ -7,11 +7,14 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from analyzer.capture import OUT_OF_ORDER
+from analyzer.report import hints
 from analyzer.report.inert import inert
-from analyzer.report.wording import count
+from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
+    from analyzer.directories import LeftOut
     from analyzer.errors import AritraceError
     from analyzer.results import Analysis
 
@@ -41,7 +44,7 @@ def tell_unreadable(analysis: Analysis) -> None:
 
 
 def tell_warnings(analysis: Analysis) -> None:
-    """Print the warnings and limits of every capture, for reports that a machine reads."""
+    """Print the warnings and limits of every capture, and hints, for reports that a machine reads."""
     for capture in analysis.captures:
         if capture.verdict == "unreadable":
             continue
@@ -49,16 +52,25 @@ def tell_warnings(analysis: Analysis) -> None:
             complain(f"{capture.path}: cut short, analysed up to the cut", "warning")
         if capture.dropped:
             complain(f"{capture.path}: the recorder dropped {count(capture.dropped, 'record')}", "warning")
+        if capture.missing_dwords:
+            complain(f"{capture.path}: {missing_dwords(capture.missing_dwords)}", "warning")
+        for problem in capture.errors:
+            if problem.kind == OUT_OF_ORDER:
+                complain(f"{capture.path}: {problem.message}", "warning")
         for kexec in capture.kexecs:
             for warning in kexec.warnings:
                 complain(f"{capture.path}: kexec {kexec.index}: {warning}", "warning")
+    for hint in hints.of_analysis(analysis):
+        complain(str(hint), "hint")
 
 
-def tell_skipped(number: int) -> None:
-    """Print how many files are no captures and were skipped (found in directories, or sidecars)."""
-    if number:
-        verb = "is no capture" if number == 1 else "are no captures"
-        complain(f"{count(number, 'file')} {verb}, skipped", "note")
+def tell_skipped(left_out: LeftOut) -> None:
+    """Print how many files are not analysed as captures, and the names of the first."""
+    if left_out.number:
+        what = "is not analysed as a capture" if left_out.number == 1 else "are not analysed as captures"
+        more = f" and {left_out.number - len(left_out.names):,} more"
+        names = ", ".join(left_out.names) + (more if left_out.number > len(left_out.names) else "")
+        complain(f"{count(left_out.number, 'file')} {what}: {names}", "note")
 
 
 def complain_about_crash(error: BaseException, *, trace: bool) -> None:

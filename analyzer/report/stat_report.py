@@ -50,6 +50,8 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
         lost.append("cut short")
     if found.dropped:
         lost.append(f"{count(found.dropped, 'record')} dropped by the recorder")
+    if found.missing_dwords:
+        lost.append(f"{count(found.missing_dwords, 'dword')} of the dump missing")
     if found.foreign_lines:
         lost.append(f"{count(found.foreign_lines, 'foreign line')}")
     beside = []
@@ -79,7 +81,7 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
         ("boots", f"{len(found.boots)}"),
         ("kexecs", f"{len(found.kexecs)}"),
         ("beside", ", ".join(beside)),
-        ("losses", ", ".join(lost) or "none: whole, nothing dropped"),
+        ("losses", ", ".join(lost) or "none: whole, nothing dropped or missing"),
     ]
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.report import details_section, headline
+from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, duration
+from analyzer.report.wording import count, duration, missing_dwords
 
 if TYPE_CHECKING:
     from analyzer.explanations.details import Details, DetailsGatherer
@@ -59,9 +59,19 @@ def fill(
             _add_capture(page, capture, verbosity, known, separated=page.lines != [])
         elif _is_limited(capture):
             _add_limits_only(page, capture)
+    _add_hints(page, analysis)
     if several:
         _add_overview(page, analysis, lines, in_full=in_full)
     return page
+
+
+def _add_hints(page: Page, analysis: Analysis) -> None:
+    found = hints.of_analysis(analysis)
+    if found and page.lines:
+        page.blank()
+    for hint in found:
+        page.prose(f"Hint: {hint.text}:", indent=2)
+        page.line(f"    {hint.command}")  # on a line of its own, to be copied
 
 
 def _add_headline(page: Page, analysis: Analysis) -> None:
@@ -89,7 +99,11 @@ def _add_overview(page: Page, analysis: Analysis, lines: list[Headline], *, in_f
 
 def _is_limited(capture: CaptureResult) -> bool:
     return bool(
-        capture.errors or capture.truncated or capture.dropped or any(k.warnings for k in capture.kexecs)
+        capture.errors
+        or capture.truncated
+        or capture.dropped
+        or capture.missing_dwords
+        or any(k.warnings for k in capture.kexecs)
     )
 
 
@@ -119,7 +133,7 @@ def _add_capture(
         known = (
             "The capture ends before any boundary between two kernels: what came after the cut is unknown."
             if capture.truncated
-            else "There is no boundary between two kernels in this capture, so nothing was lost across one."
+            else "There is no boundary between two kernels in this capture: it says nothing about a kexec."
         )
         page.prose(f"{known} If you know that there was a kexec, name it with --kexec-at.", indent=2)
 
@@ -150,6 +164,10 @@ def _add_limits(page: Page, capture: CaptureResult) -> None:
     if capture.dropped:
         lost = count(capture.dropped, "record")
         page.prose(f"The recorder dropped {lost}: what they held is unknown.", indent=2, style="warn")
+    if capture.missing_dwords:
+        page.prose(
+            f"{missing_dwords(capture.missing_dwords)}: what they held is unknown.", indent=2, style="warn"
+        )
     for problem in capture.errors[:_MOST_PROBLEMS]:
         place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
         file = f"{problem.file}{place}: " if problem.file != capture.path or place else ""

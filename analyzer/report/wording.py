@@ -87,6 +87,11 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def missing_dwords(number: int) -> str:
+    """Return what a snapshot lacks (``208 dwords of the dump are missing``)."""
+    return f"{count(number, 'dword')} of the dump {'is' if number == 1 else 'are'} missing"
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """Return the names with commas, at most ``most`` of them, and how many more there are."""
     shown = ", ".join(names[:most])

@@ -267,7 +267,7 @@ def write_capture(capture: Capture, path: str | os.PathLike[str], *, level: int 
             writer.accesses(table.slice(writer.accesses_written, mark.seq - writer.accesses_written), rows)
             writer.boundary(mark)
         writer.accesses(table.slice(writer.accesses_written), rows)
-        writer.close(dropped=notes.dropped, truncated=notes.truncated)
+        writer.close(dropped=notes.dropped + notes.missing_dwords, truncated=notes.truncated)
 
 
 def _moved(item: Any, seq: NDArray[np.uint64]) -> Any:

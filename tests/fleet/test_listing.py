@@ -7,13 +7,14 @@ import os
 import pytest
 from unprivileged import unprivileged
 
+from analyzer.directories import LeftOut
 from analyzer.errors import UsageError
 from analyzer.fleet import listing
 
 
 def listed(*sources: str) -> list[tuple[str, str | None]]:
     """Name and reason of each entry."""
-    return [(entry.name, entry.problem) for entry in listing.entries(sources, "out")]
+    return [(entry.name, entry.problem) for entry in listing.entries(sources, "out", LeftOut())]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,9 @@ def test_a_directory_without_captures(folder):
     (folder / "empty").mkdir()
     (folder / "empty" / "case.toml").touch()
     os.mkfifo(folder / "empty" / "pipe")
-    assert listed("empty") == [("empty", "expected captures in this directory, found none")]
+    ((name, problem),) = listed("empty")
+    assert name == "empty"
+    assert str(problem).startswith("expected captures in this directory, found none; name a directory")
 
 
 def test_a_directory_that_may_not_be_listed(folder):
@@ -43,9 +46,14 @@ def test_a_pattern_walks_the_directories_that_it_matches(folder):
     for name in ("host-1/a.bin", "host-1/deep/b.bin", "host-2/c.bin", "other/d.bin"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    (folder / "host-3.dmesg").touch()
     names = ["host-1/a.bin", "host-1/deep/b.bin", "host-2/c.bin"]
     assert sorted(name for name, _ in listed("host-*")) == names
+
+
+def test_what_a_pattern_matches_is_named(folder):
+    for name in ("a.bin", "a.dmesg", "a.toml", "b.dmesg", "b.toml"):
+        (folder / name).touch()
+    assert sorted(name for name, _ in listed("[ab].*")) == ["a.bin", "b.dmesg", "b.toml"]
 
 
 def test_a_name_that_no_file_can_have_is_kept_for_its_row():

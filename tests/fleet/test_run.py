@@ -52,14 +52,14 @@ def test_whatever_is_no_capture_has_its_row_and_reason(fleet):
     fleet.add("whole.bin", CLEAN)
     fleet.add("cut.bin", cut)
     fleet.add("empty.bin", b"")
-    fleet.add("letter.txt", b"Dear Sir or Madam,\n")
+    fleet.add("letter.bin", b"Dear Sir or Madam,\n")
     fleet.add("large.bin", bytes(3 << 20))
     fleet.run("--max-bytes", "2M")
     assert fleet.outcomes() == {
         "whole.bin": "ok",
         "cut.bin": "truncated",
         "empty.bin": "unreadable",
-        "letter.txt": "unsupported",
+        "letter.bin": "unsupported",
         "large.bin": "too-large",
     }
     reasons = {Path(row["path"]).name: row["reason"] for row in fleet.rows("captures")}
@@ -67,6 +67,26 @@ def test_whatever_is_no_capture_has_its_row_and_reason(fleet):
     assert all(reasons[name] for name in reasons if name != "whole.bin")
     kinds = {(Path(row["path"]).name, row["kind"]) for row in fleet.rows("errors")}
     assert kinds >= {("cut.bin", "truncated"), ("large.bin", "too-large"), ("empty.bin", "empty")}
+
+
+def test_files_that_are_not_captures_are_named_once(fleet):
+    fleet.add("whole.bin", CLEAN)
+    fleet.add("letter.txt", b"Dear Sir or Madam,\n")
+    fleet.add("whole.toml", b"")
+    first, again = (fleet("run", fleet.captures, "-o", fleet.out)[2] for _ in range(2))
+    assert f"note: 1 file is not analysed as a capture: {fleet.captures}/letter.txt\n" in first
+    assert "letter.txt" not in again
+    assert fleet.outcomes() == {"whole.bin": "ok"}
+
+
+def test_a_damaged_capture_counts_for_the_report_and_not_for_the_run(fleet):
+    fleet.add("whole.bin", CLEAN)
+    fleet.run()
+    assert fleet("report", fleet.out)[0] == 0
+    fleet.add("damaged.bin", b"nothing that anybody recorded")
+    again = fleet.out.with_name("again")
+    fleet.run(out=again)
+    assert fleet("report", again)[0] == 3
 
 
 def test_equal_files_under_two_names_are_two_captures(fleet):

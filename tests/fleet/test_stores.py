@@ -118,13 +118,23 @@ def test_a_damaged_sidecar_is_told_by_its_url(fleet, bucket):
         ("**/*.bin", ["a.bin", "x/b.bin", "x/y/c.bin"]),
         ("x/**/[bc].bin", ["x/b.bin", "x/y/c.bin"]),
         ("?.bin", ["a.bin"]),
+        # Sidecars and .toml files without their capture are what the pattern names.
+        ("x/y/*", ["x/y/c.bin", "x/y/c.log", "x/y/d.dmesg", "x/y/e.toml"]),
+        ("x/y/*.dmesg", ["x/y/c.bin.dmesg", "x/y/d.dmesg"]),
     ],
 )
 def test_globs_over_objects(bucket, pattern, found):
-    for key in ("a.bin", "x/b.bin", "x/y/c.bin", "x/y/c.log", "x/y/c.bin.dmesg"):
+    for key in ("a.bin", "x/b.bin", "x/y/c.bin", "x/y/c.log", "x/y/c.bin.dmesg", "x/y/d.dmesg", "x/y/e.toml"):
         bucket.put(key, b"x")
     entries = stores.entries(f"{bucket.url}/{pattern}")
     assert sorted(entry.name for entry in entries) == [f"{bucket.url}/{key}" for key in found]
+
+
+def test_a_sidecar_without_a_capture_below_a_prefix_is_a_row(bucket):
+    for key in ("x/a.bin", "x/a.dmesg", "x/a.toml", "x/b.flb", "x/b.toml", "y/a.preserved"):
+        bucket.put(key, b"x")
+    entries = stores.entries(f"{bucket.url}/x")
+    assert sorted(entry.name for entry in entries) == [f"{bucket.url}/x/a.bin", f"{bucket.url}/x/b.flb"]
 
 
 def test_odd_keys_are_fetched_and_named_as_they_are(fleet, bucket):

@@ -13,7 +13,7 @@ from unprivileged import unprivileged
 from analyzer.errors import EmptyInputError, UnreadableInputError
 from analyzer.readers import open_capture
 from analyzer.readers.sysfs_tree import is_tree
-from analyzer.sources import expand, leave_out_others
+from analyzer.sources import expand
 
 CONFIG = bytes.fromhex("361b0c00 07051000 00000406 00000100") + bytes(range(240))
 
@@ -111,7 +111,7 @@ def test_a_tree_is_one_capture_of_a_walk(tmp_path):
     put(tmp_path / "runs" / "before", "0000:01:00.0", "0000:02:00.0")
     put(tmp_path / "runs" / "after", "0000:01:00.0")
     (tmp_path / "runs" / "x.log").write_text("pci_cfg_read mch 00:00.0 @0x0 -> 0x8086\n")
-    found = leave_out_others(expand([str(tmp_path / "runs")]))
+    found = expand([str(tmp_path / "runs")])
     assert [Path(path).name for path in found.paths] == ["after", "before", "x.log"]
     assert expand([str(tmp_path / "runs" / "before")]).paths == [str(tmp_path / "runs" / "before")]
     assert expand([f"{tmp_path}/runs/b*"]).paths == [str(tmp_path / "runs" / "before")]

@@ -27,6 +27,8 @@ def test_a_block_for_each_capture():
         errors=[Problem("dropped", "x.log", 64, "7 records lost")],
     )
     lost = CaptureStatistics("y.log", error="y.log: there is no such file")
+    dump = CaptureStatistics("z.txt", format="lspci-dump", missing_dwords=1)
+    assert "losses     1 dword of the dump missing\n" in plain(fill(Page(), [dump]))
     text = plain(fill(Page(), [found, lost]))
     assert text.startswith("x.log\n  format        qemu-log\n")
     assert "3,000 (2,900 reads, 100 writes; 0 beyond 0xff, 0 to absent functions)" in text

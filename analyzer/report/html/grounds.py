@@ -43,6 +43,9 @@ def unknown(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | 
         )
     if capture.dropped:
         found.append(Unknown(f"What {count(capture.dropped, 'record')} held", "the recorder dropped them"))
+    if capture.missing_dwords:
+        number = count(capture.missing_dwords, "dword")
+        found.append(Unknown(f"What {number} of configuration space held", "the dump does not show them"))
     if working is None:
         found.append(
             Unknown(

@@ -12,7 +12,7 @@ from analyzer.report import headline
 from analyzer.report.html import findings, timeline, tree
 from analyzer.report.html.environment import render
 from analyzer.report.policy_table import MEANINGS
-from analyzer.report.wording import count, duration, listed
+from analyzer.report.wording import count, duration, listed, missing_dwords
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
@@ -248,6 +248,8 @@ def _limits(capture: CaptureResult) -> Iterator[str]:
         yield "The capture is cut short: it is analysed up to the cut."
     if capture.dropped:
         yield f"The recorder dropped {count(capture.dropped, 'record')}: what they held is unknown."
+    if capture.missing_dwords:
+        yield f"{missing_dwords(capture.missing_dwords)}: what they held is unknown."
     for problem in capture.errors[:_MOST_PROBLEMS]:
         place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
         yield f"{problem.kind}: {problem.file}{place}: {problem.message}"
