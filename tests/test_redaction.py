@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
 from analyzer.analysis import analyze
+from analyzer.at_risk import at_risk
 from analyzer.capture import Event, LogLine, Problem
 from analyzer.converting import redaction
 from analyzer.converting.conversion import convert
@@ -57,16 +58,16 @@ def test_serial_numbers_and_product_data_read_0(tmp_path):
         dump(
             ("0000:01:00.0", HEADER | {0x40: PCIE, 0x50: VPD, 0x100: bytes.fromhex("0e00 0114") + bytes(4),
                                        0x140: SERIAL}),
-            ("0000:02:00.0", HEADER | {0x40: bytes.fromhex("0500 0000"), 0x54: b"keep"}),
+            ("0000:02:00.0", HEADER | {0x40: bytes.fromhex("0500 0000"), 0x54: b"more"}),
         ),
     )  # fmt: skip
     result = redact(capture)
     assert register(result.capture, 1, 0x140) == [0x00010003]
     assert register(result.capture, 1, 0x144) == register(result.capture, 1, 0x148) == [0]
-    assert register(result.capture, 1, 0x50) == [0x80040003]
+    assert register(result.capture, 1, 0x50) == [0x00000003]
     assert register(result.capture, 1, 0x54) == [0]
-    assert register(result.capture, 2, 0x54) == [int.from_bytes(b"keep", "little")]
-    assert result.values == 3
+    assert register(result.capture, 2, 0x54) == [0]
+    assert result.values == 5
 
 
 def test_a_serial_number_is_found_without_its_list(tmp_path):
@@ -80,11 +81,13 @@ def test_a_serial_number_is_found_without_its_list(tmp_path):
         (0x142, 4, 0xBEEF0001, 0x0001),
         (0x14A, 4, 0x00001234, 0),
         (0x147, 1, 0xDE, 0),
-        (0x14C, 2, 0xAAAA, 0xAAAA),
+        (0x14C, 2, 0xAAAA, 0),
+        (0x13E, 4, 0x0003BEEF, 0x00030000),
     ],
 )
 def test_accesses_that_touch_a_serial_number_in_part(offset, width, before, after, tmp_path):
-    capture = open_text(tmp_path, dump(("0000:01:00.0", HEADER | {0x140: SERIAL})))
+    listed = {0x40: PCIE, 0x100: bytes.fromhex("0e00 0114") + bytes(4), 0x140: SERIAL}
+    capture = open_text(tmp_path, dump(("0000:01:00.0", HEADER | listed)))
     extra = capture.accesses.tail(1).with_columns(
         pl.lit(offset, pl.UInt16).alias("offset"),
         pl.lit(width, pl.UInt8).alias("width"),
@@ -120,13 +123,12 @@ def test_names_are_in_no_byte_of_the_file(path, tmp_path):
     assert result.log_lines >= 3
     again = open_capture(str(tmp_path / "x.bin"))
     assert again.notes.host is None
-    assert again.accesses["value"].equals(capture.accesses["value"])
+    assert again.accesses["value"].equals(result.capture.accesses["value"])
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_the_verdict_is_the_same(path, tmp_path):
-    done = convert(str(path), str(tmp_path / "x.bin"), minimal=path in CAPTURES[::3], redact=True)
-    assert done.blanked == 0
+    convert(str(path), str(tmp_path / "x.bin"), minimal=path in CAPTURES[::3], redact=True)
     (before,), (after,) = (analyze([str(name)]).captures for name in (path, tmp_path / "x.bin"))
     assert after.verdict == before.verdict
     for one, two in zip(before.kexecs, after.kexecs, strict=True):
@@ -139,7 +141,10 @@ def test_the_verdict_is_the_same(path, tmp_path):
         assert [(b.bdf, b.verdict, b.cause, b.confidence) for b in one.bridges] == [
             (b.bdf, b.verdict, b.cause, b.confidence) for b in two.bridges
         ]
-    assert [boot.release for boot in after.boots] == [boot.release for boot in before.boots]
+    numbers = re.compile(r"\d+\.\d+\.\d+(-rc\d+)?")
+    assert [boot.release for boot in after.boots] == [
+        None if boot.release is None else numbers.match(boot.release)[0] for boot in before.boots
+    ]
 
 
 def test_parquet_holds_no_names_either(tmp_path):
@@ -152,10 +157,16 @@ def test_parquet_holds_no_names_either(tmp_path):
 
 
 def test_a_real_snapshot(tmp_path):
-    """QEMU's devices have no serial number: nothing but the path may change."""
-    convert(str(FORMATS / "lspci-xxxx-vvv.txt.zst"), str(tmp_path / "x.bin"), redact=True)
-    one, two = (open_capture(str(name)) for name in (FORMATS / "lspci-xxxx-vvv.txt.zst", tmp_path / "x.bin"))
-    assert np.array_equal(one.accesses["value"], two.accesses["value"])
+    """Which functions depend on which bridge stays, and nothing is added."""
+    source, target = FORMATS / "lspci-xxxx-vvv.txt.zst", tmp_path / "x.bin"
+    convert(str(source), str(target), redact=True)
+    one, two = (open_capture(str(name)).accesses for name in (source, target))
+    before, after = (frame["value"].to_numpy() for frame in (one, two))
+    assert not (after & ~before).any()
+    assert (after == before)[(one["offset"] < 0x34).to_numpy()].all()
+    risks = [at_risk(str(name)) for name in (source, target)]
+    assert risks[0].ports == risks[1].ports != []
+    assert (risks[0].functions, risks[0].unknown) == (risks[1].functions, risks[1].unknown)
 
 
 def test_nothing_is_written_if_the_verdict_would_change(monkeypatch, tmp_path):

@@ -39,7 +39,7 @@ Redact = Annotated[
     bool,
     typer.Option(
         "--redact",
-        help="Blank serial numbers and product data; take out host names, paths and all else of kernel logs.",
+        help="Keep only what is known to be harmless: no serial numbers, host names, paths, free text.",
     ),
 ]
 To = Annotated[
@@ -78,7 +78,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     found = sources.expand(captures or ())
     if not found.found:
         raise UsageError("name at least one capture")
-    pairs = conversion.plan(found.paths, output, ending=f".{to}" if to else None)
+    pairs = conversion.plan(found.paths, output, ending=f".{to}" if to else None, anonymous=redact)
     options = Options(
         dmesg=dmesg,
         flb=flb,

@@ -6,6 +6,7 @@ new file: one file then says all that several said before, and gives the same ve
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from analyzer.sidecars import beside
 from analyzer.small_files import read_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from analyzer.capture import Capture
 
@@ -47,13 +48,17 @@ class Converted:
     blanked: int | None = None
 
 
-def plan(paths: Sequence[str], output: str, *, ending: str | None = None) -> list[tuple[str, str]]:
+def plan(
+    paths: Sequence[str], output: str, *, ending: str | None = None, anonymous: bool = False
+) -> list[tuple[str, str]]:
     """Decide which file each capture becomes.
 
     Args:
         paths: captures.
         output: a file for one capture, or a directory (existing, or named with a slash at the end).
         ending: ``.bin`` or ``.parquet``; None = by the ending of ``output``, ``.bin`` in a directory.
+        anonymous: in a directory, name files ``capture-1``, ``capture-2``, ... with numbers that are free
+            there, and not as the captures are named, which may be after hosts.
 
     Returns:
         pairs of capture and output file.
@@ -74,6 +79,8 @@ def plan(paths: Sequence[str], output: str, *, ending: str | None = None) -> lis
                 advice="choose the ending, or give --to",
             )
         return [(path, output) for path in paths]
+    if anonymous:
+        return list(zip(paths, _numbered(Path(output), ending or ".bin"), strict=False))
     stems = [_stem(path) for path in paths]
     pairs: dict[str, str] = {}
     for path, stem in zip(paths, stems, strict=True):
@@ -104,7 +111,7 @@ def convert(
         options: ``dmesg``, ``flb`` and ``flb_name`` go into the new file.
         parquet: Parquet or native; None = by the ending of ``output``.
         minimal: only the accesses that the verdict needs (:mod:`analyzer.converting.minimal`).
-        redact: without serial numbers, product data, host names (:mod:`analyzer.converting.redaction`).
+        redact: only what is known to be harmless (:mod:`analyzer.converting.redaction`).
 
     Raises:
         AritraceError: the capture or what lies beside it cannot be read, the output not be written, or the
@@ -161,6 +168,11 @@ def _make_directory(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make this directory: {error.strerror}", path=str(directory)) from error
+
+
+def _numbered(directory: Path, ending: str) -> Iterator[str]:
+    names = (directory / f"capture-{number}{ending}" for number in itertools.count(1))
+    return (str(name) for name in names if not name.exists())
 
 
 def _uncompressed(path: str) -> str:

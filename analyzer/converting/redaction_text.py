@@ -1,9 +1,7 @@
-"""Texts of a capture without names: the notes of a reader, and kernel logs down to the messages in use.
+"""Notes of a capture without names: every text in them is one of those that are known, or goes.
 
-A log keeps only the messages that :mod:`analyzer.kernel_logs.log_facts` understands, without the prefix that
-syslog or journald put in front (it holds the host's name); command lines keep only the parameters in
-:data:`PARAMETERS`. What looks like a hardware address, a UUID, an IP address or a mail address is replaced
-wherever it stands.
+What the recorder and the source are called, what was wrong with the source, events, kernel releases, the raw
+preserved set and the kernel log are each held against what they may say; nothing is searched for names.
 """
 
 from __future__ import annotations
@@ -12,62 +10,59 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from analyzer.kernel_logs import cmdline, log_facts, log_lines
+from analyzer.converting.redaction_log import REMOVED, Messages, phrases, plain_release
+from analyzer.converting.redaction_preserved import rebuilt
+from analyzer.kernel_logs import log_lines
+from analyzer.readers import sniff
+from analyzer.writers.native_records import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.capture import Event, LogLine, Notes
+    from analyzer.capture import Boundary, Event, LogLine, Notes, Problem
     from analyzer.kernel_logs.log_lines import LogText
 
-#: Kernel parameters that tell of PCI, kexec and Live Update; all others are left out of command lines.
-PARAMETERS: Final = frozenset(
+#: Names of formats, as readers give them.
+_FORMATS: Final = frozenset(
+    value.name for value in vars(sniff).values() if isinstance(value, sniff.Format)
+)  # fmt: skip
+#: Programs that make captures, with numbers as their versions.
+_TOOL: Final = re.compile(
+    r"aritrace traces/capture/record\.py|(?:aritrace|trace-cmd)(?: v?\d{1,3}(?:\.\d{1,3}){0,3})?"
+)
+_EVENT_KINDS: Final = frozenset({"aer", "dpc", "hotplug", "link"})
+_PROBLEM_KINDS: Final = frozenset(
     {
-        "amd_iommu", "crashkernel", "elfcorehdr", "intel_iommu", "iommu", "iommu.passthrough", "iommu.strict",
-        "kho", "kho_scratch", "liveupdate", "pci", "pcie_aspm", "pcie_port_pm", "pcie_ports", "reserve_mem",
+        "changed", "clock", "damaged", "dropped", "duplicate", "foreign", "interface", "lost-completion",
+        "no-boundary", "no-bus", "no-bytes", "nullified", "poisoned", "repeated", "short", "too-large",
+        "truncated", "unknown-chunk", "unreadable", "unsupported",
     }
 )  # fmt: skip
-#: What stands for a text that was taken out.
-REMOVED: Final = "(removed)"
+_OTHER: Final = "other"
 
-_PRIVATE: Final = re.compile(
-    r"""(?<![0-9a-f:.-])(?:
-        (?:[0-9a-f]{2}[:-]){5,7}[0-9a-f]{2}                                    # hardware address, EUI-64
-      | [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}           # UUID
-      | (?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)      # IPv4 address
-      | (?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4} | fe80::[0-9a-f:]{1,40}             # IPv6 address
-      | [\w.+%-]{1,64}@[\w.-]{1,255}                                           # mail address, user and host
-    )(?![0-9a-f:.-])""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_JOURNAL_BOOT: Final = re.compile(r"-- Boot [0-9a-f]{32} --")
-_PATH: Final = re.compile(r"(?<![\w.])(?:~|\.{0,2})(?:/[\w.@%+=~-]+){2,}/?")
-#: Messages that may go on with anything (what a panic is about, the disk that firmware boots).
-_ENDLESS: Final = frozenset({"firmware", "panic"})
-#: How far the beginning of such a message goes that tells it.
-_BEGINNING: Final = 100
-_CMDLINE: Final = {"cmdline": "Command line: ", "kernel-cmdline": "Kernel command line: "}
+
+def known_format(name: str | None) -> str | None:
+    """Return the name of a format, or of several that were joined, if it is one; else None."""
+    return name if name is not None and _FORMATS.issuperset(name.split("+")) else None
 
 
 class Scrubber:
-    """Takes names out of texts and counts what it did.
-
-    Args:
-        host: name of the machine, taken out wherever it stands; None: not known.
+    """Takes everything out of the notes of a capture that is not known to be harmless.
 
     Attributes:
         left_out: log lines that were left out.
-        replaced: pieces of text that were replaced.
+        replaced: texts that were replaced, in part or whole, and parameters of command lines.
     """
 
-    def __init__(self, host: str | None) -> None:
+    def __init__(self) -> None:
         self.left_out = 0
-        self.replaced = 0
-        names = {host, host.split(".")[0]} if host else set()
-        words = sorted((re.escape(name) for name in names if len(name) > 1), key=len, reverse=True)
-        self._host = (
-            re.compile(rf"(?<![\w.-])(?:{'|'.join(words)})(?![\w-])", re.IGNORECASE) if words else None
-        )
+        self._texts = 0
+        self._messages = Messages()
+
+    @property
+    def replaced(self) -> int:
+        """How many texts and parameters were replaced."""
+        return self._texts + self._messages.replaced
 
     def notes(self, notes: Notes, name: str, *, keep_times: bool = False) -> Notes:
         """Return the notes of a capture without names.
@@ -77,88 +72,55 @@ class Scrubber:
             name: what stands for the paths of its files.
             keep_times: keep an empty line with its time for each log message that is left out; dumps of a log
                 are recognised by those.
+
+        Raises:
+            AritraceError: a raw preserved set cannot be decoded.
         """
-        problems = [
-            replace(problem, file=name, message=self.text(_PATH.sub(name, problem.message)))
-            for problem in notes.problems
-        ]
         return replace(
             notes,
             path=name,
             host=None,
-            tool=None if notes.tool is None else self.text(notes.tool),
-            problems=problems,
+            tool=notes.tool if notes.tool is not None and _TOOL.fullmatch(notes.tool) else None,
+            problems=[self._problem(problem, name) for problem in notes.problems],
+            boundaries=[self._boundary(mark) for mark in notes.boundaries],
             log=[line for given in notes.log for line in self._log_line(given, keep_times=keep_times)],
+            preserved=[rebuilt(dump) for dump in notes.preserved],
             events=[self._event(event) for event in notes.events],
+            clock=notes.clock if notes.clock in CLOCKS else None,
+            created_ns=None,
+            releases=list(dict.fromkeys(map(plain_release, notes.releases))),
+            source_format=known_format(notes.source_format),
         )
 
-    def text(self, text: str) -> str:
-        """Replace what looks private."""
-        text, count = _PRIVATE.subn(REMOVED, text)
-        self.replaced += count
-        if self._host is not None:
-            text, count = self._host.subn(REMOVED, text)
-            self.replaced += count
-        return text
+    def _problem(self, problem: Problem, name: str) -> Problem:
+        kind = problem.kind if problem.kind in _PROBLEM_KINDS else _OTHER
+        self._texts += 1
+        return replace(problem, kind=kind, file=name, message=REMOVED)
+
+    def _boundary(self, mark: Boundary) -> Boundary:
+        return mark if mark.release is None else replace(mark, release=plain_release(mark.release))
 
     def _event(self, event: Event) -> Event:
-        return replace(event, text=self.text(event.text))
+        text = phrases(event.text) or REMOVED
+        self._texts += text != event.text
+        return replace(event, kind=event.kind if event.kind in _EVENT_KINDS else _OTHER, text=text)
 
     def _log_line(self, line: LogLine, *, keep_times: bool) -> Iterator[LogLine]:
         """The messages of a line that are used, each as a line of its own."""
         found = False
         for message in log_lines.messages(line.text.encode("utf-8", "replace")):
-            text = self._message(message)
+            text = self._messages.message(message.text)
             if text is not None:
                 found = True
+                self._texts += text != message.text
                 yield replace(line, text=_timed(message, text))
             elif keep_times and message.time_us is not None:
                 found = True
                 yield replace(line, text=_timed(message, REMOVED))
         self.left_out += not found
 
-    def _message(self, message: LogText) -> str | None:
-        """A message as it may be shown, None if it is not used."""
-        fact = log_facts.read(message.text)
-        if fact is None:
-            return None
-        if fact.kind in _CMDLINE:
-            return _CMDLINE[fact.kind] + self._command_line(fact.text)
-        if fact.kind == "journal-boot":
-            return _JOURNAL_BOOT.sub(f"-- Boot {'0' * 32} --", message.text)
-        if fact.kind in _ENDLESS:
-            return _shortest(message.text, fact.kind)
-        if fact.kind == "version":
-            release = log_facts.release(fact.text) or ""
-            before, _, behind = message.text.partition(release)
-            return before + release + self.text(behind)
-        return self.text(message.text)
-
-    def _command_line(self, text: str) -> str:
-        """The parameters of a command line that may be shown, in order; a wrapped line stays one."""
-        wrapped = text.endswith(" \\")
-        given = cmdline.parameters(text.removesuffix(" \\"))
-        kept = [
-            name if value is None else f'{name}="{value}"' if " " in value else f"{name}={value}"
-            for name, value in given
-            if name.replace("-", "_") in PARAMETERS
-        ]
-        if len(kept) < len(given):
-            self.replaced += len(given) - len(kept)
-            kept.append(REMOVED)  # a line without any parameter would not be read as a command line
-        return " ".join(kept) + (" \\" if wrapped else "")
-
 
 def _timed(message: LogText, text: str) -> str:
     if message.time_us is None:
         return text
     return f"[{message.time_us // 1_000_000:5}.{message.time_us % 1_000_000:06}] {text}"
-
-
-def _shortest(text: str, kind: str) -> str | None:
-    """The shortest beginning of a message that still says what kind it is."""
-    for end in range(1, min(len(text), _BEGINNING) + 1):
-        fact = log_facts.read(text[:end])
-        if fact is not None and fact.kind == kind:
-            return text[:end]
-    return None

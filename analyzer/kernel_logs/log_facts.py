@@ -54,6 +54,9 @@ _SERIES_TEXTS: tuple[tuple[str, tuple[Series, ...]], ...] = (
     ("Failed to retrieve incoming FLB data", ("v7", "v8", "v9")),
 )
 
+#: Every fixed text that tells what a message says.
+FIXED_TEXTS = (*(begin for _, begin in _ABOUT_FUNCTION), *(part for part, _ in _SERIES_TEXTS))
+
 _ENUMERATED = re.compile(r"\[([0-9a-f]{4}:[0-9a-f]{4})\] type ([0-9a-f]{2}) class (0x[0-9a-f]{6})(?: (.*))?")
 _NEVER_FINISHED = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]) was never finished!")
 _LIVEUPDATE_NUMBER = re.compile(r"Retrieved live update data, liveupdate number: (-?\d{1,19})")
@@ -125,6 +128,11 @@ def release(version_text: str) -> str | None:
     """Kernel release out of a ``version`` fact's text."""
     match = _VERSION.match(version_text)
     return match[1] if match else None
+
+
+def fixed_texts(text: str) -> list[str]:
+    """Every fixed text that a message has in it."""
+    return [part for part in FIXED_TEXTS if part in text]
 
 
 def common_series(evidence: list[frozenset[Series]]) -> tuple[Series, ...]:
