@@ -82,6 +82,9 @@ def _decisions(study: Study, topology: Topology, key: int) -> dict[int, Decision
 
 
 def _own(study: Study, topology: Topology, function: Function) -> Iterator[TimelineEntry]:
+    if function.silent:
+        note = "listed, but every byte reads ff: powered down, or off the bus"
+        yield _entry(study, topology, int(function.view.rows[0]), "HEADER0", 0, "shows", note)
     for row in function.scans:
         yield _entry(study, topology, row, "HEADER0", 0, "context", "discovered by the scan")
     header = function.register(config_header.HEADER_TYPE, 1)

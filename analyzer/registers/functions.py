@@ -60,6 +60,8 @@ class Function:
         devcap2, devctl2, command, acs_control, sriov_control: every access of this boot that shows or changes
             the register; DEVCAP2 and COMMAND of bridges only.
         scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
+        silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
+            known of it.
     """
 
     function: int
@@ -85,6 +87,7 @@ class Function:
     is_bridge: bool = False
     multifunction: bool | None = None
     scans: list[int] = field(default_factory=list)
+    silent: bool = False
     _view: RegisterView | None = None
 
     def __post_init__(self) -> None:
