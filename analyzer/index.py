@@ -134,6 +134,11 @@ class AccessIndex:
         return np.asarray(rows[first:last] - self.start, np.int64)
 
     @cached_property
+    def live(self) -> NDArray[np.bool_]:
+        """Mask of the reads that somebody answered (see :attr:`analyzer.batches.Batch.live`)."""
+        return np.asarray(self.batch.live[self._mine], np.bool_)
+
+    @cached_property
     def present_id(self) -> NDArray[np.bool_]:
         """Mask of reads at 0x00 that return a vendor dword of a function that is there."""
         mask: NDArray[np.bool_] = self.batch.present_id[self._mine]

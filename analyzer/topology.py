@@ -9,7 +9,7 @@ import numpy as np
 
 from analyzer.registers import reading
 from analyzer.registers.reading import Wanted
-from schemas import config_header
+from schemas import config_header, pcie_capability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,16 @@ _IDENTITY = (
     config_header.CACHE_LINE_SIZE,
     config_header.HEADER_TYPE,
 )
+#: Port types that sit on a root bus alone (PCIe 7.5.3.2).
+_ON_ROOT_BUS = frozenset(
+    {
+        pcie_capability.TYPE_ROOT_PORT,
+        pcie_capability.TYPE_RC_ENDPOINT,
+        pcie_capability.TYPE_RC_EVENT_COLLECTOR,
+    }
+)
+#: Dwords from which on a function was dumped, not probed: a sweep of kernel or firmware reads fewer.
+_DUMPED = 4
 
 
 class Topology:
@@ -46,6 +56,7 @@ class Topology:
         self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
         self._functions: dict[int, Function] | None = None
         self._roots: dict[int, int] = {}
+        self._is_root: dict[int, bool] = {}
         self._above: dict[int, tuple[int, ...]] = {}
 
     @property
@@ -55,7 +66,7 @@ class Topology:
 
     @property
     def functions(self) -> dict[int, Function]:
-        """Key -> function, for every function that answered in this boot."""
+        """Key -> function, for every function that answered in this boot, or that a snapshot lists."""
         found = self._functions
         if found is None:
             (found,) = reading.read([self.wanted()])
@@ -93,7 +104,9 @@ class Topology:
     def enumerated(self) -> set[int]:
         """Keys that the boot's first scan discovered (rescans do not count).
 
-        Where that scan is not in the capture, every function that answered.
+        Where that scan is not in the capture, every function that answered; of a snapshot every function that
+        it lists, silent ones too: lspci and sysfs show what the kernel has enumerated, whether it answers now
+        or not.
         """
         return {
             key
@@ -101,6 +114,63 @@ class Topology:
             if self.boot.scan is None
             or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), self.boot.last + 1)
         }
+
+    @cached_property
+    def silent(self) -> frozenset[int]:
+        """Functions that a snapshot lists and of which every byte reads ff: powered down, or off the bus.
+
+        They are among the functions, with :attr:`~analyzer.registers.functions.Function.silent` set.
+        """
+        if not self.is_snapshot:
+            return frozenset()
+        index, boot = self._index, slice(self.boot.first, self.boot.last + 1)
+        function, offset, live = index.function[boot], index.offset[boot], index.live[boot]
+        dwords = np.unique((function << 10 | offset >> 2)[offset < config_header.EXTENDED_CONFIG_SIZE])
+        keys, counts = np.unique(dwords >> 10, return_counts=True)
+        dumped = keys[counts >= _DUMPED]
+        return frozenset(np.setdiff1d(dumped, function[live]).tolist())
+
+    @cached_property
+    def orphans(self) -> dict[int, list[int]]:
+        """Functions that no chain of bridges joins to a root bus, by the bus whose bridge is not in the boot.
+
+        What is below that bridge, by bus number, is unknown: where it is, and whether ARI Forwarding applies.
+        """
+        found: dict[int, list[int]] = {}
+        for key in sorted(self.functions):
+            top = self.root_bus(key >> 8)
+            if not self.is_root(top):
+                found.setdefault(top, []).append(key)
+        return found
+
+    def is_root(self, bus: int) -> bool:
+        """Whether a bus (``domain << 8 | bus``) is certain to be a root bus.
+
+        Bus 0 is: a secondary bus number is above the primary one. Any other without a bridge to it in this
+        boot is one by what sits on root buses alone (a root port, an integrated endpoint or event collector,
+        a host bridge), or if the boot's scan, which is in the capture, probed all its 32 slots.
+        """
+        known = self._is_root.get(bus)
+        if known is None:
+            known = self._is_root[bus] = bus not in self.by_secondary and (
+                bus & 0xFF == 0 or self._scanned_as_root(bus) or self._holds_root_complex(bus)
+            )
+        return known
+
+    def _scanned_as_root(self, bus: int) -> bool:
+        if self.boot.scan is None:
+            return False
+        probed = self._index.function[self.vendor_rows[self.vendor_rows >= self.boot.scan]]
+        slots = probed[(probed >> 8 == bus) & (probed & 7 == 0)]
+        return np.unique(slots).size == 32
+
+    def _holds_root_complex(self, bus: int) -> bool:
+        return any(
+            entry.pcie_type in _ON_ROOT_BUS
+            or entry.value(config_header.CLASS_DEVICE) == config_header.CLASS_BRIDGE_HOST
+            for key, entry in self.functions.items()
+            if key >> 8 == bus
+        )
 
     def wanted(self) -> Wanted:
         """What is asked of the functions' room."""
@@ -112,22 +182,26 @@ class Topology:
         inside = self._inside
         for row, key in zip(inside.tolist(), self._index.function[inside].tolist(), strict=True):
             found[key].scans.append(row)
+        for key in self.silent:
+            found[key].silent = True
         self._functions = found
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
         """Keys that the boot enumerated; where its scan is not in the capture, those that told who they are.
 
-        Virtual functions answer at 0x00 with all ones (PCIe 9.3.4.1.1): they are no functions of a scan.
+        Of a snapshot every function that it lists, also one whose first row is missing. Virtual functions
+        answer at 0x00 with all ones (PCIe 9.3.4.1.1): they are no functions of a scan.
         """
         if self.boot.scan is not None:
             return [int(key) for key in np.unique(index.function[inside])]
         rows = slice(self.boot.first, self.boot.last + 1)
-        value, function, read = index.value[rows], index.function[rows], index.is_read[rows]
-        live = read & ~index.absent[rows] & (value != 0xFFFFFFFF) & (value != 0xFFFF)
-        vendor = read & (index.offset[rows] == config_header.VENDOR_ID)
-        told = np.unique(function[live & np.isin(index.offset[rows], _IDENTITY)])
-        virtual = np.setdiff1d(function[vendor & ~live], function[vendor & live])
-        return [int(key) for key in np.setdiff1d(told, virtual)]
+        function, offset, live = index.function[rows], index.offset[rows], index.live[rows]
+        vendor = index.is_read[rows] & (offset == config_header.VENDOR_ID)
+        told = np.unique(function[live & np.isin(offset, _IDENTITY)])
+        nameless = np.setdiff1d(function[vendor & ~live], function[vendor & live])
+        virtual = np.intersect1d(told, nameless)
+        answering = np.unique(function[live]) if self.is_snapshot else told
+        return sorted({*np.setdiff1d(answering, virtual).tolist(), *self.silent})
 
     def parent(self, function: int) -> Function | None:
         """The bridge above a function; None on a root bus (or where the bridge was never seen)."""

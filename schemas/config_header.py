@@ -59,6 +59,9 @@ IO_LIMIT_UPPER16 = 0x32
 BRIDGE_ROM_ADDRESS = 0x38
 BRIDGE_CONTROL = 0x3E
 
+#: Class code (the word at ``CLASS_DEVICE``) of a host bridge.
+CLASS_BRIDGE_HOST = 0x0600
+
 HEADER_SIZE = 64
 #: Bytes of config space of a conventional function and of a PCI Express one.
 CONFIG_SIZE, EXTENDED_CONFIG_SIZE = 256, 4096

@@ -51,23 +51,53 @@ def samples(accesses: list[Access], start: int, size: int) -> list[Sample]:
     return [one for access in accesses if (one := sample(access, start, size)) is not None]
 
 
-def first_reads(accesses: list[Access]) -> dict[int, Access]:
-    """The first answered read at each offset."""
-    found: dict[int, Access] = {}
-    for access in accesses:
-        ones = access.value == 0xFFFFFFFF or (access.value == 0xFFFF and access.width != 4)
-        if not (access.write or access.absent or access.failed or ones):
-            found.setdefault(access.offset, access)
-    return found
+class Reads:
+    """The answered reads of one function, in order."""
 
+    def __init__(self, accesses: list[Access]) -> None:
+        self.reads = []
+        for access in accesses:
+            ones = access.value == 0xFFFFFFFF or (access.value == 0xFFFF and access.width != 4)
+            if not (access.write or access.absent or access.failed or ones):
+                self.reads.append(access)
 
-def value(reads: dict[int, Access], offset: int) -> int | None:
-    if offset in reads:
-        return reads[offset].value
-    dword = reads.get(offset & ~3)
-    if dword is None or not (dword.width == 4 or dword.value > 0xFFFF):
-        return None
-    return dword.value >> 8 * (offset & 3)
+    def certain(self, offset: int, size: int) -> int | None:
+        """What the first aligned read shows that shows all of the register, else what its halves give."""
+        for access in self.reads:
+            width = access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)
+            aligned = width != 3 and access.offset % width == 0
+            if (aligned or size == 1) and access.offset <= offset and offset + size <= access.offset + width:
+                return access.value >> 8 * (offset - access.offset) & (1 << 8 * size) - 1
+        if size == 1:
+            return None
+        low, high = self.certain(offset, size // 2), self.certain(offset + size // 2, size // 2)
+        return None if low is None or high is None else low | high << 4 * size
+
+    def value(self, offset: int, size: int) -> int | None:
+        if offset + size > 4096:
+            return None
+        certain = self.certain(offset, size)
+        # Of unknown width: taken for the register that begins there, if it came before one that shows it all.
+        for access in self.reads:
+            width = access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)
+            shows = access.offset <= offset and offset + size <= access.offset + width
+            if shows and (size == 1 or (width != 3 and access.offset % width == 0)):
+                return certain
+            if access.width == 0 and access.offset == offset and access.value <= 0xFFFF:
+                pieced = certain is not None and not self.whole(offset, size)
+                return certain if pieced else access.value & (1 << 8 * size) - 1
+        return certain
+
+    def whole(self, offset: int, size: int) -> bool:
+        """Whether one aligned read certainly shows all of the register."""
+        return any(
+            width != 3
+            and access.offset % width == 0
+            and access.offset <= offset
+            and offset + size <= access.offset + width
+            for access in self.reads
+            for width in [access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)]
+        )
 
 
 def first_bus_numbers(accesses: list[Access]) -> tuple[int, int, int, int] | None:
@@ -100,43 +130,49 @@ def last_bus_numbers(accesses: list[Access]) -> tuple[int, int, int, int] | None
     return used
 
 
-def standard(reads: dict[int, Access]) -> tuple[dict[int, int], bool]:
+def standard(reads: Reads) -> tuple[dict[int, int], bool]:
     found: dict[int, int] = {}
-    if 0x34 not in reads:
+    at = reads.value(0x34, 1)
+    if at is None:
         return found, False
-    at = reads[0x34].value & 0xFC
+    at &= 0xFC
     for _ in range(48):
         if at < 0x40:
             return found, True
-        if at not in reads:
+        entry, identity = reads.value(at, 2), reads.value(at, 1)
+        if entry is not None:
+            identity = entry & 0xFF
+        if identity == 0xFF:
+            return found, entry is not None
+        if identity is not None:
+            found.setdefault(identity, at)
+        if entry is None:
             return found, False
-        entry = reads[at].value
-        if entry & 0xFF == 0xFF:
-            return found, True
-        found.setdefault(entry & 0xFF, at)
-        following = entry >> 8 & 0xFF
-        if entry <= 0xFF and at + 1 in reads:
-            following = reads[at + 1].value & 0xFF
-        at = following & 0xFC
+        at = entry >> 8 & 0xFC
     return found, True
 
 
-def extended(accesses: list[Access], reads: dict[int, Access]) -> tuple[dict[int, int], bool]:
+def extended(accesses: list[Access], reads: Reads) -> tuple[dict[int, int], bool]:
     found: dict[int, int] = {}
     asked = [one for one in accesses if not one.write and one.offset == 0x100]
     if asked and all(one.absent or one.failed or one.value == 0xFFFFFFFF for one in asked):
         return found, True
-    heads = [reads[at].value for at in (0, 0x100, 0x200) if at in reads]
-    if len(heads) == 3 and len(set(heads)) == 1:
+    if reads.value(0x100, 4) == 0xFFFFFFFF:
+        return found, True
+    heads = [reads.value(at, 4) for at in (0, 0x100, 0x200)]
+    if None not in heads and len(set(heads)) == 1:
         return found, True
     at = 0x100
     for _ in range(480):
-        if at not in reads:
-            return found, False
-        header = reads[at].value
+        header, identity = reads.value(at, 4), reads.value(at, 2)
+        if header is not None:
+            identity = header & 0xFFFF
         if header == 0:
             return found, True
-        found.setdefault(header & 0xFFFF, at)
+        if identity is not None:
+            found.setdefault(identity, at)
+        if header is None:
+            return found, False
         at = header >> 20 & 0xFFC
         if at < 0x100:
             return found, True
@@ -145,30 +181,32 @@ def extended(accesses: list[Access], reads: dict[int, Access]) -> tuple[dict[int
 
 def facts(accesses: list[Access]) -> dict[str, Any]:
     """What :class:`analyzer.registers.functions.Function` says of the same accesses."""
-    reads = first_reads(accesses)
+    reads = Reads(accesses)
     (caps, caps_end), (more, more_end) = standard(reads), extended(accesses, reads)
-    vendor, header, status = value(reads, 0), value(reads, 0x0E), value(reads, 0x06)
-    device = None if vendor is None else vendor >> 16 if vendor > 0xFFFF else value(reads, 2)
+    vendor, device, header, status = (reads.value(*at) for at in ((0, 2), (2, 2), (0x0E, 1), (0x06, 1)))
     pcie, ari = caps.get(0x10), more.get(0x0E)
     is_pcie = True if pcie else False if caps_end or (status is not None and not status & 0x10) else None
-    flags = None if pcie is None else value(reads, pcie + 2)
-    devcap2 = None if pcie is None else value(reads, pcie + 0x24)
-    old = is_pcie is False or (flags is not None and flags & 0xF < 2)
-    chain = None if ari is None else value(reads, ari + 4)
+    flags, kind, devcap2 = (
+        None if pcie is None else reads.value(pcie + offset, size)
+        for offset, size in ((2, 2), (2, 1), (0x24, 1))
+    )
+    old = is_pcie is False or (kind is not None and kind & 0xF < 2)
+    chain = None if ari is None else reads.value(ari + 4, 2)
+    following = None if ari is None else reads.value(ari + 5, 1) if chain is None else chain >> 8
     perhaps_bridge = header is None or header & 0x7F == 1
     return {
-        "vendor_device": None if vendor is None or device is None else f"{vendor & 0xFFFF:04x}:{device:04x}",
-        "header_type": None if header is None else header & 0xFF,
+        "vendor_device": None if vendor is None or device is None else f"{vendor:04x}:{device:04x}",
+        "header_type": header,
         "is_bridge": header is not None and header & 0x7F == 1,
         "capabilities": (caps, more, caps_end, more_end),
         "pcie": pcie,
         "is_pcie": is_pcie,
         "pcie_flags": flags,
-        "pcie_type": None if flags is None else flags >> 4 & 0xF,
+        "pcie_type": None if kind is None else kind >> 4,
         "ari_supported": False if old else None if devcap2 is None else bool(devcap2 & 0x20),
         "ari": ari,
         "has_ari": True if ari else False if is_pcie is False or more_end else None,
-        "next_function": None if chain is None else chain >> 8 & 0xFF,
+        "next_function": following,
         "first_bus_numbers": first_bus_numbers(accesses) if perhaps_bridge else None,
         "bus_numbers": last_bus_numbers(accesses) if perhaps_bridge else None,
         "devcap2": samples(accesses, pcie + 0x24, 4) if pcie and perhaps_bridge else [],

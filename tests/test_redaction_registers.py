@@ -137,14 +137,22 @@ def test_without_a_list_only_the_header_stays(width):
 
 
 @pytest.mark.parametrize("width", [1, 2])
-@pytest.mark.parametrize("header", ["03000100", "03000200", "01000100", "0b000100"])
-def test_an_extended_header_read_in_bytes_or_words_says_not_what_follows(header, width):
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        ("03000100", [(0x100, 0x104)]),  # serial number
+        ("03000200", [(0x100, 0x104)]),  # of a version that does not exist
+        ("0b000100", [(0x100, 0x104)]),  # vendor-specific
+        ("01000100", [(0x100, 0x11C), (0x12C, 0x138)]),  # AER: put together, the header says what it is
+    ],
+)
+def test_an_extended_header_read_in_bytes_or_words(header, shown, width):
     data = space()
     data[0x34] = 0
     data[0x100:0x104] = bytes.fromhex(header)
     start = reads("02:00.0", data, range(4), 4).splitlines()[0] + "\n"
     before, after = redacted(start + reads("02:00.0", data, range(0x34, 4096, width), width))
-    assert_only(after, before, [*HEADER, (0x100, 0x104)])
+    assert_only(after, before, [*HEADER, *shown])
 
 
 def test_a_function_that_no_scan_found():

@@ -81,7 +81,7 @@ def test_first_reads_skip_writes_and_silence() -> None:
         r 02:00.0 18.l 00000000
         """
     )
-    assert seen.first_reads() == {0x18: (0x00030302, 2)}
+    assert seen.register(0x18, 4) == (0x00030302, 2)
 
 
 def capabilities(values: dict[int, int], *more: str) -> Capabilities:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from analyzer.registers import capability_lists, samples
-from analyzer.registers.capability_lists import NONE, FirstReads
+from analyzer.registers.first_reads import NONE, FirstReads
 from schemas import config_header, extended_capabilities, pcie_capability, power_management
 from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE
 
@@ -205,11 +205,11 @@ def _follow_block(
     joined = np.concatenate(rows)
     accesses = samples.gather(index.batch, joined + index.start, joined)
     reads = FirstReads(accesses, run, count)
-    vendors = reads.value(every, config_header.VENDOR_ID)
+    vendors = reads.at(every, config_header.VENDOR_ID, 4)
     standard = capability_lists.standard(reads, count)
     extended = capability_lists.extended(reads, count, np.zeros(count, np.bool_))
     # Of an extended header that was read in part, or has no version, the ID is not known.
-    whole = reads.at(extended.runs, extended.offsets) > _NO_VERSION
+    whole = reads.at(extended.runs, extended.offsets, 4) > _NO_VERSION
     extended = extended._replace(identities=np.where(whole, extended.identities, NONE))
     found: list[dict[int, int]] = [{} for _ in block]
     for entries in (standard, extended):
@@ -220,7 +220,7 @@ def _follow_block(
     pcie = standard.first(pcie_capability.CAP_ID)
     flags = np.full(count, NONE, np.int64)
     has = np.flatnonzero(pcie != NONE)
-    flags[has] = reads.value(has, pcie[has] + pcie_capability.FLAGS)
+    flags[has] = reads.at(has, pcie[has] + pcie_capability.FLAGS, 2)
     versions = np.where(flags == NONE, NONE, flags & pcie_capability.FLAGS_VERSION)
     for number, (key, boot) in enumerate(block):
         yield _Lists(

@@ -82,14 +82,17 @@ def _decisions(study: Study, topology: Topology, key: int) -> dict[int, Decision
 
 
 def _own(study: Study, topology: Topology, function: Function) -> Iterator[TimelineEntry]:
+    if function.silent:
+        note = "listed, but every byte reads ff: powered down, or off the bus"
+        yield _entry(study, topology, int(function.view.rows[0]), "HEADER0", 0, "shows", note)
     for row in function.scans:
         yield _entry(study, topology, row, "HEADER0", 0, "context", "discovered by the scan")
-    header = function.reads.get(config_header.HEADER_TYPE)
+    header = function.register(config_header.HEADER_TYPE, 1)
     if header is not None and function.scans:
         note = "multi-function" if header[0] & config_header.HEADER_TYPE_MULTIFUNCTION else "single function"
         yield _entry(study, topology, header[1], "HEADER0", 0, "context", note)
     if function.ari is not None:
-        chain = function.reads.get(function.ari + extended_capabilities.ARI_CAP)
+        chain = function.register(function.ari + extended_capabilities.ARI_CAP, 2)
         if chain is not None:
             note = (
                 f"the chain goes on to function {chain[0] >> 8 & 0xFF}"
@@ -107,7 +110,7 @@ def _bridge(
             kind, note = _devctl2_note(sample, decided.get(sample.row))
             ari = None if sample.dead else sample.bit(ARI_BIT)
             yield _entry(study, topology, sample.row, "CAP_EXP", bridge.pcie, kind, note, ari=ari)
-        support = bridge.reads.get(bridge.pcie + pcie_capability.DEVCAP2)
+        support = bridge.register(bridge.pcie + pcie_capability.DEVCAP2, 4)
         if support is not None:
             word = "supported" if support[0] & pcie_capability.DEVCAP2_ARI else "not supported"
             note = f"ARI Forwarding {word}"

@@ -161,7 +161,9 @@ class Reads:
         self._overlaps = self._overlaps or function.overlaps
         self._largest = max(self._largest, function.size)
         key = np.full(len(offset), function.function, np.int64)
-        self._parts.append((key, offset, width, value, where))
+        # Where every byte is ff nobody answered, also where a damaged row leaves single bytes of them.
+        silent = bool((value == np.where(width == 4, 0xFFFFFFFF, 0xFF)).all())
+        self._parts.append((key, offset, width, value, where, np.full(len(offset), silent)))
         self._rows += len(offset)
         self.accesses += len(offset)
         if self._rows >= _FRAME_ROWS:
@@ -196,7 +198,7 @@ class Reads:
             )
 
     def _frame(self) -> Iterator[pl.DataFrame]:
-        key, offset, width, value, where = (
+        key, offset, width, value, where, silent = (
             np.concatenate(column) for column in zip(*self._parts, strict=True)
         )
         rows, self._rows, self._parts = self._rows, 0, []
@@ -210,6 +212,7 @@ class Reads:
                 "op": np.full(rows, accesses.READ, np.uint8),
                 "value": value,
                 "where": where.astype(np.uint64),
+                "absent": silent,
             },
             rows,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.registers.capability_lists import NONE
+from analyzer.registers.first_reads import NONE
 from analyzer.registers.functions import BusNumbers
 
 if TYPE_CHECKING:

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemas.config_header import CAPABILITIES, EXTENDED_CONFIG_SIZE
+from analyzer.registers.first_reads import NONE
+from schemas.config_header import CAPABILITIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analyzer.registers.samples import Accesses
+    from analyzer.registers.first_reads import FirstReads
 
 
 #: Linux 7.3 PCI_FIND_CAP_TTL, and the number of headers that fit 0x100..0xfff.
 STANDARD_LIMIT = 48
 EXTENDED_LIMIT = 480
 _EXTENDED = 0x100
-#: No value: nothing was read there. Values themselves are never negative.
-NONE = -1
 
 
 class Capabilities(NamedTuple):
@@ -35,44 +34,6 @@ class Capabilities(NamedTuple):
     extended: dict[int, int]
     standard_end: bool
     extended_end: bool
-
-
-class FirstReads:
-    """The first answered read at each offset, of several runs of accesses.
-
-    Args:
-        accesses: the runs one behind the other, each the accesses of one function in order.
-        run: which run each access is of.
-        runs: how many there are.
-    """
-
-    def __init__(self, accesses: Accesses, run: NDArray[np.int64], runs: int) -> None:
-        self._accesses = accesses
-        live = np.flatnonzero(accesses.live & (accesses.offsets < EXTENDED_CONFIG_SIZE))[::-1]
-        # Zeroed pages cost nothing until they are used; of equal offsets the last assignment stays.
-        self._place = np.zeros(runs * EXTENDED_CONFIG_SIZE, np.int32)
-        self._place[run[live] * EXTENDED_CONFIG_SIZE + accesses.offsets[live]] = live + 1
-
-    def at(self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int) -> NDArray[np.int64]:
-        """Value of the read at exactly that offset of each run, or :data:`NONE`."""
-        if not self._accesses.values.size:
-            return np.full(len(runs), NONE, np.int64)
-        place = self._place[runs * EXTENDED_CONFIG_SIZE + offsets]
-        return np.where(place > 0, self._accesses.values[place - 1], NONE)
-
-    def value(self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int) -> NDArray[np.int64]:
-        """The same; where nothing was read exactly there, as part of a dword (snapshots).
-
-        Bits above the register's own may be set.
-        """
-        exact = self.at(runs, offsets)
-        if not (exact == NONE).any() or not self._accesses.values.size:
-            return exact
-        place = self._place[runs * EXTENDED_CONFIG_SIZE + (np.asarray(offsets) & ~3)]
-        dword = self._accesses.values[place - 1]
-        whole = (place > 0) & ((self._accesses.widths[place - 1] == 4) | (dword > 0xFFFF))
-        part = np.where(whole, dword >> 8 * (np.asarray(offsets) & 3), NONE)
-        return np.where(exact == NONE, part, exact)
 
 
 class Entries(NamedTuple):
@@ -112,7 +73,7 @@ def standard(reads: FirstReads, runs: int) -> Entries:
     0x40, at ID 0xff, or after a limit.
     """
     every = np.arange(runs)
-    pointer = reads.at(every, CAPABILITIES)
+    pointer = reads.at(every, CAPABILITIES, 1)
     ended = pointer != NONE
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     position = np.where(ended, pointer & 0xFC, 0)
@@ -121,13 +82,15 @@ def standard(reads: FirstReads, runs: int) -> Entries:
         if not active.size:
             break
         at = position[active]
-        value = reads.at(active, at)
+        value = reads.at(active, at, 2)
+        identity = np.where(value == NONE, NONE, value & 0xFF)
+        identity = _alone(reads, identity, active, at, 1)
         ended[active[value == NONE]] = False
-        known = (value != NONE) & (value & 0xFF != 0xFF)
-        active, at, value = active[known], at[known], value[known]
-        found.append((active, value & 0xFF, at))
-        high = reads.at(active, at + 1)  # read byte by byte (setpci)
-        following = np.where((value <= 0xFF) & (high != NONE), high, value >> 8) & 0xFC
+        known = (identity != NONE) & (identity != 0xFF)
+        found.append((active[known], identity[known], at[known]))
+        known &= value != NONE
+        following = value[known] >> 8 & 0xFC
+        active = active[known]
         position[active] = following
         active = active[following >= 0x40]
     return _entries(found, ended)
@@ -152,14 +115,30 @@ def extended(reads: FirstReads, runs: int, small: NDArray[np.bool_]) -> Entries:
     for _ in range(EXTENDED_LIMIT):
         if not active.size:
             break
-        header = reads.at(active, at)
+        header = reads.at(active, at, 4)
+        identity = np.where(header == NONE, NONE, header & 0xFFFF)
+        identity = _alone(reads, identity, active, at, 2)
         ended[active[header == NONE]] = False
-        known = header > 0
-        active, at, header = active[known], at[known], header[known]
-        found.append((active, header & 0xFFFF, at))
-        following = header >> 20 & 0xFFC
+        known = (identity != NONE) & (header != 0)
+        found.append((active[known], identity[known], at[known]))
+        known &= header != NONE
+        active, following = active[known], header[known] >> 20 & 0xFFC
         active, at = active[following >= _EXTENDED], following[following >= _EXTENDED]
     return _entries(found, ended)
+
+
+def _alone(
+    reads: FirstReads,
+    identities: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    size: int,
+) -> NDArray[np.int64]:
+    """Fill in the capability IDs that were read without the pointer after them."""
+    cut = np.flatnonzero(identities == NONE)
+    if cut.size:
+        identities[cut] = reads.at(runs[cut], offsets[cut], size)
+    return identities
 
 
 def _entries(
@@ -179,5 +158,5 @@ def _aliased(reads: FirstReads, runs: int) -> NDArray[np.bool_]:
     differs; 0x200 is read only if 0x100 was equal.
     """
     every = np.arange(runs)
-    vendor, first, second = (reads.at(every, offset) for offset in (0, _EXTENDED, 2 * _EXTENDED))
+    vendor, first, second = (reads.at(every, offset, 4) for offset in (0, _EXTENDED, 2 * _EXTENDED))
     return np.asarray((vendor != NONE) & (vendor == first) & (vendor == second), np.bool_)

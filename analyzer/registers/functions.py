@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer.registers.samples import RegisterView
-from schemas import config_header, pcie_capability
+from schemas import config_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Function:
         pcie: offset of the PCI Express capability.
         is_pcie: whether it has one; None if its list was not followed to the end.
         pcie_flags: PCI Express capabilities register.
-        pcie_type: device/port type (its bits 7:4).
+        pcie_type: device/port type (its bits 7:4; the low byte is enough to know it).
         ari_supported: DEVCAP2 bit 5, ARI Forwarding Supported; False without DEVCAP2 (version 1).
         ari: offset of the ARI extended capability.
         has_ari: whether it has one; None if its extended list was not followed to the end.
@@ -60,6 +60,8 @@ class Function:
         devcap2, devctl2, command, acs_control, sriov_control: every access of this boot that shows or changes
             the register; DEVCAP2 and COMMAND of bridges only.
         scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
+        silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
+            known of it.
     """
 
     function: int
@@ -69,6 +71,7 @@ class Function:
     pcie: int | None
     is_pcie: bool | None
     pcie_flags: int | None
+    pcie_type: int | None
     ari_supported: bool | None
     ari: int | None
     has_ari: bool | None
@@ -83,17 +86,14 @@ class Function:
     _accesses: Callable[[], Accesses]
     is_bridge: bool = False
     multifunction: bool | None = None
-    pcie_type: int | None = None
     scans: list[int] = field(default_factory=list)
+    silent: bool = False
     _view: RegisterView | None = None
-    _reads: dict[int, tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         if self.header_type is not None:
             self.is_bridge = self.header_type & 0x7F == 1
             self.multifunction = bool(self.header_type & 0x80)
-        if self.pcie_flags is not None:
-            self.pcie_type = self.pcie_flags >> pcie_capability.FLAGS_TYPE_SHIFT & 0xF
 
     @property
     def bus(self) -> int:
@@ -112,26 +112,22 @@ class Function:
             self._view = RegisterView(self.function, self._accesses())
         return self._view
 
-    @property
-    def reads(self) -> dict[int, tuple[int, int]]:
-        """First answered read at each offset: (value, row)."""
-        if self._reads is None:
-            self._reads = self.view.first_reads()
-        return self._reads
+    def register(self, offset: int, size: int) -> tuple[int, int] | None:
+        """A register of 1, 2 or 4 bytes as the first answered reads show it (value, row), or None.
 
-    def value(self, offset: int) -> int | None:
-        """First answered value at ``offset``: read exactly there, else as part of a dword (snapshots)."""
-        known = self.reads.get(offset)
-        if known is not None:
-            return known[0]
-        dword = self.reads.get(offset & ~3)
-        if dword is None or not self.view.is_dword(dword[1]):
-            return None
-        return dword[0] >> 8 * (offset & 3)
+        The row is that of the read which completes it (see
+        :class:`analyzer.registers.first_reads.FirstReads`).
+        """
+        return self.view.register(offset, size)
 
-    def pcie_value(self, offset: int) -> int | None:
-        """First value read at ``offset`` of the PCI Express capability."""
-        return None if self.pcie is None else self.value(self.pcie + offset)
+    def value(self, offset: int, size: int = 2) -> int | None:
+        """The value alone; most registers are words."""
+        known = self.register(offset, size)
+        return None if known is None else known[0]
+
+    def pcie_value(self, offset: int, size: int = 2) -> int | None:
+        """First value of the register at ``offset`` of the PCI Express capability."""
+        return None if self.pcie is None else self.value(self.pcie + offset, size)
 
     def bus_number_samples(self) -> list[Sample]:
         """Every access of this boot that shows or changes the bus-number dword at 0x18."""

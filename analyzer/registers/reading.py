@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analyzer.registers import bridge_numbers, capability_lists, samples
-from analyzer.registers.capability_lists import NONE, Capabilities, FirstReads
+from analyzer.registers.capability_lists import Capabilities
+from analyzer.registers.first_reads import NONE, FirstReads
 from analyzer.registers.functions import Function
 from schemas import config_header, extended_capabilities, pcie_capability
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from analyzer.index import AccessIndex
     from analyzer.registers.samples import Accesses, Sample, Seen
 
-#: Functions that are worked out at a time (the first reads of so many take at most 32 MiB), and their
+#: Functions that are worked out at a time (the first reads of so many take at most 96 MiB), and their
 #: accesses, of which some arrays are made (one function may have more).
 _BLOCK, _BLOCK_ACCESSES = 2048, 2_000_000
 
@@ -120,22 +121,24 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     reads = FirstReads(accesses, run, count)
     every = np.arange(count)
 
-    header = reads.value(every, config_header.HEADER_TYPE)
+    header = reads.at(every, config_header.HEADER_TYPE, 1)
     standard = capability_lists.standard(reads, count)
     pcie = standard.first(pcie_capability.CAP_ID)
-    status = reads.value(every, config_header.STATUS)
+    status = reads.at(every, config_header.STATUS, 1)
     no_list = (status != NONE) & (status & config_header.STATUS_CAP_LIST == 0)
     is_pcie = np.where(pcie != NONE, 1, np.where(standard.ended | no_list, 0, NONE))
-    flags = _behind(reads, pcie, pcie_capability.FLAGS)
-    devcap2 = _behind(reads, pcie, pcie_capability.DEVCAP2)
-    without = (is_pcie == 0) | ((flags != NONE) & (flags & pcie_capability.FLAGS_VERSION < 2))
+    flags = _register(reads, pcie, pcie_capability.FLAGS, 2)
+    version = _register(reads, pcie, pcie_capability.FLAGS, 1)  # and the type: the low byte says both
+    devcap2 = _register(reads, pcie, pcie_capability.DEVCAP2, 1)
+    without = (is_pcie == 0) | ((version != NONE) & (version & pcie_capability.FLAGS_VERSION < 2))
     supported = np.where(devcap2 == NONE, NONE, devcap2 & pcie_capability.DEVCAP2_ARI != 0)
 
     small = _silent(accesses, run, count, config_header.CONFIG_SIZE)
+    small |= reads.at(every, config_header.CONFIG_SIZE, 4) == 0xFFFFFFFF  # read byte by byte
     extended = capability_lists.extended(reads, count, small)
     ari = extended.first(extended_capabilities.ARI_ID)
     has_ari = np.where(ari != NONE, 1, np.where((is_pcie == 0) | extended.ended, 0, NONE))
-    chain = _behind(reads, ari, extended_capabilities.ARI_CAP)
+    next_function = _next_function(reads, ari)
 
     # A function that did not tell its header type may be a bridge.
     bridge = np.where((header == NONE) | (header & config_header.HEADER_TYPE_LAYOUT == 1), 0, NONE)
@@ -148,7 +151,7 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     facts: dict[str, Iterable[Any]] = {
         "function": runs.keys,
         "vendor_device": _identities(reads, every),
-        "header_type": _known(np.where(header == NONE, NONE, header & 0xFF)),
+        "header_type": _known(header),
         "capabilities": map(
             Capabilities,
             standard.by_run(),
@@ -159,10 +162,11 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
         "pcie": _known(pcie),
         "is_pcie": _flags(is_pcie),
         "pcie_flags": _known(flags),
+        "pcie_type": _known(np.where(version == NONE, NONE, version >> pcie_capability.FLAGS_TYPE_SHIFT)),
         "ari_supported": _flags(np.where(without, 0, supported)),
         "ari": _known(ari),
         "has_ari": _flags(has_ari),
-        "next_function": _known(np.where(chain == NONE, NONE, chain >> 8 & 0xFF)),
+        "next_function": _known(next_function),
         "first_bus_numbers": first_numbers,
         "bus_numbers": last_numbers,
         "devcap2": seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
@@ -192,22 +196,28 @@ def _flags(values: NDArray[np.int64]) -> list[bool | None]:
     return [None if value == NONE else value == 1 for value in values.tolist()]
 
 
-def _behind(reads: FirstReads, capability: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    """The value at an offset of each function's capability, NONE where it has none."""
+def _register(reads: FirstReads, capability: NDArray[np.int64], offset: int, size: int) -> NDArray[np.int64]:
+    """The register at an offset of each function's capability, NONE where it has none or was not read."""
     found = np.full(len(capability), NONE, np.int64)
     its = np.flatnonzero(capability != NONE)
-    places = capability[its] + offset
-    inside = places < config_header.EXTENDED_CONFIG_SIZE
-    found[its[inside]] = reads.value(its[inside], places[inside])
+    found[its] = reads.at(its, capability[its] + offset, size)
     return found
 
 
+def _next_function(reads: FirstReads, ari: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Next Function Number of each ARI capability: the high byte of its register, however that was read."""
+    whole = _register(reads, ari, extended_capabilities.ARI_CAP, 2)
+    byte = _register(reads, ari, extended_capabilities.ARI_CAP + 1, 1)
+    return np.where(whole == NONE, byte, whole >> 8)
+
+
 def _identities(reads: FirstReads, every: NDArray[np.int64]) -> list[str | None]:
-    whole = reads.value(every, config_header.VENDOR_ID)
-    device = np.where(whole > 0xFFFF, whole >> 16, reads.value(every, config_header.DEVICE_ID))
+    vendor, device = (
+        reads.at(every, offset, 2) for offset in (config_header.VENDOR_ID, config_header.DEVICE_ID)
+    )
     return [
-        None if NONE in (vendor, other) else f"{vendor & 0xFFFF:04x}:{other:04x}"
-        for vendor, other in zip(whole.tolist(), device.tolist(), strict=True)
+        None if NONE in pair else f"{pair[0]:04x}:{pair[1]:04x}"
+        for pair in zip(vendor.tolist(), device.tolist(), strict=True)
     ]
 
 

@@ -8,18 +8,17 @@ access at the first byte of a register is taken to cover it, any other only as f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from analyzer.registers.first_reads import NONE, FirstReads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.batches import Batch
-
-
-#: Reads of one function above which their first ones are picked before they become Python objects.
-_MANY = 2048
 
 
 class Sample(NamedTuple):
@@ -164,23 +163,11 @@ class RegisterView:
             known = self._samples[start, size] = seen(self.accesses, start, size).samples()
         return known
 
-    def is_dword(self, row: int) -> bool:
-        """Whether the access in a row carries four bytes (known, or seen from its value)."""
-        position = int(np.searchsorted(self.rows, row))
-        return int(self.accesses.widths[position]) == 4 or int(self.accesses.values[position]) > 0xFFFF
+    def register(self, start: int, size: int) -> tuple[int, int] | None:
+        """Value of a register of 1, 2 or 4 bytes as the first answered reads show it, and the last's row."""
+        values, places = self._first.find(np.zeros(1, np.int64), start, size)
+        return None if values[0] == NONE else (int(values[0]), int(self.rows[places[0]]))
 
-    def first_reads(self) -> dict[int, tuple[int, int]]:
-        """Offset -> (value, row) of the first read at exactly that offset that somebody answered."""
-        rows, offsets, values = self.rows, self.offsets, self.accesses.values
-        picked = self.accesses.live.nonzero()[0][::-1]
-        if picked.size > _MANY:
-            first = np.full(int(offsets.max()) + 1, -1)
-            first[offsets[picked]] = picked  # the last assignment stays: the earliest read
-            picked = first[first >= 0]
-        return dict(
-            zip(
-                offsets[picked].tolist(),
-                zip(values[picked].tolist(), rows[picked].tolist(), strict=True),
-                strict=True,
-            )
-        )
+    @cached_property
+    def _first(self) -> FirstReads:
+        return FirstReads(self.accesses, np.zeros(self.rows.size, np.int64), 1)

@@ -42,6 +42,7 @@ class Node:
         gated: it was seen not to answer while ARI Forwarding was off on the bridge above (PCIe 7.5.3.16).
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
         beyond_reach: new bus numbers, if a kernel assigned them, would reach nothing.
+        silent: a snapshot lists it, and no read of it was answered in either boot: what it is is unknown.
         unroutable: it is behind new bus numbers that no bridge above forwards: not ``present``, but not dead.
     """
 
@@ -64,6 +65,7 @@ class Node:
     incoming_numbers: BusNumbers | None = None
     hardware: bool | None = None
     beyond_reach: bool = False
+    silent: bool = False
     unroutable: bool = False
     children: dict[int, Node] = field(default_factory=dict)
 
@@ -124,16 +126,21 @@ def build(
     """
     by_path: dict[Path, Node] = {}
     for key in sorted(outgoing.functions):  # hot-added ones too: they are there at the kexec
-        path = outgoing.path(key)
+        path = _path(outgoing, key, incoming)
         node = by_path.setdefault(path, Node(path))
         node.outgoing, node.assumed = key, True
+        node.silent = outgoing.functions[key].silent
         _fill(node, outgoing.functions[key])
         node.outgoing_numbers = outgoing.functions[key].bus_numbers
+    fallen: list[Node] = []
     for key in sorted(incoming.enumerated):
-        path = incoming.path(key)
+        path = _path(incoming, key, outgoing)
         node = by_path.setdefault(path, Node(path))
         node.incoming, node.assumed = key, False
         function = incoming.functions[key]
+        if function.silent and node.outgoing is not None and not node.silent:
+            fallen.append(node)
+        node.silent = function.silent and (node.outgoing is None or node.silent)
         _fill(node, function)
         node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
         node.hardware = hardware_bit(function)
@@ -141,9 +148,19 @@ def build(
         if taken and taken[0].supported is not None:
             node.ari_supported = taken[0].supported
     world = _link(by_path)
+    _mark_fallen(fallen, world)
     _mark_absent(index, incoming, decisions, world)
     _mark_unroutable(world)
     return world
+
+
+def _path(topology: Topology, key: int, other: Topology) -> Path:
+    """Where a function sits; where the bridge above is not in its boot, as the other boot shows it."""
+    path = topology.path(key)
+    if topology.is_root(path[0]) or key not in other.functions:
+        return path
+    place = other.path(key)
+    return place if other.is_root(place[0]) else path
 
 
 def of_one_boot(topology: Topology, bits: dict[int, bool | None]) -> World:
@@ -158,6 +175,7 @@ def of_one_boot(topology: Topology, bits: dict[int, bool | None]) -> World:
         path = topology.path(key)
         node = by_path.setdefault(path, Node(path))
         node.outgoing = key
+        node.silent = topology.functions[key].silent
         _fill(node, topology.functions[key])
         node.numbers = node.outgoing_numbers = topology.functions[key].bus_numbers
         node.hardware = bits.get(key)
@@ -247,6 +265,20 @@ def _silence(bridge: Node) -> None:
         if child.incoming is None:
             child.present, child.assumed, child.unroutable = False, False, True
         _silence(child)
+
+
+def _mark_fallen(fallen: list[Node], world: World) -> None:
+    """Note the functions that answered before the kexec and that a snapshot after it lists as all ones.
+
+    Whatever its kernel found when it scanned, they do not answer now: for lack of ARI Forwarding, if they
+    need it and it is off above them.
+    """
+    for node in fallen:
+        above = world.parent(node)
+        if above is not None and above.one_child is not False and node.devfn > 7 and above.hardware is False:
+            node.gated = True
+        else:
+            node.present, node.assumed = False, False
 
 
 def _mark_absent(

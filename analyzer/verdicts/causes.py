@@ -231,11 +231,11 @@ def _reset_proof(scene: Scene, witness: Witness) -> list[Evidence]:
         return []
     note = "bus numbers are 0: the port was reset"
     proof = [witness.access(bridge.first_bus_numbers.row, "PRIMARY_BUS.l", note, size=4)]
-    control = bridge.reads.get(config_header.BRIDGE_CONTROL)
+    control = bridge.register(config_header.BRIDGE_CONTROL, 2)
     if control is not None and control[0] == 0:
         note = "Bridge Control reads its reset value"
         proof.append(witness.access(control[1], "BRIDGE_CONTROL", note, size=2))
-    devctl = None if bridge.pcie is None else bridge.reads.get(bridge.pcie + pcie_capability.DEVCTL)
+    devctl = None if bridge.pcie is None else bridge.register(bridge.pcie + pcie_capability.DEVCTL, 2)
     if devctl is not None and _reporting_lost(scene) and bridge.pcie is not None:
         note = "error reporting is off"
         proof.append(witness.access(devctl[1], "CAP_EXP", note, capability=bridge.pcie, size=2))
@@ -285,7 +285,7 @@ def _selective(scene: Scene, witness: Witness) -> Attribution:
         return Attribution("unknown", "low")
     note = "bus numbers are intact"
     proof = [witness.access(bridge.first_bus_numbers.row, "PRIMARY_BUS.l", note, size=4)]
-    control = bridge.reads.get(config_header.BRIDGE_CONTROL)
+    control = bridge.register(config_header.BRIDGE_CONTROL, 2)
     if control is not None:
         note = "Bridge Control is intact" if control[0] else "Bridge Control reads 0"
         proof.append(witness.access(control[1], "BRIDGE_CONTROL", note, size=2))

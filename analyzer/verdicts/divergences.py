@@ -97,14 +97,13 @@ def compare(
                 doubted.add(node.name)
             elif why.reason is not None and key not in incoming.functions:  # nor by a later scan
                 gone[node.name] = why.reason
-    extra = observed - certain.keys() - possible
+    # A silent function was enumerated before it fell silent, on a machine that a snapshot no longer shows.
+    extra = observed - incoming.silent - certain.keys() - possible
     for key in extra:
-        plugged = _hot_plugged(incoming.ancestors(key), told)
-        note = plugged or "the incoming kernel enumerated it, the replay does not reach it"
+        known = _hot_plugged(incoming.ancestors(key), told) or _fell_silent_since(key, incoming)
+        note = known or "the incoming kernel enumerated it, the replay does not reach it"
         differing.append(
-            Divergence(
-                bdf.text(key), predicted=False, observed=True, note=note, explained=plugged is not None
-            )
+            Divergence(bdf.text(key), predicted=False, observed=True, note=note, explained=known is not None)
         )
     names = {node.incoming: node.name for node in world.by_path.values()}
     return Comparison(
@@ -167,6 +166,14 @@ def _fell_silent(function: Function, end: int, *, extended: bool | None) -> bool
     answers = np.flatnonzero(during & accesses.live & ~byte)
     behind = answers[-1] + 1 if answers.size else 0
     return bool((during & ~accesses.live & ~sized)[behind:].any())
+
+
+def _fell_silent_since(key: int, incoming: Topology) -> str | None:
+    """Function 0 of the bus or of the device, if the snapshot lists it and it no longer answers."""
+    for function_0 in (key >> 8 << 8, key & ~7):
+        if function_0 in incoming.silent:
+            return f"{bdf.text(function_0)} reads all ones now: the walk began there when it still answered"
+    return None
 
 
 def _hot_plugged(bridges: Sequence[Function], told: Sequence[Told]) -> str | None:

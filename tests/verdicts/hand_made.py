@@ -141,19 +141,18 @@ class Part:
     def first_bus_numbers(self) -> BusNumbers | None:
         return None if self.numbers is None else BusNumbers(*self.numbers, row=5)
 
-    @property
-    def reads(self) -> dict[int, tuple[int, int]]:
-        found: dict[int, tuple[int, int]] = {}
+    def register(self, offset: int, size: int) -> tuple[int, int] | None:
         for row, access in zip(self.view.rows.tolist(), self.accesses, strict=True):
-            if access.op == "read" and access.value is not None:
-                found.setdefault(access.offset, (access.value, row))
-        return found
+            if access.op == "read" and access.value is not None and access.offset == offset:
+                return access.value & (1 << 8 * size) - 1, row
+        return None
 
-    def value(self, offset: int) -> int | None:
-        return self.reads[offset][0] if offset in self.reads else None
+    def value(self, offset: int, size: int = 2) -> int | None:
+        known = self.register(offset, size)
+        return None if known is None else known[0]
 
-    def pcie_value(self, offset: int) -> int | None:
-        return None if self.pcie is None else self.value(self.pcie + offset)
+    def pcie_value(self, offset: int, size: int = 2) -> int | None:
+        return None if self.pcie is None else self.value(self.pcie + offset, size)
 
 
 class PlainWitness:

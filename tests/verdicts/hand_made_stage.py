@@ -54,6 +54,7 @@ def stage(
             functions={} if after is None else {KEY: after},
             boot=SimpleNamespace(scan=401, last=900),
             is_snapshot=snapshot,
+            silent=frozenset(),
         ),
         decided_before={},
         decided_after={KEY: list(decided)} if decided else {},

@@ -78,6 +78,7 @@ def comparison(
     incoming = SimpleNamespace(
         boot=SimpleNamespace(scan=scan, last=999),
         is_snapshot=snapshot,
+        silent=frozenset(),
         enumerated={key for path, key in KEYS.items() if path not in missing},
         scan_ends={0: END} if ended else {},
         functions=parts,
