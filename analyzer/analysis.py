@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf, boots, joining, kexecs, topology, unreadable
@@ -183,7 +183,9 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
     opened = sources(chosen, capture, logs.runs_at_kexecs())
     witness = Witness(index, capture.files)
     judgements = [
-        _judge(index, number, pair, _Known(chosen, logs, opened, witness))
+        _judge(
+            index, number, pair, _Known(chosen, logs, opened, witness, not capture.notes.may_lack_functions)
+        )
         for number, pair in enumerate(_kexecs(topologies))
     ]
     results = [judgement.result for judgement in judgements]
@@ -214,6 +216,7 @@ class _Known:
     logs: BootLogs
     opened: Sources
     witness: Witness
+    complete: bool
 
 
 def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
@@ -225,7 +228,7 @@ def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
 def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _Known) -> Judgement:
     outgoing, incoming = pair
     handover = kexecs.handover(index, number, outgoing, incoming)
-    setting = known.logs.setting(handover, known.options)
+    setting = replace(known.logs.setting(handover, known.options), complete=known.complete)
     at_stake = assumed(
         outgoing, incoming, handover.believed, handover.decided_after, handover.observed_policy
     )

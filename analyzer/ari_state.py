@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.decisions import ARI_BIT
-from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
     from analyzer.decisions import Decision
     from analyzer.registers.functions import Function
     from analyzer.registers.samples import Sample
-    from analyzer.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -25,23 +23,22 @@ class Belief:
 
     Attributes:
         enabled: ARI on, off, or None (the capture does not tell).
-        row: row of the access that shows it, None if it is inferred from functions or not known.
-        inferred: concluded from functions above 7 that answered, not from the register.
+        row: row of the access that shows it, None if it is not known.
         from_read: from a mere read of the register (no decision in the capture).
     """
 
     enabled: bool | None
     row: int | None = None
-    inferred: bool = False
     from_read: bool = False
 
 
-def belief(bridge: Function | None, decisions: list[Decision], topology: Topology) -> Belief:
+def belief(bridge: Function | None, decisions: list[Decision]) -> Belief:
     """Return what the outgoing kernel last believed and used.
 
     Its last set, clear or inherit decision, or a later confirmed set (a write of 1 that a read confirms). A
     stray clear is the loss itself, not a new belief. A capture that does not hold the decision is served by
-    reads of the register, then by functions that only ARI can address.
+    reads of the register. It is never inferred from an address: that a function above 7 answers does not show
+    the bit.
     """
     if bridge is None:
         return Belief(None)
@@ -61,21 +58,25 @@ def belief(bridge: Function | None, decisions: list[Decision], topology: Topolog
             current = Belief(True, sample.row)
     if current.enabled is not None:
         return current
-    return _without_decision(bridge, shown, topology)
+    return _without_decision(shown)
 
 
-def _without_decision(bridge: Function, shown: list[tuple[int, bool]], topology: Topology) -> Belief:
+def _without_decision(shown: list[tuple[int, bool]]) -> Belief:
     for row, bit in shown:
         if bit:
             return Belief(True, row, from_read=True)
-    numbers = bridge.bus_numbers
-    if numbers is not None and bridge.pcie_type in DOWNSTREAM_TYPES:
-        bus = bridge.bus >> 8 << 8 | numbers.secondary
-        if any(key >> 8 == bus and key & 0xFF > 7 for key in topology.functions):
-            return Belief(True, inferred=True)
     if shown:
         return Belief(False, shown[0][0], from_read=True)
     return Belief(None)
+
+
+def hardware(bridge: Function) -> bool | None:
+    """The bit as the last access shows it: what a read returned, or what was written."""
+    for sample in reversed(bridge.devctl2):
+        bit = sample.bit(ARI_BIT)
+        if bit is not None:
+            return bit
+    return None
 
 
 def first_after(bridge: Function | None) -> Sample | None:

@@ -1,41 +1,47 @@
-"""``analyze atrisk``: before a kexec, which functions hang on bit 5 of which bridge, and what would take it.
+"""``analyze atrisk``: before a kexec, which functions depend on ARI Forwarding, and what can clear it.
 
-The replay of the inherit policy with one bridge's bit forced off at a time, on the machine as a snapshot or
-the last kernel of a capture shows it.
+The replay of the inherit policy with one bridge's bit forced on and off in turn, on the machine as a snapshot
+or the last kernel of a capture shows it. ``safe`` is said only where every fact that could contradict it is
+in the input (docs/verdicts.md, Before a kexec).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
-from analyzer import analysis, bdf, decisions
+from analyzer import analysis, ari_state, bdf, decisions, virtual_functions
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.preservation.preserved import assumed_before, resolve, sources
+from analyzer.preservation.preserved import resolve, sources, with_bridges
+from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from analyzer.capture import Capture
-    from analyzer.replay.world import Node, World
+    from analyzer.capture import Capture, Problem
+    from analyzer.replay.world import Node
     from analyzer.results import PreservedSource
     from analyzer.topology import Topology
+    from analyzer.virtual_functions import VirtualFunctions
+
+Verdict = Literal["safe", "at-risk", "already-lost", "cannot-tell"]
 
 
 @dataclass(frozen=True)
-class Taker:
+class Mechanism:
     """One way to lose the bit.
 
     Attributes:
         event: what happens.
         bridges: where it would happen, topmost first (empty: not bound to a bridge).
         takes: ``bit`` (functions that only ARI can address) or ``everything`` (bus numbers too: the whole
-        subtree). source: PCI Express section or kernel function.
+            subtree).
+        source: PCI Express section or kernel function.
     """
 
     event: str
@@ -46,14 +52,20 @@ class Taker:
 
 @dataclass(frozen=True)
 class PortAtRisk:
-    """One bridge whose bit 5 carries functions.
+    """One bridge with functions that depend on its bit 5, or whose bit is on.
 
     Attributes:
-        ari: the bit now (None: the snapshot does not hold it).
-        lost_with_bit: functions that a kernel which inherits would not discover without the bit.
-        lost_with_reset: those that it would not discover if the port lost its bus numbers too.
+        ari: the bit now, as ``ari_hardware`` (None: not in the input).
+        ari_hardware: as the last access shows it.
+        ari_kernel: as the kernel last decided.
+        lost_with_bit: functions that a kernel which inherits does not discover without the bit.
+        lost_with_reset: those that it does not discover if the port loses its bus numbers too.
         preserved: those of both that are to be handed over.
-        takers: what would take it, per port type.
+        not_seen: functions that the chain of another names and that are not in the input.
+        silent: functions of which every byte reads ff.
+        chain_unknown: bytes that would show the chain of Next Function Numbers below it.
+        already_lost: the bit is off in hardware.
+        takers: what can clear the bit, per port type.
     """
 
     bdf: str
@@ -64,33 +76,56 @@ class PortAtRisk:
     lost_with_bit: list[str]
     lost_with_reset: list[str]
     preserved: list[str]
-    takers: list[Taker]
+    takers: list[Mechanism]
+    ari_hardware: bool | None = None
+    ari_kernel: bool | None = None
+    not_seen: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    chain_unknown: list[str] = field(default_factory=list)
+    already_lost: bool = False
+
+    @property
+    def dependent(self) -> list[str]:
+        """Every function that depends on the bit, in the input or named by another's chain."""
+        return [*self.lost_with_bit, *self.not_seen]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What the input does not show and the answer needs: of which function (None: of the machine)."""
+
+    bdf: str | None
+    missing: str
 
 
 @dataclass(frozen=True)
 class AtRisk:
-    """The answer for one machine; ``unknown`` names the bridges whose state is not in the input."""
+    """The answer for one machine; ``unknown`` names what is not in the input and is needed."""
 
     path: str
+    verdict: Verdict
     functions: int
     preserved_source: PreservedSource
     ports: list[PortAtRisk]
-    unknown: list[str]
+    unknown: list[Unknown]
+    virtual_functions: list[VirtualFunctions] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    truncated: bool = False
 
 
-_FIRMWARE = Taker(
+_FIRMWARE = Mechanism(
     "firmware, SMM, a management controller or a tool writes the register",
     [],
     "bit",
     "Device Control 2 is writable by anybody (PCIe 7.5.3.16)",
 )
-_POWER = Taker(
+_POWER = Mechanism(
     "the port goes to D3cold, or to D3hot with No_Soft_Reset 0",
     [],
     "everything",
     "PCIe 5.3.1.4, 7.5.2.2",
 )
-_PLATFORM = Taker(
+_PLATFORM = Mechanism(
     "the root complex is reset or its host bridge driver initialises it anew",
     [],
     "everything",
@@ -116,79 +151,221 @@ def at_risk_of(capture: Capture, options: Options | None = None) -> AtRisk:
     kernels = [topology for topology in study.topologies if topology.boot.kind != "firmware"]
     if not kernels or not kernels[-1].functions:
         raise UsageError(f"{capture.path} shows no function of a running kernel", advice="see analyze stat")
-    topology = kernels[-1]
-    believed = bridges.beliefs(topology, decisions.of_boot(study.index, topology))
-    opened = sources(chosen, capture, {})
-    hardware = world.of_one_boot(topology, {key: belief.enabled for key, belief in believed.items()})
-    fallback = assumed_before(topology, believed)
-    preserved = resolve(opened, 0, topology, fallback)
-    profile = Profile("inherit", chosen.series or "v9", preserved.keys, noari=False, scan_all=False, saved={})
-    ports = [
-        _port(hardware, node, profile, topology)
-        for node in hardware.nodes()
-        if node.is_bridge and node.children and node.ari_supported and node.one_child
-    ]
-    unknown = [f"CAP_EXP+28.w of {port.bdf}" for port in ports if port.ari is None]
-    shown = [port for port in ports if port.ari and (port.lost_with_bit or port.preserved)]
-    return AtRisk(capture.path, len(topology.functions), preserved.source, _ranked(shown), unknown)
-
-
-def _port(hardware: World, node: Node, profile: Profile, topology: Topology) -> PortAtRisk:
-    whole = enumeration.predict(hardware, profile)
-    bit = node.hardware
-    node.hardware = False
-    without = enumeration.predict(hardware, profile)
-    node.hardware = bit
-    lost = sorted(
-        other.name
-        for other in hardware.nodes()
-        if other.path in whole.certain | whole.possible
-        and other.path not in without.certain | without.possible
-    )
-    subtree = sorted(
-        other.name
-        for other in hardware.nodes()
-        if len(other.path) > len(node.path) and other.path[: len(node.path)] == node.path
-    )
-    numbers = node.outgoing_numbers
-    return PortAtRisk(
-        bdf=bdf.text(node.name),
-        vendor_device=node.vendor_device,
-        port_type=bridges.PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
-        secondary=None if numbers is None else numbers.secondary,
-        ari=bit,
-        lost_with_bit=[bdf.text(key) for key in lost],
-        lost_with_reset=[bdf.text(key) for key in subtree],
-        preserved=[bdf.text(key) for key in subtree if key in profile.preserved],
-        takers=_takers(node, topology),
+    kexeced = len(kernels) > 1 and kernels[-1].boot.entered_by == "kexec"
+    machine = _Machine(kernels[-1], kernels[-2] if kexeced else None, study, chosen, capture)
+    ports = [port for port in map(machine.port, machine.candidates) if port is not None]
+    unknown = list(machine.unknown(ports))
+    return AtRisk(
+        path=capture.path,
+        verdict=_verdict(ports, unknown, machine),
+        functions=len(kernels[-1].functions),
+        preserved_source=machine.preserved.source,
+        ports=_ranked(ports),
+        unknown=unknown,
+        virtual_functions=machine.virtual,
+        problems=capture.notes.problems,
+        truncated=capture.notes.truncated,
     )
 
 
-def _takers(node: Node, topology: Topology) -> list[Taker]:
+def _verdict(ports: Sequence[PortAtRisk], unknown: Sequence[Unknown], machine: _Machine) -> Verdict:
+    if any(port.already_lost for port in ports):
+        return "already-lost"
+    if unknown:
+        return "cannot-tell"
+    at_stake = any(port.dependent for port in ports) or machine.preserved_virtual
+    return "at-risk" if at_stake else "safe"
+
+
+class _Machine:
+    """One kernel's functions, and the questions about each of its ports."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        earlier: Topology | None,
+        study: analysis.Study,
+        options: Options,
+        capture: Capture,
+    ) -> None:
+        self.topology = topology
+        self._functions = (earlier.functions if earlier is not None else {}) | topology.functions
+        self.notes = capture.notes
+        believed = bridges.beliefs(topology, decisions.of_boot(study.index, topology))
+        self.kernel = {key: belief.enabled for key, belief in believed.items()}
+        self.bits = {bridge.function: ari_state.hardware(bridge) for bridge in topology.bridges()}
+        self.hardware = world.of_one_boot(topology, self.bits, earlier)
+        self.virtual = virtual_functions.of_topology(topology)
+        self._virtual_keys = virtual_functions.keys(topology)
+        everything = frozenset(node.name for node in self.hardware.nodes())
+        self.preserved = resolve(sources(options, capture, {}), 0, topology, everything)
+        self.is_assumed = self.preserved.source == "assumed"
+        # The question is what a kernel that inherits finds: on each port as if it were handed over.
+        self._profile = Profile(
+            "inherit", options.series or "v9", everything, noari=False, scan_all=False, saved={}
+        )
+        self.candidates = [
+            node
+            for node in self.hardware.nodes()
+            if node.is_bridge and node.children and node.one_child is not False and self._matters(node)
+            if node.name in topology.functions
+        ]
+
+    def _matters(self, node: Node) -> bool:
+        """Whether anything below the port is to be handed over."""
+        return node.ari_supported is not False and (
+            self.is_assumed or node.name in with_bridges(self.preserved.keys, self.topology)
+        )
+
+    @property
+    def preserved_virtual(self) -> list[str]:
+        """Virtual functions that the user says are preserved: no kernel does."""
+        return [bdf.text(key) for key in sorted(self.preserved.keys & self._virtual_keys.keys())]
+
+    def port(self, node: Node) -> PortAtRisk | None:
+        """What a port carries, or None if its bit is off and nothing depends on it, or that is unknown."""
+        if node.ari_supported is None or self.bits[node.name] is None or node.one_child is None:
+            return None  # unknown
+        dependent = self._dependent(node)
+        not_seen = self._named_by_chains(node)
+        virtual = {name for one in self.virtual if one.bridge_key == node.name for name in one.need_ari}
+        carries = dependent or not_seen or virtual
+        if not carries and not self.bits[node.name]:
+            return None
+        subtree = [
+            other.name
+            for other in self.hardware.nodes()
+            if len(other.path) > len(node.path) and other.path[: len(node.path)] == node.path
+        ]
+        numbers, bit = node.outgoing_numbers, self.bits[node.name]
+        return PortAtRisk(
+            bdf=bdf.text(node.name),
+            vendor_device=node.vendor_device,
+            port_type=bridges.PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
+            secondary=None if numbers is None else numbers.secondary,
+            ari=bit,
+            ari_hardware=bit,
+            ari_kernel=self.kernel.get(node.name),
+            lost_with_bit=sorted({*(bdf.text(key) for key in dependent), *virtual}),
+            lost_with_reset=[bdf.text(key) for key in sorted(subtree)],
+            preserved=[bdf.text(key) for key in sorted(subtree) if key in self.preserved.keys],
+            not_seen=not_seen,
+            silent=[bdf.text(key) for key in sorted(subtree) if key in self.topology.silent],
+            chain_unknown=list(self._unknown_chain(node)),
+            takers=_mechanisms(node, self.topology),
+            already_lost=bool(carries) and bit is False,
+        )
+
+    def _dependent(self, node: Node) -> list[int]:
+        """Functions in the input that are discovered with the bit and not without it."""
+        found = []
+        held = node.hardware
+        for bit in (True, False):
+            node.hardware = bit
+            prediction = enumeration.predict(self.hardware, self._profile)
+            found.append(prediction.certain | prediction.possible)
+        node.hardware = held
+        return [
+            other.name
+            for other in self.hardware.nodes()
+            if other.path in found[0] and other.path not in found[1]
+        ]
+
+    def _unknown_chain(self, node: Node) -> Iterator[str]:
+        for child in node.children.values():
+            missing = self._missing_chain(child)
+            if missing:
+                yield f"{', '.join(missing)} of {bdf.text(child.name)}"
+
+    def _named_by_chains(self, node: Node) -> list[str]:
+        """Functions above 7 that a Next Function Number names and that are not in the input."""
+        bus = next(iter(node.children.values())).name >> 8
+        named = {child.next_function for child in node.children.values() if child.has_ari}
+        return [
+            bdf.text(bus << 8 | devfn)
+            for devfn in sorted(number for number in named if number is not None)
+            if devfn > 7 and devfn not in node.children
+        ]
+
+    def unknown(self, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
+        """What is not in the input and could contradict the answer."""
+        if self.notes.may_lack_functions or self.notes.dropped or not self.notes.whole_order:
+            yield Unknown(None, "functions: the input is damaged or cut, see the problems")
+        for bus, below in self.topology.orphans.items():
+            if self.is_assumed or self.preserved.keys & set(below):
+                yield Unknown(
+                    None, f"the bridge above bus {bus & 0xFF:02x} ({', '.join(map(bdf.text, below[:4]))})"
+                )
+        yield from self._unknown_names()
+        for function in self.topology.functions.values():
+            for name in missing_bytes.of_header_type(function) if not function.silent else ():
+                yield Unknown(bdf.text(function.function), name)
+        answered = {port.bdf for port in ports}
+        for node in self.candidates:
+            if bdf.text(node.name) not in answered:
+                yield from self._unknown_of_port(node)
+        for function in self.topology.functions.values():
+            if function.is_bridge and function.bus_numbers is None and not function.silent:
+                shown = any(not sample.dead for sample in function.bus_number_samples())
+                names = ["its bus numbers are unset, so that what is below it is hidden"]
+                for name in names if shown else missing_bytes.of_bus_numbers(function):
+                    yield Unknown(bdf.text(function.function), name)
+
+    def _unknown_names(self) -> Iterator[Unknown]:
+        known = self._functions.keys() | self._virtual_keys.keys()
+        for key in sorted(self.preserved.keys - known):
+            yield Unknown(bdf.text(key), "this preserved function is not in the input")
+
+    def _missing_chain(self, node: Node) -> list[str]:
+        """Bytes that would show where the chain goes on from a function, as far as no kernel read them."""
+        if node.has_ari is False or (node.has_ari and node.next_function is not None):
+            return []
+        return missing_bytes.of_ari_capability(self._functions[node.name])
+
+    def _unknown_of_port(self, node: Node) -> Iterator[Unknown]:
+        port = self.topology.functions[node.name]
+        bit = self.bits[node.name]
+        wanted = [
+            *missing_bytes.of_port_type(port),
+            *missing_bytes.of_support(port),
+            *missing_bytes.of_forwarding(port, known=bit is not None),
+        ]
+        for name in dict.fromkeys(wanted):
+            yield Unknown(bdf.text(node.name), name)
+        if wanted or bit is not False:
+            return
+        # The bit is off and nothing in the input needs it: a chain that is not in the input may.
+        function_0 = node.children.get(0)
+        if function_0 is not None:
+            for name in self._missing_chain(function_0):
+                yield Unknown(bdf.text(function_0.name), name)
+
+
+def _mechanisms(node: Node, topology: Topology) -> list[Mechanism]:
     """What resets Device Control 2 of a port (PCIe 6.6.1, 7.5.1.3.13), by its type."""
     if node.pcie_type == TYPE_ROOT_PORT:
         return [_FIRMWARE, _PLATFORM, _POWER]
     above = [bridge.function for bridge in reversed(topology.ancestors(node.name))]
     names = [bdf.text(key) for key in above]
-    takers = [_FIRMWARE]
+    found = [_FIRMWARE]
     if node.pcie_type == TYPE_DOWNSTREAM and names:
-        takers.append(
-            Taker(
+        found.append(
+            Mechanism(
                 "a secondary bus reset on a bridge above (VFIO hot reset, error recovery, setpci)",
                 names,
                 "everything",
                 "PCIe 6.6.1, 7.5.1.3.13: a hot reset enters the switch and resets its ports",
             )
         )
-        takers.append(
-            Taker(
+        found.append(
+            Mechanism(
                 "the link of a bridge above goes down, or DPC contains it",
                 names[:-1] or names,
                 "everything",
                 "PCIe 6.6.1: DL_Down on an upstream port is a hot reset",
             )
         )
-    return [*takers, _POWER]
+    return [*found, _POWER]
 
 
 def _ranked(ports: Sequence[PortAtRisk]) -> list[PortAtRisk]:

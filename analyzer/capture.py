@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 #: Kind of the problem of joined pieces that contradict the order in which they were given.
 OUT_OF_ORDER: Final = "order"
+#: Kind of a problem that leaves open which functions the machine had.
+LACKS_FUNCTIONS: Final = "lacks-functions"
+#: The same of parts that could not be read, and of functions shown twice.
+_LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,19 @@ class Notes:
     @property
     def whole(self) -> bool:
         """Whether nothing between its first access and its last is known to be missing or out of order."""
-        in_order = all(problem.kind != OUT_OF_ORDER for problem in self.problems)
-        return in_order and not self.dropped and not self.missing_dwords
+        return (
+            self.whole_order and not self.dropped and not self.missing_dwords and not self.may_lack_functions
+        )
+
+    @property
+    def whole_order(self) -> bool:
+        """Whether nothing contradicts the order of its pieces."""
+        return all(problem.kind != OUT_OF_ORDER for problem in self.problems)
+
+    @property
+    def may_lack_functions(self) -> bool:
+        """Whether functions may be missing from it that the machine had."""
+        return any(problem.kind in _LACKING for problem in self.problems)
 
     def problem(self, kind: str, message: str, offset: int | None = None) -> None:
         """Record a problem of this file."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf, decisions, series
+from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, numbering, world
 from analyzer.replay.profile import Profile
 from analyzer.results import POLICIES, KexecResult, Observed, PolicyOutcome
@@ -54,7 +55,10 @@ class Handover:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of the kernels beside the accesses: log, command line, options."""
+    """What is known of the kernels beside the accesses: log, command line, options.
+
+    ``complete``: the input is not known to lack functions.
+    """
 
     kind: KexecKind
     noari: bool | None
@@ -62,6 +66,7 @@ class Setting:
     logged_series: tuple[Series, ...]
     told: tuple[Told, ...]
     options: Options
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,9 @@ def judge(
         name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran, walks=walks)
         for name in POLICIES
     }
-    compared = divergences.compare(hardware, predictions[ran], kexec.incoming, setting.told)
+    compared = divergences.compare(
+        hardware, predictions[ran], kexec.incoming, setting.told, complete=setting.complete
+    )
     as_observed = policy == ran
     # What the kernel that ran did says nothing of another policy.
     counts = compared if as_observed else divergences.Comparison()
@@ -171,10 +178,44 @@ def judge(
         policies={name: _outcome(hardware, predictions[name], what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
         divergences=compared.divergences,
+        not_in_input=[*_not_in_input(kexec, preserved), *_never_listed(kexec, hardware, preserved)],
         secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, witness),
         warnings=list(preserved.warnings),
     )
     return Judgement(kexec, hardware, profiles, predictions, ran, result)
+
+
+def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
+    """What snapshots of the two kernels do not show at all, and what could be a loss."""
+    found: list[str] = []
+    for topology, when in ((kexec.outgoing, "before"), (kexec.incoming, "after")):
+        if topology.boot.scan is not None:
+            continue
+        for bus, below in topology.orphans.items():
+            if preserved.source == "assumed" or preserved.keys & set(below):
+                names = ", ".join(bdf.text(key) for key in below[:4])
+                found.append(f"the bridge above bus {bus & 0xFF:02x} {when} the kexec ({names} below it)")
+        for key, function in sorted(topology.functions.items()):
+            if not function.silent:
+                found.extend(
+                    f"{name} of {bdf.text(key)} {when} the kexec"
+                    for name in missing_bytes.of_header_type(function)
+                )
+    return found
+
+
+def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> list[str]:
+    """Bridges that are on now, and of which the input shows neither that they were nor what was below."""
+    if kexec.outgoing.boot.scan is not None:
+        return []
+    found = []
+    for node in hardware.nodes():
+        belief = None if node.outgoing is None else kexec.believed.get(node.outgoing)
+        unknown = node.is_bridge and node.hardware and (belief is None or belief.enabled is None)
+        concerned = preserved.source == "assumed" or node.name in preserved.keys
+        if unknown and concerned and all(child.outgoing is None for child in node.children.values()):
+            found.append(f"the outgoing kernel's enumeration below {bdf.text(node.name)}")
+    return found
 
 
 def _effective_policy(options: Options, observed: ObservedPolicy) -> PolicyName:

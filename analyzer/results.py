@@ -39,7 +39,8 @@ Cause = Literal[
 DeviceVerdictName = Literal["reachable", "stranded", "missing", "undetermined"]
 DeviceReason = Literal[
     "ari-off", "bridge-unconfigured", "bridge-gone", "ancestor-hidden", "chain-broken", "function-0-absent",
-    "function-0-not-ari", "noari", "no-response", "never-seen", "not-captured",
+    "function-0-not-ari", "noari", "no-response", "not-listed", "never-seen", "not-captured",
+    "virtual-function",
 ]  # fmt: skip
 
 POLICIES: tuple[PolicyName, ...] = ("stock", "inherit", "serialize", "heal")
@@ -193,6 +194,7 @@ class KexecResult:
     Attributes:
         preservation: what a loss weighs at this kexec (:mod:`analyzer.verdicts.loss_weight`).
         ignored: findings that ``--select`` or ``--ignore`` leaves out; they weigh nothing.
+        not_in_input: what the input does not show of the machine and could be a loss.
     """
 
     index: int
@@ -217,6 +219,7 @@ class KexecResult:
     warnings: list[str] = field(default_factory=list)
     preservation: Preservation = "known"
     ignored: list[Finding] = field(default_factory=list)
+    not_in_input: list[str] = field(default_factory=list)
 
     @property
     def is_what_if(self) -> bool:

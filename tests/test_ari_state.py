@@ -89,7 +89,7 @@ def test_the_rule_behind_a_decision(text: str, rule: str, enabled: bool | None) 
 
 def believed(text: str) -> Belief:
     topology, decided = study(text)
-    return ari_state.belief(topology.functions.get(PORT), decided.get(PORT, []), topology)
+    return ari_state.belief(topology.functions.get(PORT), decided.get(PORT, []))
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_belief_after_a_decision(text: str, enabled: bool) -> None:
 
 def test_belief_without_a_decision_comes_from_a_read() -> None:
     belief = believed(SCAN + "r 00:03.0 68.w 0020\n")
-    assert (belief.enabled, belief.from_read, belief.inferred) == (True, True, False)
+    assert (belief.enabled, belief.from_read) == (True, True)
 
 
-def test_belief_without_any_read_is_inferred_from_function_8() -> None:
-    belief = believed(SCAN + FUNCTION_8)
-    assert belief.enabled is False or belief.inferred
+def test_belief_is_never_inferred_from_an_address() -> None:
+    """A function above 7 that answers does not show the bit."""
+    assert believed(FUNCTION_8).enabled is None
 
 
 def test_nothing_known_is_not_guessed() -> None:

@@ -295,17 +295,21 @@ def assumed_before(outgoing: Topology, believed: dict[int, Belief]) -> frozenset
 
 
 def _carried(outgoing: Topology, believed: dict[int, Belief]) -> Iterator[tuple[Function, set[int]]]:
-    """Bridges on which a kernel used ARI, with the functions on the bus below."""
+    """Bridges on which a kernel used ARI, or may have, with the functions on the bus below."""
     on_bus: defaultdict[int, set[int]] = defaultdict(set)
     for key in outgoing.functions:
         on_bus[key >> 8].add(key)
     for bridge in outgoing.bridges():
         belief, numbers = believed.get(bridge.function), bridge.bus_numbers
-        if belief is None or not belief.enabled or numbers is None:
+        if belief is None or numbers is None:
             continue
-        if bridge.pcie_type in DOWNSTREAM_TYPES:
-            bus = bridge.bus >> 8 << 8 | numbers.secondary
-            yield bridge, on_bus[bus]
+        below = on_bus[bridge.bus >> 8 << 8 | numbers.secondary]
+        # Of a bit that is not in the input a function above 7 says nothing; that it was preserved is assumed.
+        may_be_on = belief.enabled is None and any(key & 0xFF > 7 for key in below)
+        types = (None, *DOWNSTREAM_TYPES) if may_be_on else DOWNSTREAM_TYPES
+        possible = may_be_on and bridge.ari_supported is not False
+        if (belief.enabled or possible) and bridge.pcie_type in types:
+            yield bridge, below
 
 
 def _treated_as_preserved(

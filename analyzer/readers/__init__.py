@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from analyzer import thinning
-from analyzer.capture import Capture, Notes, SourceFile
+from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, SourceFile
 from analyzer.errors import (
     EmptyInputError,
     LimitExceededError,
@@ -24,7 +24,7 @@ from analyzer.errors import (
     UnsupportedFormatError,
 )
 from analyzer.options import Options
-from analyzer.readers.sniff import HEAD, SYSFS_CONFIG, Format, identify
+from analyzer.readers.sniff import HEAD, SNAPSHOTS, SYSFS_CONFIG, Format, identify
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def read_batches(
         for kind, message in stream.damage:
             notes.truncated = True
             notes.problem(kind, message, stream.offset)
+        if notes.truncated and form.name in SNAPSHOTS:
+            notes.problem(LACKS_FUNCTIONS, "functions after the cut are not in this snapshot")
         if not rows:
             raise EmptyInputError(
                 f"expected config accesses, found none in this {form.title}"

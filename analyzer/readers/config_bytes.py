@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analyzer import accesses, bdf
+from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.errors import LimitExceededError
 from schemas.config_header import EXTENDED_CONFIG_SIZE
 
@@ -182,7 +183,8 @@ class Reads:
                 "damaged", f"{self._told - _MAX_TOLD} further problems of this kind are not listed"
             )
         if self._without_bytes:
-            self._notes.problem("short", f"{self._without_bytes} functions are named without a byte of them")
+            message = f"{self._without_bytes} functions are named without a byte of them"
+            self._notes.problem(LACKS_FUNCTIONS, message)
         size = min((size for size in lacks if self._largest <= size), default=None)
         if self._seen and size is not None:
             self._notes.problem("short", f"no function shows more than {size} bytes: {lacks[size]}")

@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from analyzer import bdf
+from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.readers.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
 from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE, HEADER_SIZE
 
@@ -131,7 +132,7 @@ class _Dump:
             message = (
                 f"{self._nobodys} rows of bytes are left out: the line that says whose they are is missing"
             )
-            self._notes.problem("damaged", message)
+            self._notes.problem(LACKS_FUNCTIONS, message)
         if self._odd:
             self._notes.problem(
                 "short", f"{self._odd} functions end after another row than lspci's last: rows may be missing"
@@ -146,6 +147,7 @@ class _Dump:
     def _open(self, domain: bytes | None, bus: bytes, slot: bytes, function: bytes, where: int) -> None:
         if int(slot, 16) > 0x1F or function not in b"01234567":
             self._damage("is the line of a device whose address does not exist; its rows are left out", where)
+            self._notes.problem(LACKS_FUNCTIONS, "a function of this dump is left out", where)
             return
         devfn = int(slot, 16) << 3 | int(function)
         self._told_rows = 0

@@ -163,21 +163,34 @@ def _path(topology: Topology, key: int, other: Topology) -> Path:
     return place if other.is_root(place[0]) else path
 
 
-def of_one_boot(topology: Topology, bits: dict[int, bool | None]) -> World:
+def of_one_boot(topology: Topology, bits: dict[int, bool | None], earlier: Topology | None = None) -> World:
     """The world as one kernel sees it, for questions about a kexec that has not happened yet.
 
     Args:
         topology: the kernel's functions.
         bits: bridge key -> its ARI Forwarding bit.
+        earlier: the kernel that it was kexec'd from. Capabilities that it read count; a function that it had
+            and the later kernel has not is there only below a port whose bit is off: it may not be seen.
     """
     by_path: dict[Path, Node] = {}
+    off = {topology.path(key) for key, bit in bits.items() if bit is False}
+    for key in sorted(earlier.functions) if earlier is not None else ():
+        path = earlier.path(key) if earlier is not None else ()
+        known = key in topology.functions and topology.path(key) == path
+        if known or any(path[:length] in off for length in range(2, len(path))):
+            node = by_path.setdefault(path, Node(path))
+            node.outgoing = key
+            if earlier is not None:
+                _fill(node, earlier.functions[key])
+                node.numbers = node.outgoing_numbers = earlier.functions[key].bus_numbers
     for key in sorted(topology.functions):
         path = topology.path(key)
         node = by_path.setdefault(path, Node(path))
         node.outgoing = key
         node.silent = topology.functions[key].silent
         _fill(node, topology.functions[key])
-        node.numbers = node.outgoing_numbers = topology.functions[key].bus_numbers
+        numbers = topology.functions[key].bus_numbers
+        node.numbers = node.outgoing_numbers = numbers if numbers is not None else node.numbers
         node.hardware = bits.get(key)
     return _link(by_path)
 

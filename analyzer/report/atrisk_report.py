@@ -5,59 +5,180 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.report.page import Span
-from analyzer.report.wording import count
+from analyzer.report.wording import count, listed, on_off
+from analyzer.virtual_functions import KERNEL_RULE
 
 if TYPE_CHECKING:
-    from analyzer.at_risk import AtRisk, PortAtRisk
-    from analyzer.report.page import Page
+    from collections.abc import Iterator
 
+    from analyzer.at_risk import AtRisk, Mechanism, PortAtRisk, Verdict
+    from analyzer.report.page import Page, Style
+
+WORDS: dict[Verdict, str] = {
+    "safe": "SAFE",
+    "at-risk": "AT RISK",
+    "already-lost": "ALREADY LOST",
+    "cannot-tell": "CANNOT TELL",
+}
+_STYLES: dict[Verdict, Style] = {
+    "safe": "good",
+    "at-risk": "warn",
+    "already-lost": "bad",
+    "cannot-tell": "warn",
+}
 _SOURCES = {
-    "assumed": "every function below a bridge that uses ARI, for lack of a list (--preserved, --flb)",
+    "assumed": "everything, for lack of a list (--preserved, --flb)",
     "option": "--preserved",
     "flb": "--flb",
     "dmesg": "--dmesg",
     "capture": "the capture itself",
     "sidecar": "a file beside the capture",
 }
+#: Functions without an answer, and names in a list, before the rest is counted.
+_MOST_UNKNOWN, _MOST_NAMED = 12, 16
+_AS_ROOT = "as root, 'lspci -D -xxxx' shows every byte (without root it shows 64 of each function)"
 
 
 def fill(page: Page, found: AtRisk) -> Page:
-    """Write what hangs on which bridge, most first."""
-    alone = sum(len(port.lost_with_bit) for port in found.ports)
-    if not found.ports:
-        page.line(Span("nothing at risk", "good"), f": no function of {found.path} hangs on ARI Forwarding")
-    else:
-        ports = count(len(found.ports), "bridge")
-        page.line(
-            Span(f"AT RISK: {count(alone, 'function')}", "bad"),
-            f" {'hangs' if alone == 1 else 'hang'} on bit 5 of DEVCTL2 of {ports}",
-        )
+    """Write the word and why, then what depends on which bridge, most first, and what is not in the input."""
+    page.line(Span(f"{WORDS[found.verdict]}:", _STYLES[found.verdict]), " ", Span(_headline(found), "strong"))
     functions = count(found.functions, "function")
     page.prose(f"{functions} in {found.path}. Preserved: {_SOURCES[found.preserved_source]}.")
-    for port in found.ports:
+    if found.truncated:
+        page.prose("The input is cut short: this is the machine up to the cut.", style="warn")
+    for problem in found.problems[:_MOST_UNKNOWN]:
+        page.prose(f"{problem.kind}: {problem.message}", style="warn")
+    _add_unknown(page, found)
+    at_stake = [port for port in found.ports if port.dependent]
+    for port in at_stake:
         _add(page, port)
-    for missing in found.unknown:
-        page.prose(f"not in the input, so not judged: {missing}", style="warn")
+    _add_virtual(page, found)
+    if at_stake:
+        page.blank()
+        page.line("What can clear ARI Forwarding")
+        for text in _mechanisms(found):
+            page.prose(text, indent=2, bullet=page.glyph("bullet"))
     return page
+
+
+def _headline(found: AtRisk) -> str:
+    lost = [port for port in found.ports if port.already_lost]
+    ports = lost or [port for port in found.ports if port.dependent]
+    functions = sum(len(port.dependent) for port in ports)
+    depend = (
+        f"{count(functions, 'function')} {'depends' if functions == 1 else 'depend'} on ARI Forwarding of "
+        f"{listed([port.bdf for port in ports], 4)}"
+    )
+    if found.verdict == "already-lost":
+        return f"{depend}, and the bit is off in hardware: a kernel that inherits it does not find them"
+    if found.verdict == "at-risk":
+        if not ports:
+            return "virtual functions are to be preserved, which no kernel does"
+        return f"{depend}, which is on"
+    if found.verdict == "cannot-tell":
+        return f"what would exclude a loss is not in the input: {_missing(found)}"
+    return "no function to be preserved depends on ARI Forwarding"
+
+
+def _missing(found: AtRisk) -> str:
+    return listed(list(_unknown_texts(found)), 2)
+
+
+def _unknown_texts(found: AtRisk) -> Iterator[str]:
+    """What is missing, a text for each function."""
+    of_each: dict[str | None, list[str]] = {}
+    for item in found.unknown:
+        of_each.setdefault(item.bdf, []).append(item.missing)
+    for bdf, missing in of_each.items():
+        if bdf is None:
+            yield from missing
+        elif missing == [missing[0]] and " " in missing[0]:
+            yield f"{bdf}: {missing[0]}"
+        else:
+            yield f"{', '.join(missing)} of {bdf}"
+
+
+def _add_unknown(page: Page, found: AtRisk) -> None:
+    if not found.unknown:
+        return
+    page.blank()
+    page.line("Not in the input")
+    texts = list(_unknown_texts(found))
+    for text in texts[:_MOST_UNKNOWN]:
+        page.prose(text, indent=2, bullet=page.glyph("unknown"))
+    if len(texts) > _MOST_UNKNOWN:
+        page.line(f"  {page.glyph('more')} and {len(texts) - _MOST_UNKNOWN:,} more (--format json lists all)")
+    page.prose(f"To get it: {_AS_ROOT}.", indent=2)
 
 
 def _add(page: Page, port: PortAtRisk) -> None:
     page.blank()
     kind = (port.port_type or "port").replace("-", " ")
     bus = "" if port.secondary is None else f"-[{port.secondary:02x}]"
-    page.line(Span(f"{port.bdf}{bus}", "strong"), f"  {kind}  ARIFwd+")
+    state = f"{on_off(port.ari_hardware)} in hardware"
+    if port.ari_kernel is not None and port.ari_kernel != port.ari_hardware:
+        state += f", {on_off(port.ari_kernel)} for the kernel that runs"
+    page.line(Span(f"{port.bdf}{bus}", "strong"), f"  {kind}  {state}")
     preserved = set(port.preserved)
     if port.lost_with_bit:
-        marked = (name + ("" if name in preserved else " (not preserved)") for name in port.lost_with_bit)
-        names = ", ".join(marked)
-        page.prose(f"without the bit, not discovered: {names}", indent=2)
-    else:
-        page.prose("without the bit everything below is still discovered", indent=2)
+        marked = [name + _remark(name, port, preserved) for name in port.lost_with_bit]
+        said = "the next kernel does not find" if port.already_lost else "without the bit, not discovered"
+        page.prose(f"{said}: {listed(marked, _MOST_NAMED)}", indent=2)
+    if port.not_seen:
+        page.prose(
+            f"named by a Next Function Number and not in the input: {listed(port.not_seen, _MOST_NAMED)}",
+            indent=2,
+        )
+    if port.chain_unknown:
+        missing = listed(port.chain_unknown, 4)
+        page.prose(f"the chain of Next Function Numbers is not in the input: {missing}", indent=2)
     rest = [name for name in port.lost_with_reset if name not in port.lost_with_bit]
     if rest:
-        page.prose(f"if a reset takes the bus numbers too, also: {', '.join(rest)}", indent=2)
-    page.line("  taken by:")
-    for taker in port.takers:
-        where = f": {', '.join(taker.bridges)}" if taker.bridges else ""
-        what = "the bit alone" if taker.takes == "bit" else "the bit and the bus numbers"
-        page.prose(f"{taker.event}{where} ({what}; {taker.source})", indent=4, bullet=page.glyph("bullet"))
+        page.prose(f"if a reset clears the bus numbers too, also: {listed(rest, _MOST_NAMED)}", indent=2)
+
+
+def _remark(name: str, port: PortAtRisk, preserved: set[str]) -> str:
+    remarks = [
+        text
+        for text, holds in (
+            ("every byte reads ff", name in port.silent),
+            ("not preserved", bool(preserved) and name not in preserved),
+        )
+        if holds
+    ]
+    return f" ({', '.join(remarks)})" if remarks else ""
+
+
+def _add_virtual(page: Page, found: AtRisk) -> None:
+    if not found.virtual_functions:
+        return
+    page.blank()
+    page.line("Virtual functions")
+    for one in found.virtual_functions:
+        need = f"; {count(len(one.need_ari), 'of them needs', 'of them need')} ARI Forwarding"
+        page.prose(
+            (
+                f"{one.physical}: {count(one.count, 'virtual function')} (First VF Offset {one.offset}, "
+                f"VF Stride {one.stride}): {listed(one.functions, _MOST_NAMED)}{need if one.need_ari else ''}"
+            ),
+            indent=2,
+            bullet=page.glyph("bullet"),
+        )
+    page.prose(f"{KERNEL_RULE}.", indent=2)
+
+
+def _mechanisms(found: AtRisk) -> Iterator[str]:
+    """Each way to lose the bit once, with the bridges where it would happen."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for port in (port for port in found.ports if port.dependent):
+        for way in port.takers:
+            known = places.setdefault(_key(way), [])
+            known.extend(name for name in way.bridges if name not in known)
+    for (event, takes, source), names in places.items():
+        where = f": {listed(names, _MOST_NAMED)}" if names else ""
+        what = "the bit alone" if takes == "bit" else "the bit and the bus numbers"
+        yield f"{event}{where} ({what}; {source})"
+
+
+def _key(way: Mechanism) -> tuple[str, str, str]:
+    return way.event, way.takes, way.source

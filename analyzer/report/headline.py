@@ -192,6 +192,10 @@ def _losses(found: Sequence[Finding]) -> str:
     if hidden:
         below = count(len(hidden), "bridge") + " below hidden"
         parts.append(below if parts else f"{below}: {listed(hidden, _NAMED)}")
+    gone = _addresses(found, rules.MISSING)
+    if gone:
+        verb = "is" if len(gone) == 1 else "are"
+        parts.append(f"{count(len(gone), 'function')} {verb} gone ({listed(gone, _NAMED)})")
     stranded = sum(finding.code == rules.STRANDED and finding.severity == "error" for finding in found)
     text = ", ".join(parts)
     devices = (

@@ -135,10 +135,12 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
 def _add_undetermined(page: Page, kexec: KexecResult) -> None:
     bridges = [b for b in kexec.bridges if b.verdict == "undetermined"]
     devices = [d for d in kexec.devices if d.verdict == "undetermined"]
-    if not bridges and not devices:
+    if not bridges and not devices and not kexec.not_in_input:
         return
     page.blank()
     page.line("  ", Span("Undetermined", "strong"))
+    for missing in kexec.not_in_input[:_MOST]:
+        page.prose(f"not in the input: {missing}", indent=4, bullet=page.glyph("unknown"))
     for bridge in bridges[:_MOST]:
         missing = bridge.missing_access or "the access that would tell"
         page.prose(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer import ari_state, bdf
 from analyzer.decisions import ARI_BIT
+from analyzer.registers import missing_bytes
 from analyzer.results import BridgeVerdict, Window
 from analyzer.verdicts import causes, devices
 from schemas.pcie_capability import (
@@ -83,7 +84,7 @@ class _Facts:
 def beliefs(outgoing: Topology, decided: dict[int, list[Decision]]) -> dict[int, Belief]:
     """What the outgoing kernel believed of each of its bridges, by key."""
     return {
-        bridge.function: ari_state.belief(bridge, decided.get(bridge.function, []), outgoing)
+        bridge.function: ari_state.belief(bridge, decided.get(bridge.function, []))
         for bridge in outgoing.bridges()
     }
 
@@ -129,9 +130,7 @@ def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
     keys = devices.below(node, stage.stranded)
     confidence = cause.confidence if cause is not None else None
     if name == "kept":
-        sure = (
-            facts.belief.enabled is not None and not facts.belief.inferred and not stage.incoming.is_snapshot
-        )
+        sure = facts.belief.enabled is not None and not stage.incoming.is_snapshot
         confidence = "high" if sure else "low"  # in a snapshot the bit may have been lost and healed before
     return BridgeVerdict(
         bdf=bdf.text(node.name),
@@ -225,6 +224,17 @@ def _missing_access(stage: Stage, facts: _Facts, after: bool | None) -> str:
     place = bdf.text(facts.node.name)
     if stage.prediction.numbers.get(facts.node.path) == "unknown":
         return f"the incoming kernel's visit of {place} and of the bridges beside it (0x18.l in both passes)"
+    for topology, function, bit, when in (
+        (stage.outgoing, facts.before_function, facts.belief.enabled, "before"),
+        (stage.incoming, facts.after_function, after, "after"),
+    ):
+        if topology.boot.scan is None and function is not None:
+            wanted = [
+                *missing_bytes.of_support(function),
+                *missing_bytes.of_forwarding(function, known=bit is not None),
+            ]
+            if wanted:
+                return f"{', '.join(dict.fromkeys(wanted))} of {place} {when} the kexec"
     if facts.belief.enabled is None:
         return f"the outgoing kernel's ARI decision on {place} (CAP_EXP+28.w written or read during its scan)"
     if after is None:

@@ -8,7 +8,7 @@ itself before it looks at ARI.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from analyzer.verdicts.reset_evidence import Told
 
 LTR_BIT = pcie_capability.DEVCTL2_LTR.bit_length() - 1
-_LOWERED: dict[Confidence, Confidence] = {"high": "medium", "medium": "low", "low": "low"}
 
 
 @dataclass
@@ -44,10 +43,6 @@ class Attribution:
     evidence: list[Evidence] = field(default_factory=list)
     row: int | None = None
     note: str | None = None
-
-    def lowered(self) -> Attribution:
-        """The same with one step less confidence (the bit was only inferred to be on)."""
-        return replace(self, confidence=_LOWERED[self.confidence])
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def attribute(scene: Scene, witness: Witness, *, gone: bool = False, needs_bit: 
             found = _reset(scene, witness)
         else:
             found = _selective(scene, witness) if scene.scanned else _from_dumps(scene, witness, needs_bit)
-    return found.lowered() if scene.belief.inferred else found
+    return found
 
 
 def was_reset(scene: Scene) -> bool:

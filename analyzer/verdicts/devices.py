@@ -49,9 +49,9 @@ def _verdict(
         return DeviceVerdict(text, node.vendor_device, True, bridge, "undetermined", "never-seen")
     if node.name in compared.found:
         return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
-    if node.path in prediction.possible or node.name in compared.doubted or node.silent:
-        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "undetermined", "not-captured")
     lost = compared.gone.get(node.name)
+    if node.name in compared.doubted or node.silent or (node.path in prediction.possible and lost is None):
+        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "undetermined", "not-captured")
     if node.path in prediction.certain and (lost is None or node.outgoing is None):
         return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
     verdict: DeviceVerdictName = "stranded" if is_preserved else "missing"

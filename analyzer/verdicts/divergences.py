@@ -35,7 +35,8 @@ class Comparison:
         doubted: predicted, not enumerated, and nothing tells why.
         gone: predicted and not enumerated because something happened during the scan, and what that is in
             terms of devices.
-        found: enumerated against the prediction: whatever the rule is, the kernel has them.
+        found: enumerated against the prediction, or where it leaves that open: whatever the rule is, the
+            kernel has them.
     """
 
     divergences: list[Divergence] = field(default_factory=list)
@@ -52,8 +53,16 @@ class _Why(NamedTuple):
     reason: DeviceReason | None = None
 
 
+_NOT_LISTED = "the snapshot taken after the kexec does not list it"
+
+
 def compare(
-    world: World, prediction: Prediction, incoming: Topology, told: Sequence[Told] = ()
+    world: World,
+    prediction: Prediction,
+    incoming: Topology,
+    told: Sequence[Told] = (),
+    *,
+    complete: bool = True,
 ) -> Comparison:
     """Where the replay of the policy that ran and the incoming kernel's own enumeration differ.
 
@@ -65,11 +74,13 @@ def compare(
         prediction: replay of the policy that ran.
         incoming: what the incoming kernel enumerated.
         told: messages and events about functions, which may explain a difference.
+        complete: the input is not known to lack functions: what a snapshot does not list is gone.
     """
+    listed = incoming.is_snapshot and complete
     if incoming.boot.scan is None and not incoming.is_snapshot:
         return Comparison()
     certain = {prediction.keys[path]: path for path in prediction.certain}
-    possible = {prediction.keys[path] for path in prediction.possible}
+    possible = {prediction.keys[path]: path for path in prediction.possible}
     observed = incoming.enumerated
     reached = [
         number for number, node in enumerate(prediction.order) if prediction.keys[node.path] in observed
@@ -87,6 +98,8 @@ def compare(
                 why = hidden._replace(reason="ancestor-hidden")
             else:
                 why = _why_not_observed(world, node, incoming, told, later=number > last)
+            if listed and why.reason is None and node.outgoing is not None:
+                why = _Why(_NOT_LISTED, explained=True, reason="not-listed")
             reasons[node.path] = why
             differing.append(
                 Divergence(
@@ -98,19 +111,24 @@ def compare(
             elif why.reason is not None and key not in incoming.functions:  # nor by a later scan
                 gone[node.name] = why.reason
     # A silent function was enumerated before it fell silent, on a machine that a snapshot no longer shows.
-    extra = observed - incoming.silent - certain.keys() - possible
+    extra = observed - incoming.silent - certain.keys() - possible.keys()
     for key in extra:
         known = _hot_plugged(incoming.ancestors(key), told) or _fell_silent_since(key, incoming)
         note = known or "the incoming kernel enumerated it, the replay does not reach it"
         differing.append(
             Divergence(bdf.text(key), predicted=False, observed=True, note=note, explained=known is not None)
         )
+    for key, path in possible.items():
+        node = world.by_path[path]
+        if listed and key not in observed and node.outgoing is not None:
+            gone[node.name] = "not-listed"
     names = {node.incoming: node.name for node in world.by_path.values()}
+    open_ends = observed & possible.keys() - incoming.silent
     return Comparison(
         sorted(differing, key=lambda item: bdf.parse(item.bdf)),
         frozenset(doubted),
         gone,
-        frozenset(names.get(key, key) for key in extra),
+        frozenset(names.get(key, key) for key in extra | open_ends),
     )
 
 

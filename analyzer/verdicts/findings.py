@@ -59,15 +59,22 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
     def concerned(preserved: bool, bridge: str | None) -> bool:
         return preserved or (unknown and bridge not in not_preserved)
 
+    # Where the kernel's rule is not known either, a function that is gone may have been preserved.
+    gone_counts = kexec.preservation == "no-scan" or (
+        kexec.preservation == "unrecognised" and kexec.observed_policy == "unknown"
+    )
     found = [
         _bridge(bridge, concerned(bridge.preserved, bridge.bdf))
         for bridge in kexec.bridges
         if bridge.verdict in rules.BRIDGE_CODES
     ]
     for device in kexec.devices:
-        finding = _device(device, concerned(device.preserved, device.bridge))
+        finding = _device(device, concerned(device.preserved, device.bridge), gone_counts)
         if finding is not None:
             found.append(finding)
+    if kexec.preservation != "none":
+        texts = (f"not in the input: {missing}" for missing in kexec.not_in_input)
+        found.extend(Finding(rules.UNDETERMINED, "warning", None, text) for text in texts)
     for divergence in kexec.divergences:
         severity: Severity = "note" if divergence.explained else "warning"
         said = "predicted but not enumerated" if divergence.predicted else "enumerated but not predicted"
@@ -94,13 +101,14 @@ def _bridge(bridge: BridgeVerdict, concerned: bool) -> Finding:
     return Finding(code, severity, bridge.bdf, text)
 
 
-def _device(device: DeviceVerdict, concerned: bool) -> Finding | None:
+def _device(device: DeviceVerdict, concerned: bool, gone_counts: bool) -> Finding | None:
     reason = f" ({device.reason})" if device.reason else ""
     if device.verdict == "stranded":
         text = f"preserved device {device.bdf} stranded{reason}"
         return Finding(rules.STRANDED, "error", device.bdf, text)
     if device.verdict == "missing":
-        return Finding(rules.MISSING, "note", device.bdf, f"{device.bdf} missing{reason}")
+        severity: Severity = "error" if gone_counts and concerned else "note"
+        return Finding(rules.MISSING, severity, device.bdf, f"{device.bdf} missing{reason}")
     if device.verdict == "undetermined" and concerned:
         return Finding(rules.UNDETERMINED, "warning", device.bdf, f"{device.bdf}: undetermined{reason}")
     return None

@@ -32,7 +32,6 @@ def with_leaf(**more: object) -> Node:
     ("belief", "snapshot", "confidence"),
     [
         (Belief(True, 50), False, "high"),
-        (Belief(True, inferred=True), False, "low"),
         (Belief(None), False, "low"),
         (Belief(True, 50), True, "low"),
     ],

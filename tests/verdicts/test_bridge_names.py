@@ -119,7 +119,10 @@ def stage(
         possible={BRIDGE} if possible else set(),
         numbers={} if numbers is None else {BRIDGE: numbers},
     )
-    return SimpleNamespace(prediction=prediction, preserved=frozenset(preserved))
+    boot = SimpleNamespace(boot=SimpleNamespace(scan=1))
+    return SimpleNamespace(
+        prediction=prediction, preserved=frozenset(preserved), outgoing=boot, incoming=boot
+    )
 
 
 UNNUMBERED = {"outgoing_numbers": None}

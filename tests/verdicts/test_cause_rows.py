@@ -265,22 +265,6 @@ def test_a_bridge_that_is_gone(ancestors: tuple[Part, ...], expected: tuple[obje
     assert said(found) == expected
 
 
-@pytest.mark.parametrize(
-    ("cause", "inferred", "expected"),
-    [
-        ({"outgoing": Part((write(DEVCTL2, 2, OFF),))}, True, "medium"),
-        ({"incoming": reset()}, True, "low"),
-        ({}, True, "low"),
-        ({"outgoing": Part((write(DEVCTL2, 2, OFF),))}, False, "high"),
-    ],
-)
-def test_a_bit_that_was_only_inferred_lowers_the_confidence(
-    cause: dict[str, object], inferred: bool, expected: str
-) -> None:
-    found = causes.attribute(scene(**cause, belief=Belief(True, inferred=inferred)), PlainWitness())
-    assert found.confidence == expected
-
-
 INTACT = (5, NUMBERS, "bus numbers are intact")
 LTR_ON, LTR_OFF = (
     "LTR Enable is still on: only bit 5 was taken",
