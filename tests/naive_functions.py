@@ -61,43 +61,53 @@ class Reads:
             if not (access.write or access.absent or access.failed or ones):
                 self.reads.append(access)
 
-    def certain(self, offset: int, size: int) -> int | None:
-        """What the first aligned read shows that shows all of the register, else what its halves give."""
+    def whole(self, offset: int, size: int) -> Access | None:
+        """The first aligned read that certainly shows all of a register (of a byte: any that shows it)."""
         for access in self.reads:
-            width = access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)
-            aligned = width != 3 and access.offset % width == 0
-            if (aligned or size == 1) and access.offset <= offset and offset + size <= access.offset + width:
-                return access.value >> 8 * (offset - access.offset) & (1 << 8 * size) - 1
+            aligned = size == 1 or (extent(access) != 3 and access.offset % extent(access) == 0)
+            if aligned and access.offset <= offset and offset + size <= access.offset + extent(access):
+                return access
+        return None
+
+    def certain(self, offset: int, size: int) -> int | None:
+        """What such a read shows, else what the halves of the register give."""
+        access = self.whole(offset, size)
+        if access is not None:
+            return access.value >> 8 * (offset - access.offset) & (1 << 8 * size) - 1
         if size == 1:
             return None
         low, high = self.certain(offset, size // 2), self.certain(offset + size // 2, size // 2)
         return None if low is None or high is None else low | high << 4 * size
 
+    def assumed(self, offset: int, size: int) -> Access | None:
+        """The first read of unknown width that begins there, if it is the first of its extent there."""
+        found = []
+        for few in range(1, size):
+            for access in self.reads:
+                odd = extent(access) == 3 or access.offset % extent(access) != 0
+                shows = access.offset <= offset < access.offset + extent(access)
+                if (few == 1 and odd and shows) or (
+                    not odd and extent(access) == few and access.offset == offset - offset % few
+                ):
+                    if access.width == 0 and access.offset == offset:
+                        found.append(access)
+                    break
+        return min(found, key=lambda access: access.row) if found else None
+
     def value(self, offset: int, size: int) -> int | None:
         if offset + size > 4096:
             return None
-        certain = self.certain(offset, size)
-        # Of unknown width: taken for the register that begins there, if it came before one that shows it all.
-        for access in self.reads:
-            width = access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)
-            shows = access.offset <= offset and offset + size <= access.offset + width
-            if shows and (size == 1 or (width != 3 and access.offset % width == 0)):
-                return certain
-            if access.width == 0 and access.offset == offset and access.value <= 0xFFFF:
-                pieced = certain is not None and not self.whole(offset, size)
-                return certain if pieced else access.value & (1 << 8 * size) - 1
-        return certain
+        whole, certain, assumed = (find(offset, size) for find in (self.whole, self.certain, self.assumed))
+        if assumed is None or (whole is not None and whole.row < assumed.row):
+            return certain
+        if whole is None and certain is not None:
+            return certain
+        return assumed.value & (1 << 8 * size) - 1
 
-    def whole(self, offset: int, size: int) -> bool:
-        """Whether one aligned read certainly shows all of the register."""
-        return any(
-            width != 3
-            and access.offset % width == 0
-            and access.offset <= offset
-            and offset + size <= access.offset + width
-            for access in self.reads
-            for width in [access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)]
-        )
+
+def extent(access: Access) -> int:
+    """Bytes that a read certainly shows."""
+    return access.width or (1 if access.value <= 0xFF else 2 if access.value <= 0xFFFF else 4)
 
 
 def first_bus_numbers(accesses: list[Access]) -> tuple[int, int, int, int] | None:

@@ -70,6 +70,15 @@ PCIE = ((READ, 0x0E, 1, 0), (READ, 0x06, 2, 0x10), (READ, 0x34, 1, 0x40), (READ,
         ([(READ, 0x10, 4, 0xFFFFFFFF)], 0x10, 4, None),
         ([(READ, 0x10, 4, 0xFE000000), (READ, 0x10, 4, 0xFFFFFFFF)], 0x10, 4, 0xFE000000),
         ([(READ, 0x3C, 1, 0xFF)], 0x3C, 1, 0xFF),
+        # Between answered reads a register may well hold ones; they do not replace what it was seen to hold.
+        ([(READ, 0x10, 4, 0xFFFFFFFF), (READ, 0x04, 2, 7)], 0x10, 4, 0xFFFFFFFF),
+        ([(READ, 0x100, 4, 0xFFFFFFFF), (READ, 0x04, 2, 7)], 0x100, 4, 0xFFFFFFFF),
+        ([(READ, 0x10, 4, 0xFE000000), (READ, 0x10, 4, 0xFFFFFFFF), (READ, 0x04, 2, 7)], 0x10, 4, 0xFE000000),
+        # Silence: the registers of the header's start and of PCI Express cannot hold ones.
+        ([(READ, 0x10, 4, 0xFFFFFFFF), (READ, 0, 4, 0xFFFFFFFF), (READ, 0x04, 2, 7)], 0x10, 4, None),
+        ([*PCIE, (READ, 0x68, 2, 0xFFFF), (READ, 0x04, 2, 7)], 0x68, 2, None),
+        ([*PCIE, (READ, 0xC0, 4, 0xFFFFFFFF), (READ, 0x68, 2, 0xFFFF), (READ, 0x04, 2, 7)], 0xC0, 4, None),
+        ([*PCIE, (READ, 0xC0, 4, 0xFFFFFFFF), (READ, 0x04, 2, 7)], 0xC0, 4, 0xFFFFFFFF),
         # A base address is sized: written with ones, read, written back.
         ([(WRITE, 0x10, 4, 0xFFFFFFFF), (READ, 0x10, 4, 0xFFFFC000), (WRITE, 0x10, 4, 0xFE000000)],
          0x10, 4, 0xFE000000),
@@ -118,31 +127,14 @@ def test_text():
     )
     origin, text = lspci_text(take_capture(given))
     assert origin.startswith("# Configuration space at the end of boot 0 (unknown), accesses 0 to 3")
+    rows = {0: "36 1b 10 00 00 00 00 00 00 00 08 01 00 00 00 00", 0x30: "00 00 00 00 40" + 11 * " 00"}
+    rows[0x100] = "00 00 00 ab" + 12 * " 00"
     assert text == (
         "0000:03:00.0 0108: 1b36:0010\n"
-        "\tNot captured, shown as 00: 4-9 c-33 35-3f 100-102 104-10f\n"
-        "00: 36 1b 10 00 00 00 00 00 00 00 08 01 00 00 00 00\n"
-        "10: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n"
-        "20: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n"
-        "30: 00 00 00 00 40 00 00 00 00 00 00 00 00 00 00 00\n"
-        "100: 00 00 00 ab 00 00 00 00 00 00 00 00 00 00 00 00\n"
-        "\n"
+        "\tNot captured, shown as 00: 4-9 c-33 35-102 104-fff\n"
+        + "".join(f"{at:02x}: {rows.get(at, ' '.join(16 * ['00']))}\n" for at in range(0, 4096, 16))
+        + "\n"
     )
-
-
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
-def test_the_text_reads_back_as_what_is_known(path, tmp_path):
-    """What lspci's text cannot say, the remark does: nothing becomes known on the way."""
-    for boot in analysis.study(open_capture(str(path))).result.boots:
-        taken = take(str(path), boot.index)
-        (tmp_path / "dump").write_text("".join(lspci_text(taken)))
-        again = take(str(tmp_path / "dump"))
-        assert [each.function for each in again.functions] == [each.function for each in taken.functions]
-        for one, two in zip(taken.functions, again.functions, strict=True):
-            # A dword that holds 0xffffffff cannot be told from no answer when it is read back.
-            ones = np.repeat((one.data.view("<u4") == 0xFFFFFFFF), 4)
-            assert np.array_equal(one.data[~ones], two.data[~ones])
-            assert np.array_equal(one.known[~ones], two.known[~ones])
 
 
 def test_lines_are_short_enough_for_lspci():
@@ -224,7 +216,9 @@ def test_lspci_decodes_what_we_do(path, tmp_path):
             if function.ari_supported and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["supported"] == ("+",)
                 compared["supported"] += 1
-            bits = [bit for sample in function.devctl2 if (bit := sample.bit(5)) is not None]
+            # What is written in the blackout, after its last own access, is not the boot's.
+            own = [sample for sample in function.devctl2 if sample.row <= topology.boot.end]
+            bits = [bit for sample in own if (bit := sample.bit(5)) is not None]
             if bits and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["enabled"] == ("+" if bits[-1] else "-",)
                 compared["enabled"] += 1

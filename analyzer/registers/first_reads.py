@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 
 #: No value: nothing was read there. Values themselves are never negative.
 NONE: Final = -1
-#: The table has eight entries a dword: a read of the dword, of its two words (one is spare), of its bytes.
-_DWORD, _WORD, _BYTE = 0, 1, 4
+#: The table has an entry for each byte, word and dword of a run: of the byte at an offset it is 4096 more, of
+#: the word that holds it half of that, of the dword a quarter.
 _RUN_BITS: Final = (2 * EXTENDED_CONFIG_SIZE).bit_length() - 1
+_NOWHERE: Final = np.uint32(0xFFFFFFFF)
 
 
 def _entries() -> NDArray[np.int32]:
-    """Entry of a run by bytes of a read times 4096 plus its offset; NONE where it is not aligned."""
-    offsets = np.arange(EXTENDED_CONFIG_SIZE)
+    """Entry by bytes of a read times 4096 plus its offset; NONE where it is not naturally aligned."""
     found = np.full((5, EXTENDED_CONFIG_SIZE), NONE, np.int32)
-    found[1] = (offsets & ~3) << 1 | _BYTE + (offsets & 3)
-    found[2, ::2] = ((offsets & ~3) << 1 | _WORD + (offsets >> 1 & 1))[::2]
-    found[4, ::4] = (offsets << 1 | _DWORD)[::4]
+    byte = np.arange(EXTENDED_CONFIG_SIZE) + EXTENDED_CONFIG_SIZE
+    for size in (1, 2, 4):
+        found[size, ::size] = byte[::size] // size
     return found.reshape(-1)
 
 
 _ENTRY: Final = _entries()
-_NOWHERE: Final = np.uint32(0xFFFFFFFF)
 
 
 class FirstReads:
@@ -40,8 +39,8 @@ class FirstReads:
     A register is what the first naturally aligned read returned that shows all of it; where there is none, it
     is put together of its halves, each found in the same way, down to bytes (setpci, damaged snapshots). A
     byte that no read shows is not known, and so is a register with such a byte. A read whose width is not
-    recorded shows what its value needs; the register that begins where it was made it is taken to show
-    wholly, unless reads of known extent show its other bytes.
+    recorded shows what its value needs: one byte, two or four. If it is the first of that extent at its
+    offset, it is taken to show all of the register that begins there, unless others show the rest of it.
 
     Args:
         accesses: the runs one after the other, each the accesses of one function in order.
@@ -51,18 +50,12 @@ class FirstReads:
 
     def __init__(self, accesses: Accesses, run: NDArray[np.int64], runs: int) -> None:
         self._accesses = accesses
-        live = np.flatnonzero(accesses.live & (accesses.offsets < EXTENDED_CONFIG_SIZE))
+        live = np.flatnonzero(accesses.live & (accesses.offsets < EXTENDED_CONFIG_SIZE))[::-1]
         offsets, extent = accesses.offsets[live], accesses.widths[live]
         unsized = np.flatnonzero(extent == 0)
         values = accesses.values[live[unsized]]
         extent[unsized] = np.where(values <= 0xFF, 1, np.where(values <= 0xFFFF, 2, 4))
-        # Reads that may show more than their values need, by the offset at which they were made.
-        self._unsized: NDArray[np.uint32] | None = None
-        short = live[unsized[values <= 0xFFFF]][::-1]
-        if short.size:
-            self._unsized = np.zeros(runs * EXTENDED_CONFIG_SIZE, np.uint32)
-            self._unsized[run[short] * EXTENDED_CONFIG_SIZE + accesses.offsets[short]] = short + 1
-
+        self._sized = not unsized.size
         entries = _ENTRY[extent.astype(np.int32) * EXTENDED_CONFIG_SIZE + offsets]
         where = (run[live] << _RUN_BITS) + entries
         odd = np.flatnonzero(entries < 0)
@@ -70,11 +63,11 @@ class FirstReads:
             aligned = np.flatnonzero(entries >= 0)
             split, places = _bytes(run, accesses.offsets, live[odd], extent[odd].astype(np.int64))
             live, where = np.concatenate([live[aligned], split]), np.concatenate([where[aligned], places])
-            order = np.argsort(live, kind="stable")
+            order = np.argsort(live, kind="stable")[::-1]
             live, where = live[order], where[order]
         # Zeroed pages cost nothing until they are used; of equal places the last assignment stays.
         self._first = np.zeros(runs << _RUN_BITS, np.uint32)
-        self._first[where[::-1]] = live[::-1] + 1
+        self._first[where] = live + 1
 
     def at(self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int, size: int) -> NDArray[np.int64]:
         """Value of the register of ``size`` bytes (1, 2 or 4) at each offset, or :data:`NONE`."""
@@ -94,11 +87,8 @@ class FirstReads:
             values[outside] = places[outside] = NONE
             return values, places
         whole = self._whole(runs, where, size)
-        if self._unsized is None:
-            values, places = self._shown(whole, where, size)
-        else:
-            assumed = self._unsized[runs * EXTENDED_CONFIG_SIZE + where] - np.uint32(1)
-            values, places = self._shown(np.minimum(whole, assumed), where, size)
+        first = whole if self._sized or size == 1 else np.minimum(whole, self._assumed(runs, where, size))
+        values, places = self._shown(first, where, size)
         rest = np.flatnonzero(whole == _NOWHERE)
         if size > 1 and rest.size:
             pieced, completed = self._pieced(runs[rest], where[rest], size)
@@ -108,14 +98,32 @@ class FirstReads:
 
     def _whole(self, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int) -> NDArray[np.uint32]:
         """Position of the first read that certainly shows each register, or ``_NOWHERE``."""
-        dwords, lane = runs << _RUN_BITS | (offsets & ~3) << 1, offsets & 3
-        first = np.where(lane + size <= 4, self._first[dwords | _DWORD] - np.uint32(1), _NOWHERE)
+        lane = offsets & 3
+        first = self._at(runs, offsets, 4)
+        if size > 1 and lane.any():
+            first = np.where(lane + size <= 4, first, _NOWHERE)
         if size <= 2:
-            word = self._first[dwords | _WORD + (lane >> 1)] - np.uint32(1)
-            first = np.minimum(first, np.where((lane & 1) + size <= 2, word, _NOWHERE))
+            word = self._at(runs, offsets, 2)
+            first = np.minimum(first, word if size == 1 else np.where(lane & 1, _NOWHERE, word))
         if size == 1:
-            first = np.minimum(first, self._first[dwords | _BYTE + lane] - np.uint32(1))
+            first = np.minimum(first, self._at(runs, offsets, 1))
         return first
+
+    def _at(self, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int) -> NDArray[np.uint32]:
+        """Position of the first read of the byte, word or dword that holds each offset, or ``_NOWHERE``."""
+        entries = (runs << _RUN_BITS) + (offsets + EXTENDED_CONFIG_SIZE) // size
+        return np.asarray(self._first[entries] - np.uint32(1), np.uint32)
+
+    def _assumed(self, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int) -> NDArray[np.uint32]:
+        """Position of the first read of unknown width that begins at each register, or ``_NOWHERE``."""
+        found = np.full(runs.shape, _NOWHERE)
+        for extent in (1, 2)[: size // 2]:
+            first = self._at(runs, offsets, extent)
+            known = first != _NOWHERE
+            places = np.where(known, first, 0)
+            known &= (self._accesses.widths[places] == 0) & (self._accesses.offsets[places] == offsets)
+            found = np.minimum(found, np.where(known, first, _NOWHERE))
+        return found
 
     def _shown(
         self, first: NDArray[np.uint32], offsets: NDArray[np.int64], size: int
@@ -160,4 +168,4 @@ def _bytes(
     split = np.repeat(odd, extent)
     byte = offsets[split] + np.arange(split.size) - np.repeat(np.cumsum(extent) - extent, extent)
     split, byte = split[byte < EXTENDED_CONFIG_SIZE], byte[byte < EXTENDED_CONFIG_SIZE]
-    return split, run[split] << _RUN_BITS | (byte & ~3) << 1 | _BYTE + (byte & 3)
+    return split, (run[split] << _RUN_BITS) + byte + EXTENDED_CONFIG_SIZE

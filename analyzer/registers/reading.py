@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analyzer.index import AccessIndex
     from analyzer.registers.samples import Accesses, Sample, Seen
 
-#: Functions that are worked out at a time (the first reads of so many take at most 96 MiB), and their
+#: Functions that are worked out at a time (the first reads of so many take at most 64 MiB), and their
 #: accesses, of which some arrays are made (one function may have more).
 _BLOCK, _BLOCK_ACCESSES = 2048, 2_000_000
 

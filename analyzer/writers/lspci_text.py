@@ -1,9 +1,8 @@
 """A snapshot as the text that ``lspci -F`` reads (pciutils ``lib/dump.c``), and that is read here as well.
 
-lspci has no sign for a byte that is not known. Rows from the first to the last that holds a known byte are
-printed (of the first 256 bytes, and of those beyond), and what is not known in them is 00: left out, lspci
-would take it for ff, and show bits as set that nobody has seen. A remark in front of the rows says which
-bytes those are.
+lspci has no sign for a byte that is not known. As many rows are printed as lspci itself prints (64, 256 or
+4096 bytes, as far as a byte is known), and what is not known in them is 00: left out, lspci would take it for
+ff, and show bits as set that nobody has seen. A remark in front of the rows says which bytes those are.
 """
 
 from __future__ import annotations
@@ -15,7 +14,14 @@ import numpy as np
 
 from analyzer import bdf
 from analyzer.readers.lspci_dump import UNKNOWN_REMARK
-from schemas.config_header import CLASS_DEVICE, CONFIG_SIZE, DEVICE_ID, EXTENDED_CONFIG_SIZE, VENDOR_ID
+from schemas.config_header import (
+    CLASS_DEVICE,
+    CONFIG_SIZE,
+    DEVICE_ID,
+    EXTENDED_CONFIG_SIZE,
+    HEADER_SIZE,
+    VENDOR_ID,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +54,9 @@ def _origin(boot: Boot) -> str:
 def _function(space: FunctionSpace) -> str:
     vendor, device, kind = space.value(VENDOR_ID, 2), space.value(DEVICE_ID, 2), space.value(CLASS_DEVICE, 2)
     lines = [f"{bdf.text(space.function)} {_hex(kind)}: {_hex(vendor)}:{_hex(device)}"]
-    shown = _shown(space)
-    lines.extend(_unknown(~space.known & shown))
-    for row in np.flatnonzero(shown[::_ROW]).tolist():
-        at = row * _ROW
-        lines.append(f"{at:02x}: {space.data[at : at + _ROW].tobytes().hex(' ')}")
+    size = _size(space)
+    lines.extend(_unknown(~space.known[:size]))
+    lines.extend(f"{at:02x}: {space.data[at : at + _ROW].tobytes().hex(' ')}" for at in range(0, size, _ROW))
     return "\n".join(lines) + "\n\n"
 
 
@@ -60,15 +64,10 @@ def _hex(value: int | None) -> str:
     return "????" if value is None else f"{value:04x}"
 
 
-def _shown(space: FunctionSpace) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which bytes are in rows that are printed."""
-    shown = np.zeros(EXTENDED_CONFIG_SIZE, bool)
-    for start, end in ((0, CONFIG_SIZE), (CONFIG_SIZE, EXTENDED_CONFIG_SIZE)):
-        known = np.flatnonzero(space.known[start:end])
-        if known.size:
-            first = 0 if start == 0 else int(known[0]) // _ROW
-            shown[start + first * _ROW : start + (int(known[-1]) // _ROW + 1) * _ROW] = True
-    return shown
+def _size(space: FunctionSpace) -> int:
+    """How many bytes are printed."""
+    end = int(np.flatnonzero(space.known)[-1]) + 1 if space.known.any() else 0
+    return next(size for size in (HEADER_SIZE, CONFIG_SIZE, EXTENDED_CONFIG_SIZE) if end <= size)
 
 
 def _unknown(unknown: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Iterator[str]:
