@@ -44,6 +44,14 @@ class Fleet:
             shutil.copyfile(capture, target)
         return target
 
+    def at_start(self, code: str) -> dict[str, str]:
+        """Return the variables with which every Python runs this code when it starts, workers included."""
+        folder = self.captures.with_name("at-start")
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(code)
+        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {"PYTHONPATH": os.pathsep.join(paths)}
+
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start ``analyze fleet`` and do not wait."""
         return subprocess.Popen(

@@ -14,7 +14,7 @@ BENCH = Path(__file__).parent.parent / "bench"
 def test_a_quick_run() -> None:
     """One section from start to end; the reading functions compare among themselves how much they read."""
     command = [sys.executable, str(BENCH / "run.py"), "--quick", "--profile", "native"]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "### Native capture" in run.stdout
     for words in (
@@ -35,7 +35,7 @@ def test_a_quick_run() -> None:
 )
 def test_wrong_usage(arguments: list[str], message: str) -> None:
     command = [sys.executable, str(BENCH / "run.py"), *arguments]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 2
     assert message in run.stderr
 

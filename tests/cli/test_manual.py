@@ -53,7 +53,6 @@ def test_man_shows_it_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
         check=True,
     )
     assert done.stderr == ""

@@ -157,7 +157,7 @@ def test_the_file_that_standard_input_comes_from(folder):
         with Path("a.bin").open("rb") as stream:
             done = subprocess.run(
                 [*PROGRAM, "-", "-o", output], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdin=stream, capture_output=True, check=False, timeout=60,
+                stdin=stream, capture_output=True, check=False,
             )  # fmt: skip
         assert done.returncode == status, done.stderr
     assert Path("a.bin").read_bytes() == CAPTURE.read_bytes()
@@ -237,7 +237,6 @@ def test_a_full_disk_leaves_what_was_there(way, existing, folder):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 2, done.stderr
     assert b"cannot write" in done.stderr
@@ -287,7 +286,7 @@ def test_a_reader_that_left(folder):
     os.close(read)
     done = subprocess.run(
         [*PROGRAM, "a.bin", "--format", "json"], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=write, stderr=subprocess.PIPE, check=False, timeout=60,
+        stdout=write, stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
@@ -303,6 +302,5 @@ def test_files_are_closed_before_the_next_is_opened(folder):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr

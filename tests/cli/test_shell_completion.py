@@ -96,7 +96,6 @@ def lines_of(command, script, folder, *arguments):
         text=True,
         cwd=folder,
         env=environment,
-        timeout=60,
         check=True,
     )
     assert done.stderr == ""

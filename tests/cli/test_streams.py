@@ -27,7 +27,7 @@ def test_a_reader_that_left_is_no_error(arguments):
     os.close(read)
     program = start(*arguments, stdout=write)
     os.close(write)
-    _, err = program.communicate(timeout=60)
+    _, err = program.communicate()
     assert program.returncode == 141
     assert b"Traceback" not in err
     assert b"Exception ignored" not in err
@@ -37,16 +37,14 @@ def test_a_reader_that_left_is_no_error(arguments):
 def test_a_full_disk_behind_stdout_is_told():
     with Path("/dev/full").open("wb") as full:
         program = start("rule", stdout=full)
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate()
     assert program.returncode == 2
     assert b"cannot write to standard output: No space left on device" in err
     assert b"Traceback" not in err
 
 
 def test_closed_streams_do_not_crash():
-    done = subprocess.run(
-        ["sh", "-c", '"$@" >&- 2>&-', "sh", *PROGRAM, "rule"], env=ENVIRONMENT, check=False, timeout=60
-    )
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *PROGRAM, "rule"], env=ENVIRONMENT, check=False)
     assert done.returncode == 0
 
 
@@ -56,7 +54,6 @@ def test_a_terminal_that_takes_only_ascii_gets_escapes(tmp_path):
         env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 3
     assert b"caf\\xe9" in done.stdout
@@ -82,7 +79,7 @@ def test_signals_end_it_by_convention(number, status, tmp_path):
         stream.write(b"x")
         stream.flush()
         program.send_signal(number)
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate()
     assert program.returncode == status
     assert b"Traceback" not in err
     assert list(tmp_path.iterdir()) == [fifo]

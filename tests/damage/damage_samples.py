@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zstandard
+from work_done import counted
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.errors import AritraceError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
 
 TRACES = Path(__file__).parents[2] / "traces"
+#: What a damaged sample may cost: the samples have up to 42 KB, and 10,000 to 40,000 calls are usual.
+MOST_CALLS, MOST_MEMORY = 500_000, 256 << 20
 
 
 def content(name: str) -> bytes:
@@ -219,6 +222,15 @@ def outcome(folder: Path, data: bytes, name: str = "capture") -> Capture | Aritr
         found = error
     assert found.path == str(path)
     assert found.message
+    return found
+
+
+def judged(folder: Path, data: bytes, name: str = "capture") -> Capture | AritraceError:
+    """The outcome, with work and memory that follow the size of the file and not the numbers in it."""
+    with counted() as work:
+        found = outcome(folder, data, name)
+    assert work.calls < MOST_CALLS
+    assert work.memory < MOST_MEMORY
     return found
 
 

@@ -1,17 +1,14 @@
-"""Every length and count field set to 0, 1, its largest and one off: bounded time, and nothing invented."""
+"""Every length and count field set to 0, 1, its largest and one off: bounded work, and nothing invented."""
 
 from __future__ import annotations
 
-import time
-
 import damage_fields as fields
 import pytest
-from damage_samples import outcome, registers, sample, tells_more
+from damage_samples import judged, outcome, registers, sample, tells_more
 
 from analyzer.errors import AritraceError
 from schemas.native import CHUNK_HEADER, ChunkType
 
-SECONDS = 10
 BINARY = {
     "qemu-simpletrace": fields.simpletrace,
     "pcap": fields.pcap,
@@ -22,11 +19,9 @@ BINARY = {
 }
 
 
-def judged(folder, data, most):
+def answer(folder, data, most):
     """No answer, or one that has at most ``most`` rows and says what it lacks."""
-    start = time.perf_counter()
-    found = outcome(folder, data)
-    assert time.perf_counter() - start < SECONDS
+    found = judged(folder, data)
     if isinstance(found, AritraceError):
         return None
     assert found.accesses.height <= most
@@ -41,7 +36,7 @@ def test_wrong_numbers_of_a_binary_format(name, tmp_path):
     assert len(places) > 8
     for field in places:
         for damaged in fields.wrong_values(data, field):
-            judged(tmp_path, damaged, 2 * whole.accesses.height)
+            answer(tmp_path, damaged, 2 * whole.accesses.height)
 
 
 @pytest.mark.parametrize("repair", [False, True])
@@ -56,7 +51,7 @@ def test_wrong_numbers_of_a_native_file(repair, tmp_path):
             if repair:
                 damaged = fields.repaired(damaged, owner)  # noqa: PLW2901 the same file, checksums right
             typed = repair and field.what.endswith(".type")  # then it is a whole chunk of another type
-            found = judged(tmp_path, damaged, whole.accesses.height + 1024 * typed)
+            found = answer(tmp_path, damaged, whole.accesses.height + 1024 * typed)
             if found is None or typed:
                 continue
             assert set(registers(found).rows()) <= rows, field
@@ -69,7 +64,7 @@ def test_wrong_sizes_in_an_archive(tmp_path):
     whole = outcome(tmp_path, data)
     for damaged in fields.tar(data):
         # One byte more than there is of the register: the byte that follows is read, too.
-        found = judged(tmp_path, damaged, whole.accesses.height + 2)
+        found = answer(tmp_path, damaged, whole.accesses.height + 2)
         if found is not None and found.accesses.height < whole.accesses.height:
             assert tells_more(found, whole)
 
@@ -90,7 +85,7 @@ def test_native_chunks_out_of_place(change, tmp_path):
             changed = [*parts[: number + 1], *parts[number:]]
         if changed == parts:
             continue
-        found = judged(tmp_path, head + b"".join(changed), len(rows))
+        found = answer(tmp_path, head + b"".join(changed), len(rows))
         assert found is not None
         left = registers(found).rows()
         assert left == [row for row in rows if row in set(left)]  # in order, and nothing twice

@@ -14,8 +14,6 @@ import pytest
 from fleet_runs import CLEAN, LOST, RESET, SELECTIVE, tree
 
 _KILLS = 10
-#: Seconds, for what hangs.
-_PATIENCE_S = 60
 #: Loaded by every worker at its start.
 HOLD = """
 import os, time
@@ -56,10 +54,7 @@ def _command(pid):
 @pytest.fixture
 def halted(fleet, tmp_path):
     """A fleet whose captures 20 and above are not opened before :func:`release`: no run can be at its end."""
-    (tmp_path / "custom").mkdir()
-    (tmp_path / "custom" / "sitecustomize.py").write_text(HOLD)
-    paths = [str(tmp_path / "custom"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    fleet.environment |= {"PYTHONPATH": os.pathsep.join(paths), "HELD": str(tmp_path / "held")}
+    fleet.environment |= fleet.at_start(HOLD) | {"HELD": str(tmp_path / "held")}
     (tmp_path / "held").touch()
     return fleet
 
@@ -87,7 +82,7 @@ def test_killed_at_random_moments_the_result_is_the_same(fleet, seed):
     fill(fleet, 24)
     arguments = ["run", fleet.captures, "-j", 2, "--batch-size", 2, "-q"]
     begin = time.monotonic()
-    fleet.start(*arguments, "-o", fleet.out).communicate(timeout=_PATIENCE_S)
+    fleet.start(*arguments, "-o", fleet.out).communicate()
     whole = time.monotonic() - begin
     undisturbed, victim = tree(fleet.out), fleet.out.with_name("victim")
     assert {row["reason"] for row in fleet.rows("captures") if row["outcome"] == "crashed"} == set()
@@ -109,10 +104,10 @@ def test_killed_at_random_moments_the_result_is_the_same(fleet, seed):
         if driver.poll() is None:
             driver.kill()
             kills["driver"] += 1
-        driver.communicate(timeout=_PATIENCE_S)
+        driver.communicate()
         # What was done stays as it was.
         assert {path: path.stat().st_mtime_ns for path in before} == before
-        before = {path: path.stat().st_mtime_ns for path in victim.glob("batches/batch-*.json")}
+        before = {path: path.stat().st_mtime_ns for path in batches(victim)}
         if len(before) > 10:
             _wait_for_orphans(victim)
             for path in chance.sample(sorted(before), 9):
@@ -125,13 +120,10 @@ def test_killed_at_random_moments_the_result_is_the_same(fleet, seed):
 
 def _wait_for_orphans(directory):
     """A worker whose driver is gone ends its batch, then itself; until then it may still write."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
+    first = None
+    while _orphans() or tree(directory) != first:
         first = tree(directory)
         time.sleep(0.5)
-        if tree(directory) == first and not _orphans():
-            return
-    raise AssertionError("orphaned workers do not end")
 
 
 def _orphans():
@@ -149,14 +141,14 @@ def test_a_worker_killed_in_a_run_that_goes_on(halted):
     fill(halted, 24)
     halted.run("--batch-size", 3)
     victim = halted.out.with_name("victim")
-    with halted.start("run", halted.captures, "-o", victim, "-j", 2, "--batch-size", 3) as driver:
-        for done in range(3):
-            until(lambda: len(batches(victim)) > done, driver)  # noqa: B023 called at once
-            worker = until(lambda: children(driver.pid), driver)[0]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
-        release(halted)
-        _, err = driver.communicate(timeout=_PATIENCE_S)
+    driver = halted.start("run", halted.captures, "-o", victim, "-j", 2, "--batch-size", 3)
+    for done in range(3):
+        until(lambda: len(batches(victim)) > done, driver)  # noqa: B023 called at once
+        worker = until(lambda: children(driver.pid), driver)[0]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    release(halted)
+    _, err = driver.communicate()
     assert driver.returncode == 0, err
     assert tree(victim) == tree(halted.out)
 
@@ -169,7 +161,7 @@ def test_ctrl_c_at_a_terminal_while_workers_start_is_silent(halted):
         workers = until(lambda: children(driver.pid), driver, 0.002)  # noqa: B023 called at once
         deaf = [_blocked(worker) >> signal.SIGINT - 1 & 1 for worker in workers]
         os.killpg(driver.pid, signal.SIGINT)
-        assert driver.communicate(timeout=_PATIENCE_S) == ("", "")
+        assert driver.communicate() == ("", "")
         assert driver.returncode == 130
         assert all(deaf)
 
@@ -189,7 +181,7 @@ def test_a_polite_stop_leaves_no_half_file_and_no_worker(halted, signal_number, 
     os.killpg(driver.pid, signal_number) if signal_number == signal.SIGINT else driver.send_signal(
         signal_number
     )
-    _, err = driver.communicate(timeout=_PATIENCE_S)
+    _, err = driver.communicate()
     assert driver.returncode == status
     assert "Traceback" not in err
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
@@ -206,7 +198,7 @@ def test_shards_together_are_one_run(fleet):
     arguments = ["run", fleet.captures, "-o", shards, "-j", 1, "--batch-size", 2, "--shard"]
     started = [fleet.start(*arguments, f"{number}/3") for number in range(3)]  # all at once, on one directory
     for shard in started:
-        assert shard.communicate(timeout=_PATIENCE_S)[0] == ""
+        assert shard.communicate()[0] == ""
         assert shard.returncode == 0
     assert tree(shards) == tree(fleet.out)
     assert fleet("report", shards)[0] == 1
@@ -338,7 +330,7 @@ def test_two_runs_at_once_one_is_told_so(fleet):
     fill(fleet, 20)
     arguments = ["run", fleet.captures, "-o", fleet.out, "-j", 1, "--batch-size", 4]
     both = [fleet.start(*arguments), fleet.start(*arguments)]
-    ends = [(process.communicate(timeout=_PATIENCE_S)[1], process.returncode) for process in both]
+    ends = [(process.communicate()[1], process.returncode) for process in both]
     assert sorted(status for _, status in ends) in ([0, 2], [0, 0])
     assert all("another run works" in err for err, status in ends if status == 2)
     assert len(fleet.rows("captures")) == 21
