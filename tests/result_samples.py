@@ -54,7 +54,7 @@ FIRST_READ = Evidence(
     bdf=PORT,
     register="CAP_EXP+28.w",
     value="0x0000",
-    note="first read behind the kexec",
+    note="first read after the kexec",
 )
 
 
@@ -213,7 +213,7 @@ def healed(path="healed.bin", **more):
 def undetermined(path="cut.bin"):
     """The capture ends before the incoming kernel's decision read."""
     unknown = bridge(
-        PORT, "undetermined", ari_before=True, missing_access="a read of CAP_EXP+28 behind the kexec"
+        PORT, "undetermined", ari_before=True, missing_access="a read of CAP_EXP+28 after the kexec"
     )
     result = kexec([bridge(ROOT), unknown], observed=Observed([]), observed_policy="unknown")
     return capture(path, [result], "undetermined", truncated=True)

@@ -31,9 +31,11 @@ PROGRAM = "analyze"
 #: Set by a shell's completion script (analyzer.cli.shell_completion).
 COMPLETION_VARIABLE = "_ANALYZE_COMPLETE"
 _HELP = (
-    "Which bridges lost PCIe ARI Forwarding across a kexec, why, and which preserved devices that "
-    "stranded.\n\nReads captures of PCI config-space accesses taken around a Live Update kexec. Exit "
-    "status: 1 for a loss, 3 for an input that could not be judged, 2 for wrong usage, else 0."
+    "Which bridges lost PCIe ARI Forwarding across a kexec, why, and which preserved devices were "
+    "stranded.\n\nReads captures of PCI config-space accesses taken around a Live Update kexec. The first "
+    "word is the verdict, and goes with the exit status: LOST, STRANDED, RENUMBERED 1; DIVERGES, UNREADABLE, "
+    "UNDETERMINED 3; HEALED, WARNING, NOTED, NO KEXEC, clean 0; wrong usage 2 (docs/verdicts.md). Of more "
+    "than 3 captures only an overview is shown without -v."
 )
 
 

@@ -8,20 +8,20 @@ if TYPE_CHECKING:
     from analyzer.results import Analysis
 
 OK = 0
-#: A preserved bridge is lost, unconfigured, hidden or gone, or a preserved device is stranded.
+#: A preserved bridge is lost, unconfigured, hidden, gone or renumbered, or a preserved device is stranded.
 LOSS = 1
 #: Wrong usage, or the program itself failed.
 FAILED = 2
-#: No such loss, but an input could not be judged or a divergence stands unexplained.
+#: No such loss, but what would exclude one is not in the input, or a divergence is unexplained.
 DOUBT = 3
 #: What the manual says of them.
 MEANINGS = {
-    OK: "nothing lost",
+    OK: "nothing preserved was lost, and every fact that could contradict that is in the input",
     LOSS: "a preserved bridge lost ARI Forwarding or its bus numbers, or a preserved device is stranded",
     FAILED: "wrong usage, or the program itself failed",
     DOUBT: (
-        "no such loss, but an input could not be judged, or prediction and observation differ without a "
-        "known reason"
+        "no such loss, but what would exclude one is not in the input, or an input could not be judged, or "
+        "prediction and observation differ for no known reason"
     ),
 }
 #: By convention 128 + signal number: a closed pipe. Ctrl-C and polite kills: :mod:`analyzer.cli.signals`.

@@ -252,7 +252,7 @@ StrictOption = Annotated[
     typer.Option(
         "--strict",
         rich_help_panel="Exit status",
-        help="A healed loss counts as a loss, undetermined as doubt.",
+        help="A healed loss counts as a loss.",
     ),
 ]
 ExitZeroOption = Annotated[

@@ -313,7 +313,7 @@ def _of_its_bit(stage: Stage, facts: _Facts) -> list[Evidence]:
         return proof
     if facts.after is not None:
         state = "on" if facts.after.bit(ARI_BIT) else "off"
-        proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read behind the kexec: {state}"))
+        proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read after the kexec: {state}"))
     if facts.decision is not None and facts.decision.rule in ("set", "clear", "restore"):
         note = f"incoming kernel: ARI Forwarding {'set' if facts.decision.enabled else 'clear'}"
         proof.append(stage.witness.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2))

@@ -57,7 +57,7 @@ _TABLE = (
         "ARI Forwarding lost",
         "error",
         (
-            "The outgoing kernel used ARI Forwarding on this bridge; the first read behind the kexec shows "
+            "The outgoing kernel used ARI Forwarding on this bridge; the first read after the kexec shows "
             "bit 5 of Device Control 2 clear, and the incoming kernel enumerated without it. Functions that"
             " only ARI can address (usually devfn 8 and above) were not discovered. No kernel log says so."
         ),

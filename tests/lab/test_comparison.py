@@ -31,7 +31,7 @@ def scenario(result):
         parts="built",
         topology=Topology("", "", (), functions),
         boots=boots,
-        verdict="clean",
+        verdict="findings",
         exit_status=0,
         kexecs=(ExpectedKexec("plain", "stock", bridges, (), ()),),
     )
@@ -59,9 +59,9 @@ def test_a_kernel_that_enumerated_something_else(scenario, result):
 def test_other_verdicts(scenario, result):
     bridges = {"0000:00:04.0": "lost explicit-write"}
     other = ExpectedKexec("live-update", "inherit", bridges, ("0000:03:02.0",), ())
-    changed = dataclasses.replace(scenario, kexecs=(other,), verdict="findings", exit_status=1)
+    changed = dataclasses.replace(scenario, kexecs=(other,), verdict="clean", exit_status=1)
     assert compare(changed, run_of(scenario), result, 0) == [
-        "verdict of the capture: expected findings, found clean",
+        "verdict of the capture: expected clean, found findings",
         "exit status: expected 1, found 0",
         "kexec 0: expected a live-update kexec to a kernel with the inherit rule, found plain, stock",
         "kexec 0: stranded devices: without 0000:03:02.0",

@@ -69,7 +69,8 @@ def test_frames_are_of_moderate_size(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "said"), [(64, ["short"]), (65, ["short"]), (256, ["short"]), (260, []), (0, ["short"])]
+    ("size", "said"),
+    [(64, ["short"]), (65, ["short"]), (256, ["short"]), (260, []), (0, ["lacks-functions"])],
 )
 def test_what_a_snapshot_lacks_is_said(size, said):
     notes = Notes("x")

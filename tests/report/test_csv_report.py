@@ -22,7 +22,7 @@ def test_a_lost_bridge_is_a_row():
     assert lost["stranded_count"] == "3"
     assert lost["evidence"] == (
         "#9876 @0x12ab34 write 0000:02:00.0 CAP_EXP+28.w = 0x0000 (clears ARI Forwarding Enable); "
-        "#10001 @0x13ab34 read 0000:02:00.0 CAP_EXP+28.w = 0x0000 (first read behind the kexec)"
+        "#10001 @0x13ab34 read 0000:02:00.0 CAP_EXP+28.w = 0x0000 (first read after the kexec)"
     )
 
 

@@ -51,7 +51,7 @@ def several(*verdicts):
             (
                 "UNDETERMINED (capture cut short): 0000:02:00.0: undetermined, the capture does not hold a "
                 "read of CAP_EXP+28 "
-                "behind the kexec; no loss is seen otherwise"
+                "after the kexec; no loss is seen otherwise"
             ),
         ),
         (

@@ -31,7 +31,7 @@ def test_a_result_points_at_the_access_that_proves_it():
     assert place.logical_locations[0].fully_qualified_name == samples.PORT
     assert [item.message.text for item in lost.related_locations] == [
         "clears ARI Forwarding Enable",
-        "first read behind the kexec",
+        "first read after the kexec",
     ]
     assert [result.rule_id for result in stranded] == ["ARI007"] * 3
     # A stranded device is proven by what happened to the bridge above it.

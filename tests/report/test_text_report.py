@@ -29,7 +29,7 @@ kexec 0: live-update, boot 1 (Linux 7.3.4) to boot 2 (Linux 7.3.4), at access 99
     confidence high
     last seen on at access 9000, first seen off at access 9876 (outgoing)
        #9876  @0x12ab34  1795328047.501553  write 0000:02:00.0 CAP_EXP+28.w = 0x0000  clears ARI Forwarding Enable
-      #10001  @0x13ab34  1795328049.500000  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  first read behind the kexec
+      #10001  @0x13ab34  1795328049.500000  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  first read after the kexec
     stranded below it: 0000:03:01.0, 0000:03:01.1, 0000:03:02.0
 
   What to do now
@@ -112,7 +112,7 @@ def test_the_topmost_cause_names_the_ancestor():
 def test_what_is_undetermined_names_the_missing_access():
     text = report(samples.undetermined())
     assert "The capture is cut short: it is analysed up to the cut." in text
-    assert "? 0000:02:00.0: the capture does not hold a read of CAP_EXP+28 behind the kexec" in text
+    assert "? 0000:02:00.0: the capture does not hold a read of CAP_EXP+28 after the kexec" in text
 
 
 def test_a_capture_without_a_kexec_says_what_to_do():

@@ -22,7 +22,7 @@ DEVCTL2 = "CAP_EXP+28.w"
 
 #: Evidence that several stories share: (operation, register, value, note).
 ON = ("write", DEVCTL2, "0x0420", "outgoing kernel: ARI Forwarding on")
-FIRST_OFF = ("read", "CAP_EXP+28.l", "0x00000400", "first read behind the kexec: off")
+FIRST_OFF = ("read", "CAP_EXP+28.l", "0x00000400", "first read after the kexec: off")
 SBR = ("write", "BRIDGE_CONTROL", "0x0042", "Secondary Bus Reset set (0 to 1)")
 NUMBERS_GONE = ("read", "PRIMARY_BUS.l", "0x00000000", "bus numbers are 0: the port was reset")
 NUMBERS_THERE = ("read", "PRIMARY_BUS.l", "0x00010100", "bus numbers are intact")
@@ -78,7 +78,7 @@ STORIES: dict[str, tuple[Callable[[], Story], str, list[tuple[str | None, ...]]]
             ON,
             ("read", DEVCTL2, "0x0420", "last read before that write"),
             ("write", DEVCTL2, "0x0400", "bit 5 (ARIFwd) written as 0"),
-            ("read", DEVCTL2, "0x0400", "first read behind the kexec: off"),
+            ("read", DEVCTL2, "0x0400", "first read after the kexec: off"),
         ],
     ),
     "restore write": (
@@ -119,7 +119,7 @@ STORIES: dict[str, tuple[Callable[[], Story], str, list[tuple[str | None, ...]]]
         [
             ON,
             NUMBERS_THERE,
-            ("read", "CAP_EXP+28.l", "0x00000000", "first read behind the kexec: off"),
+            ("read", "CAP_EXP+28.l", "0x00000000", "first read after the kexec: off"),
             ("read", "CAP_EXP+28.l", "0x00000000", "LTR Enable is off too: the link went down"),
             ("read", "BRIDGE_CONTROL", "0x0002", "Bridge Control is intact"),
         ],
@@ -139,7 +139,7 @@ STORIES: dict[str, tuple[Callable[[], Story], str, list[tuple[str | None, ...]]]
     "kept": (
         port,
         PORT,
-        [ON, ("read", "CAP_EXP+28.l", "0x00000420", "first read behind the kexec: on")],
+        [ON, ("read", "CAP_EXP+28.l", "0x00000420", "first read after the kexec: on")],
     ),
     "off, and cleared again by a stock kernel": (
         lambda: switch(incoming=Kernel()),
@@ -157,7 +157,7 @@ STORIES: dict[str, tuple[Callable[[], Story], str, list[tuple[str | None, ...]]]
             ON,
             NUMBERS_GONE,
             ERRORS_OFF,
-            ("read", "CAP_EXP+28.l", "0x00000000", "first read behind the kexec: off"),
+            ("read", "CAP_EXP+28.l", "0x00000000", "first read after the kexec: off"),
             CONTROL_GONE,
         ],
     ),
@@ -176,7 +176,7 @@ STORIES: dict[str, tuple[Callable[[], Story], str, list[tuple[str | None, ...]]]
             SBR,
             NUMBERS_GONE,
             ERRORS_OFF,
-            ("read", "CAP_EXP+28.l", "0x00000000", "first read behind the kexec: off"),
+            ("read", "CAP_EXP+28.l", "0x00000000", "first read after the kexec: off"),
             CONTROL_GONE,
             ("write", DEVCTL2, "0x0420", "incoming kernel: ARI Forwarding set"),
         ],
@@ -378,14 +378,14 @@ def window(story: Story, name: str) -> tuple[object, ...] | None:
         (
             lambda: port(blackout=lambda machine: machine.conventional_reset(PORT)),
             PORT,
-            ("blackout", "elsewhere", "first read behind the kexec: off"),
+            ("blackout", "elsewhere", "first read after the kexec: off"),
         ),
         (
             lambda: switch(
                 preserve=(), before=lambda recording: recording.secondary_bus_reset(PORT), incoming=Kernel()
             ),
             DOWNSTREAM,
-            ("outgoing", "elsewhere", "first read behind the kexec: off"),
+            ("outgoing", "elsewhere", "first read after the kexec: off"),
         ),
         (
             lambda: switch(before=lambda recording: recording.secondary_bus_reset(PORT)),

@@ -191,7 +191,7 @@ def evidence(
 
 BELIEVED_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
 BELIEVED_OFF = (50, PLACE, "outgoing kernel: ARI Forwarding off")
-READ_ON, READ_OFF = ((100, PLACE, f"first read behind the kexec: {state}") for state in ("on", "off"))
+READ_ON, READ_OFF = ((100, PLACE, f"first read after the kexec: {state}") for state in ("on", "off"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""The words and exit statuses that README, --help, the manual and docs promise are those of the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from analyzer.at_risk import Verdict
+from analyzer.cli import exit_status
+from analyzer.cli.application import run
+from analyzer.cli.atrisk_command import STATUS
+from analyzer.report import headline, text_report
+from analyzer.report.atrisk_report import WORDS
+from analyzer.verdicts.loss_weight import WEIGHTS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+VERDICTS = (ROOT / "docs" / "verdicts.md").read_text("utf-8")
+
+
+def table(text: str, first: str) -> dict[str, tuple[str, str]]:
+    """Word -> meaning and exit status, of the table with that first row."""
+    rows = text[text.index(f"| `{first}` |") :].split("\n\n", maxsplit=1)[0].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+    return {word.strip("` "): (meaning, status) for word, meaning, status in cells}
+
+
+@pytest.mark.parametrize("text", [README, VERDICTS], ids=["README", "verdicts"])
+def test_every_word_of_a_headline_is_documented(text: str) -> None:
+    rows = table(text, headline.WORSE_FIRST[0])
+    assert list(rows) == list(headline.WORSE_FIRST)
+    assert {word: meaning for word, (meaning, _) in rows.items()} == headline.MEANINGS
+
+
+@pytest.mark.parametrize("text", [README, VERDICTS], ids=["README", "verdicts"])
+def test_every_word_of_atrisk_is_documented_with_its_status(text: str) -> None:
+    rows = table(text, "SAFE")
+    assert set(rows) == set(WORDS.values()) == {WORDS[name] for name in get_args(Verdict)}
+    for verdict, word in WORDS.items():
+        assert rows[word][1].split(",")[0] == str(STATUS[verdict])
+
+
+def test_help_names_every_word_and_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    text = " ".join(re.sub(r"[^\w ,;.()/<>-]", " ", capsys.readouterr().out).split())
+    assert all(word in text for word in headline.WORSE_FIRST)
+    assert f"more than {text_report.MOST_IN_FULL} captures" in text
+    assert run(["atrisk", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(f"{word} {STATUS[verdict]}" in text for verdict, word in WORDS.items())
+
+
+def test_the_manual_has_every_status() -> None:
+    manual = " ".join((ROOT / "docs" / "man" / "analyze.1").read_text("utf-8").split())
+    assert all(meaning in manual for meaning in exit_status.MEANINGS.values())
+
+
+def test_the_table_of_losses_names_every_row() -> None:
+    assert [name for name in WEIGHTS if f"`{name}`" not in VERDICTS] == []
