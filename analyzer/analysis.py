@@ -189,7 +189,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         for number, pair in enumerate(_kexecs(topologies))
     ]
     results = [judgement.result for judgement in judgements]
-    whole = capture.notes.whole and all(_scanned_to_the_end(incoming) for _, incoming in _kexecs(topologies))
+    whole = capture.notes.whole and all(_both_scans_whole(*pair) for pair in _kexecs(topologies))
     result = CaptureResult(
         path=capture.path,
         files=capture.files,
@@ -256,13 +256,16 @@ def _cut_before_kexec(capture: Capture, kexecs: Sequence[KexecResult]) -> bool:
     return capture.notes.truncated and not kexecs
 
 
-def _scanned_to_the_end(incoming: Topology) -> bool:
-    """Whether the incoming kernel's first scan is in the capture to its end, on every root bus it found."""
-    if incoming.is_snapshot:
-        return True
-    if incoming.boot.scan is None:
+def _both_scans_whole(outgoing: Topology, incoming: Topology) -> bool:
+    """Whether the incoming kernel's scan is in the capture to its end, and the outgoing one's if it began."""
+    if not incoming.is_snapshot and incoming.boot.scan is None:
         return False
-    return all(incoming.root_bus(key >> 8) in incoming.scan_ends for key in incoming.enumerated)
+    return all(
+        topology.root_bus(key >> 8) in topology.scan_ends
+        for topology in (outgoing, incoming)
+        if topology.boot.scan is not None
+        for key in topology.enumerated
+    )
 
 
 def _boot(index: AccessIndex, span: BootSpan, logs: BootLogs) -> Boot:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from analyzer import accesses, junctions
-from analyzer.capture import LACKS_FUNCTIONS, Boundary, Capture, Notes, Problem
+from analyzer.capture import Boundary, Capture, Notes
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,9 +89,6 @@ def _concatenate(pieces: Sequence[Capture], paths: list[str], *, marked: bool) -
                 notes.problems.append(junctions.firmware_problem(number, piece, pieces[number - 2]))
         notes.boundaries.extend(own)
         _merge(notes, piece.notes, rows)
-        if piece.notes.truncated and piece is not pieces[-1]:
-            message = "this piece is cut short: what came after the cut is not in the capture"
-            notes.problems.append(Problem(LACKS_FUNCTIONS, piece.path, None, message))
         rows += piece.recorded
     formats = list(dict.fromkeys(piece.format for piece in pieces))
     thinned = sum(piece.thinned for piece in pieces)
