@@ -22,7 +22,7 @@ CONVERT = ["convert", "a.bin", "--to", "bin", "-q", "-o", "out/new"]
 #: Counts Python calls; sends the signal at the one whose number is AT, with 0 tells how many there were.
 #: Not those of generators, coroutines: what a profiler raises skips their own handlers; a signal's does not.
 COUNTED = """
-import atexit, inspect, os, sys
+import atexit, inspect, os, signal, sys
 generators = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 at, calls = int(os.environ["AT"]), 0
 def look(frame, event, argument):
@@ -32,7 +32,7 @@ def look(frame, event, argument):
     calls += 1
     if calls == at:
         sys.setprofile(None)
-        os.kill(os.getpid(), NUMBER)
+        signal.raise_signal(NUMBER)
 if at == 0:
     atexit.register(lambda: print(calls))
 import signal
@@ -40,59 +40,59 @@ from analyzer.cli import main
 sys.setprofile(look)
 main()
 """
-#: Leaves time for a signal that had to wait: the file takes its name half a second later.
+#: A signal that had to wait arrives before the file takes its name, however long that is.
 SLOW = """
 import os, time
 replace = os.replace
 def slow_replace(*names):
-    time.sleep(0.5)
+    time.sleep(3600)
     replace(*names)
 os.replace = slow_replace
 """
 #: Moments at which an exception does harm or is lost, and the code that sends the signal then.
 MOMENTS = {
     "polars asks for numpy's version": """
-import numpy.lib, os
+import numpy.lib, os, signal
 class Version(numpy.lib.NumpyVersion):
     def __init__(self, text):
-        os.kill(os.getpid(), NUMBER)
+        signal.raise_signal(NUMBER)
         super().__init__(text)
 numpy.lib.NumpyVersion = Version
 """,
     "an import": """
-import os, sys
+import os, sys, signal
 class Finder:
     def find_spec(self, name, path, target=None):
         if name == "polars.series":
-            os.kill(os.getpid(), NUMBER)
+            signal.raise_signal(NUMBER)
 sys.meta_path.insert(0, Finder())
 """,
     "the temporary file has just been made": """
-import io, os
+import io, os, signal
 io_open = io.open
 def late_open(name, *rest, **options):
     stream = io_open(name, *rest, **options)
     if str(name).endswith(".tmp"):
-        os.kill(os.getpid(), NUMBER)
+        signal.raise_signal(NUMBER)
     return stream
 io.open = late_open
 """,
     "the temporary file is being removed": """
-import os
+import os, signal
 unlink, unlucky = os.unlink, os.replace
 def late_unlink(*names, **options):
-    os.kill(os.getpid(), NUMBER)
+    signal.raise_signal(NUMBER)
     unlink(*names, **options)
 def late_replace(*names):
-    os.kill(os.getpid(), NUMBER)
+    signal.raise_signal(NUMBER)
     unlucky(*names)
 os.unlink, os.replace = late_unlink, late_replace
 """,
     "a finaliser": """
-import os
+import os, signal
 class Late:
     def __del__(self):
-        os.kill(os.getpid(), NUMBER)
+        signal.raise_signal(NUMBER)
         str(self)
 unlucky = os.replace
 def late_replace(*names):
