@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import AritraceError
 from analyzer.fleet import worker
+from analyzer.fleet.safe_path import safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,9 +146,10 @@ def _start(process: multiprocessing.process.BaseProcess) -> None:
 
     Daemonic processes may not start others, lest these outlive them. Ours end with their pipe. A terminal
     sends Ctrl-C to them too; they inherit that it is blocked, so from the first moment it is the driver's.
+    None of them, the resource tracker included, imports anything from the current directory.
     """
     here = multiprocessing.current_process()
-    with _starting:
+    with safe_path():
         daemonic = here.daemon
         resource_tracker.ensure_running()  # else the first start would do it, which unblocks SIGINT
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -159,9 +161,6 @@ def _start(process: multiprocessing.process.BaseProcess) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
             if daemonic:
                 here.daemon = True
-
-
-_starting = threading.Lock()
 
 
 class Workers:
