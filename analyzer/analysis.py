@@ -10,9 +10,11 @@ from analyzer import boots, kexecs, topology, unreadable
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
+from analyzer.option_files import opened
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, resolve, sources
 from analyzer.results import Analysis, Boot, CaptureResult
+from analyzer.sidecars import not_followed
 from analyzer.topology import Topology
 from analyzer.verdicts import consequences, findings, verdict
 from analyzer.verdicts.evidence import Witness
@@ -88,7 +90,9 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     from analyzer.readers import open_capture
 
     chosen = options or Options()
-    snapshot = None if chosen.seed is None else open_capture(chosen.seed, chosen)
+    snapshot = None
+    if chosen.seed is not None:
+        snapshot = opened(chosen, "--seed", chosen.seed, lambda path: open_capture(path, chosen))
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
     for path in paths:
@@ -194,7 +198,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         verdict=verdict.of_capture(results, whole=whole),
         boots=[_boot(index, span, logs) for span in spans],
         kexecs=results,
-        errors=capture.notes.problems,
+        errors=[*capture.notes.problems, *not_followed(capture.pieces)],
     )
     return Study(index, topologies, judgements, witness, logs, result)
 
@@ -229,6 +233,7 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
     # Where nothing was handed over, the policies are still compared: on what would have been at stake.
     what_if = preserved.keys or fallback
     judgement = kexecs.judge(index, handover, preserved, what_if, setting, known.witness)
+    judgement.result.warnings.extend(known.logs.warnings)
     judgement.result.findings = findings.for_kexec(judgement.result, assume_preserved=assume)
     judgement.result.consequences = consequences.for_kexec(judgement.result)
     return judgement

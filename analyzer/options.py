@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,8 @@ class Options:
     field_map: Mapping[str, str] = field(default_factory=dict)
     ecam_base: int | None = None
     linktype_raw_tlp: int | None = None
+    #: What was read from the files that they name (:mod:`analyzer.option_files`).
+    contents: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def files(self) -> list[str]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analyzer.errors import UsageError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.options import Options
+from analyzer.small_files import read_limited
 
 if TYPE_CHECKING:
     from analyzer.options import PolicyChoice, Series
@@ -24,6 +25,8 @@ DIRECTORY_SCHEMA: Final = 1
 #: captures make a bounded number of files; yet so few that a batch's rows are small.
 _BATCH, _BATCH_BYTES, _MOST_BATCHES, _LARGEST_BATCH = 128, 64 << 20, 1024, 2000
 _MIB = 1 << 20
+#: A job names its sources: a command line has at most a few MiB.
+_JOB_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,12 @@ def read(directory: str) -> Job | None:
     """
     path = Path(directory, FILE_NAME)
     try:
-        text = path.read_text(encoding="ascii")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the job of this directory: {error}", path=str(path)) from error
+        if not path.parent.is_dir() or not os.path.lexists(path):
+            return None
+        text = read_limited(str(path), _JOB_LIMIT, "the job of a fleet run").decode("ascii")
+    except (AritraceError, OSError, ValueError) as error:
+        reason = error.message if isinstance(error, AritraceError) else error
+        raise UsageError(f"cannot read the job of this directory: {reason}", path=str(path)) from error
     try:
         found = json.loads(text)
         schema = found["schema"]

@@ -226,6 +226,8 @@ def _failed(number: int, entry: Entry, error: BaseException, urls: dict[str, str
     if isinstance(error, MemoryError):
         error = LimitExceededError("it needs more memory than --max-memory allows", path=entry.name)
     if isinstance(error, AritraceError):
+        if error.path == entry.path:
+            error.path = entry.name
         result = unreadable.row(entry.name, error)
         _rename(result, {entry.path: entry.name} | (urls or {}))
         outcome = _OUTCOME_OF_KIND.get(error.kind, "unreadable")

@@ -8,7 +8,6 @@ one capture. Unlike there nothing is opened, and a file that turns out to be no 
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import stat
 from pathlib import Path
@@ -20,38 +19,38 @@ from analyzer.fleet.manifest import Entry
 from analyzer.sources import NEVER_CAPTURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from analyzer.fleet.source_lists import SourceList
 
 SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
-_LIST_LIMIT = 1 << 30
 
 
-def entries(sources: Sequence[str], output: str) -> Iterator[Entry]:
+def entries(sources: Sequence[str], output: str, lists: Mapping[str, SourceList]) -> Iterator[Entry]:
     """Yield an entry for each capture; one that several sources name comes several times.
 
     Args:
         sources: as the user gave them.
         output: the output directory, which is never walked.
+        lists: what :func:`analyzer.fleet.source_lists.read` gave for the same sources.
 
     Raises:
-        UsageError: a source that cannot be meant, a list file that cannot be read, a store out of reach.
+        UsageError: a source that cannot be meant, a list that is none, a store out of reach.
     """
     own = os.path.realpath(output)
     for source in sources:
-        if source.startswith("@"):
-            for line in _lines(source[1:]):
+        if source in lists:
+            lists[source].refuse_other_text(_names_something)
+            for line in lists[source].sources():
                 yield from _of_source(line, own)
         else:
             yield from _of_source(source, own)
 
 
-def list_digests(sources: Sequence[str]) -> dict[str, str]:
-    """Hash of each list file among the sources: with other content they mean another run."""
-    return {
-        source: hashlib.sha256(_content(source[1:])).hexdigest()
-        for source in sources
-        if source.startswith("@")
-    }
+def _names_something(source: str) -> bool:
+    if is_url(source) or os.path.lexists(source.replace("\0", "")):
+        return True
+    return glob.has_magic(source) and any(True for _ in glob.iglob(source, recursive=True))  # noqa: PTH207
 
 
 def is_url(source: str) -> bool:
@@ -137,24 +136,3 @@ def _is_folder(path: str) -> bool:
         return Path(path).is_dir() and not is_tree(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
-
-
-def _lines(path: str) -> Iterator[str]:
-    for line in _content(path).split(b"\n"):
-        source = line.removesuffix(b"\r")
-        if source.strip():
-            yield os.fsdecode(source)
-
-
-def _content(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(_LIST_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"cannot read this list of sources: {reason}", path=path, advice="check the name behind @"
-        ) from error
-    if len(content) > _LIST_LIMIT:
-        raise UsageError(f"expected a list of at most {_LIST_LIMIT} bytes, found more", path=path)
-    return content

@@ -9,13 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import lzma
-import os
-import select
-import stat
 import sys
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import zstandard
@@ -28,6 +24,7 @@ from analyzer.errors import (
     UnreadableInputError,
     UnsupportedFormatError,
 )
+from analyzer.opening import open_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +40,7 @@ _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 1000
 _PIECE = 256
 _RAW_BLOCK = 1 << 20
 _LONGEST_MAGIC = 6
-_PIPE_PATIENCE_S = 10.0
+_WHY_EMPTY = "was the recording started, and did the recorder have room to write?"
 
 
 class _Decoder(Protocol):
@@ -262,8 +259,12 @@ def _look_ahead(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, itertools.chain([head] if head else [], chunks)
 
 
-def open_stream(path: str) -> ByteStream:
+def open_stream(path: str, expected: str = "a capture") -> ByteStream:
     """Open ``path`` (``-``: standard input) as a stream of its uncompressed content.
+
+    Args:
+        path: as the user named it.
+        expected: what it should hold, for messages.
 
     Raises:
         UnreadableInputError: missing, not permitted, or no file.
@@ -271,18 +272,15 @@ def open_stream(path: str) -> ByteStream:
         DamagedInputError: compressed, and damaged before the first byte of content.
     """
     standard = path == "-"
-    stream = ByteStream(path, _open_stdin() if standard else _open_file(path), keep_open=standard)
+    file = _open_stdin() if standard else open_input(path, expected)
+    stream = ByteStream(path, file, keep_open=standard)
     try:
         if not stream.peek(1):
             if stream.truncated:
                 raise DamagedInputError(
                     f"nothing can be decompressed: {stream.reason}", path=path, advice="fetch the file again"
                 )
-            raise EmptyInputError(
-                "expected a capture, found nothing",
-                path=path,
-                advice="was the recording started, and did the recorder have room to write?",
-            )
+            raise EmptyInputError(f"expected {expected}, found nothing", path=path, advice=_WHY_EMPTY)
     except AritraceError:
         stream.close()
         raise
@@ -299,37 +297,3 @@ def _open_stdin() -> IO[bytes]:
             advice="pipe a capture into it, as in: zcat FILE | analyze -",
         )
     return sys.stdin.buffer
-
-
-def _open_file(path: str) -> IO[bytes]:
-    try:
-        mode = Path(path).stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UnreadableInputError(
-                "expected a capture, found a directory", path=path, advice="name the files in it"
-            )
-        if stat.S_ISFIFO(mode) and Path(path).resolve().exists():
-            return _open_named_pipe(path)
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise UnreadableInputError("expected a capture, found a device or socket", path=path)
-        return Path(path).open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise UnreadableInputError("there is no such file", path=path, advice="check the name") from error
-    except PermissionError as error:
-        raise UnreadableInputError(
-            "no permission to read this file", path=path, advice="change its mode, or run as its owner"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UnreadableInputError(f"this file cannot be opened: {error}", path=path) from error
-
-
-def _open_named_pipe(path: str) -> IO[bytes]:
-    """Open a FIFO, but do not wait forever for somebody to write to it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not select.select([descriptor], [], [], _PIPE_PATIENCE_S)[0]:
-        os.close(descriptor)
-        raise UnreadableInputError(
-            f"this is a named pipe, and nobody wrote to it for {_PIPE_PATIENCE_S:.0f} s", path=path
-        )
-    os.set_blocking(descriptor, True)
-    return os.fdopen(descriptor, "rb", buffering=0)

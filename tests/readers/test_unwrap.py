@@ -16,6 +16,7 @@ import pytest
 import zstandard
 from unprivileged import unprivileged
 
+from analyzer import opening
 from analyzer.errors import (
     DamagedInputError,
     EmptyInputError,
@@ -196,7 +197,7 @@ def test_no_permission(tmp_path, monkeypatch):
 
 
 def test_named_pipe_without_writer_does_not_hang(tmp_path, monkeypatch):
-    monkeypatch.setattr(unwrap, "_PIPE_PATIENCE_S", 0.05)
+    monkeypatch.setattr(opening, "PIPE_PATIENCE_S", 0.05)
     os.mkfifo(tmp_path / "x")
     with pytest.raises(UnreadableInputError, match="nobody wrote"):
         open_stream(str(tmp_path / "x"))
