@@ -11,6 +11,10 @@ COMMAND_LINE_LIMIT = 1 << 20
 LOG_LIMIT = 256 << 20
 #: Raw kernel dumps of a preserved set are a few pages; more than this is another kind of file.
 DUMP_LIMIT = 64 << 20
+#: Text beyond ``_BOMB_BYTES`` that is more than ``_BOMB_RATIO`` times what is stored was made to cost time:
+#: consoles that repeat one line for hours come to a hundred.
+_BOMB_BYTES, _BOMB_RATIO = 16 << 20, 500
+_BLOCK = 4 << 20
 
 
 def read_limited(path: str, limit: int, expected: str) -> bytes:
@@ -57,17 +61,26 @@ def read_unpacked(path: str, limit: int, expected: str) -> bytes:
 
     # A file of that name; only a capture can come from standard input.
     with open_stream("./-" if path == "-" else path, expected) as stream:
-        data = stream.read(limit + 1)
-        if len(data) > limit:
-            raise _too_large(path, limit, expected)
+        blocks: list[bytes] = []
+        size = 0
+        while block := stream.read(_BLOCK):
+            blocks.append(block)
+            size += len(block)
+            if size > limit:
+                raise _too_large(path, limit, expected)
+            if size > max(_BOMB_BYTES, _BOMB_RATIO * stream.stored):
+                raise LimitExceededError(
+                    f"expected {expected}, found {stream.stored} compressed bytes that became {size}",
+                    path=path,
+                )
         if stream.truncated:
             raise DamagedInputError(
-                f"expected {expected}, found compressed data of which {len(data)} bytes could be read"
+                f"expected {expected}, found compressed data of which {size} bytes could be read"
                 f" ({stream.reason})",
                 path=path,
                 advice="fetch the file again",
             )
-    return data
+    return b"".join(blocks)
 
 
 def read_text(path: str, limit: int, expected: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ from analyzer.errors import UnsupportedFormatError
 from analyzer.kernel_logs import log_facts, log_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from analyzer.kernel_logs.log_lines import LogText
 
+#: Lines that are looked at: a log with so many before its first message is none.
+_MOST_LINES = 100_000
 #: Facts that other programs than a kernel write.
 _OF_OTHERS = frozenset({"firmware", "journal-boot"})
 #: syslog and journald name the kernel as the sender; ``dmesg -r`` and a console put facility 0 in front.
@@ -43,12 +44,13 @@ def refuse_other_text(data: bytes, path: str) -> None:
     from analyzer.readers.sniff import refuse_wrapper
 
     refuse_wrapper(data[:16], path, "a kernel log")
-    if any(is_kernel_line(line) for line in _lines(data)):
+    found = itertools.islice(log_lines.LINE.finditer(data), _MOST_LINES)
+    if any(is_kernel_line(match[0]) for match in found):
         return
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    found = f"{'binary data' if bytes(1) in data else 'text'} of {lines} line{'s' * (lines != 1)}"
+    what = f"{'binary data' if bytes(1) in data else 'text'} of {lines} line{'s' * (lines != 1)}"
     raise UnsupportedFormatError(
-        f"expected a kernel log, found {found}, none of them a kernel message",
+        f"expected a kernel log, found {what}, none of them a kernel message",
         path=path,
         advice="save it with dmesg, journalctl -k, or from the serial console",
     )
@@ -71,7 +73,3 @@ def _is_kernel_message(message: LogText) -> bool:
         return True
     fact = log_facts.read(message.text)
     return fact is not None and fact.kind not in _OF_OTHERS
-
-
-def _lines(data: bytes) -> Iterable[bytes]:
-    return (match[0] for match in re.finditer(rb"[^\n]+", data))

@@ -40,6 +40,10 @@ _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 1000
 _PIECE = 256
 _RAW_BLOCK = 1 << 20
 _LONGEST_MAGIC = 6
+_SKIPPABLE_HEADER = 8
+#: Members of one layer beyond ``_MANY`` hold that many bytes each, on average: smaller ones are no recording,
+#: and cost more time than the file is worth (a skippable frame has 8 bytes, a member of gzip 20).
+_MANY, _LEAST_EACH = 100_000, 16
 _WHY_EMPTY = "was the recording started, and did the recorder have room to write?"
 
 
@@ -55,11 +59,21 @@ class _Decoder(Protocol):
 
 @dataclass(frozen=True)
 class _Codec:
+    """A compression.
+
+    Attributes:
+        starts: whether bytes are the beginning of a member (a frame, a stream).
+        layer: makes, for one stream, what makes the decoder of each member.
+        error: what decoders raise for damage; ``memory_message`` is in it where it is about memory.
+        skips: bytes of a member without content that begins so, or None.
+    """
+
     name: str
     starts: Callable[[bytes], bool]
-    decoder: Callable[[], _Decoder]
+    layer: Callable[[], Callable[[], _Decoder]]
     error: type[Exception]
     memory_message: str = "\0"
+    skips: Callable[[bytes], int | None] = lambda _head: None
 
 
 def _zstd_starts(head: bytes) -> bool:
@@ -67,21 +81,36 @@ def _zstd_starts(head: bytes) -> bool:
     return head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F)
 
 
+def _skippable(head: bytes) -> int | None:
+    """Bytes of a skippable frame, whose content is not of the stream (RFC 8878, 3.1.2)."""
+    skipped = head[1:4] == b"\x2a\x4d\x18" and len(head) >= _SKIPPABLE_HEADER
+    return _SKIPPABLE_HEADER + int.from_bytes(head[4:8], "little") if skipped else None
+
+
+def _zstd_layer() -> Callable[[], _Decoder]:
+    # One for all frames of a stream: making it is most of what a small frame costs.
+    return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj
+
+
 _CODECS = (
     _Codec(
-        "gzip", lambda head: head.startswith(b"\x1f\x8b"), lambda: zlib.decompressobj(wbits=31), zlib.error
+        "gzip",
+        lambda head: head.startswith(b"\x1f\x8b"),
+        lambda: lambda: zlib.decompressobj(wbits=31),
+        zlib.error,
     ),
     _Codec(
         "zstd",
         _zstd_starts,
-        lambda: zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj(),
+        _zstd_layer,
         zstandard.ZstdError,
         "too much memory",
+        _skippable,
     ),
     _Codec(
         "xz",
         lambda head: head.startswith(b"\xfd7zXZ\0"),
-        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW),
+        lambda: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW),
         lzma.LZMAError,
         "Memory usage limit",
     ),
@@ -114,6 +143,11 @@ class ByteStream:
     def offset(self) -> int:
         """Bytes read so far, counted in the uncompressed stream."""
         return self._offset
+
+    @property
+    def stored(self) -> int:
+        """Bytes read so far as they are stored."""
+        return self._raw_bytes
 
     @property
     def truncated(self) -> bool:
@@ -213,22 +247,34 @@ class ByteStream:
     def _decompress(self, codec: _Codec, source: Iterator[bytes]) -> Iterator[bytes]:
         """Yield what one layer holds: any number of members or frames, with zeros allowed between them."""
         pieces = (chunk[i : i + _PIECE] for chunk in source for i in range(0, len(chunk), _PIECE))
+        new_decoder = codec.layer()
         pending, eaten = b"", 0
+        members = content = 0
         while True:
             pending = pending.lstrip(b"\0")
-            while len(pending) < _LONGEST_MAGIC and (piece := next(pieces, b"")):
+            while len(pending) < _SKIPPABLE_HEADER and (piece := next(pieces, b"")):
                 pending = (pending + piece).lstrip(b"\0")
             if not pending:
                 return
             if not codec.starts(pending):
                 self.damage.append(("damaged", f"other data follows the {codec.name} data and was not read"))
                 return
-            decoder = codec.decoder()
+            if members > _MANY and content < members * _LEAST_EACH:
+                raise self._too_many(codec, members, content)
+            members += 1
+            skipped = codec.skips(pending)
+            if skipped is not None:
+                pending, passed = _passed(skipped, pending, pieces)
+                eaten += passed
+                if passed < skipped:
+                    self.damage.append(("truncated", _ends_early(codec, eaten)))
+                    return
+                continue
+            decoder = new_decoder()
             while not decoder.eof:
                 pending = pending or next(pieces, b"")
                 if not pending:
-                    message = f"the {codec.name} data ends early, after {eaten} bytes of it"
-                    self.damage.append(("truncated", message))
+                    self.damage.append(("truncated", _ends_early(codec, eaten)))
                     return
                 eaten += len(pending)
                 try:
@@ -239,7 +285,16 @@ class ByteStream:
                 pending = decoder.unused_data
                 eaten -= len(pending)
                 if output:
+                    content += len(output)
                     yield output
+
+    def _too_many(self, codec: _Codec, members: int, content: int) -> LimitExceededError:
+        return LimitExceededError(
+            f"expected {_LEAST_EACH} bytes or more in a member of {codec.name} data, found {content} bytes"
+            f" in {members} of them",
+            path=self.path,
+            advice="compress the capture as a whole",
+        )
 
     def _decoder_failed(self, codec: _Codec, error: Exception, eaten: int) -> str:
         if codec.memory_message in str(error):
@@ -249,6 +304,21 @@ class ByteStream:
                 advice="decompress it first, or compress it with the default settings",
             ) from error
         return f"the {codec.name} data is damaged within its first {eaten} bytes ({error})"
+
+
+def _passed(size: int, pending: bytes, pieces: Iterator[bytes]) -> tuple[bytes, int]:
+    """Pass over ``size`` bytes; return what follows them, and how many there were."""
+    left = size
+    while left > len(pending):
+        left -= len(pending)
+        pending = next(pieces, b"")
+        if not pending:
+            return b"", size - left
+    return pending[left:], size
+
+
+def _ends_early(codec: _Codec, eaten: int) -> str:
+    return f"the {codec.name} data ends early, after {eaten} bytes of it"
 
 
 def _look_ahead(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
