@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.errors import AritraceError, UsageError
 from analyzer.options import Options
 from analyzer.small_files import read_limited
+from analyzer.writers.atomic import refusal
 
 if TYPE_CHECKING:
     from analyzer.options import PolicyChoice, Series
@@ -141,7 +142,7 @@ def write_once(job: Job) -> bool:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise cannot_write(job.directory, error) from error
+        raise cannot_write(str(target), error) from error
     return True
 
 
@@ -211,11 +212,11 @@ def refuse_other(job: Job, request: Request, tool: str) -> None:
         )
 
 
-def cannot_write(directory: str, error: OSError) -> UsageError:
-    """Return the error for an output directory that the system refuses."""
+def cannot_write(place: str, error: OSError) -> UsageError:
+    """Return the error for an output directory, or a file in it, that the system refuses."""
     return UsageError(
-        f"cannot write in the output directory: {error.strerror or error}",
-        path=directory,
+        f"cannot write in the output directory: {refusal(error)}",
+        path=str(error.filename or place),
         advice="give -o a directory that you may write to and that has room",
     )
 

@@ -19,6 +19,7 @@ from analyzer.fleet.schema import METADATA_KEY, PARTITION, TABLES, TABLES_SCHEMA
 from analyzer.small_files import read_limited
 from analyzer.version import NAME
 from analyzer.writers.atomic import replacing
+from analyzer.writers.parquet import put_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,4 +147,4 @@ def _record_path(job: Job, batch: int) -> Path:
 def _write(frame: pl.DataFrame, target: Path) -> None:
     about = json.dumps({"schema": TABLES_SCHEMA, "tool": NAME})
     with replacing(target) as stream:
-        frame.write_parquet(stream, compression="zstd", metadata={METADATA_KEY: about})
+        put_table(frame, stream, {METADATA_KEY: about})

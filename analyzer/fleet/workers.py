@@ -20,9 +20,10 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.errors import AritraceError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet import worker
 from analyzer.fleet.safe_path import safe_path
+from analyzer.writers.atomic import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ class StoppedError(Exception):
 class _Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.scratch = tempfile.mkdtemp(prefix="aritrace-fleet-")
+        self.scratch = _scratch()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -139,6 +140,17 @@ class _Worker:
                 return stream.read()
         except OSError:
             return b""
+
+
+def _scratch() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="aritrace-fleet-")
+    except OSError as error:
+        raise UsageError(
+            f"cannot make a temporary directory: {refusal(error)}",
+            path=tempfile.gettempdir() if error.filename is None else str(error.filename),
+            advice="make room there, or name another directory in the environment variable TMPDIR",
+        ) from error
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:
