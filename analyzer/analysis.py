@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import boots, kexecs, topology, unreadable
+from analyzer.capture import Problem
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.kexecs import Judgement
     from analyzer.preservation.preserved import Sources
+    from analyzer.results import KexecResult
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture.
@@ -198,9 +200,18 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         verdict=verdict.of_capture(results, whole=whole),
         boots=[_boot(index, span, logs) for span in spans],
         kexecs=results,
-        errors=[*capture.notes.problems, *not_followed(capture.pieces)],
+        errors=[
+            *capture.notes.problems,
+            *not_followed(capture.pieces),
+            *_unsaid(results, logs, capture.path),
+        ],
     )
     return Study(index, topologies, judgements, witness, logs, result)
+
+
+def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[Problem]:
+    """Warnings about logs of a capture without a kexec, which would have them."""
+    return [] if results else [Problem("other-machine", path, None, text) for text in logs.warnings]
 
 
 @dataclass(frozen=True)

@@ -109,3 +109,12 @@ def test_what_a_foreign_log_says_of_the_kexec_and_the_preserved_set_is_not_used(
     assert with_log.warnings[-1].startswith(f"--dmesg {tmp_path}/log seems to be of another machine")
     with_log.warnings.pop()
     assert with_log == without
+
+
+def test_a_capture_without_a_kexec_says_so_among_its_errors(tmp_path):
+    capture = open_capture(str(TRACES / "formats" / "trace-dat-kprobes-kernel1.dat"))
+    assert capture.notes.releases
+    (tmp_path / "log").write_text(log([("6.1.0", "a")]), "ascii")
+    result = analyzer.analysis.analyze_capture(capture, Options(dmesg=str(tmp_path / "log")))
+    assert result.kexecs == []
+    assert [error.kind for error in result.errors][-1] == "other-machine"

@@ -216,7 +216,7 @@ def cannot_write(place: str, error: OSError) -> UsageError:
     """Return the error for an output directory, or a file in it, that the system refuses."""
     return UsageError(
         f"cannot write in the output directory: {refusal(error)}",
-        path=str(error.filename or place),
+        path=place,
         advice="give -o a directory that you may write to and that has room",
     )
 
