@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf, boots, joining, kexecs, topology, unreadable
+from analyzer.capture import Problem
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
+from analyzer.option_files import opened
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.results import Analysis, Boot, CaptureResult
+from analyzer.sidecars import not_followed
 from analyzer.topology import Topology
 from analyzer.verdicts import loss_weight, verdict
 from analyzer.verdicts.conclusion import conclude
@@ -91,7 +94,9 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     from analyzer.readers import open_capture
 
     chosen = options or Options()
-    snapshot = None if chosen.seed is None else open_capture(chosen.seed, chosen)
+    snapshot = None
+    if chosen.seed is not None:
+        snapshot = opened(chosen, "--seed", chosen.seed, lambda path: open_capture(path, chosen))
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
     for number, path in enumerate(paths, start=1):
@@ -201,11 +206,20 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         verdict=verdict.of_capture(results, whole=whole),
         boots=[_boot(index, span, logs) for span in spans],
         kexecs=results,
-        errors=capture.notes.problems,
+        errors=[
+            *capture.notes.problems,
+            *not_followed(capture.pieces),
+            *_unsaid(results, logs, capture.path),
+        ],
         missing_dwords=capture.notes.missing_dwords,
     )
     result.weight = verdict.weight(result, chosen, whole=whole and not _cut_before_kexec(capture, results))
     return Study(index, topologies, judgements, witness, logs, result)
+
+
+def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[Problem]:
+    """Warnings about logs of a capture without a kexec, which would have them."""
+    return [] if results else [Problem("other-machine", path, None, text) for text in logs.warnings]
 
 
 @dataclass(frozen=True)
@@ -247,6 +261,7 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
     what_if = preserved.keys or at_stake
     judgement = kexecs.judge(index, handover, preserved, what_if, setting, known.witness)
     judgement.result.preservation = how if preserved.source == "assumed" else "known"
+    judgement.result.warnings.extend(known.logs.warnings)
     conclude(judgement.result, known.options, frozenset(bdf.text(key) for key in others))
     return judgement
 

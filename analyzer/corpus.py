@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import DamagedInputError, EmptyInputError, UnreadableInputError
 from analyzer.options import Options
+from analyzer.small_files import read_limited
 from analyzer.writers.atomic import replacing
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Where this project keeps its corpus.
 DIRECTORY = "traces"
+_CASE_LIMIT = 1 << 20
 #: Bridge verdicts that go without saying in an expectation file.
 _UNREMARKABLE = frozenset({"kept", "off", "not-applicable"})
 
@@ -59,15 +61,19 @@ class CaseResult:
             return None
         import tomlkit
 
-        document = tomlkit.parse(Path(self.file).read_text("utf-8"))
+        document = tomlkit.parse(_text(self.file))
         document["expect"] = self.found
         return tomlkit.dumps(document)
 
     def difference(self) -> list[str]:
         """A unified diff of the file against the proposal, line by line; empty if they agree."""
-        before = Path(self.file).read_text("utf-8").splitlines()
+        before = _text(self.file).splitlines()
         after = before if self.proposal is None else self.proposal.splitlines()
         return list(difflib.unified_diff(before, after, self.file, f"{self.file} (found)", lineterm=""))
+
+
+def _text(path: str) -> str:
+    return read_limited(path, _CASE_LIMIT, "TOML").decode("utf-8")
 
 
 def _differences(place: str, expected: Any, found: Any) -> Iterator[str]:
@@ -121,7 +127,7 @@ def _case(path: Path) -> CaseResult:
     from analyzer.analysis import analyze
 
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(_text(str(path)))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DamagedInputError(f"expected TOML, found {error}", path=str(path)) from error
     capture = str(path.with_suffix(".bin"))

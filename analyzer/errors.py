@@ -17,9 +17,11 @@ class AritraceError(Exception):
         path: the file as the user named it, or None when no file is involved.
         offset: byte offset in the uncompressed stream of that file, or None.
         advice: what the user can do, or an empty string.
+        option: the option that named the file (``--dmesg``), or None.
     """
 
     kind = "error"
+    option: str | None = None
 
     def __init__(
         self, message: str, *, path: str | None = None, offset: int | None = None, advice: str = ""
@@ -30,11 +32,14 @@ class AritraceError(Exception):
         self.offset = offset
         self.advice = advice
 
+    @property
+    def place(self) -> str:
+        """Option, file and byte, as far as they are known."""
+        place = " ".join(word for word in (self.option, self.path) if word)
+        return place if self.offset is None else f"{place} at byte {self.offset:#x}"
+
     def __str__(self) -> str:
-        place = self.path or ""
-        if self.offset is not None:
-            place += f" at byte {self.offset:#x}"
-        text = f"{place}: {self.message}" if place else self.message
+        text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}; {self.advice}" if self.advice else text
 
 

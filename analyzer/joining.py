@@ -45,7 +45,7 @@ def of_piece(error: AritraceError, number: int, paths: Sequence[str]) -> Aritrac
     """Make the error of a piece that of the whole: say which piece it is (``number`` from 1)."""
     error.path = error.path or paths[number - 1]
     if len(paths) > 1:
-        error.message = f"piece {number} of {len(paths)}, {paths[number - 1]}: {error.message}"
+        error.message = f"piece {number} of {len(paths)}: {error.message}"
     return error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,8 @@ class Options:
     linktype_raw_tlp: int | None = None
     strict: bool = False
     selected: frozenset[str] | None = None
+    #: What was read from the files that they name (:mod:`analyzer.option_files`).
+    contents: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def files(self) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+
+from analyzer.capture import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +23,34 @@ def beside(captures: Iterable[str], suffix: str) -> list[str]:
 
     Returns:
         their paths; NAME is the path of a capture, whole or less one or two suffixes, the longest first.
+        A link that leads out of its folder is never one (:func:`not_followed`).
     """
-    return [found[0] for path in captures if (found := _existing(path, suffix))]
+    followed = ([name for name in _existing(path, suffix) if not _leads_out(name)] for path in captures)
+    return [found[0] for found in followed if found]
+
+
+def not_followed(captures: Iterable[str]) -> list[Problem]:
+    """A problem for each file that would be a sidecar, but is a link to a file outside of its folder.
+
+    A folder may come from somebody else: what its links lead to is none of its content.
+    """
+    return [
+        Problem(
+            "not-followed",
+            name,
+            None,
+            "this sidecar is a link that leads out of the capture's folder: it was not followed; copy the"
+            " file there, or name it with an option",
+        )
+        for path in captures
+        for name in every(path)
+        if _leads_out(name)
+    ]
+
+
+def _leads_out(path: str) -> bool:
+    folder = os.path.realpath(Path(path).parent)
+    return not Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def every(capture: str) -> list[str]:

@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 
 def row(path: str, error: AritraceError) -> CaptureResult:
-    """Return the result of a capture that could not be opened: verdict ``unreadable`` and the reason."""
+    """Return the result of a capture that could not be judged: verdict ``unreadable`` and the reason.
+
+    Where another file is at fault (a piece, a sidecar, what an option names), the message begins with it.
+    """
     message = f"{error.message}; {error.advice}" if error.advice else error.message
+    if error.path not in (None, path):
+        message = f"{error.place}: {message}"
     return CaptureResult(
         path=path,
         files=[],

@@ -23,7 +23,7 @@ def rows(files):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(content)
     left_out = LeftOut()
-    entries = sorted(entry.name for entry in listing.entries(["."], "out", left_out))
+    entries = sorted(entry.name for entry in listing.entries(["."], "out", {}, left_out))
     sources = expand(["."])
     assert sorted(source.path for source in sources.found) == entries
     assert sources.left_out == left_out
@@ -124,5 +124,5 @@ def test_the_output_of_a_run_is_not_walked(folder):
     (folder / "out").mkdir()
     (folder / "out" / "a.bin").touch()
     (folder / "b.bin").touch()
-    names = [entry.name for entry in listing.entries(["."], "out", LeftOut())]
+    names = [entry.name for entry in listing.entries(["."], "out", {}, LeftOut())]
     assert names == ["./b.bin"]

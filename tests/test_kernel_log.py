@@ -327,3 +327,20 @@ def test_first_look_skips_nothing_that_counts():
 def test_any_order_of_lines_gives_runs_in_order(lines):
     runs = parse(*lines)
     assert [run.first_line for run in runs] == sorted({run.first_line for run in runs})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "\n\n", "x", "x\n", "\n\nx\n\n\ny\n\n", "x\n\n\ny", "\r\n\nx\r\n"]
+)
+@pytest.mark.parametrize("version", ["", "Linux version 6.1 (x@y)\n", "\n\nLinux version 6.1 (x@y)\n"])
+def test_lines_are_counted_alike_in_bytes_and_in_lists(text, version):
+    data = (text + version + text).encode()
+    physical = data.removesuffix(b"\n").split(b"\n") if data else []
+    assert kernel_log.parse(data) == kernel_log.parse_lines(physical)
+
+
+def test_a_log_of_too_many_messages_is_refused(monkeypatch):
+    monkeypatch.setattr(kernel_log, "MAX_MESSAGES", 5)
+    kernel_log.parse(b"a\n\n\nb\rc\nd\ne\n\n")
+    with pytest.raises(LimitExceededError, match="at most 5 messages in a log, found more by line 6"):
+        kernel_log.parse(b"a\n\n\nb\rc\nd\ne\rf\n\n")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from analyzer.capture import LogLine, PreservedDump
 from analyzer.errors import UsageError
+from analyzer.option_files import kernel_log_bytes, log_bytes, opened
 from analyzer.options import Options
-from analyzer.sidecars import beside
-from analyzer.small_files import read_limited
+from analyzer.sidecars import beside, not_followed
+from analyzer.small_files import DUMP_LIMIT, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 #: Endings of the outputs that can be written, with the name of the format.
 OUTPUTS = {".bin": "native", ".parquet": "parquet"}
 _COMPRESSIONS = frozenset({".gz", ".zst", ".xz"})
-_LOG_LIMIT = 256 << 20
-_DUMP_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -153,14 +152,23 @@ def convert(
 
 def _add_beside(capture: Capture, options: Options) -> None:
     # What was given by name wins over what the capture says, and so it must in the new file.
-    logs = [options.dmesg] if options.dmesg else beside(capture.pieces, ".dmesg")
+    given = log_bytes(options)
+    logs = [kernel_log_bytes(path) for path in beside(capture.pieces, ".dmesg")] if given is None else [given]
     if logs:
-        texts = [read_limited(name, _LOG_LIMIT).decode("utf-8", "replace") for name in logs]
+        texts = [log.decode("utf-8", "replace") for log in logs]
         capture.notes.log = [LogLine(line) for text in texts for line in text.splitlines()]
-    dumps = [options.flb] if options.flb else beside(capture.pieces, ".flb")
+    dumps = (
+        [opened(options, "--flb", options.flb, _dump)]
+        if options.flb is not None
+        else [_dump(path) for path in beside(capture.pieces, ".flb")]
+    )
     if dumps:
-        found = [read_limited(name, _DUMP_LIMIT) for name in dumps]
-        capture.notes.preserved = [PreservedDump(data, options.flb_name or "") for data in found]
+        capture.notes.preserved = [PreservedDump(data, options.flb_name or "") for data in dumps]
+    capture.notes.problems.extend(not_followed(capture.pieces))
+
+
+def _dump(path: str) -> bytes:
+    return read_limited(path, DUMP_LIMIT, "a pci_ser dump")
 
 
 def _make_directory(directory: Path) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analyzer.errors import UsageError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.options import Options
+from analyzer.small_files import read_limited
+from analyzer.writers.atomic import refusal
 
 if TYPE_CHECKING:
     from analyzer.options import PolicyChoice, Series
@@ -24,6 +26,8 @@ DIRECTORY_SCHEMA: Final = 1
 #: captures make a bounded number of files; yet so few that a batch's rows are small.
 _BATCH, _BATCH_BYTES, _MOST_BATCHES, _LARGEST_BATCH = 128, 64 << 20, 1024, 2000
 _MIB = 1 << 20
+#: A job names its sources: a command line has at most a few MiB.
+_JOB_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def write_once(job: Job) -> bool:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise cannot_write(job.directory, error) from error
+        raise cannot_write(str(target), error) from error
     return True
 
 
@@ -150,11 +154,12 @@ def read(directory: str) -> Job | None:
     """
     path = Path(directory, FILE_NAME)
     try:
-        text = path.read_text(encoding="ascii")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the job of this directory: {error}", path=str(path)) from error
+        if not path.parent.is_dir() or not os.path.lexists(path):
+            return None
+        text = read_limited(str(path), _JOB_LIMIT, "the job of a fleet run").decode("ascii")
+    except (AritraceError, OSError, ValueError) as error:
+        reason = error.message if isinstance(error, AritraceError) else error
+        raise UsageError(f"cannot read the job of this directory: {reason}", path=str(path)) from error
     try:
         found = json.loads(text)
         schema = found["schema"]
@@ -207,11 +212,11 @@ def refuse_other(job: Job, request: Request, tool: str) -> None:
         )
 
 
-def cannot_write(directory: str, error: OSError) -> UsageError:
-    """Return the error for an output directory that the system refuses."""
+def cannot_write(place: str, error: OSError) -> UsageError:
+    """Return the error for an output directory, or a file in it, that the system refuses."""
     return UsageError(
-        f"cannot write in the output directory: {error.strerror or error}",
-        path=directory,
+        f"cannot write in the output directory: {refusal(error)}",
+        path=place,
         advice="give -o a directory that you may write to and that has room",
     )
 

@@ -125,7 +125,7 @@ def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list
     try:
         for number, entry in numbered:
             try:
-                folder = Path(tempfile.mkdtemp(dir=scratch)) if listing.is_url(entry.path) else None
+                folder = _folder(scratch) if listing.is_url(entry.path) else None
                 if folder is not None:
                     folders.append(folder)
                 opened.append(_open(number, entry, job, folder))
@@ -141,6 +141,13 @@ def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
     return [rows[number] for number, _ in numbered]
+
+
+def _folder(scratch: str) -> Path:
+    from analyzer.fleet.stores import keeping
+
+    with keeping(scratch):
+        return Path(tempfile.mkdtemp(dir=scratch))
 
 
 def lost(number: int, entry: Entry, outcome: Outcome, reason: str) -> Judged:
@@ -226,6 +233,8 @@ def _failed(number: int, entry: Entry, error: BaseException, urls: dict[str, str
     if isinstance(error, MemoryError):
         error = LimitExceededError("it needs more memory than --max-memory allows", path=entry.name)
     if isinstance(error, AritraceError):
+        if error.path == entry.path:
+            error.path = entry.name
         result = unreadable.row(entry.name, error)
         _rename(result, {entry.path: entry.name} | (urls or {}))
         outcome = _OUTCOME_OF_KIND.get(error.kind, "unreadable")

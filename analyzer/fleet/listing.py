@@ -5,7 +5,7 @@ Files are those of the main job (:mod:`analyzer.sources`): the same arguments gi
 
 from __future__ import annotations
 
-import hashlib
+import glob
 import os
 import stat
 from pathlib import Path
@@ -17,28 +17,33 @@ from analyzer.fleet import stores
 from analyzer.fleet.manifest import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from analyzer.directories import LeftOut, Source
+    from analyzer.fleet.source_lists import SourceList
 
 SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
-_LIST_LIMIT = 1 << 30
 
 
-def entries(sources: Sequence[str], output: str, left_out: LeftOut) -> Iterator[Entry]:
+def entries(
+    sources: Sequence[str], output: str, lists: Mapping[str, SourceList], left_out: LeftOut
+) -> Iterator[Entry]:
     """Yield an entry for each capture; one that several sources name comes several times.
 
     Args:
         sources: as the user gave them.
         output: the output directory, which is never walked.
+        lists: what :func:`analyzer.fleet.source_lists.read` gave for the same sources.
         left_out: is given every file that is not analysed as a capture.
 
     Raises:
-        UsageError: a source that cannot be meant, a list file that cannot be read, a store out of reach.
+        UsageError: a source that cannot be meant, a list that is none, a store out of reach.
     """
-    for source in _Lines(sources, urls=True):
+    for listed in lists.values():
+        listed.refuse_other_text(_names_something)
+    for source in _Lines(sources, lists, urls=True):
         yield from stores.entries(source)
-    files = _Lines(sources, urls=False)
+    files = _Lines(sources, lists, urls=False)
     for found in arguments.captures(files, left_out, without=os.path.realpath(output)):
         yield _entry(found)
 
@@ -46,13 +51,14 @@ def entries(sources: Sequence[str], output: str, left_out: LeftOut) -> Iterator[
 class _Lines:
     """The sources, with each list file replaced by its lines: the URLs or the others; can be read again."""
 
-    def __init__(self, sources: Sequence[str], *, urls: bool) -> None:
+    def __init__(self, sources: Sequence[str], lists: Mapping[str, SourceList], *, urls: bool) -> None:
         self._sources = sources
+        self._lists = lists
         self._urls = urls
 
     def __iter__(self) -> Iterator[str]:
         for source in self._sources:
-            for line in _lines(source[1:]) if source.startswith("@") else (source,):
+            for line in self._lists[source].sources() if source in self._lists else (source,):
                 if line == "-":
                     raise UsageError(
                         "a fleet run reads its captures by name, not from standard input",
@@ -62,13 +68,10 @@ class _Lines:
                     yield line
 
 
-def list_digests(sources: Sequence[str]) -> dict[str, str]:
-    """Hash of each list file among the sources: with other content they mean another run."""
-    return {
-        source: hashlib.sha256(_content(source[1:])).hexdigest()
-        for source in sources
-        if source.startswith("@")
-    }
+def _names_something(source: str) -> bool:
+    if is_url(source) or os.path.lexists(source.replace("\0", "")):
+        return True
+    return glob.has_magic(source) and any(True for _ in glob.iglob(source, recursive=True))  # noqa: PTH207
 
 
 def is_url(source: str) -> bool:
@@ -93,24 +96,3 @@ def size_and_time(path: str) -> tuple[int | None, int | None]:
         return status.st_size, status.st_mtime_ns
     # A directory here is a sysfs tree: its size says nothing.
     return (0, None) if stat.S_ISDIR(status.st_mode) else (None, None)
-
-
-def _lines(path: str) -> Iterator[str]:
-    for line in _content(path).split(b"\n"):
-        source = line.removesuffix(b"\r")
-        if source.strip():
-            yield os.fsdecode(source)
-
-
-def _content(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(_LIST_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"cannot read this list of sources: {reason}", path=path, advice="check the name behind @"
-        ) from error
-    if len(content) > _LIST_LIMIT:
-        raise UsageError(f"expected a list of at most {_LIST_LIMIT} bytes, found more", path=path)
-    return content

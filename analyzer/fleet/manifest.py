@@ -11,15 +11,17 @@ import itertools
 import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import polars as pl
 
-from analyzer.errors import UsageError
+from analyzer.errors import AritraceError, UsageError
+from analyzer.opening import open_input
 from analyzer.writers.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import FileIO
 
 SCHEMA: Final = pl.Schema(
     {
@@ -103,11 +105,12 @@ def check(directory: str, name: str) -> None:
     """
     path = Path(directory, name)
     try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
+        with open_input(str(path), "the manifest of a run") as stream:
+            digest = hashlib.file_digest(cast("FileIO", stream), "sha256").hexdigest()
+    except (AritraceError, OSError) as error:
+        reason = error.message if isinstance(error, AritraceError) else error.strerror
         raise UsageError(
-            f"the manifest of this run cannot be read: {error.strerror}",
+            f"the manifest of this run cannot be read: {reason}",
             path=str(path),
             advice="restore it, or start anew in another directory",
         ) from error

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from analyzer.errors import UsageError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet.job import cannot_write
 from analyzer.fleet.schema import METADATA_KEY, PARTITION, TABLES, TABLES_SCHEMA, VERDICTS
+from analyzer.small_files import read_limited
 from analyzer.version import NAME
 from analyzer.writers.atomic import replacing
+from analyzer.writers.parquet import put_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.fleet.job import Job
 
 _RECORDS: Final = "batches"
+_RECORD_LIMIT: Final = 16 << 20
 #: Folders of the output directory that hold nothing but files of the run.
 FOLDERS: Final = (_RECORDS, *TABLES)
 _TEMPORARY: Final = ".aritrace-*.tmp"
@@ -88,12 +91,10 @@ def write(job: Job, batch: int, frames: Mapping[str, pl.DataFrame]) -> None:
 def record_of(job: Job, batch: int) -> Record | None:
     """Return the record of a batch that is done and whose parts are all there, else None."""
     try:
-        found = Record(**json.loads(_record_path(job, batch).read_bytes()))
+        found = Record(**json.loads(read_limited(str(_record_path(job, batch)), _RECORD_LIMIT, "a record")))
         whole = all(Path(job.directory, part).is_file() for parts in found.parts.values() for part in parts)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError):
-        # No record that we wrote: the batch is simply done again.
+    except (AritraceError, OSError, ValueError, TypeError, AttributeError):
+        # None, or no record that we wrote: the batch is simply done again.
         return None
     return found if whole else None
 
@@ -146,4 +147,4 @@ def _record_path(job: Job, batch: int) -> Path:
 def _write(frame: pl.DataFrame, target: Path) -> None:
     about = json.dumps({"schema": TABLES_SCHEMA, "tool": NAME})
     with replacing(target) as stream:
-        frame.write_parquet(stream, compression="zstd", metadata={METADATA_KEY: about})
+        put_table(frame, stream, {METADATA_KEY: about})

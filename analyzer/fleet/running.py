@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
 from analyzer.fleet import job as jobs_file
-from analyzer.fleet import listing, locks
+from analyzer.fleet import listing, locks, source_lists
 from analyzer.fleet.job import Job, Limits, Request, cannot_write
 from analyzer.fleet.own_files import BEFORE_THE_JOB
-from analyzer.small_files import COMMAND_LINE_LIMIT, given_text
+from analyzer.option_files import command_line
 from analyzer.version import version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from analyzer.directories import LeftOut
     from analyzer.fleet.engines import Engine
+    from analyzer.fleet.source_lists import SourceList
     from analyzer.options import Options
 
     #: Told after each batch: captures done, of how many, and where.
@@ -91,7 +92,8 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     """
     from analyzer.fleet import engines, manifest, parts
 
-    request = _request(sources, options, limits, batch_size, host_from_path)
+    lists = source_lists.read(sources)
+    request = _request(sources, lists, options, limits, batch_size, host_from_path)
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise UsageError(
             f"there is no shard {shard[0]} of {shard[1]}", advice="--shard 0/4 to 3/4 make a whole"
@@ -106,7 +108,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     with locks.holding(directory, shard):
         job = jobs_file.read(directory)
         if job is None:
-            job, left_out = _begin(request, directory)
+            job, left_out = _begin(request, lists, directory)
             if skipped is not None:
                 skipped(left_out)
         jobs_file.refuse_other(job, request, version())
@@ -169,13 +171,13 @@ def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -
             done(record.captures)
 
 
-def _begin(request: Request, directory: str) -> tuple[Job, LeftOut]:
+def _begin(request: Request, lists: Mapping[str, SourceList], directory: str) -> tuple[Job, LeftOut]:
     """List the sources and write down the job; if another shard is faster, its job counts."""
     from analyzer.directories import LeftOut
     from analyzer.fleet import manifest
 
     left_out = LeftOut()
-    listed = manifest.write(listing.entries(request.sources, directory, left_out), directory)
+    listed = manifest.write(listing.entries(request.sources, directory, lists, left_out), directory)
     size = request.batch_size or jobs_file.fitting_batch_size(listed.captures, listed.size)
     job = Job(directory, request, listed.name, listed.captures, size, version())
     if jobs_file.write_once(job):
@@ -186,6 +188,7 @@ def _begin(request: Request, directory: str) -> tuple[Job, LeftOut]:
 
 def _request(
     sources: Sequence[str],
+    lists: Mapping[str, SourceList],
     options: Options | None,
     limits: Limits | None,
     batch_size: int | None,
@@ -219,12 +222,12 @@ def _request(
             raise UsageError(f"--host-from-path: no regular expression: {error}") from error
     return Request(
         sources=tuple(sources),
-        lists=listing.list_digests(sources),
+        lists={source: found.digest for source, found in lists.items()},
         policy=chosen.policy,
         series=chosen.series,
         assume_preserved=chosen.assume_preserved,
         # The command line itself: workers elsewhere need not see the file that it is in.
-        cmdline=None if chosen.cmdline is None else given_text(chosen.cmdline, COMMAND_LINE_LIMIT),
+        cmdline=command_line(chosen),
         limits=limits,
         batch_size=batch_size,
         host_from_path=host_from_path,

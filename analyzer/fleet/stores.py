@@ -25,10 +25,12 @@ from analyzer import sidecars
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
 from analyzer.fleet.manifest import Entry
 from analyzer.sidecars import SUFFIXES
+from analyzer.writers.atomic import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from _typeshed import ReadableBuffer
     from obstore import ObjectMeta
     from obstore.store import ObjectStore, RetryConfig
 
@@ -199,17 +201,48 @@ def _download(place: _Place, target: Path, max_bytes: int) -> str | None:
         result = obstore.get(_store(place.root), place.key)
         size = result.meta["size"]
         if size <= max_bytes:
-            with target.open("wb") as stream:
-                for piece in result.stream(min_chunk_size=_PIECE):
-                    stream.write(piece)
-                    if stream.tell() > max_bytes:
-                        size = stream.tell()
-                        break
+            size = _keep(result.stream(min_chunk_size=_PIECE), target, max_bytes)
     if size > max_bytes:
         raise LimitExceededError(
             f"expected at most {max_bytes} bytes, found {size}", path=url, advice="raise --max-bytes"
         )
     return result.meta["e_tag"]
+
+
+def _keep(pieces: Iterable[ReadableBuffer], target: Path, max_bytes: int) -> int:
+    """Write an object's content to a file; return its bytes, counted no further than beyond ``max_bytes``.
+
+    Raises:
+        UsageError: there is no room for it, which is no fault of the object.
+    """
+    size = 0
+    with target.open("wb", buffering=0) as stream:  # a buffer would be written once more when it is closed
+        for piece in pieces:
+            left = memoryview(piece)
+            size += len(left)
+            with keeping(target):
+                while left:
+                    left = left[stream.write(left) :]
+            if size > max_bytes:
+                break
+    return size
+
+
+@contextmanager
+def keeping(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the system says about a file or folder for fetched objects into an error that stops the run.
+
+    Raises:
+        UsageError: it cannot be made or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot keep an object while it is read: {refusal(error)}",
+            path=os.fspath(path),
+            advice="make room there, or name another directory in TMPDIR, then run the same command again",
+        ) from error
 
 
 @functools.lru_cache(maxsize=32)

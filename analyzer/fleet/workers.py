@@ -20,8 +20,10 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.errors import AritraceError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet import worker
+from analyzer.fleet.safe_path import safe_path
+from analyzer.writers.atomic import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +78,7 @@ class StoppedError(Exception):
 class _Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.scratch = tempfile.mkdtemp(prefix="aritrace-fleet-")
+        self.scratch = _scratch()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -140,14 +142,26 @@ class _Worker:
             return b""
 
 
+def _scratch() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="aritrace-fleet-")
+    except OSError as error:
+        raise UsageError(
+            f"cannot make a temporary directory: {refusal(error)}",
+            path=tempfile.gettempdir() if error.filename is None else str(error.filename),
+            advice="make room there, or name another directory in the environment variable TMPDIR",
+        ) from error
+
+
 def _start(process: multiprocessing.process.BaseProcess) -> None:
     """Start a process also from a daemonic one, as Dask's workers are, and deaf to Ctrl-C.
 
     Daemonic processes may not start others, lest these outlive them. Ours end with their pipe. A terminal
     sends Ctrl-C to them too; they inherit that it is blocked, so from the first moment it is the driver's.
+    None of them, the resource tracker included, imports anything from the current directory.
     """
     here = multiprocessing.current_process()
-    with _starting:
+    with safe_path():
         daemonic = here.daemon
         resource_tracker.ensure_running()  # else the first start would do it, which unblocks SIGINT
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -159,9 +173,6 @@ def _start(process: multiprocessing.process.BaseProcess) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
             if daemonic:
                 here.daemon = True
-
-
-_starting = threading.Lock()
 
 
 class Workers:

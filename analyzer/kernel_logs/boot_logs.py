@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from analyzer import bdf, decisions
 from analyzer.kernel_logs import cmdline as command_line
 from analyzer.kexecs import Setting
+from analyzer.option_files import command_line as given_command_line
+from analyzer.option_files import kernel_log, kernel_log_bytes
 from analyzer.sidecars import beside
-from analyzer.small_files import COMMAND_LINE_LIMIT, given_text, read_limited
 from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from analyzer.verdicts.reset_evidence import Told
 
@@ -23,41 +24,56 @@ if TYPE_CHECKING:
     from analyzer.options import Options
     from analyzer.results import KexecKind
 
-_LOG_LIMIT = 256 << 20
-
 
 @dataclass
 class BootLogs:
-    """Kernel runs of a capture's boots by source, best first (``dmesg``, ``capture``, ``sidecar``)."""
+    """Kernel runs of a capture's boots by source, best first (``dmesg``, ``capture``, ``sidecar``).
+
+    ``warnings`` name logs that were set aside. ``given_cmdline`` is the command line of the option.
+    """
 
     spans: Sequence[BootSpan]
     events: Sequence[Told] = ()
     by_source: dict[str, dict[int, KernelRun]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    given_cmdline: str | None = None
 
     @classmethod
     def open(cls, options: Options, capture: Capture, spans: Sequence[BootSpan]) -> BootLogs:
-        """Read and align every log that belongs to a capture."""
+        """Read and align every log that belongs to a capture.
+
+        Raises:
+            AritraceError: a file that an option names, or a sidecar, cannot be read or holds no log.
+        """
+        from analyzer.kernel_logs import kernel_log as log_reader  # compiled only where there is a log
+        from analyzer.kernel_logs.placing import Placing
+
         events = [
             Told(bdf.key(*event.bdf), event.text, capture.path, event.seq, event.time_ns)
             for event in capture.notes.events
             if event.bdf is not None
         ]
-        logs = cls(spans, events)
-        if options.dmesg is not None:
-            logs.add("dmesg", read_limited(options.dmesg, _LOG_LIMIT))
+        found: dict[str, tuple[KernelLog, str]] = {}
+        given = kernel_log(options)
+        if given is not None:
+            found["dmesg"] = given, f"--dmesg {options.dmesg}"
         if capture.notes.log:
-            logs.add("capture", [line.text for line in capture.notes.log])
+            lines = [line.text for line in capture.notes.log]
+            found["capture"] = log_reader.parse_lines(lines), "the log in the capture"
         paths = beside(capture.pieces, ".dmesg")
         if paths:  # of several pieces: one history, as the accesses are
-            logs.add("sidecar", b"\n".join(read_limited(path, _LOG_LIMIT) for path in paths))
+            whole = b"\n".join(kernel_log_bytes(path) for path in paths)
+            found["sidecar"] = log_reader.parse(whole), ", ".join(paths)
+        logs = cls(spans, events, given_cmdline=given_command_line(options))
+        placing = Placing(spans, capture.notes.releases)
+        # The capture's own log goes first: what it says is the capture's word as well.
+        aligned = {
+            source: placing.place(log, name)
+            for source, (log, name) in sorted(found.items(), key=lambda item: item[0] != "capture")
+        }
+        logs.by_source = {source: aligned[source] for source in found if aligned[source]}
+        logs.warnings = placing.warnings
         return logs
-
-    def add(self, source: str, log: bytes | list[str]) -> None:
-        """Read one log, a file's bytes or its lines, and align it with the boots."""
-        from analyzer.kernel_logs import kernel_log  # its expressions are compiled only where there is a log
-
-        read = kernel_log.parse(log) if isinstance(log, bytes) else kernel_log.parse_lines(log)
-        self.by_source[source] = align(self.spans, read)
 
     def run_of(self, boot: int) -> KernelRun | None:
         """The log of one boot from the first source that has it."""
@@ -91,8 +107,8 @@ class BootLogs:
         outgoing = self.run_of(handover.outgoing.boot.index)
         incoming = self.run_of(handover.incoming.boot.index)
         noari, scan_all = (None, None) if incoming is None else (incoming.noari, incoming.pcie_scan_all)
-        if options.cmdline is not None and (incoming is None or incoming.cmdline is None):
-            given = command_line.pci_options(given_text(options.cmdline, COMMAND_LINE_LIMIT))
+        if self.given_cmdline is not None and (incoming is None or incoming.cmdline is None):
+            given = command_line.pci_options(self.given_cmdline)
             noari, scan_all = given.noari, given.pcie_scan_all
         if noari is None:
             noari = decisions.observed_noari(handover.decided_after)
@@ -104,23 +120,6 @@ class BootLogs:
             told=self._told(handover, (outgoing, incoming)),
             options=options,
         )
-
-
-def align(spans: Sequence[BootSpan], log: KernelLog) -> dict[int, KernelRun]:
-    """Boot index -> kernel run.
-
-    As many runs as kernels: one to one. Fewer runs: a log that ends in a kexec belongs to the first kernels,
-    any other to the last ones. More runs than kernels: the capture began later, the last runs count.
-    """
-    kernels = [span.index for span in spans if span.kind != "firmware"]
-    runs = list(log.runs)
-    if len(runs) < len(kernels):
-        kernels = (
-            kernels[: len(runs)] if runs and runs[-1].kexec_started else kernels[len(kernels) - len(runs) :]
-        )
-    elif len(runs) > len(kernels):
-        runs = runs[len(runs) - len(kernels) :]
-    return dict(zip(kernels, runs, strict=True))
 
 
 def _kind(handover: Handover, outgoing: KernelRun | None, incoming: KernelRun | None) -> KexecKind:

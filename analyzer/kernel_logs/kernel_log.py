@@ -17,7 +17,7 @@ from analyzer.kernel_logs import cmdline, log_facts, log_lines
 from analyzer.kernel_logs.log_segments import ENDINGS, Ending, Entry, Record, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from analyzer.kernel_logs.log_facts import Fact
     from analyzer.kernel_logs.log_lines import LogText
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Bounds on what an input can make us hold.
 MAX_RUNS, MAX_FACTS = 1000, 500_000
+#: Messages of a log: each costs some microseconds, and a byte where the log is compressed.
+MAX_MESSAGES = 2_000_000
 #: printk cuts messages at 1021 characters: a command line that reaches this far may be cut.
 _PRINTK_LIMIT = 1021
 #: Facts that only a booting kernel prints: after an end they begin the next kernel.
@@ -186,11 +188,22 @@ def parse(data: bytes) -> KernelLog:
     Raises:
         LimitExceededError: more kernels or facts than a log can sensibly hold.
     """
-    return parse_lines(_lines(data))
+    reader = _Reader()
+    end = 0
+    for match in log_lines.LINE.finditer(data):  # empty lines cost nothing
+        reader.line(match[0], data.count(b"\n", end, match.start()) + (end == 0))
+        end = match.end()
+    reader.number += data.count(b"\n", end + 1 if end else 0)
+    reader.close()
+    return KernelLog(tuple(map(_run, reader.runs)), reader.number, reader.cut)
 
 
 def parse_lines(lines: Iterable[bytes | str]) -> KernelLog:
-    """Read log lines without their line feeds; ``line_number`` counts them from 1."""
+    """Read log lines without their line feeds; ``line_number`` counts them from 1.
+
+    Raises:
+        LimitExceededError: as :func:`parse`.
+    """
     reader = _Reader()
     for line in lines:
         reader.line(line.encode("utf-8", "replace") if isinstance(line, str) else line)
@@ -198,18 +211,12 @@ def parse_lines(lines: Iterable[bytes | str]) -> KernelLog:
     return KernelLog(tuple(map(_run, reader.runs)), reader.number, reader.cut)
 
 
-def _lines(data: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start)
-        end = len(data) if end < 0 else end
-        yield data[start:end]
-        start = end + 1
-
-
 @dataclass
 class _Reader:
-    """Cuts the log into segments and sorts out which of them are kernels."""
+    """Cuts the log into segments and sorts out which of them are kernels.
+
+    ``number`` is that of the line at hand, ``messages`` how many there were on all lines.
+    """
 
     runs: list[Segment] = field(default_factory=list)
     current: Segment | None = None
@@ -218,14 +225,22 @@ class _Reader:
     number: int = 0
     cut: int = 0
     facts: int = 0
+    messages: int = 0
 
-    def line(self, line: bytes) -> None:
-        self.number += 1
+    def line(self, line: bytes, passed: int = 1) -> None:
+        """Take a line that is ``passed`` lines further down than the one before."""
+        self.number += passed
         self.cut += len(line) > log_lines.MAX_LINE
         for message in log_lines.messages(line):
             self._message(message)
 
     def _message(self, message: LogText) -> None:
+        self.messages += 1
+        if self.messages > MAX_MESSAGES:
+            raise LimitExceededError(
+                f"expected at most {MAX_MESSAGES} messages in a log, found more by line {self.number}",
+                advice="give the part of the log around the kexec in question",
+            )
         fact = log_facts.read(message.text)
         if fact is None:
             if self.current is not None:

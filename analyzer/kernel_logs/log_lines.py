@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Longer lines are cut here: the kernel's own end at 1021 characters, the rest is prefix or no log.
 MAX_LINE = 16_384
+#: A physical line that is not empty.
+LINE = re.compile(rb"[^\n]+")
 
 # Sequences that clear the screen or move the cursor start a new line; the others (colours, modes, titles) are
 # dropped.

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from analyzer import bdf
-from analyzer.errors import DamagedInputError, UsageError
+from analyzer.errors import DamagedInputError, EmptyInputError, UsageError
+from analyzer.option_files import opened as opened_file
 from analyzer.sidecars import beside
-from analyzer.small_files import given_text, read_limited
+from analyzer.small_files import DUMP_LIMIT, read_limited, read_text
 from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
@@ -32,13 +33,12 @@ if TYPE_CHECKING:
 #: Kexec number -> what a source says of it, or None.
 Ask: TypeAlias = "Callable[[int], Answer | None]"
 
-#: Raw kernel dumps of a preserved set are a few pages; more than this is another kind of file.
-_DUMP_LIMIT = 64 << 20
 _TEXT_LIMIT = 16 << 20
 #: Rules that a kernel follows on preserved bridges alone.
 _ADOPTING = frozenset({"inherit", "restore"})
 #: Rules that a kernel follows on bridges that were not handed over to it.
 _RULES_OF_OTHERS = frozenset({"set", "clear", "untouched", "skipped"})
+_FORM = "[KEXEC:]dddd:bb:dd.f"
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,10 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
     """
     answers: list[tuple[PreservedSource, Ask]] = []
     if options.preserved is not None:
-        answers.append(("option", _listed(given_text(options.preserved, _TEXT_LIMIT), "--preserved")))
+        answers.append(("option", _given(options.preserved, options)))
     if options.flb is not None:
-        answers.append(
-            ("flb", _dumped(read_limited(options.flb, _DUMP_LIMIT), options.flb_name or "", options.flb))
-        )
+        name = options.flb_name or ""
+        answers.append(("flb", opened_file(options, "--flb", options.flb, lambda path: _dump(path, name))))
     if "dmesg" in runs:
         answers.append(("dmesg", _logged(runs["dmesg"])))
     answers.extend(
@@ -117,26 +116,74 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
     )
     if "capture" in runs:
         answers.append(("capture", _logged(runs["capture"])))
-    for path in beside(capture.pieces, ".preserved"):
-        text = read_limited(path, _TEXT_LIMIT).decode("utf-8", "replace")
-        answers.append(("sidecar", _sidecar_list(text, path)))
-    answers.extend(
-        ("sidecar", _dumped(read_limited(path, _DUMP_LIMIT), "", path))
-        for path in beside(capture.pieces, ".flb")
-    )
+    answers.extend(("sidecar", _list_of(path)) for path in beside(capture.pieces, ".preserved"))
+    answers.extend(("sidecar", _dump(path, "")) for path in beside(capture.pieces, ".flb"))
     if "sidecar" in runs:
         answers.append(("sidecar", _logged(runs["sidecar"])))
     return Sources(answers)
 
 
-def _listed(text: str, place: str) -> Ask:
-    """``[KEXEC:]BDF`` separated by commas or white space; ``#`` starts a comment."""
+def _given(text: str, options: Options) -> Ask:
+    """What ``--preserved`` gives: a list, or ``@FILE`` with one."""
+    if text.startswith("@"):
+        return opened_file(options, "--preserved", text[1:], _list_of)
+    entries: list[tuple[int | None, int]] = []
+    try:
+        for line in text.splitlines():
+            entries.extend(map(_entry, _words(line)))
+    except ValueError as error:
+        raise UsageError(f"--preserved: {error}", advice=f"write {_FORM}, separated by commas") from error
+    return _listed(entries)
+
+
+def _list_of(path: str) -> Ask:
+    """A file with a list, comments from ``#`` on. What is wrong with it never quotes it."""
+    entries: list[tuple[int | None, int]] = []
+    wrong = []
+    lines = read_text(path, _TEXT_LIMIT, "a list of preserved functions").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.extend(map(_entry, _words(line)))
+        except ValueError:
+            wrong.append(number)
+    if wrong:
+        more = f" (and in {len(wrong) - 1} more of {len(lines)} lines)" if len(wrong) > 1 else ""
+        raise DamagedInputError(
+            f"expected {_FORM} in line {wrong[0]}, found other text{more}",
+            path=path,
+            advice="write addresses separated by commas or white space, comments behind #",
+        )
+    if not entries:
+        raise EmptyInputError(
+            f"expected at least one {_FORM}, found none in {len(lines)} line{'s' * (len(lines) != 1)}",
+            path=path,
+            advice="name the preserved functions, or leave the file out",
+        )
+    return _listed(entries)
+
+
+def _words(line: str) -> list[str]:
+    return line.partition("#")[0].replace(",", " ").split()
+
+
+def _entry(word: str) -> tuple[int | None, int]:
+    """One entry; a kexec number stands before a full address, as in ``1:0000:03:00.0``.
+
+    Raises:
+        ValueError: it is no such entry.
+    """
+    parts = word.split(":")
+    if len(parts) == 4 and parts[0].isdecimal():
+        return int(parts[0]), bdf.parse(":".join(parts[1:]))
+    return None, bdf.parse(word)
+
+
+def _listed(entries: Iterable[tuple[int | None, int]]) -> Ask:
+    """Answers of a list; entries without a kexec number hold for every kexec."""
     everywhere: set[int] = set()
     by_kexec: dict[int, set[int]] = {}
-    for line in text.splitlines() or [""]:
-        for word in line.partition("#")[0].replace(",", " ").split():
-            number, key = _entry(word, place)
-            (everywhere if number is None else by_kexec.setdefault(number, set())).add(key)
+    for number, key in entries:
+        (everywhere if number is None else by_kexec.setdefault(number, set())).add(key)
 
     def answer(kexec: int) -> Answer | None:
         if not everywhere and kexec not in by_kexec:
@@ -146,25 +193,9 @@ def _listed(text: str, place: str) -> Ask:
     return answer
 
 
-def _sidecar_list(text: str, path: str) -> Ask:
-    """A ``.preserved`` sidecar: what is wrong with it concerns its capture only, not the whole run."""
-    try:
-        return _listed(text, path)
-    except UsageError as error:
-        raise DamagedInputError(error.message, path=path, advice=error.advice) from error
-
-
-def _entry(word: str, place: str) -> tuple[int | None, int]:
-    """One entry; a kexec number stands before a full address, as in ``1:0000:03:00.0``."""
-    parts = word.split(":")
-    try:
-        if len(parts) == 4 and parts[0].isdigit():
-            return int(parts[0]), bdf.parse(":".join(parts[1:]))
-        return None, bdf.parse(word)
-    except ValueError as error:
-        raise UsageError(
-            f"{place}: {error}", advice="write [KEXEC:]dddd:bb:dd.f, separated by commas"
-        ) from error
+def _dump(path: str, name: str) -> Ask:
+    """A file with a raw kernel dump."""
+    return _dumped(read_limited(path, DUMP_LIMIT, "a pci_ser dump"), name, path)
 
 
 def _dumped(data: bytes, name: str, path: str, kexec: int | None = None) -> Ask:

@@ -190,7 +190,10 @@ _WRAPPERS: tuple[tuple[bytes, int, str, str], ...] = (
     (b"\xff\xfe", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
     (b"\xfe\xff", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
 )
-_SHOWN = 24
+#: Bytes of an unknown binary input that are shown: enough for its magic.
+_MAGIC = 4
+#: Bytes that texts are made of, of whatever encoding: all but the control characters.
+_TEXT_BYTES = bytes({9, 10, 12, 13, 27, *range(0x20, 0x7F), *range(0x80, 0x100)})
 
 
 def identify(head: bytes, name: str) -> Format:
@@ -213,10 +216,7 @@ def identify(head: bytes, name: str) -> Format:
             return form
     if len(head) in _CONFIG_SIZES and _BDF_IN_NAME.search(name):
         return SYSFS_CONFIG
-    wrapped = wrapper(head)
-    if wrapped is not None:
-        found, advice = wrapped
-        raise UnsupportedFormatError(f"expected a capture, found {found}", path=name, offset=0, advice=advice)
+    refuse_wrapper(head, name, "a capture")
     raise UnsupportedFormatError(
         "expected an aritrace .bin, a QEMU log with pci_cfg_* lines, a QEMU simpletrace, a trace-cmd"
         " trace.dat or its text, a pcap of TLPs, or a snapshot (lspci -xxxx, config files of sysfs,"
@@ -234,6 +234,20 @@ def wrapper(head: bytes) -> tuple[str, str] | None:
     return next(found, None)
 
 
+def refuse_wrapper(head: bytes, name: str, expected: str) -> None:
+    """Refuse what is wrapped in a way that is not read here, with what to do.
+
+    Raises:
+        UnsupportedFormatError: as said.
+    """
+    wrapped = wrapper(head)
+    if wrapped is not None:
+        found, advice = wrapped
+        raise UnsupportedFormatError(
+            f"expected {expected}, found {found}", path=name, offset=0, advice=advice
+        )
+
+
 def _archive(head: bytes, name: str) -> Format:
     if _CONFIG_IN_TAR.search(head):
         return SYSFS_CONFIG
@@ -246,8 +260,8 @@ def _archive(head: bytes, name: str) -> Format:
 
 
 def _describe(head: bytes) -> str:
-    start = head[:_SHOWN]
-    # Escaped byte for byte, so that nothing from the input reaches a terminal.
-    shown = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in start)
-    more = "..." if len(head) > _SHOWN else ""
-    return f'{len(head)}{"+" if len(head) >= HEAD else ""} bytes that begin with "{shown}{more}"'
+    """What an unknown input is, without a word of it: it may be somebody's secret behind a link."""
+    size = f"{len(head)}{'+' if len(head) >= HEAD else ''} bytes"
+    if head.translate(None, _TEXT_BYTES):
+        return f"{size} of binary data that begins with 0x{head[:_MAGIC].hex()}"
+    return f"{size} of text without any line of these"

@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from analyzer.errors import LimitExceededError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,6 +26,8 @@ MAGIC_AT: Final = 257
 #: A long name or extended header above this is not looked at.
 _MAX_EXTENSION: Final = 64 << 10
 _SKIP: Final = 1 << 20
+#: Members of all kinds: every file of a sysfs tree of five thousand functions. Packed, each is a byte.
+MAX_MEMBERS: Final = 1 << 18
 
 _PAX_RECORD = re.compile(rb"(\d{1,6}) (path|size|GNU\.sparse\.[a-z]{1,20})=([^\n]{0,4096})\n")
 _REGULAR: Final = (b"0", b"\0", b"7")
@@ -70,10 +74,23 @@ class Archive:
     _left: int = 0
 
     def members(self) -> Iterator[Member]:
-        """Yield the regular files in order; :meth:`content` reads the one that was yielded last."""
+        """Yield the regular files in order; :meth:`content` reads the one that was yielded last.
+
+        Raises:
+            LimitExceededError: more members than ``MAX_MEMBERS``.
+        """
         name: str | None = None
         sparse = False
+        number = 0
         while (header := self._header()) is not None:
+            number += 1
+            if number > MAX_MEMBERS:
+                raise LimitExceededError(
+                    f"expected at most {MAX_MEMBERS} members in an archive, found more",
+                    path=self.stream.path,
+                    offset=self.stream.offset - BLOCK,
+                    advice="pack nothing but the config files",
+                )
             kind = header[156:157]
             size = _number(header[124:136])
             if size is None:

@@ -9,13 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import lzma
-import os
-import select
-import stat
 import sys
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import zstandard
@@ -28,6 +24,7 @@ from analyzer.errors import (
     UnreadableInputError,
     UnsupportedFormatError,
 )
+from analyzer.opening import open_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +40,11 @@ _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 1000
 _PIECE = 256
 _RAW_BLOCK = 1 << 20
 _LONGEST_MAGIC = 6
-_PIPE_PATIENCE_S = 10.0
+_SKIPPABLE_HEADER = 8
+#: Members of one layer beyond ``_MANY`` hold that many bytes each, on average: smaller ones are no recording,
+#: and cost more time than the file is worth (a skippable frame has 8 bytes, a member of gzip 20).
+_MANY, _LEAST_EACH = 100_000, 16
+_WHY_EMPTY = "was the recording started, and did the recorder have room to write?"
 
 
 class _Decoder(Protocol):
@@ -58,11 +59,21 @@ class _Decoder(Protocol):
 
 @dataclass(frozen=True)
 class _Codec:
+    """A compression.
+
+    Attributes:
+        starts: whether bytes are the beginning of a member (a frame, a stream).
+        layer: makes, for one stream, what makes the decoder of each member.
+        error: what decoders raise for damage; ``memory_message`` is in it where it is about memory.
+        skips: bytes of a member without content that begins so, or None.
+    """
+
     name: str
     starts: Callable[[bytes], bool]
-    decoder: Callable[[], _Decoder]
+    layer: Callable[[], Callable[[], _Decoder]]
     error: type[Exception]
     memory_message: str = "\0"
+    skips: Callable[[bytes], int | None] = lambda _head: None
 
 
 def _zstd_starts(head: bytes) -> bool:
@@ -70,21 +81,36 @@ def _zstd_starts(head: bytes) -> bool:
     return head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F)
 
 
+def _skippable(head: bytes) -> int | None:
+    """Bytes of a skippable frame, whose content is not of the stream (RFC 8878, 3.1.2)."""
+    skipped = head[1:4] == b"\x2a\x4d\x18" and len(head) >= _SKIPPABLE_HEADER
+    return _SKIPPABLE_HEADER + int.from_bytes(head[4:8], "little") if skipped else None
+
+
+def _zstd_layer() -> Callable[[], _Decoder]:
+    # One for all frames of a stream: making it is most of what a small frame costs.
+    return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj
+
+
 _CODECS = (
     _Codec(
-        "gzip", lambda head: head.startswith(b"\x1f\x8b"), lambda: zlib.decompressobj(wbits=31), zlib.error
+        "gzip",
+        lambda head: head.startswith(b"\x1f\x8b"),
+        lambda: lambda: zlib.decompressobj(wbits=31),
+        zlib.error,
     ),
     _Codec(
         "zstd",
         _zstd_starts,
-        lambda: zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj(),
+        _zstd_layer,
         zstandard.ZstdError,
         "too much memory",
+        _skippable,
     ),
     _Codec(
         "xz",
         lambda head: head.startswith(b"\xfd7zXZ\0"),
-        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW),
+        lambda: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW),
         lzma.LZMAError,
         "Memory usage limit",
     ),
@@ -117,6 +143,11 @@ class ByteStream:
     def offset(self) -> int:
         """Bytes read so far, counted in the uncompressed stream."""
         return self._offset
+
+    @property
+    def stored(self) -> int:
+        """Bytes read so far as they are stored."""
+        return self._raw_bytes
 
     @property
     def truncated(self) -> bool:
@@ -216,22 +247,34 @@ class ByteStream:
     def _decompress(self, codec: _Codec, source: Iterator[bytes]) -> Iterator[bytes]:
         """Yield what one layer holds: any number of members or frames, with zeros allowed between them."""
         pieces = (chunk[i : i + _PIECE] for chunk in source for i in range(0, len(chunk), _PIECE))
+        new_decoder = codec.layer()
         pending, eaten = b"", 0
+        members = content = 0
         while True:
             pending = pending.lstrip(b"\0")
-            while len(pending) < _LONGEST_MAGIC and (piece := next(pieces, b"")):
+            while len(pending) < _SKIPPABLE_HEADER and (piece := next(pieces, b"")):
                 pending = (pending + piece).lstrip(b"\0")
             if not pending:
                 return
             if not codec.starts(pending):
                 self.damage.append(("damaged", f"other data follows the {codec.name} data and was not read"))
                 return
-            decoder = codec.decoder()
+            if members > _MANY and content < members * _LEAST_EACH:
+                raise self._too_many(codec, members, content)
+            members += 1
+            skipped = codec.skips(pending)
+            if skipped is not None:
+                pending, passed = _passed(skipped, pending, pieces)
+                eaten += passed
+                if passed < skipped:
+                    self.damage.append(("truncated", _ends_early(codec, eaten)))
+                    return
+                continue
+            decoder = new_decoder()
             while not decoder.eof:
                 pending = pending or next(pieces, b"")
                 if not pending:
-                    message = f"the {codec.name} data ends early, after {eaten} bytes of it"
-                    self.damage.append(("truncated", message))
+                    self.damage.append(("truncated", _ends_early(codec, eaten)))
                     return
                 eaten += len(pending)
                 try:
@@ -242,7 +285,16 @@ class ByteStream:
                 pending = decoder.unused_data
                 eaten -= len(pending)
                 if output:
+                    content += len(output)
                     yield output
+
+    def _too_many(self, codec: _Codec, members: int, content: int) -> LimitExceededError:
+        return LimitExceededError(
+            f"expected {_LEAST_EACH} bytes or more in a member of {codec.name} data, found {content} bytes"
+            f" in {members} of them",
+            path=self.path,
+            advice="compress the capture as a whole",
+        )
 
     def _decoder_failed(self, codec: _Codec, error: Exception, eaten: int) -> str:
         if codec.memory_message in str(error):
@@ -254,6 +306,21 @@ class ByteStream:
         return f"the {codec.name} data is damaged within its first {eaten} bytes ({error})"
 
 
+def _passed(size: int, pending: bytes, pieces: Iterator[bytes]) -> tuple[bytes, int]:
+    """Pass over ``size`` bytes; return what follows them, and how many there were."""
+    left = size
+    while left > len(pending):
+        left -= len(pending)
+        pending = next(pieces, b"")
+        if not pending:
+            return b"", size - left
+    return pending[left:], size
+
+
+def _ends_early(codec: _Codec, eaten: int) -> str:
+    return f"the {codec.name} data ends early, after {eaten} bytes of it"
+
+
 def _look_ahead(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Return the first bytes, enough for every magic if there are so many, and all chunks from the start."""
     head = b""
@@ -262,8 +329,12 @@ def _look_ahead(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, itertools.chain([head] if head else [], chunks)
 
 
-def open_stream(path: str) -> ByteStream:
+def open_stream(path: str, expected: str = "a capture") -> ByteStream:
     """Open ``path`` (``-``: standard input) as a stream of its uncompressed content.
+
+    Args:
+        path: as the user named it.
+        expected: what it should hold, for messages.
 
     Raises:
         UnreadableInputError: missing, not permitted, or no file.
@@ -271,18 +342,15 @@ def open_stream(path: str) -> ByteStream:
         DamagedInputError: compressed, and damaged before the first byte of content.
     """
     standard = path == "-"
-    stream = ByteStream(path, _open_stdin() if standard else _open_file(path), keep_open=standard)
+    file = _open_stdin() if standard else open_input(path, expected)
+    stream = ByteStream(path, file, keep_open=standard)
     try:
         if not stream.peek(1):
             if stream.truncated:
                 raise DamagedInputError(
                     f"nothing can be decompressed: {stream.reason}", path=path, advice="fetch the file again"
                 )
-            raise EmptyInputError(
-                "expected a capture, found nothing",
-                path=path,
-                advice="was the recording started, and did the recorder have room to write?",
-            )
+            raise EmptyInputError(f"expected {expected}, found nothing", path=path, advice=_WHY_EMPTY)
     except AritraceError:
         stream.close()
         raise
@@ -299,37 +367,3 @@ def _open_stdin() -> IO[bytes]:
             advice="pipe a capture into it, as in: zcat FILE | analyze -",
         )
     return sys.stdin.buffer
-
-
-def _open_file(path: str) -> IO[bytes]:
-    try:
-        mode = Path(path).stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UnreadableInputError(
-                "expected a capture, found a directory", path=path, advice="name the files in it"
-            )
-        if stat.S_ISFIFO(mode) and Path(path).resolve().exists():
-            return _open_named_pipe(path)
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise UnreadableInputError("expected a capture, found a device or socket", path=path)
-        return Path(path).open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise UnreadableInputError("there is no such file", path=path, advice="check the name") from error
-    except PermissionError as error:
-        raise UnreadableInputError(
-            "no permission to read this file", path=path, advice="change its mode, or run as its owner"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UnreadableInputError(f"this file cannot be opened: {error}", path=path) from error
-
-
-def _open_named_pipe(path: str) -> IO[bytes]:
-    """Open a FIFO, but do not wait forever for somebody to write to it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not select.select([descriptor], [], [], _PIPE_PATIENCE_S)[0]:
-        os.close(descriptor)
-        raise UnreadableInputError(
-            f"this is a named pipe, and nobody wrote to it for {_PIPE_PATIENCE_S:.0f} s", path=path
-        )
-    os.set_blocking(descriptor, True)
-    return os.fdopen(descriptor, "rb", buffering=0)

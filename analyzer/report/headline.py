@@ -154,8 +154,8 @@ def of_analysis(analysis: Analysis) -> Headline:
     if not headlines:
         return Headline("UNREADABLE", "nothing to analyse")
     if len(headlines) == 1:
-        only, path = headlines[0], analysis.captures[0].path
-        return Headline(only.word, f"{path}: {only.text}") if only.word == "UNREADABLE" else only
+        only, capture = headlines[0], analysis.captures[0]
+        return Headline(only.word, _named(capture, only.text)) if only.word == "UNREADABLE" else only
     words = [headline.word for headline in headlines]
     worst = min(words, key=WORSE_FIRST.index)
     text = f"{words.count(worst)} of {len(words)} captures"
@@ -165,6 +165,13 @@ def of_analysis(analysis: Analysis) -> Headline:
         f"{words.count(word)} {_PLAIN_WORDS[word]}" for word in WORSE_FIRST if word in words and word != worst
     ]
     return Headline(worst, f"{text}; the others: {', '.join(others)}" if others else text)
+
+
+def _named(capture: CaptureResult, why: str) -> str:
+    """Why the only capture gave no answer, with the file that is at fault first."""
+    if capture.errors and capture.errors[0].file != capture.path:
+        return f"{why} ({capture.path} was not judged)"
+    return f"{capture.path}: {why}"
 
 
 _PLAIN_WORDS = {
@@ -231,7 +238,8 @@ def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headli
         if not capture.errors:
             return Headline("UNREADABLE", "the capture could not be read")
         problem = capture.errors[0]
-        place = f"at byte {problem.offset_bytes:#x}: " if problem.offset_bytes else ""
+        own = problem.file == capture.path  # else the message names the file, and its byte
+        place = f"at byte {problem.offset_bytes:#x}: " if own and problem.offset_bytes else ""
         return Headline("UNREADABLE", place + problem.message)
     if capture.verdict == "no-kexec":
         boots = count(len(capture.boots), "boot")

@@ -58,7 +58,9 @@ def _stdout() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UsageError(f"cannot write to standard output: {error.strerror}") from error
+        from analyzer.writers.atomic import refusal
+
+        raise UsageError(f"cannot write to standard output: {refusal(error)}") from error
 
 
 @contextmanager

@@ -39,6 +39,9 @@ def tell_unreadable(analysis: Analysis) -> None:
     for capture in analysis.captures:
         if capture.verdict == "unreadable":
             for problem in capture.errors[:1]:
+                if problem.file != capture.path:  # then the message names it
+                    complain(f"{problem.message} ({capture.path} was not judged)")
+                    continue
                 place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
                 complain(f"{problem.file}{place}: {problem.message}")
 

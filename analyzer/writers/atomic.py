@@ -7,12 +7,27 @@ import os
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+#: What a system says if there is no room, in words; EFBIG is a limit of the process or the file system.
+_NO_ROOM: Final = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "files may not grow so large here",
+}
+
+
+def refusal(error: OSError) -> str:
+    """Why the system refused to write, in words, and as it says so itself."""
+    said = error.strerror or str(error)
+    words = _NO_ROOM.get(error.errno or 0)
+    return f"{words} ({said})" if words else said
 
 
 @contextmanager
@@ -38,7 +53,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield stream
     except OSError as error:
         raise UsageError(
-            f"cannot write: {error.strerror or error}",
+            f"cannot write: {refusal(error)}",
             path=str(path),
             advice="give a file in a directory that exists, that you may write to and that has room",
         ) from error

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from analyzer.undecodable import all_encodable
 from analyzer.writers.atomic import replacing
 
 if TYPE_CHECKING:
-    import os
-
     import polars as pl
 
     from analyzer.capture import Capture
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 #: ``files`` and ``notes``.
 METADATA_KEY: Final = "aritrace"
 METADATA_SCHEMA: Final = 1
+#: Bytes that show whether a stream takes any more: beyond what a file system keeps for a started block.
+_MORE: Final = 1 << 20
 
 
 def write_parquet(capture: Capture, path: str | os.PathLike[str]) -> None:
@@ -38,14 +39,19 @@ def put_table(
     """Write a table as Parquet, compressed with zstd.
 
     Raises:
-        OSError: the stream takes no more. polars has an error of its own for that.
+        OSError: the stream takes no more. polars has errors of its own for that, which do not always say so.
     """
-    from polars.exceptions import ComputeError
+    from polars.exceptions import PolarsError
 
     try:
         table.write_parquet(stream, compression="zstd", compression_level=level, metadata=metadata)
-    except ComputeError as error:
-        raise OSError(str(error).splitlines()[0]) from error
+        stream.flush()
+    except PolarsError:
+        # Where there is no room, there is none for this either: the system says so itself.
+        stream.write(bytes(_MORE))
+        stream.flush()
+        os.fsync(stream.fileno())
+        raise
 
 
 def _metadata(capture: Capture) -> str:

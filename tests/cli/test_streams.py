@@ -39,7 +39,7 @@ def test_a_full_disk_behind_stdout_is_told():
         program = start("rule", stdout=full)
         _, err = program.communicate()
     assert program.returncode == 2
-    assert b"cannot write to standard output: No space left on device" in err
+    assert b"cannot write to standard output: the disk is full (No space left on device)" in err
     assert b"Traceback" not in err
 
 

@@ -16,6 +16,7 @@ import pytest
 import zstandard
 from unprivileged import unprivileged
 
+from analyzer import opening
 from analyzer.errors import (
     DamagedInputError,
     EmptyInputError,
@@ -196,7 +197,7 @@ def test_no_permission(tmp_path, monkeypatch):
 
 
 def test_named_pipe_without_writer_does_not_hang(tmp_path, monkeypatch):
-    monkeypatch.setattr(unwrap, "_PIPE_PATIENCE_S", 0.05)
+    monkeypatch.setattr(opening, "PIPE_PATIENCE_S", 0.05)
     os.mkfifo(tmp_path / "x")
     with pytest.raises(UnreadableInputError, match="nobody wrote"):
         open_stream(str(tmp_path / "x"))
@@ -242,3 +243,54 @@ def test_read_error_is_reported():
 
     with pytest.raises(UnreadableInputError, match="Input/output error"):
         ByteStream("x", Failing()).peek(1)
+
+
+def skippable(content: bytes, kind: int = 0) -> bytes:
+    return (0x184D2A50 + kind).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 255, 256, 257, 100_000])
+@pytest.mark.parametrize("place", ["before", "between", "behind", "everywhere"])
+def test_skippable_frames_are_passed_over(size, place):
+    first, second = PACK["zstd"](CONTENT[:1000]), PACK["zstd"](CONTENT[1000:])
+    more = skippable((bytes(range(256)) * (size // 256 + 1))[:size], 15)
+    data = {
+        "before": more + first + second,
+        "between": first + more + second,
+        "behind": first + second + more,
+        "everywhere": more + more + first + more + second + more,
+    }[place]
+    with stream_of(data) as stream:
+        assert drain(stream) == CONTENT
+        assert stream.damage == []
+    with stream_of(PACK["zstd"](data)) as stream:
+        assert drain(stream) == CONTENT
+
+
+@pytest.mark.parametrize("cut", [1, 7, 8, 300])
+def test_a_skippable_frame_that_is_cut(cut):
+    frame = skippable(bytes(300))
+    with stream_of(PACK["zstd"](CONTENT) + frame[:-cut]) as stream:
+        assert drain(stream) == CONTENT
+        assert stream.truncated
+    with stream_of(frame[:-cut]) as stream:
+        assert drain(stream) == b""
+        assert stream.truncated
+
+
+@pytest.mark.parametrize("pack", PACKED)
+def test_members_that_hold_next_to_nothing_are_refused(pack, monkeypatch):
+    monkeypatch.setattr(unwrap, "_MANY", 10)
+    for content, members in ((b"", 10), (b"a", 10), (b"0123456789abcdef", 50)):
+        with stream_of(PACK[pack](content) * members) as stream:
+            assert drain(stream) == content * members
+    for content in (b"", b"a", b"0123456789abcde"):
+        with (
+            stream_of(PACK[pack](content) * 12) as stream,
+            pytest.raises(LimitExceededError, match="16 bytes"),
+        ):
+            drain(stream)
+    # What is large on the whole may hold small members.
+    mixed = PACK[pack](CONTENT) + PACK[pack](b"") * 50
+    with stream_of(mixed) as stream:
+        assert drain(stream) == CONTENT

@@ -18,6 +18,7 @@ from analyzer.results import POLICIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from analyzer.capture import Problem
     from analyzer.explanations.details import Details
     from analyzer.explanations.working import KexecWorking
     from analyzer.report.headline import Headline
@@ -251,11 +252,18 @@ def _limits(capture: CaptureResult) -> Iterator[str]:
     if capture.missing_dwords:
         yield f"{missing_dwords(capture.missing_dwords)}: what they held is unknown."
     for problem in capture.errors[:_MOST_PROBLEMS]:
-        place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
-        yield f"{problem.kind}: {problem.file}{place}: {problem.message}"
+        yield f"{problem.kind}: {_place_of(capture, problem)}{problem.message}"
     if len(capture.errors) > _MOST_PROBLEMS:
         rest = count(len(capture.errors) - _MOST_PROBLEMS, "more problem")
         yield f"and {rest} (--format json lists all)"
+
+
+def _place_of(capture: CaptureResult, problem: Problem) -> str:
+    """File and byte of a problem, unless its message begins with them."""
+    if capture.verdict == "unreadable" and problem.file != capture.path:
+        return ""
+    place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
+    return f"{problem.file}{place}: "
 
 
 def _title(capture: CaptureResult, kexec: KexecResult) -> str:

@@ -1,0 +1,82 @@
+"""Open a file that somebody named: the one place where an input is opened, so that none can hang us.
+
+Regular files are opened, and pipes to which somebody writes (``<(command)``, ``mkfifo``). A named pipe
+without a writer is given up after some seconds; directories, devices and sockets are refused unopened.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from pathlib import Path
+from typing import IO, Final
+
+from analyzer.errors import UnreadableInputError
+
+#: How long a named pipe may stay silent, in seconds.
+PIPE_PATIENCE_S: Final = 10.0
+_NO_WAITING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+
+
+def open_input(path: str, expected: str = "a capture") -> IO[bytes]:
+    """Open a regular file or a pipe for reading, unbuffered.
+
+    Args:
+        path: as the user named it.
+        expected: what it should hold, for messages.
+
+    Raises:
+        UnreadableInputError: missing, not permitted, no file, or a named pipe to which nobody writes.
+    """
+    try:
+        _refuse_others(os.stat(path).st_mode, path, expected)  # noqa: PTH116 a path with a NUL is told below
+        descriptor = os.open(path, _NO_WAITING)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            _refuse_others(mode, path, expected)  # what was opened may not be what had that name before
+            # A pipe of another process, as <(command) names it, has no place in the file system. It has a
+            # writer, or is at its end.
+            if stat.S_ISFIFO(mode) and os.path.exists(os.path.realpath(path)):  # noqa: PTH110 as above
+                _wait(descriptor, path)
+            os.set_blocking(descriptor, True)
+            return os.fdopen(descriptor, "rb", buffering=0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except FileNotFoundError as error:
+        raise UnreadableInputError("there is no such file", path=path, advice="check the name") from error
+    except PermissionError as error:
+        raise UnreadableInputError(
+            "no permission to read this file", path=path, advice="change its mode, or run as its owner"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableInputError(f"this file cannot be opened: {reason}", path=path) from error
+
+
+def is_regular(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a regular file, or a link to one."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
+def _refuse_others(mode: int, path: str, expected: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise UnreadableInputError(
+            f"expected {expected}, found a directory",
+            path=path,
+            advice="name the files in it" if expected == "a capture" else "name a file",
+        )
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise UnreadableInputError(f"expected {expected}, found a device or socket", path=path)
+
+
+def _wait(descriptor: int, path: str) -> None:
+    """Wait for the first byte of a named pipe, but not forever."""
+    if not select.select([descriptor], [], [], PIPE_PATIENCE_S)[0]:
+        raise UnreadableInputError(
+            f"this is a named pipe, and nobody wrote to it for {PIPE_PATIENCE_S:g} s", path=path
+        )
