@@ -194,7 +194,12 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         for number, pair in enumerate(_kexecs(topologies))
     ]
     results = [judgement.result for judgement in judgements]
-    whole = capture.notes.whole and all(_both_scans_whole(*pair) for pair in _kexecs(topologies))
+    unmatched = opened.beyond(len(results))
+    whole = (
+        capture.notes.whole
+        and not unmatched
+        and all(_both_scans_whole(*pair) for pair in _kexecs(topologies))
+    )
     result = CaptureResult(
         path=capture.path,
         files=capture.files,
@@ -210,6 +215,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             *capture.notes.problems,
             *not_followed(capture.pieces),
             *_unsaid(results, logs, capture.path),
+            *_no_such_kexec(unmatched, len(results), capture.path),
         ],
         missing_dwords=capture.notes.missing_dwords,
     )
@@ -264,6 +270,14 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
     judgement.result.warnings.extend(known.logs.warnings)
     conclude(judgement.result, known.options, frozenset(bdf.text(key) for key in others))
     return judgement
+
+
+def _no_such_kexec(numbers: Sequence[int], kexecs: int, path: str) -> Iterator[Problem]:
+    """What the preserved list says of kexecs that the capture does not have."""
+    for number in numbers:
+        found = f"{kexecs} kexec{'s' * (kexecs != 1)}"
+        message = f"the preserved list names functions for kexec {number}, this capture holds {found}"
+        yield Problem("no-such-kexec", path, None, f"{message} (they are numbered from 0)")
 
 
 def _cut_before_kexec(capture: Capture, kexecs: Sequence[KexecResult]) -> bool:

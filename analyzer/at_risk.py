@@ -198,7 +198,14 @@ class _Machine:
         self.virtual = virtual_functions.of_topology(topology)
         self._virtual_keys = virtual_functions.keys(topology)
         everything = frozenset(node.name for node in self.hardware.nodes())
-        self.preserved = resolve(sources(options, capture, {}), 0, topology, everything)
+        opened = sources(options, capture, {})
+        if opened.beyond(0):
+            raise UsageError(
+                "--preserved: expected functions to be preserved at the next kexec, found some for kexec "
+                f"{opened.beyond(0)[0]}",
+                advice="write addresses without the number of a kexec",
+            )
+        self.preserved = resolve(opened, 0, topology, everything)
         self.is_assumed = self.preserved.source == "assumed"
         # The question is what a kernel that inherits finds: on each port as if it were handed over.
         self._profile = Profile(

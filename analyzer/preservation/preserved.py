@@ -19,7 +19,7 @@ from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from analyzer.ari_state import Belief
     from analyzer.capture import Capture
@@ -89,6 +89,11 @@ class Sources:
         found = [(source, ask(kexec)) for source, ask in self.answers]
         return [(source, answer) for source, answer in found if answer is not None]
 
+    def beyond(self, kexecs: int) -> list[int]:
+        """Numbers of kexecs that a list speaks of and a capture with so many kexecs does not have."""
+        lists = (ask for _, ask in self.answers if isinstance(ask, _Listed))
+        return sorted({number for ask in lists for number in ask.by_kexec if number >= kexecs})
+
 
 def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sources:
     """Open everything that may say what was preserved.
@@ -133,6 +138,11 @@ def _given(text: str, options: Options) -> Ask:
             entries.extend(map(_entry, _words(line)))
     except ValueError as error:
         raise UsageError(f"--preserved: {error}", advice=f"write {_FORM}, separated by commas") from error
+    if not entries:
+        raise UsageError(
+            f"--preserved: expected at least one {_FORM}, found none",
+            advice="leave it out if it is not known",
+        )
     return _listed(entries)
 
 
@@ -178,19 +188,27 @@ def _entry(word: str) -> tuple[int | None, int]:
     return None, bdf.parse(word)
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """Answers of a list with at least one entry; entries without a kexec number hold for every kexec."""
+
+    everywhere: frozenset[int]
+    by_kexec: Mapping[int, frozenset[int]]
+
+    def __call__(self, kexec: int) -> Answer | None:
+        if not self.everywhere and kexec not in self.by_kexec:
+            return None
+        return Answer(self.everywhere | self.by_kexec.get(kexec, frozenset()))
+
+
 def _listed(entries: Iterable[tuple[int | None, int]]) -> Ask:
-    """Answers of a list; entries without a kexec number hold for every kexec."""
-    everywhere: set[int] = set()
-    by_kexec: dict[int, set[int]] = {}
+    by_number: defaultdict[int | None, set[int]] = defaultdict(set)
     for number, key in entries:
-        (everywhere if number is None else by_kexec.setdefault(number, set())).add(key)
-
-    def answer(kexec: int) -> Answer | None:
-        if not everywhere and kexec not in by_kexec:
-            return None if by_kexec else Answer(frozenset())
-        return Answer(frozenset(everywhere | by_kexec.get(kexec, set())))
-
-    return answer
+        by_number[number].add(key)
+    everywhere = frozenset(by_number.pop(None, set()))
+    return _Listed(
+        everywhere, {number: frozenset(keys) for number, keys in by_number.items() if number is not None}
+    )
 
 
 def _dump(path: str, name: str) -> Ask:

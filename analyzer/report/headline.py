@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.capture import OUT_OF_ORDER
+from analyzer.capture import LACKS_FUNCTIONS, OUT_OF_ORDER
 from analyzer.report.wording import count, listed
 from analyzer.verdicts import rules
 
@@ -47,6 +47,8 @@ MEANINGS = {
 #: Words that exit status 0 goes with; a doubt about the whole capture outweighs them.
 _ALL_CLEAR = frozenset({"HEALED", "WARNING", "NOTED", "clean"})
 UP_TO_THE_CUT = "up to the cut"
+#: Problems that leave a capture undetermined and say all there is.
+_MISSING_KINDS = frozenset({LACKS_FUNCTIONS, "no-such-kexec"})
 _WARNING_WORDS = (
     (rules.DIVERGENCE, "DIVERGES"),
     (rules.UNDETERMINED, "UNDETERMINED"),
@@ -267,6 +269,9 @@ def _incomplete(capture: CaptureResult) -> str:
     if capture.missing_dwords:
         missing = count(capture.missing_dwords, "dword")
         return f"{missing} of the dump are missing"
+    missing = [problem.message for problem in capture.errors if problem.kind in _MISSING_KINDS]
+    if missing:
+        return missing[0]
     if any(problem.kind == OUT_OF_ORDER for problem in capture.errors):
         return "the pieces contradict their order"
     return "the incoming kernel's scan is not in the capture to its end; no loss is seen up to there"
