@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, decisions, series
+from analyzer import bdf, decisions, series, virtual_functions
 from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, numbering, world
 from analyzer.replay.profile import Profile
@@ -146,7 +146,8 @@ def judge(
     as_observed = policy == ran
     # What the kernel that ran did says nothing of another policy.
     counts = compared if as_observed else divergences.Comparison()
-    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, counts)
+    virtual = virtual_functions.bridges_above(kexec.outgoing, preserved.keys)
+    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, counts, virtual)
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
     stage = bridges.Stage(
         kexec.outgoing,

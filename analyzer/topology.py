@@ -131,6 +131,14 @@ class Topology:
         return frozenset(np.setdiff1d(dumped, function[live]).tolist())
 
     @cached_property
+    def nameless(self) -> frozenset[int]:
+        """What answers, but not at its vendor ID, and is no function of the boot: virtual functions.
+
+        They have all ones there (PCIe 9.3.4.1.1); lspci and sysfs list them all the same.
+        """
+        return frozenset(self._nameless().tolist()) - self.functions.keys()
+
+    @cached_property
     def orphans(self) -> dict[int, list[int]]:
         """Functions that no chain of bridges joins to a root bus, by the bus whose bridge is not in the boot.
 
@@ -195,13 +203,18 @@ class Topology:
         if self.boot.scan is not None:
             return [int(key) for key in np.unique(index.function[inside])]
         rows = slice(self.boot.first, self.boot.last + 1)
+        function, live = index.function[rows], index.live[rows]
+        counted = live if self.is_snapshot else live & np.isin(index.offset[rows], _IDENTITY)
+        answering = np.setdiff1d(function[counted], self._nameless())
+        return sorted({*answering.tolist(), *self.silent})
+
+    def _nameless(self) -> NDArray[np.int64]:
+        """Keys that told who they are, and whose vendor ID reads all ones."""
+        index, rows = self._index, slice(self.boot.first, self.boot.last + 1)
         function, offset, live = index.function[rows], index.offset[rows], index.live[rows]
         vendor = index.is_read[rows] & (offset == config_header.VENDOR_ID)
-        told = np.unique(function[live & np.isin(offset, _IDENTITY)])
-        nameless = np.setdiff1d(function[vendor & ~live], function[vendor & live])
-        virtual = np.intersect1d(told, nameless)
-        answering = np.unique(function[live]) if self.is_snapshot else told
-        return sorted({*np.setdiff1d(answering, virtual).tolist(), *self.silent})
+        told = function[live & np.isin(offset, _IDENTITY)]
+        return np.intersect1d(told, np.setdiff1d(function[vendor & ~live], function[vendor & live]))
 
     def parent(self, function: int) -> Function | None:
         """The bridge above a function; None on a root bus (or where the bridge was never seen)."""

@@ -15,7 +15,7 @@ from schemas import extended_capabilities as ext
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from analyzer.registers.functions import Function
     from analyzer.topology import Topology
@@ -50,6 +50,23 @@ class VirtualFunctions:
     bridge_key: int | None
 
 
+@dataclass(frozen=True)
+class VirtualFunction:
+    """One virtual function by the registers of its physical function.
+
+    Attributes:
+        physical: the physical function.
+        number: which of its virtual functions, from 1 as in the specification.
+        offset, stride, count: First VF Offset, VF Stride, NumVFs.
+    """
+
+    physical: Function
+    number: int
+    offset: int
+    stride: int
+    count: int
+
+
 def of_topology(topology: Topology) -> list[VirtualFunctions]:
     """Every set of virtual functions whose registers are in the input, by physical function."""
     found = (_of(function, topology) for _, function in sorted(topology.functions.items()))
@@ -59,6 +76,44 @@ def of_topology(topology: Topology) -> list[VirtualFunctions]:
 def keys(topology: Topology) -> dict[int, int]:
     """Key of each virtual function -> key of its physical function."""
     return {key: function.function for function in topology.functions.values() for key in _keys(function)}
+
+
+def among(topology: Topology, keys: Iterable[int]) -> dict[int, VirtualFunction]:
+    """Those of ``keys`` that are virtual functions by registers in the input.
+
+    A key whose vendor was read is none: a virtual function has all ones there.
+    """
+    known = topology.functions
+    asked = [key for key in keys if key not in known or known[key].vendor_device is None]
+    found: dict[int, VirtualFunction] = {}
+    for function in known.values() if asked else ():
+        registers = _registers(function)
+        if registers is None:
+            continue
+        offset, stride, count = registers
+        for key in asked:
+            number = _number(key, function.function, offset, stride, count)
+            if number is not None:
+                found.setdefault(key, VirtualFunction(function, number, offset, stride, count))
+    return found
+
+
+def bridges_above(topology: Topology, keys: Iterable[int]) -> dict[int, str | None]:
+    """Those of ``keys`` that are virtual functions, each with the bridge above its physical function."""
+    found: dict[int, str | None] = {}
+    for key, virtual in among(topology, keys).items():
+        above = topology.parent(virtual.physical.function)
+        found[key] = None if above is None else bdf.text(above.function)
+    return found
+
+
+def _number(key: int, physical: int, offset: int, stride: int, count: int) -> int | None:
+    """Which virtual function of ``physical`` a key is, from 1; None if it is none of them."""
+    place = key - physical - offset
+    if key >> 16 != physical >> 16 or key == physical or place < 0:
+        return None
+    number, rest = divmod(place, stride) if stride else (0, place)
+    return number + 1 if rest == 0 and number < count else None
 
 
 def _registers(function: Function) -> tuple[int, int, int] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyzer import analysis, bdf
+from analyzer import analysis, bdf, virtual_functions
 from analyzer.errors import UsageError
-from analyzer.explanations import explain_timeline
+from analyzer.explanations import explain_timeline, function_facts
 from analyzer.explanations.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
 from analyzer.options import Options
 from analyzer.replay import citations, enumeration
@@ -15,11 +16,12 @@ from analyzer.results import POLICIES
 if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.explanations.explanation import StepOutcome
+    from analyzer.explanations.explanation import FunctionKind, StepOutcome, VirtualFunction
     from analyzer.kexecs import Judgement
     from analyzer.replay.enumeration import Prediction, Step
     from analyzer.replay.world import Node
-    from analyzer.results import BridgeVerdict, DeviceVerdict, PolicyName
+    from analyzer.results import BridgeVerdict, DeviceReason, DeviceVerdict, PolicyName
+    from analyzer.topology import Topology
 
 
 def explain(path: str, function: str, options: Options | None = None) -> Explanation:
@@ -31,7 +33,7 @@ def explain(path: str, function: str, options: Options | None = None) -> Explana
         options: as for the main job.
 
     Raises:
-        UsageError: no such function in the capture.
+        UsageError: no such function in the capture; the message says which bridge would lead to it.
         AritraceError: the capture cannot be read.
     """
     from analyzer.readers import open_capture
@@ -44,25 +46,75 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
     """The same for a capture that is already in memory."""
     study = analysis.study(capture, options)
     key = bdf.parse(function)
-    known = [topology for topology in study.topologies if key in topology.functions]
-    if not known:
+    virtual = function_facts.virtual_function(study, key)
+    # Firmware's numbers come last: the address is a kernel's.
+    boots = sorted(study.topologies, key=lambda topology: topology.boot.kind == "firmware")
+    known = [topology for topology in boots if key in topology.functions]
+    if not known and virtual is None and not _is_in_input(study, key):
+        where = function_facts.absent(study, key)
         raise UsageError(
-            f"no kernel in {capture.path} found a function {bdf.text(key)}",
+            f"no kernel in {capture.path} found a function {bdf.text(key)}: {where}",
             advice="analyze --format json lists every function under devices",
         )
-    topology = known[0]
-    above = topology.parent(key)
+    physical = None if virtual is None or virtual.physical is None else bdf.parse(virtual.physical)
+    place = key if physical is None else physical
+    topology = _showing_the_place([boot for boot in boots if place in boot.functions] or boots, place)
+    above = topology.parent(place)
+    kind, missing = _kind(study, key, known, virtual)
+    ids = (topology.functions[key].vendor_device for topology in known)
     return Explanation(
         path=capture.path,
         bdf=bdf.text(key),
-        vendor_device=topology.functions[key].vendor_device,
-        port_type=_port_type(study, key),
+        vendor_device=next((name for name in ids if name is not None), None),
+        kind=kind,
+        port_type=_port_type(study, key) or function_facts.port_type(kind),
         bridge=None if above is None else bdf.text(above.function),
-        path_from_root=[bdf.text(bridge.function) for bridge in reversed(topology.ancestors(key))],
-        timeline=explain_timeline.of_function(study, key),
-        kexecs=[at_kexec(judgement, key) for judgement in study.judgements],
-        unknown=_unknown(study, key),
+        path_from_root=[bdf.text(bridge.function) for bridge in reversed(topology.ancestors(place))],
+        timeline=explain_timeline.of_function(study, key, physical),
+        kexecs=[_at_kexec(judgement, key, virtual) for judgement in study.judgements],
+        unknown=[*_unknown(study, key), *_unknown_places(boots, topology, place)],
+        kind_missing=missing,
+        missing_bridge_bus=_missing_bridge_bus(topology, place),
+        virtual_function=virtual,
     )
+
+
+def _is_in_input(study: Study, key: int) -> bool:
+    """Whether the input shows something of a function that no boot discovered."""
+    return function_facts.answers(study, key) or function_facts.is_dumped(study, key)
+
+
+def _showing_the_place(boots: list[Topology], key: int) -> Topology:
+    """The first boot that shows what is above a function: a bridge, or that it is on a root bus."""
+    shown = [boot for boot in boots if boot.parent(key) is not None]
+    shown += [boot for boot in boots if boot.is_root(key >> 8)]
+    return (shown or boots)[0]
+
+
+def _missing_bridge_bus(topology: Topology, key: int) -> int | None:
+    """The bus at which the way up from a function ends, if that is no root bus."""
+    top = topology.root_bus(key >> 8)
+    return None if topology.is_root(top) else top & 0xFF
+
+
+def _unknown_places(boots: list[Topology], shown: Topology, key: int) -> list[str]:
+    """Boots that have a function and not the bridge above it, where another boot shows that bridge."""
+    return [
+        f"boot {boot.boot.index}: the bridge above bus {bus:02x} is not in the input"
+        for boot in boots
+        if boot is not shown and boot.boot.kind != "firmware" and key in boot.functions
+        if (bus := _missing_bridge_bus(boot, key)) is not None
+    ]
+
+
+def _kind(
+    study: Study, key: int, known: list[Topology], virtual: VirtualFunction | None
+) -> tuple[FunctionKind, list[str]]:
+    if virtual is not None:
+        return "virtual-function", []
+    if known:
+        return function_facts.kind(topology.functions[key] for topology in known)
+    return ("undiscovered" if function_facts.answers(study, key) else "silent"), []
 
 
 def _port_type(study: Study, key: int) -> str | None:
@@ -83,6 +135,29 @@ def _unknown(study: Study, key: int) -> list[str]:
             if bridge.bdf == text and bridge.missing_access
         )
     return found
+
+
+def _at_kexec(judgement: Judgement, key: int, virtual: VirtualFunction | None) -> KexecExplanation:
+    """The same as :func:`at_kexec`, also of a virtual function, which no kernel enumerates."""
+    found = at_kexec(judgement, key)
+    device, outgoing = found.device, judgement.handover.outgoing
+    if virtual is None or (device is not None and device.reason != "never-seen"):
+        return found
+    incoming = judgement.handover.incoming
+    what = f"{'looks like' if virtual.physical is None else 'is'} a virtual function"
+    if _is_virtual(outgoing, key):
+        said = f"{what}, which {_NOT_PRESERVED}"
+        if device is not None:
+            said = f"is {device.verdict}: it {said}"
+    elif _is_virtual(incoming, key):
+        said = f"{what}; the input does not show it before the kexec"
+    else:
+        return found
+    return replace(found, conclusion=f"{bdf.text(key)} {said}")
+
+
+def _is_virtual(topology: Topology, key: int) -> bool:
+    return key in topology.nameless or bool(virtual_functions.among(topology, [key]))
 
 
 def at_kexec(judgement: Judgement, key: int) -> KexecExplanation:
@@ -124,7 +199,8 @@ def _bridge_above(judgement: Judgement, node: Node | None) -> BridgeVerdict | No
     return next((item for item in judgement.result.bridges if item.bdf == text), None)
 
 
-_WHY = {
+_NOT_PRESERVED = "no series preserves: the incoming kernel clears VF Enable"
+_WHY: dict[DeviceReason, str] = {
     "ari-off": "ARI Forwarding is off above it, and without ARI the walk does not reach it",
     "bridge-unconfigured": "the bridge above lost its bus numbers and was left unconfigured",
     "bridge-gone": "the bridge above does not answer",
@@ -136,6 +212,8 @@ _WHY = {
     "no-response": "it does not answer",
     "never-seen": "it is in the preserved list, but the outgoing kernel never enumerated it",
     "not-captured": "the capture does not hold the access that would tell",
+    "not-listed": "the snapshot taken after the kexec does not list it",
+    "virtual-function": f"it is a virtual function, which {_NOT_PRESERVED}",
 }
 
 
@@ -159,8 +237,15 @@ def _decision(judgement: Judgement, node: Node, name: PolicyName) -> PolicyDecis
     if node.path in prediction.possible:
         found = None
     rule, source, ari, writes = _rule(bridge, prediction)
+    if bridge is None and not _is_on_root_bus(judgement, node):
+        found, rule, source = None, "the bridge above is not in the input", ""
     runs = name == judgement.ran and judgement.result.observed_policy != "unknown"
     return PolicyDecision(name, ari, found, rule, source, writes, runs)
+
+
+def _is_on_root_bus(judgement: Judgement, node: Node) -> bool:
+    kexec = judgement.handover
+    return any(topology.is_root(node.path[0]) for topology in (kexec.outgoing, kexec.incoming))
 
 
 def _rule(bridge: Node | None, prediction: Prediction) -> tuple[str, str, bool | None, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from analyzer.registers.samples import Sample
     from analyzer.topology import Topology
 
+_VF_ENABLE_BIT = extended_capabilities.SRIOV_CTRL_VFE.bit_length() - 1
 _RULE_NOTES = {
     "set": "stock rule: ARI Forwarding switched on",
     "clear": "stock rule: ARI Forwarding switched off",
@@ -30,20 +32,27 @@ _RULE_NOTES = {
 }
 
 
-def of_function(study: Study, key: int) -> list[TimelineEntry]:
+def of_function(study: Study, key: int, physical: int | None = None) -> list[TimelineEntry]:
     """Timeline of a function over all boots, in access order.
 
     For a bridge: its bus numbers, Bridge Control and ARI bit. For an endpoint: how it was found, its ARI
-    capability, and the same of the bridge above it.
+    capability, and the same of the bridge above it. For a virtual function: VF Enable of its physical
+    function ``physical``, and the bridge above that.
     """
+    place = key if physical is None else physical
+    discovered = any(key in topology.functions for topology in study.topologies)
     entries: dict[int, TimelineEntry] = {}
     for number, topology in enumerate(study.topologies):
         boundary = _boundary(study, topology)
         entries[-1 - number] = boundary
         function = topology.functions.get(key)
-        bridge = function if function is not None and function.is_bridge else topology.parent(key)
+        bridge = function if function is not None and function.is_bridge else topology.parent(place)
         if function is not None:
             _add(entries, _own(study, topology, function))
+        elif not discovered:
+            _add(entries, _answer(study, topology, key))
+        if physical is not None and physical in topology.functions:
+            _add(entries, _vf_enable(study, topology, topology.functions[physical]))
         if bridge is not None:
             decided = _decisions(study, topology, bridge.function)
             _add(entries, _bridge(study, topology, bridge, decided))
@@ -84,7 +93,8 @@ def _decisions(study: Study, topology: Topology, key: int) -> dict[int, Decision
 def _own(study: Study, topology: Topology, function: Function) -> Iterator[TimelineEntry]:
     if function.silent:
         note = "listed, but every byte reads ff: powered down, or off the bus"
-        yield _entry(study, topology, int(function.view.rows[0]), "HEADER0", 0, "shows", note)
+        entry = _entry(study, topology, int(function.view.rows[0]), "HEADER0", 0, "shows", note)
+        yield replace(entry, fields=[])  # all ones are no values
     for row in function.scans:
         yield _entry(study, topology, row, "HEADER0", 0, "context", "discovered by the scan")
     header = function.register(config_header.HEADER_TYPE, 1)
@@ -117,6 +127,30 @@ def _bridge(
             yield _entry(study, topology, support[1], "CAP_EXP", bridge.pcie, "context", note)
     yield from _bus_numbers(study, topology, bridge)
     yield from _resets(study, topology, bridge)
+
+
+def _answer(study: Study, topology: Topology, key: int) -> Iterator[TimelineEntry]:
+    """The first read in a boot that a function answered which no boot discovered."""
+    index, boot = study.index, topology.boot
+    rows = index.rows_of(key)
+    answered = rows[(rows >= boot.first) & (rows <= boot.last) & index.live[rows]]
+    if answered.size:
+        yield _entry(study, topology, int(answered[0]), "HEADER0", 0, "shows", "it answers")
+
+
+def _vf_enable(study: Study, topology: Topology, physical: Function) -> Iterator[TimelineEntry]:
+    """The first access that shows VF Enable, and each that changes it."""
+    at = physical.capabilities.extended.get(extended_capabilities.SRIOV_ID)
+    last: bool | None = None
+    for sample in physical.sriov_control if at is not None else ():
+        bit = None if sample.dead else sample.bit(_VF_ENABLE_BIT)
+        if bit is None or bit == last:
+            continue
+        last = bit
+        note = f"VF Enable {'set' if bit else 'clear'}"
+        yield _entry(
+            study, topology, sample.row, "ECAP_SRIOV", at or 0, "event" if sample.write else "shows", note
+        )
 
 
 def _devctl2_note(sample: Sample, decision: Decision | None) -> tuple[EntryKind, str]:

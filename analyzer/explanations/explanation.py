@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.virtual_functions import KERNEL_RULE
+
 if TYPE_CHECKING:
     from analyzer.results import (
         BridgeVerdict,
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 #: What an entry of the timeline does to ARI Forwarding: nothing (``context``), shows, changes or decides it.
 EntryKind = Literal["context", "shows", "changes", "decides", "boundary", "event"]
+#: What a function is. ``bridge``: of unknown port type; ``silent``: every byte reads ff; ``undiscovered``: it
+#: answers, and the access that discovered it is not in the input.
+FunctionKind = Literal[
+    "root-port", "switch-upstream", "switch-downstream", "pcie-to-pci", "pci-to-pcie", "pci", "bridge",
+    "cardbus", "endpoint", "rc-endpoint", "rc-event-collector", "virtual-function", "undiscovered", "silent",
+    "unknown",
+]  # fmt: skip
 StepOutcome = Literal["found", "absent", "skipped", "stop"]
 
 
@@ -113,11 +122,38 @@ class KexecExplanation:
 
 
 @dataclass(frozen=True)
+class VirtualFunction:
+    """What is known of a virtual function in one boot.
+
+    Attributes:
+        boot: the boot.
+        physical: its physical function; None if no SR-IOV capability in the input leads to it. So are:
+        number: which of the virtual functions it is, from 1.
+        offset, stride, count: First VF Offset, VF Stride, NumVFs.
+        needs_ari: it is reached with ARI Forwarding only; None if the input does not show it.
+        ari: ARI Forwarding of the bridge above, as the last access of the boot shows it.
+        rule: what kernels do with it across a kexec.
+    """
+
+    boot: int
+    physical: str | None = None
+    number: int | None = None
+    offset: int | None = None
+    stride: int | None = None
+    count: int | None = None
+    needs_ari: bool | None = None
+    ari: bool | None = None
+    rule: str = KERNEL_RULE
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything the capture knows of one function.
 
-    ``bridge`` is the port above it (None on a root bus); ``path_from_root`` the bridges from the
-    root bus down.
+    ``bridge`` is the port above it (of a virtual function that above its physical one); None on a root bus,
+    or where ``missing_bridge_bus`` names the bus whose bridge is not in the input. ``path_from_root`` are the
+    bridges from the root bus, or from that bus, down. ``kind_missing`` are the bytes that would show the
+    kind.
     ``timeline`` is in access order; for an endpoint it holds the bridge's bit and the function's own accesses
     that matter (vendor, header type, ARI capability).
     """
@@ -125,9 +161,13 @@ class Explanation:
     path: str
     bdf: str
     vendor_device: str | None
+    kind: FunctionKind
     port_type: str | None
     bridge: str | None
     path_from_root: list[str] = field(default_factory=list)
     timeline: list[TimelineEntry] = field(default_factory=list)
     kexecs: list[KexecExplanation] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    kind_missing: list[str] = field(default_factory=list)
+    missing_bridge_bus: int | None = None
+    virtual_function: VirtualFunction | None = None

@@ -14,15 +14,35 @@ if TYPE_CHECKING:
     from analyzer.explanations.explanation import (
         ChainStep,
         Explanation,
+        FunctionKind,
         KexecExplanation,
         PolicyDecision,
         TimelineEntry,
+        VirtualFunction,
     )
     from analyzer.report.page import Page, Style
 
 #: Entries of a timeline that are shown before its middle is left out.
 _MOST_ENTRIES = 60
 _KINDS: dict[str, Style] = {"changes": "warn", "decides": "strong", "boundary": "strong", "context": "dim"}
+
+_WORDS: dict[FunctionKind, str] = {
+    "root-port": "root port",
+    "switch-upstream": "switch upstream port",
+    "switch-downstream": "switch downstream port",
+    "pcie-to-pci": "PCIe-to-PCI bridge",
+    "pci-to-pcie": "PCI-to-PCIe bridge",
+    "pci": "PCI bridge",
+    "bridge": "bridge",
+    "cardbus": "CardBus bridge",
+    "endpoint": "endpoint",
+    "rc-endpoint": "root complex integrated endpoint",
+    "rc-event-collector": "root complex event collector",
+    "virtual-function": "virtual function",
+    "undiscovered": "answers, but the access that discovered it is not in the input",
+    "silent": "every byte reads ff: powered down, or off the bus",
+    "unknown": "of an unknown header type",
+}
 
 
 def fill(
@@ -41,13 +61,10 @@ def fill(
         packets: of a TLP capture, what the packets say that the evidence rests on, by their byte in the file.
     """
     ids = f" [{explanation.vendor_device}]" if explanation.vendor_device else ""
-    what = (explanation.port_type or "endpoint").replace("-", " ")
-    page.line(Span(explanation.bdf, "strong"), f"{ids} {what}")
-    if explanation.path_from_root:
-        arrow = f" {page.glyph('arrow')} "
-        page.line(f"  below {arrow.join(explanation.path_from_root)}")
-    elif explanation.bridge is None:
-        page.line("  on a root bus: no bridge above, ARI Forwarding does not apply to reaching it")
+    page.line(Span(explanation.bdf, "strong"), f"{ids} {_what(explanation)}")
+    _add_place(page, explanation)
+    if explanation.virtual_function is not None:
+        _add_virtual_function(page, explanation, explanation.virtual_function)
     for kexec in explanation.kexecs:
         page.blank()
         page.line(Span(f"kexec {kexec.index}", "strong"), f": {kexec.conclusion}")
@@ -65,6 +82,62 @@ def fill(
         rows = [(Span(f"@{place:#x}", "dim"), text) for place, text in sorted(packets.items())]
         page.table(rows, indent=2, right=frozenset({0}))
     return page
+
+
+def _what(explanation: Explanation) -> str:
+    """What the function is, in words."""
+    virtual = explanation.virtual_function
+    if virtual is not None:
+        return "looks like a virtual function" if virtual.physical is None else "virtual function"
+    words = _WORDS[explanation.kind]
+    if not explanation.kind_missing:
+        return words
+    missing = ", ".join(explanation.kind_missing)
+    if explanation.kind == "unknown":
+        return f"unknown: header type ({missing}) is not in the input"
+    return f"{words}, port type unknown: {missing} is not in the input"
+
+
+def _add_place(page: Page, explanation: Explanation) -> None:
+    """Add what is above the function, and where the input does not show it."""
+    path, missing = explanation.path_from_root, explanation.missing_bridge_bus
+    if path:
+        arrow = f" {page.glyph('arrow')} "
+        page.line(f"  below {arrow.join(path)}")
+    if missing is not None:
+        unknown = "" if path else ": whether ARI Forwarding applies is unknown"
+        page.line(f"  the bridge above bus {missing:02x} is not in the input{unknown}")
+    elif not path and explanation.bridge is None:
+        page.line("  on a root bus: no bridge above, ARI Forwarding does not apply to reaching it")
+
+
+def _add_virtual_function(page: Page, explanation: Explanation, virtual: VirtualFunction) -> None:
+    if virtual.physical is None:
+        page.prose(
+            "it reads ffff at its vendor ID and other values elsewhere; its physical function's SR-IOV "
+            "capability is not in the input (none there leads to it)",
+            indent=2,
+        )
+    else:
+        page.prose(
+            f"number {virtual.number} of physical function {virtual.physical} in boot {virtual.boot} "
+            f"(First VF Offset {virtual.offset}, VF Stride {virtual.stride}, NumVFs {virtual.count})",
+            indent=2,
+        )
+    needs = {
+        True: "it needs ARI Forwarding",
+        False: "it does not need ARI Forwarding",
+        None: "whether it needs ARI Forwarding is unknown",
+    }[virtual.needs_ari]
+    if explanation.bridge is not None:
+        above = f"that of {explanation.bridge}"
+        needs += {
+            True: f"; {above} was on when boot {virtual.boot} ended",
+            False: f"; {above} was off when boot {virtual.boot} ended",
+            None: f"; whether {above} is on is not in the input",
+        }[virtual.ari]
+    page.prose(needs, indent=2)
+    page.prose(f"{virtual.rule}.", indent=2)
 
 
 def _add_timeline(page: Page, explanation: Explanation, verbosity: int) -> None:

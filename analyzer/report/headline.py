@@ -269,9 +269,9 @@ def _incomplete(capture: CaptureResult) -> str:
     if capture.missing_dwords:
         missing = count(capture.missing_dwords, "dword")
         return f"{missing} of the dump are missing"
-    missing = [problem.message for problem in capture.errors if problem.kind in _MISSING_KINDS]
-    if missing:
-        return missing[0]
+    lacking = [problem.message for problem in capture.errors if problem.kind in _MISSING_KINDS]
+    if lacking:
+        return lacking[0]
     if any(problem.kind == OUT_OF_ORDER for problem in capture.errors):
         return "the pieces contradict their order"
     return "the incoming kernel's scan is not in the capture to its end; no loss is seen up to there"

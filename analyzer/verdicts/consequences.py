@@ -24,6 +24,10 @@ _REFUSAL = (
     "PCI Live Update series v4-v9, pci_scan_bridge_extend(): preserved bus numbers are never reassigned"
 )
 _RESET = "PCI Express 6.6.1: a conventional reset of a port is a hot reset for everything below it"
+_VIRTUAL = (
+    "PCI Live Update series v8/v9: 'Cannot preserve Virtual Functions' (before: -EINVAL); Linux 7.3 "
+    "sriov_init(); PCI Express 9.3.3.3.1, VF Enable"
+)
 _SRIOV = "Linux 7.3 sriov_init(): ARI Capable Hierarchy is written from pci_ari_enabled(bus)"
 
 _TEXTS: dict[str, tuple[str, str]] = {
@@ -84,11 +88,19 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "bit-stays-off": (
         (
-            "No preserved device was found stranded, but the bit stays off until the next full "
-            "enumeration: devices that are added below this bridge later, and virtual functions, cannot "
-            "use ARI. Plan a reboot."
+            "The bit stays off until the next full enumeration: devices that are added below this bridge "
+            "later, and virtual functions, cannot use ARI. Plan a reboot."
         ),
         _CONFIGURE_ARI,
+    ),
+    "virtual-functions": (
+        (
+            "The incoming kernel clears VF Enable, which removes the virtual functions and resets their "
+            "state, and no Live Update series preserves them. Stop the virtual machines that hold them; the "
+            "driver of the physical function can enable virtual functions again (sriov_numvfs). Before the "
+            "next Live Update, take them away from the virtual machines."
+        ),
+        _VIRTUAL,
     ),
     "sriov-layout": (
         (
@@ -152,6 +164,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
 ACTIONS = frozenset(
     {
         "reboot",
+        "virtual-functions",
         "bit-stays-off",
         "noari",
         "find-writer",
@@ -183,7 +196,10 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
     verdicts = {bridge.verdict for bridge in bridges.values()}
     causes = {bridge.cause for bridge in bridges.values() if bridge.verdict in _HARMED}
     was_reset = bool(causes & _RESETS)
-    stranded = [device for device in kexec.devices if device.verdict == "stranded"]
+    every = [device for device in kexec.devices if device.verdict == "stranded"]
+    # No session holds a virtual function: the outgoing kernel refuses it. A reboot does not bring it back.
+    virtual = [device for device in every if device.reason == "virtual-function"]
+    stranded = [device for device in every if device.reason != "virtual-function"]
     ruled = kexec.observed_policy in LIVE_UPDATE_POLICIES or kexec.kind == "live-update"
     lost = "lost" in verdicts
     chosen = {
@@ -195,6 +211,7 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         "rescan-useless": "unconfigured" in verdicts and bool(stranded),
         "reboot": bool(stranded),
         "bit-stays-off": lost and not stranded and not verdicts & _REBOOT,
+        "virtual-functions": bool(virtual),
         "sriov-layout": lost,
         "healed-by-stock": "healed" in verdicts,
         "addresses-changed": "renumbered" in verdicts,

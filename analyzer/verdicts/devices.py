@@ -8,6 +8,8 @@ from analyzer import bdf
 from analyzer.results import DeviceVerdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.results import DeviceReason, DeviceVerdictName
@@ -19,6 +21,7 @@ def verdicts(
     prediction: Prediction,
     preserved: frozenset[int],
     compared: Comparison,
+    virtual: Mapping[int, str | None] | None = None,
 ) -> list[DeviceVerdict]:
     """One verdict per function of the outgoing kernel, of the preserved set, or discovered anew.
 
@@ -27,9 +30,22 @@ def verdicts(
         prediction: the replay under the policy that verdicts are given under.
         preserved: keys of the preserved set (outgoing numbering).
         compared: what the incoming kernel did against the prediction, if it followed that policy.
+        virtual: those of the preserved set that are virtual functions of the outgoing kernel, each with the
+            bridge above its physical function. No kernel preserves one: they are stranded under any policy.
     """
-    judged = [_verdict(world, node, prediction, preserved, compared) for node in world.nodes()]
-    known = {node.outgoing for node in world.nodes()} | {node.incoming for node in world.nodes()}
+    above = virtual or {}
+    judged = [
+        _verdict(world, node, prediction, preserved, compared)
+        for node in world.nodes()
+        if node.outgoing not in above
+    ]
+    judged.extend(
+        DeviceVerdict(bdf.text(key), None, True, bridge, "stranded", "virtual-function")
+        for key, bridge in above.items()
+    )
+    known = (
+        {node.outgoing for node in world.nodes()} | {node.incoming for node in world.nodes()} | above.keys()
+    )
     judged.extend(
         DeviceVerdict(bdf.text(key), None, True, None, "undetermined", "never-seen")
         for key in preserved

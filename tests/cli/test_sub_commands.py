@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from small_dumps import SILENT, dump
+from sriov_dumps import VIRTUAL
 
 from analyzer.cli.application import run
 
@@ -85,6 +87,23 @@ def test_explain_of_a_function_that_nobody_saw(analyze):
     status, out, err = analyze("explain", LOG, "99:1f.7")
     assert (status, out) == (2, "")
     assert "0000:99:1f.7" in err
+
+
+@pytest.mark.parametrize(
+    ("rows", "function", "status", "said"),
+    [
+        ({}, "01:01.0", 0, "0000:01:01.0 [1af4:1001] endpoint\n"),
+        (SILENT, "01:01.0", 0, "0000:01:01.0 every byte reads ff: powered down, or off the bus\n"),
+        (VIRTUAL, "01:01.0", 0, "0000:01:01.0 looks like a virtual function\n"),
+        ({}, "01:02.0", 2, ""),
+    ],
+)
+def test_explain_of_a_dump(analyze, tmp_path, rows, function, status, said):
+    path = tmp_path / "dump.txt"
+    path.write_text(dump(rows=rows))
+    found, out, err = analyze("explain", str(path), function)
+    assert (found, out[: len(said)]) == (status, said)
+    assert bool(out) != bool(err)
 
 
 def test_rule_list(analyze):

@@ -55,6 +55,7 @@ def explanation(**more):
         "path": "x.bin",
         "bdf": FUNCTION,
         "vendor_device": "1b36:0010",
+        "kind": "endpoint",
         "port_type": None,
         "bridge": BRIDGE,
         "path_from_root": ["0000:00:03.0", BRIDGE],

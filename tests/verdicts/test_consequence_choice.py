@@ -146,6 +146,29 @@ def test_pci_noari_is_named_where_it_strands(reason: str, expected: bool) -> Non
     assert ("noari" in codes(kexec([], ABOVE_EIGHT, reason))) is expected
 
 
+VIRTUAL = device("0000:03:00.7", "stranded", "virtual-function")
+
+
+@pytest.mark.parametrize(
+    ("bridges", "devices", "expected"),
+    [
+        ([bridge(PORT, "kept")], [VIRTUAL], ["virtual-functions"]),
+        ([bridge(PORT, "lost")], [VIRTUAL], ["bit-stays-off", "virtual-functions", "sriov-layout"]),
+        ([bridge(PORT, "unconfigured")], [VIRTUAL], ["virtual-functions"]),
+        (
+            [bridge(PORT, "kept")],
+            [VIRTUAL, device(BELOW_PORT[2], "stranded", "no-response")],
+            ["finish-blocked", "reboot", "virtual-functions"],
+        ),
+        ([bridge(PORT, "kept")], [device(BELOW_PORT[0])], []),
+    ],
+)
+def test_a_virtual_function_is_in_no_session(
+    bridges: list[object], devices: list[object], expected: list[str]
+) -> None:
+    assert codes(kexec(bridges, devices=devices)) == expected
+
+
 def test_each_has_its_own_text_and_source() -> None:
     result = kexec([bridge(PORT, "lost", cause="explicit-write")], ABOVE_EIGHT, series="v9")
     found = {item.code: item for item in consequences.for_kexec(result)}
