@@ -19,7 +19,7 @@ from analyzer.version import NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PURPOSE = "find PCIe bridges that lost ARI Forwarding across a kexec, and the devices that stranded"
+_PURPOSE = "find PCIe bridges that lost ARI Forwarding across a kexec, and the devices that were stranded"
 _EXAMPLES = (
     ("analyze host17.bin", "Judge a capture:"),
     (
