@@ -9,9 +9,8 @@ from analyzer import bdf, decisions, series, virtual_functions
 from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, numbering, world
 from analyzer.replay.profile import Profile
-from analyzer.results import POLICIES, KexecResult, Observed, PolicyOutcome
+from analyzer.results import LIVE_UPDATE_POLICIES, POLICIES, KexecResult, Observed, PolicyOutcome
 from analyzer.verdicts import bridges, devices, divergences, secondary
-from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief

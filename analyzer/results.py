@@ -44,6 +44,8 @@ DeviceReason = Literal[
 ]  # fmt: skip
 
 POLICIES: tuple[PolicyName, ...] = ("stock", "inherit", "serialize", "heal")
+#: Policies that only a kernel with the Live Update patches follows, on preserved bridges alone.
+LIVE_UPDATE_POLICIES: frozenset[ObservedPolicy] = frozenset({"inherit", "serialize", "heal"})
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from analyzer.kernel_logs import cmdline as command_line
 from analyzer.kexecs import Setting
 from analyzer.option_files import command_line as given_command_line
 from analyzer.option_files import kernel_log, kernel_log_bytes
+from analyzer.results import LIVE_UPDATE_POLICIES
 from analyzer.sidecars import beside
-from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from analyzer.verdicts.reset_evidence import Told
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from analyzer import bdf
 from analyzer.errors import DamagedInputError, EmptyInputError, UsageError
 from analyzer.option_files import opened as opened_file
+from analyzer.results import LIVE_UPDATE_POLICIES
 from analyzer.sidecars import beside
 from analyzer.small_files import DUMP_LIMIT, read_limited, read_text
-from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.results import Consequence
-from analyzer.verdicts.loss_weight import LIVE_UPDATE_POLICIES, LOSSES
+from analyzer.results import LIVE_UPDATE_POLICIES, Consequence
+from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

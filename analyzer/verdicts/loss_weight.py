@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analyzer.results import LIVE_UPDATE_POLICIES
+
 if TYPE_CHECKING:
     from analyzer.results import BridgeVerdictName, KexecKind, ObservedPolicy, Preservation, Weight
 
@@ -18,8 +20,6 @@ LOSSES: Final[frozenset[BridgeVerdictName]] = frozenset(
 )
 #: Kinds of kexec that hand nothing over.
 HANDS_NOTHING_OVER: Final = frozenset({"plain", "crash"})
-#: Policies that only a kernel with the Live Update patches follows, on preserved bridges alone.
-LIVE_UPDATE_POLICIES: Final = frozenset({"inherit", "serialize", "heal"})
 
 WEIGHTS: Final[dict[Preservation, Weight | None]] = {
     "known": "loss",
