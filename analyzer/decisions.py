@@ -222,7 +222,8 @@ def _writing_policy(
         before.get(decision.bridge) in (None, decision.enabled) or decision.enabled is None
         for decision in adopted
     )
-    return "serialize" if serializes and not heals else "heal"
+    cleared = any(decision.rule == "restore" and decision.enabled is False for decision in adopted)
+    return "serialize" if cleared or (serializes and not heals) else "heal"
 
 
 def observed_noari(decisions: dict[int, list[Decision]]) -> bool | None:
