@@ -18,6 +18,8 @@ LACKS_FUNCTIONS: Final = "lacks-functions"
 #: The same of parts that could not be read, and of functions shown twice.
 _LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
 
+BoundaryName = Literal["boot", "kexec", "live-update", "plain", "crash"]
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -50,7 +52,7 @@ class Boundary:
     """
 
     seq: int
-    kind: Literal["boot", "kexec", "live-update", "plain", "crash"]
+    kind: BoundaryName
     release: str | None = None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from simulator import SILICON, Kernel, Machine, Recording, ari_device, one_port, one_switch
+
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import SILICON, Kernel, Machine, Recording, ari_device, one_port, one_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from simulator import Kernel, Machine, Recording, one_port
 from stories import tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.explanations.explain import explain_capture
 from analyzer.options import Options
-from analyzer.testing import Kernel, Machine, Recording, one_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from simulator import Kernel, Recording, ari_device, lab_topology, one_port, one_switch
 from stories import tell
 
 from analyzer.at_risk import at_risk, at_risk_of
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.testing import Kernel, Recording, ari_device, lab_topology, one_port, one_switch
 
 PORT = "0000:00:01.0"
 

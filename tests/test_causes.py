@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from simulator import Kernel, Machine, Recording
 from stories import BELOW_PORT, BELOW_SWITCH, port, switch, tell
-
-from analyzer.testing import Kernel, Machine, Recording
 
 PORT = "0000:00:01.0"
 UPSTREAM = "0000:01:00.0"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from simulator import Kernel, Machine, Recording, ari_device, one_port, one_switch
 from stories import tell
 
 from analyzer.options import Options
-from analyzer.testing import Kernel, Machine, Recording, ari_device, one_port, one_switch
 
 RESERVED = "Reserving 64 KiB of memory at 0x5f7f0000 for elfcorehdr"
 

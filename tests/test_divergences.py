@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from simulator import Machine, one_port, one_switch
 from stories import tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import Machine, one_port, one_switch
 
 PORT = "0000:00:01.0"
 NAMES = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")

@@ -5,12 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from preserved_dumps import array
-from stories import tell
-
-from analyzer.analysis import analyze_capture
-from analyzer.capture import PreservedDump
-from analyzer.options import Options
-from analyzer.testing import (
+from simulator import (
     ERROR,
     SILICON,
     Kernel,
@@ -31,6 +26,11 @@ from analyzer.testing import (
     root_port,
     upstream_port,
 )
+from stories import tell
+
+from analyzer.analysis import analyze_capture
+from analyzer.capture import PreservedDump
+from analyzer.options import Options
 
 PORT = "0000:00:01.0"
 DEVCTL2 = "CAP_EXP+28.w"

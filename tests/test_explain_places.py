@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from small_dumps import EIGHTH, FIRST, OFF, ONES, PORT, SILENT, dump
-from tiny_trace import table
 
 from analyzer.capture import Capture, Notes
 from analyzer.errors import UsageError
 from analyzer.explanations.explain import explain, explain_capture
 from analyzer.report import explain_report, json_report
 from analyzer.report.page import Page, plain
+from analyzer.testing import table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from simulator import Kernel, Recording, one_port
 from stories import tell
 
 from analyzer import joining
@@ -16,7 +17,6 @@ from analyzer.analysis import analyze, analyze_capture, open_pieces
 from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile
 from analyzer.options import Options
 from analyzer.readers import open_capture
-from analyzer.testing import Kernel, Recording, one_port
 
 if TYPE_CHECKING:
     from analyzer.results import CaptureResult

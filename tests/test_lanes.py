@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from simulator import Kernel, Recording, lab_topology
 
 from analyzer.analysis import study
 from analyzer.capture import Event
@@ -12,7 +13,6 @@ from analyzer.explanations.lanes import Stretch, gather, stretches
 from analyzer.explanations.working import MOST_QUIET, MOST_TELLING, Gatherer, of_study
 from analyzer.options import Options
 from analyzer.readers import open_capture
-from analyzer.testing import Kernel, Recording, lab_topology
 
 TRACES = Path(__file__).parents[1] / "traces"
 PORT, ROOT = "0000:02:00.0", "0000:00:03.0"

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from stories import tell
-
-from analyzer.analysis import analyze, analyze_capture
-from analyzer.cli import exit_status
-from analyzer.options import Options
-from analyzer.results import Analysis
-from analyzer.testing import (
+from simulator import (
     SILICON,
     Kernel,
     Machine,
@@ -28,6 +22,12 @@ from analyzer.testing import (
     root_port,
     upstream_port,
 )
+from stories import tell
+
+from analyzer.analysis import analyze, analyze_capture
+from analyzer.cli import exit_status
+from analyzer.options import Options
+from analyzer.results import Analysis
 from analyzer.verdicts.verdict import summarise
 
 if TYPE_CHECKING:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from simulator.register_names import locate
 from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing.register_names import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from simulator import Machine, Recording
+
     from analyzer.results import BridgeVerdict
-    from analyzer.testing import Machine, Recording
 
 PORT = "0000:00:01.0"
 UPSTREAM = "0000:01:00.0"

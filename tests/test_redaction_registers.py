@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_trace import table
+from simulator import Kernel, Recording, ari_device, one_port
 
 from analyzer.capture import Boundary, Capture, Notes
 from analyzer.converting import redaction_registers
 from analyzer.converting.redaction import redact
-from analyzer.testing import Kernel, Recording, ari_device, one_port
+from analyzer.testing import table
 
 #: Capability lists of the test's device: offset -> (ID, version), in list order.
 STANDARD = {0x40: 0x01, 0x50: 0x10, 0x90: 0x05, 0xA8: 0x03, 0xB0: 0x09, 0xC0: 0x11, 0xD0: 0x0D, 0xE0: 0x09,

@@ -13,8 +13,8 @@ import preserved_dumps
 import pytest
 import test_redaction_registers as registers
 import zstandard
+from simulator import Kernel, Recording, ari_device, one_port
 from test_redaction_text import AROUND, SAID
-from tiny_trace import table
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.converting.conversion import convert, plan
@@ -23,7 +23,7 @@ from analyzer.converting.redaction_preserved import rebuilt
 from analyzer.errors import AritraceError
 from analyzer.preservation import flb
 from analyzer.readers import open_capture
-from analyzer.testing import Kernel, Recording, ari_device, one_port
+from analyzer.testing import table
 from analyzer.writers import NativeWriter, write_capture
 from schemas.native import CHUNK_HEADER, FILE_HEADER_START, RECORDS, ChunkType, Codec
 

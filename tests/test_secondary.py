@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from simulator import SILICON, Kernel, ari_device, one_port, one_switch
 from stories import tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import SILICON, Kernel, ari_device, one_port, one_switch
 from analyzer.verdicts.secondary import vf_key
 
 PORT = "0000:00:01.0"

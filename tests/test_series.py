@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from preserved_dumps import array, h7, h8
+from simulator import Kernel, Machine, Recording, ari_device, host_bridge, one_port, root_port
 from stories import tell
 
 from analyzer.analysis import analyze_capture
@@ -11,7 +12,6 @@ from analyzer.capture import PreservedDump
 from analyzer.options import Options
 from analyzer.preservation.preserved import HandedOver
 from analyzer.series import candidates, handover
-from analyzer.testing import Kernel, Machine, Recording, ari_device, host_bridge, one_port, root_port
 
 BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
 SET = [(0, 0x0008, 4), (0, 0x0100, 1), (0, 0x0101, 1), (0, 0x0108, 1), (0, 0x0109, 1)]

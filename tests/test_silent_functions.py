@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from small_dumps import EIGHTH, FIRST, OFF, ONES, PORT, SILENT, dump
-from tiny_trace import table
 
 from analyzer import analysis, bdf
 from analyzer.at_risk import at_risk
@@ -12,6 +11,7 @@ from analyzer.capture import Capture, Notes
 from analyzer.explanations.explain import explain
 from analyzer.options import Options
 from analyzer.readers import open_capture
+from analyzer.testing import table
 
 
 def topology(tmp_path, text):

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from work_done import counted
-
-from analyzer import accesses
-from analyzer.testing import (
+from simulator import (
     SILICON,
     Kernel,
     Machine,
@@ -27,6 +24,9 @@ from analyzer.testing import (
     root_port,
     upstream_port,
 )
+from work_done import counted
+
+from analyzer import accesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

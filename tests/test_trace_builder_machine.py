@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from analyzer.testing import (
+from simulator import (
     ERROR,
     SILICON,
     Machine,

@@ -9,10 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from simulator import Kernel, Recording, lab_topology
 
 from analyzer import bdf
 from analyzer.readers import open_capture
-from analyzer.testing import Kernel, Recording, lab_topology
 
 if TYPE_CHECKING:
     import polars as pl

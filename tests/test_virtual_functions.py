@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from simulator import Kernel, Sriov, endpoint, one_port
 from small_dumps import EIGHTH, FIRST, dump
 from sriov_dumps import VIRTUAL, sriov
 from stories import tell
@@ -17,7 +18,6 @@ from analyzer.readers import open_capture
 from analyzer.report import text_report
 from analyzer.report.page import Page, plain
 from analyzer.results import POLICIES, Analysis, DeviceVerdict
-from analyzer.testing import Kernel, Sriov, endpoint, one_port
 from analyzer.verdicts import verdict
 from schemas import extended_capabilities as ext
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from simulator import ERROR, Kernel, Machine, Recording, ari_device, one_port
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import ERROR, Kernel, Machine, Recording, ari_device, one_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ the notes from the moment they are read, with the row that is expected then: who
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from schemas.native import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analyzer.capture import BoundaryName
     from analyzer.readers.native_chunks import Chunk
     from analyzer.readers.native_ledger import Ledger
 
@@ -39,8 +40,7 @@ _MAX_OFFSET: Final = (1 << 63) - 1
 #: As plain numbers: the arithmetic of flag classes costs a microsecond, for each log line.
 _TIME_KNOWN: Final = int(RecordFlag.TIME_KNOWN)
 _PLACE_KNOWN: Final = int(RecordFlag.PLACE_KNOWN)
-_BoundaryName = Literal["boot", "kexec", "live-update", "plain", "crash"]
-_BOUNDARY_KINDS: Final[dict[int, _BoundaryName]] = {
+_BOUNDARY_KINDS: Final[dict[int, BoundaryName]] = {
     BoundaryKind.BOOT: "boot",
     BoundaryKind.KEXEC: "kexec",
     BoundaryKind.LIVE_UPDATE: "live-update",

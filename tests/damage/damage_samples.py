@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zstandard
+from simulator import Kernel, Recording, one_port
 from work_done import counted
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.errors import AritraceError
 from analyzer.options import Options
 from analyzer.readers import open_capture
-from analyzer.testing import Kernel, Recording, one_port
 from analyzer.writers.native import NativeWriter
 from schemas.native import CHUNK_MAGIC
 

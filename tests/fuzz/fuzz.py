@@ -23,6 +23,7 @@ from pathlib import Path
 
 import atheris
 
+sys.path.append(str(Path(__file__).parents[1]))  # the simulator, and the builders of samples beside it
 with atheris.instrument_imports(include=["analyzer", "schemas"]):
     import analyzer.readers
 

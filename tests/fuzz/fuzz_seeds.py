@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -13,22 +12,20 @@ from typing import TYPE_CHECKING
 
 import zstandard
 from fuzz_tables import bytes_of
+from simulator import Kernel, Recording, lab_topology, one_port
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.converting.minimal import minimise
 from analyzer.readers import open_capture
-from analyzer.testing import Kernel, Recording, lab_topology, one_port
 from analyzer.writers.native import NativeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analyzer.testing import Machine
+    from simulator import Machine
 
-TESTS = Path(__file__).parents[1]
-TRACES = TESTS.parent / "traces"
+TRACES = Path(__file__).parents[2] / "traces"
 FORMATS = TRACES / "formats"
-sys.path.append(str(TESTS))  # the dumps of preserved sets that the tests build
 
 PIECE = 3000
 

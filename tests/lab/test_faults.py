@@ -1,10 +1,10 @@
 """Whether the capture shows the faults that were done, at the time they were done."""
 
 import pytest
-import tiny_trace
 
 from analyzer.lab.config_ports import ConfigWrite
 from analyzer.lab.faults import Blackout, doubts
+from analyzer.testing import table
 
 CLEAR = ConfigWrite("0000:02:00.0", 0xB8, 2, 0)
 BLACKOUT = Blackout(5_000_400, 8_000_000, (CLEAR,))
@@ -38,4 +38,4 @@ WRITE = "@5000000 w 02:00.0 b8.w 0000\n"
     ],
 )
 def test_doubts(rows, expected):
-    assert doubts(tiny_trace.table(BEFORE + rows), [BLACKOUT]) == expected
+    assert doubts(table(BEFORE + rows), [BLACKOUT]) == expected

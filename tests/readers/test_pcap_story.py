@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from polars.testing import assert_frame_equal
+from simulator import Kernel, Recording, lab_topology
 from tlp_captures import nettlp_capture
 
 from analyzer.analysis import analyze_capture
@@ -18,7 +19,6 @@ from analyzer.options import Options
 from analyzer.readers import open_capture
 from analyzer.report.explain_report import fill
 from analyzer.report.page import Page, plain
-from analyzer.testing import Kernel, Recording, lab_topology
 
 if TYPE_CHECKING:
     from analyzer.capture import Capture

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from simulator import ERROR, SILICON, Kernel, ari_device, one_port, one_switch
 from stories import tell
 
 from analyzer.analysis import study
 from analyzer.options import Options
 from analyzer.replay.world import Node, _link, of_one_boot
-from analyzer.testing import ERROR, SILICON, Kernel, ari_device, one_port, one_switch
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ENDPOINT, TYPE_ROOT_PORT, TYPE_UPSTREAM
 
 if TYPE_CHECKING:

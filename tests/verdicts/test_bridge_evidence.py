@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 import stories
+from simulator import Kernel, Machine, Recording
 from stories import BELOW_PORT, BELOW_SWITCH, tell
 
 from analyzer import bdf
-from analyzer.testing import Kernel, Machine, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable

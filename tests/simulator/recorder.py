@@ -18,10 +18,10 @@ from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from analyzer.testing.machine import Machine
+    from analyzer.capture import BoundaryName
+    from simulator.machine import Machine
 
 Unanswered = Literal["empty", "ones", "unsupported"]
-Mark = Literal["boot", "kexec", "live-update", "plain", "crash"]
 
 #: Nanoseconds that a config request takes.
 _STEP = 4_000
@@ -100,7 +100,7 @@ class Recorder:
         """Let time pass without accesses."""
         self.now += nanoseconds
 
-    def mark(self, kind: Mark, release: str | None = None) -> None:
+    def mark(self, kind: BoundaryName, release: str | None = None) -> None:
         """Note an explicit boundary in front of the next access (see :class:`analyzer.capture.Boundary`)."""
         self.boundaries.append(Boundary(len(self.rows), kind, release))
 
@@ -133,7 +133,7 @@ class Recorder:
         if drop is not None:
             kept = [row for row in rows if not drop(row)]
             dropped, rows = len(rows) - len(kept), kept
-        notes = Notes(path, tool="analyzer.testing", truncated=upto is not None and upto < len(self.rows))
+        notes = Notes(path, tool="simulator", truncated=upto is not None and upto < len(self.rows))
         notes.dropped = dropped if counted else 0
         notes.boundaries = [mark for mark in self.boundaries if mark.seq < len(rows)]
         notes.log = self.log if log else []

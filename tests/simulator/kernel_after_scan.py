@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import register_blocks as blocks
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
+from simulator import register_blocks as blocks
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.pci_access import Bus, Device
+    from simulator.kernel import Kernel
+    from simulator.pci_access import Bus, Device
 
 _LTR, _MFVC, _VC, _VC9, _PCIX = 0x18, 0x08, 0x02, 0x09, 0x07
 _ACS_WANTED = 0x001D

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import register_blocks as blocks
-from analyzer.testing.functions import (
+from simulator import register_blocks as blocks
+from simulator.functions import (
     QEMU,
     ari_device,
     conventional,
@@ -15,13 +15,13 @@ from analyzer.testing.functions import (
     root_port,
     upstream_port,
 )
-from analyzer.testing.machine import Machine
-from analyzer.testing.register_blocks import Sriov
+from simulator.machine import Machine
+from simulator.register_blocks import Sriov
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analyzer.testing.functions import Function, Model, Place
+    from simulator.functions import Function, Model, Place
 
 
 def chipset() -> dict[Place, Function]:

@@ -26,8 +26,8 @@ the scan are only of the same kind.
 
 from __future__ import annotations
 
-from analyzer.testing.config_space import ConfigSpace
-from analyzer.testing.functions import (
+from simulator.config_space import ConfigSpace
+from simulator.functions import (
     QEMU,
     SILICON,
     Function,
@@ -43,12 +43,12 @@ from analyzer.testing.functions import (
     root_port,
     upstream_port,
 )
-from analyzer.testing.kernel import Kernel
-from analyzer.testing.machine import ERROR, Machine
-from analyzer.testing.presets import chipset, lab_topology, one_port, one_switch
-from analyzer.testing.recorder import Recorder, Row
-from analyzer.testing.recording import Recording
-from analyzer.testing.register_blocks import Sriov
+from simulator.kernel import Kernel
+from simulator.machine import ERROR, Machine
+from simulator.presets import chipset, lab_topology, one_port, one_switch
+from simulator.recorder import Recorder, Row
+from simulator.recording import Recording
+from simulator.register_blocks import Sriov
 
 __all__ = [
     "ERROR",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from schemas import pcie_capability as exp
 
 if TYPE_CHECKING:
-    from analyzer.testing.pci_access import Bus, Device
+    from simulator.pci_access import Bus, Device
 
 _ENDPOINTS = (exp.TYPE_ENDPOINT, exp.TYPE_LEGACY_ENDPOINT)
 _COMMON_CLOCK = 0x40

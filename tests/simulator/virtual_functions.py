@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import register_blocks as blocks
-from analyzer.testing.config_space import ConfigSpace
-from analyzer.testing.functions import Function
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
+from simulator import register_blocks as blocks
+from simulator.config_space import ConfigSpace
+from simulator.functions import Function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.testing.register_blocks import Sriov
+    from simulator.register_blocks import Sriov
 
 
 def refresh(function: Function) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from analyzer.testing import kernel_after_scan, kernel_early
-from analyzer.testing.kernel_scan import scan_bus
-from analyzer.testing.pci_access import Bus
+from simulator import kernel_after_scan, kernel_early
+from simulator.kernel_scan import scan_bus
+from simulator.pci_access import Bus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from analyzer.testing.pci_access import Device
-    from analyzer.testing.recorder import Recorder
+    from simulator.pci_access import Device
+    from simulator.recorder import Recorder
 
 Policy = Literal["stock", "inherit", "serialize", "heal"]
 Series = Literal["v4", "v5", "v6", "v7", "v8", "v9"]
@@ -30,7 +30,7 @@ class Kernel:
             kernel.
         series: version of the Live Update patches (bus-number and ACS rules).
         preserved: functions handed over by the kernel before, bridges included, taken as they are
-            (:meth:`analyzer.testing.Machine.with_bridges` adds the bridges). Empty also stands for data that
+            (:meth:`simulator.Machine.with_bridges` adds the bridges). Empty also stands for data that
             this kernel cannot match.
         noari, scan_all: ``pci=noari``, ``pci=pcie_scan_all``.
         saved: bridge -> ARI state handed over (``serialize`` only).

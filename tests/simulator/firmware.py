@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.testing.recorder import Recorder
+    from simulator.recorder import Recorder
 
 _BRIDGE, _STORAGE = 0x0604, 0x01
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from schemas import extended_capabilities as ext
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.pci_access import Device
+    from simulator.kernel import Kernel
+    from simulator.pci_access import Device
 
 _VF_REBAR = 0x24
 _SECOND = 1_000_000_000

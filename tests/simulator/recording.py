@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import kernel_actions as actions
-from analyzer.testing.firmware import Firmware
-from analyzer.testing.kernel_shutdown import shut_down
-from analyzer.testing.recorder import Recorder
+from simulator import kernel_actions as actions
+from simulator.firmware import Firmware
+from simulator.kernel_shutdown import shut_down
+from simulator.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.capture import Capture
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.machine import Machine
-    from analyzer.testing.recorder import Row, Unanswered
+    from simulator.kernel import Kernel
+    from simulator.machine import Machine
+    from simulator.recorder import Row, Unanswered
 
 _SECOND = 1_000_000_000
 _BLACKOUT = 500_000_000
@@ -146,5 +146,5 @@ class Recording:
         counted: bool = True,
         log: bool = False,
     ) -> Capture:
-        """What was recorded; see :meth:`analyzer.testing.recorder.Recorder.capture`."""
+        """What was recorded; see :meth:`simulator.recorder.Recorder.capture`."""
         return self.wire.capture(path=path, upto=upto, drop=drop, counted=counted, log=log)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing.kernel_aspm import init_link
-from analyzer.testing.kernel_configure import add_device
-from analyzer.testing.kernel_setup import read_windows, setup_device
-from analyzer.testing.pci_access import Bus, Device
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
 from schemas.config_header import ABSENT_VENDOR_DWORDS
+from simulator.kernel_aspm import init_link
+from simulator.kernel_configure import add_device
+from simulator.kernel_setup import read_windows, setup_device
+from simulator.pci_access import Bus, Device
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
+    from simulator.kernel import Kernel
 
 _MILLISECOND = 1_000_000
 _RRS_TIMEOUT_MS = 60_000

@@ -15,7 +15,7 @@ from schemas import pcie_capability as exp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analyzer.testing.config_space import ConfigSpace
+    from simulator.config_space import ConfigSpace
 
 MSI, SSVID, PM, MSIX, PCIE = 0x05, 0x0D, 0x01, 0x11, exp.CAP_ID
 AER, ACS, ARI, SRIOV, DPC = ext.AER_ID, ext.ACS_ID, ext.ARI_ID, ext.SRIOV_ID, ext.DPC_ID

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import register_blocks as blocks
-from analyzer.testing.kernel_sriov import init_sriov
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
+from simulator import register_blocks as blocks
+from simulator.kernel_sriov import init_sriov
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.pci_access import Device
+    from simulator.kernel import Kernel
+    from simulator.pci_access import Device
 
 _EA, _PCIX, _VPD, _AF = 0x14, 0x07, 0x03, 0x13
 _L1SS, _LTR, _MFVC, _VC, _VC9, _ATS = 0x1E, 0x18, 0x08, 0x02, 0x09, 0x0F

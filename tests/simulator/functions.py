@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analyzer.testing import register_blocks as blocks
-from analyzer.testing.config_space import ConfigSpace
-from analyzer.testing.register_blocks import Port, Sriov
 from schemas import pcie_capability as exp
+from simulator import register_blocks as blocks
+from simulator.config_space import ConfigSpace
+from simulator.register_blocks import Port, Sriov
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,18 +1,18 @@
 """pci_setup_device: what Linux reads of a function when it finds one (Linux 7.3 drivers/pci/probe.c).
 
-The order of accesses is that of 7.3.4 as captured from it; see :mod:`analyzer.testing` for what was compared.
+The order of accesses is that of 7.3.4 as captured from it; see :mod:`simulator` for what was compared.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing.register_blocks import SSVID
 from schemas import pcie_capability as exp
+from simulator.register_blocks import SSVID
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.pci_access import Device
+    from simulator.kernel import Kernel
+    from simulator.pci_access import Device
 
 _DVSEC, _VSEC, _PCIX = 0x0023, 0x000B, 0x07
 _HOST_BRIDGE = 0x0600

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from analyzer.testing import register_blocks as blocks
+from simulator import register_blocks as blocks
 
 if TYPE_CHECKING:
-    from analyzer.testing.functions import Function
+    from simulator.functions import Function
 
 _WIDTHS = {"b": 1, "w": 2, "l": 4}
 _HEADER = {

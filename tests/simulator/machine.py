@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from analyzer.testing import faults
-from analyzer.testing.functions import devfn as number_of
-from analyzer.testing.register_names import locate
-from analyzer.testing.virtual_functions import is_disabled, refresh, virtual_function
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
 from schemas.power_management import CAP_ID as PM_ID
+from simulator import faults
+from simulator.functions import devfn as number_of
+from simulator.register_names import locate
+from simulator.virtual_functions import is_disabled, refresh, virtual_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from analyzer.testing.functions import Function, Place
+    from simulator.functions import Function, Place
 
 #: An accessor error in place of an answer (see :meth:`Machine.answer`).
 ERROR = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from schemas import pcie_capability as exp
 
 if TYPE_CHECKING:
-    from analyzer.testing.recorder import Recorder
+    from simulator.recorder import Recorder
 
 STANDARD_LIMIT, EXTENDED_LIMIT = 48, (4096 - 256) // 8
 

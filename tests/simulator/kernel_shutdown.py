@@ -12,8 +12,8 @@ from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.pci_access import Device
+    from simulator.kernel import Kernel
+    from simulator.pci_access import Device
 
 _INTX_DISABLE, _MASTER = 0x0400, 0x0004
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import kernel_after_scan as after_scan
-from analyzer.testing.kernel_configure import add_device
-from analyzer.testing.kernel_scan import scan_bus
-from analyzer.testing.kernel_setup import setup_device
-from analyzer.testing.kernel_sriov import set_number
-from analyzer.testing.pci_access import Bus, Device
-from analyzer.testing.register_names import parse
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
+from simulator import kernel_after_scan as after_scan
+from simulator.kernel_configure import add_device
+from simulator.kernel_scan import scan_bus
+from simulator.kernel_setup import setup_device
+from simulator.kernel_sriov import set_number
+from simulator.pci_access import Bus, Device
+from simulator.register_names import parse
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
-    from analyzer.testing.register_names import Register
+    from simulator.kernel import Kernel
+    from simulator.register_names import Register
 
 _MILLISECOND = 1_000_000
 _FLR = 0x8000

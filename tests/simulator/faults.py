@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.testing import register_blocks as blocks
-from analyzer.testing.virtual_functions import refresh
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
+from simulator import register_blocks as blocks
+from simulator.virtual_functions import refresh
 
 if TYPE_CHECKING:
-    from analyzer.testing.functions import Function
-    from analyzer.testing.machine import Machine
+    from simulator.functions import Function
+    from simulator.machine import Machine
 
 _WINDOWS_AND_NUMBERS = ((0x18, 3), (0x1C, 2), (0x20, 0x10), (0x30, 4), (0x3E, 2))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analyzer.testing.kernel import Kernel
+    from simulator.kernel import Kernel
 
 _LPC, _NORTH = 0x1F << 3, 0x18 << 3
 
