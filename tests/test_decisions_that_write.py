@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from simulator import Kernel, Machine
 from stories import BELOW_PORT, Story, port, tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.options import Options
-from analyzer.testing import Kernel, Machine
 
 PORT = "0000:00:01.0"
 SAVED_ON, SAVED_OFF = {PORT: True}, {PORT: False}
