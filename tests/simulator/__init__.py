@@ -20,7 +20,7 @@ bridges, :func:`endpoint` and :func:`ari_device`, or taken ready made (:func:`la
 kernel or its user does a method of :class:`Recording`.
 
 The accesses of a whole scan, of the early quirks before it and of the shutdown agree one for one with those
-of Linux 7.3.4 on QEMU 10.0 (tests/test_trace_builder_real.py). Driver binding and window assignment after
+of Linux 7.3.4 on QEMU 10.0 (tests/test_simulator_real.py). Driver binding and window assignment after
 the scan are only of the same kind.
 """
 
