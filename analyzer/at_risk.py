@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from analyzer import analysis, ari_state, bdf, decisions, virtual_functions
+from analyzer import analysis, ari_state, bdf, decisions, series, virtual_functions
 from analyzer.errors import UsageError
 from analyzer.options import Options
 from analyzer.preservation.preserved import resolve, sources, with_bridges
@@ -209,7 +209,12 @@ class _Machine:
         self.is_assumed = self.preserved.source == "assumed"
         # The question is what a kernel that inherits finds: on each port as if it were handed over.
         self._profile = Profile(
-            "inherit", options.series or "v9", everything, noari=False, scan_all=False, saved={}
+            "inherit",
+            options.series or series.newest().name,
+            everything,
+            noari=False,
+            scan_all=False,
+            saved={},
         )
         self.candidates = [
             node

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, decisions, series, virtual_functions
+from analyzer import bdf, decisions, virtual_functions
 from analyzer.registers import missing_bytes
-from analyzer.replay import enumeration, numbering, world
+from analyzer.replay import enumeration, numbering, series_recognition, world
 from analyzer.replay.profile import Profile
 from analyzer.results import LIVE_UPDATE_POLICIES, POLICIES, KexecResult, Observed, PolicyOutcome
 from analyzer.verdicts import bridges, devices, divergences, secondary
@@ -15,7 +15,7 @@ from analyzer.verdicts import bridges, devices, divergences, secondary
 if TYPE_CHECKING:
     from analyzer.ari_state import Belief
     from analyzer.index import AccessIndex
-    from analyzer.options import Options, Series
+    from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSet
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.profile import Handover as FlbHandover
@@ -62,7 +62,7 @@ class Setting:
     kind: KexecKind
     noari: bool | None
     scan_all: bool
-    logged_series: tuple[Series, ...]
+    logged_series: tuple[str, ...]
     told: tuple[Told, ...]
     options: Options
     complete: bool = True
@@ -130,7 +130,7 @@ def judge(
         # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
         # not: what hangs on its command line is then unknown too.
         noari = setting.noari if name == ran else bool(setting.noari)
-        handed = series.handover(version, preserved.handed_over)
+        handed = series_recognition.handover(version, preserved.handed_over)
         return _profile(name, kexec, keys, setting, version, handed, noari=noari)
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
@@ -224,17 +224,19 @@ def _effective_policy(options: Options, observed: ObservedPolicy) -> PolicyName:
     return observed if observed != "unknown" else "inherit"
 
 
-def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: Setting) -> Series:
+def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: Setting) -> str:
     """Version of the patches: given, logged, told by the handed-over data, or recognised."""
-    fitting = series.candidates(setting.options.series, setting.logged_series, preserved.handed_over)
+    fitting = series_recognition.candidates(
+        setting.options.series, setting.logged_series, preserved.handed_over
+    )
 
-    def predict(version: Series) -> Prediction:
+    def predict(version: str) -> Prediction:
         return enumeration.predict(
             hardware,
             _profile("inherit", kexec, preserved.keys, setting, version, "matched", noari=setting.noari),
         )
 
-    return series.recognise(
+    return series_recognition.recognise(
         fitting, hardware, predict, followed=kexec.observed_policy in LIVE_UPDATE_POLICIES
     )
 
@@ -244,7 +246,7 @@ def _profile(
     kexec: Handover,
     preserved: frozenset[int],
     setting: Setting,
-    version: Series,
+    version: str,
     handed: FlbHandover,
     *,
     noari: bool | None,

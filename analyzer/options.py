@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from analyzer import series
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: What ``--kexec-at`` takes: the number of an access, or ns since 1970, 19 digits today.
 _BOUNDARY = re.compile(r"(access|time):([0-9]{1,19})")
 
-Series = Literal["v4", "v5", "v6", "v7", "v8", "v9"]
-SERIES: tuple[Series, ...] = ("v4", "v5", "v6", "v7", "v8", "v9")
 PolicyChoice = Literal["observed", "stock", "inherit", "serialize", "heal"]
 
 
@@ -23,7 +23,8 @@ class Options:
 
     Attributes:
         policy: the one that verdicts are given under; ``observed`` = the one the incoming kernel followed.
-        series: version of the Live Update patches for the bus-number rules; None = recognise, else v9.
+        series: version of the Live Update patches, by its name in
+            :data:`analyzer.series.TABLE`; None = recognise, else the newest.
         preserved: text of ``--preserved`` (``[KEXEC:]BDF,…`` or ``@FILE``), or None.
         flb: path of a raw kernel dump of the preserved set, or None; ``flb_name`` its FLB name if known.
         dmesg: path of a kernel log of one or both kernels, or None.
@@ -37,10 +38,13 @@ class Options:
         linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
         strict: a healed loss counts as a loss, an undetermined verdict as doubt.
         selected: finding codes that count; None = all.
+
+    Raises:
+        UsageError: a series that the program does not know.
     """
 
     policy: PolicyChoice = "observed"
-    series: Series | None = None
+    series: str | None = None
     preserved: str | None = None
     flb: str | None = None
     flb_name: str | None = None
@@ -57,6 +61,11 @@ class Options:
     selected: frozenset[str] | None = None
     #: What was read from the files that they name (:mod:`analyzer.option_files`).
     contents: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a series that the program does not know."""
+        if self.series is not None:
+            series.named(self.series)
 
     @property
     def files(self) -> list[str]:

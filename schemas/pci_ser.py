@@ -33,11 +33,8 @@ PciSerH5 = cs.Struct("max_nr_devices" / cs.Int32ul, "nr_devices" / cs.Int32ul)
 PciSerH6 = PciSerH5
 #: Final v7: 12 bytes, an unaligned physical address of the first KHO block (schemas/kho_block.py), 0 if none.
 PciSerH7 = cs.Struct("nr_devices" / cs.Int32ul, "devices" / cs.Int64ul)
-#: v8, v9.
+#: v8, v9. ``version`` is 1 before the auto-preserve patch and 2 from it on.
 PciSerH8 = cs.Struct("version" / cs.Int32ul, "nr_devices" / cs.Int32ul, "devices" / cs.Int64ul)
-
-#: Values of ``version`` in H8: before and after the auto-preserve patch.
-H8_VERSIONS = (1, 2)
 
 #: Array layouts, header and entry.
 ARRAY_LAYOUTS: dict[str, tuple[Any, Any]] = {
@@ -50,23 +47,3 @@ ARRAY_LAYOUTS: dict[str, tuple[Any, Any]] = {
 }
 #: Layouts whose D3 entries stand in KHO blocks.
 BLOCK_LAYOUTS: dict[str, Any] = {"H7": PciSerH7, "H8": PciSerH8}
-
-#: FLB name -> the layouts that went by it.
-FLB_NAMES: dict[str, tuple[str, ...]] = {
-    "pci-v1": ("H1", "H2", "H3"),
-    "pci-v2": ("H4", "H5", "H7"),
-    "pci-v3": ("H6",),
-    "pci": ("H8",),
-}
-
-#: Layout -> where it was in use, for messages.
-LAYOUT_SERIES = {
-    "H1": "series v1",
-    "H2": "series v2",
-    "H3": "series v3",
-    "H4": "a tree between v4 and v5",
-    "H5": "trees between v5 and v6",
-    "H6": "series v6",
-    "H7": "series v7",
-    "H8": "series v8 and v9",
-}

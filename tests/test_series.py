@@ -11,7 +11,7 @@ from analyzer.analysis import analyze_capture
 from analyzer.capture import PreservedDump
 from analyzer.options import Options
 from analyzer.preservation.preserved import HandedOver
-from analyzer.series import candidates, handover
+from analyzer.replay.series_recognition import candidates, handover
 
 BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
 SET = [(0, 0x0008, 4), (0, 0x0100, 1), (0, 0x0101, 1), (0, 0x0108, 1), (0, 0x0109, 1)]
@@ -33,7 +33,7 @@ def test_candidates(
     option: str | None, logged: tuple[str, ...], layout: str | None, expected: list[str]
 ) -> None:
     data = None if layout is None else HandedOver(layout, None, "")
-    assert candidates(option, logged, data) == expected  # type: ignore[arg-type]
+    assert candidates(option, logged, data) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_candidates(
     ],
 )
 def test_handover(series: str, data: HandedOver | None, expected: str) -> None:
-    assert handover(series, data) == expected  # type: ignore[arg-type]
+    assert handover(series, data) == expected
 
 
 @pytest.mark.parametrize(

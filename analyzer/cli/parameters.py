@@ -3,19 +3,26 @@
 # No "from __future__ import annotations" here and in the commands: typer evaluates the annotations at start,
 # and strings would cost it a lookup each.
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from analyzer.options import PolicyChoice, Series
+from analyzer import series
+from analyzer.options import PolicyChoice
 
 Format = Literal["text", "json", "jsonl", "csv", "junit", "sarif", "parquet"]
 TextOrJson = Literal["text", "json"]
+if TYPE_CHECKING:
+    SeriesName: TypeAlias = str
+else:
+    # The names of the table are the choices: a new row is one more.
+    SeriesName = Literal[series.names()]
 
 _REPLAY = "Replay"
 _PRESERVED = "Preserved set"
 _OUTPUT = "Output"
 _INPUT = "Formats that cannot say everything"
+_FLB_NAMES = sorted(series.flb_names())
 
 Captures = Annotated[
     list[str] | None,
@@ -40,13 +47,16 @@ PolicyOption = Annotated[
     ),
 ]
 SeriesOption = Annotated[
-    Series | None,
+    SeriesName | None,
     typer.Option(
         "--series",
-        metavar="v4...v9",
+        metavar=series.span(series.TABLE, "..."),
         rich_help_panel=_REPLAY,
         show_default=False,
-        help="Version of the Live Update patches, for the bus-number rules (default: recognised, else v9).",
+        help=(
+            "Version of the Live Update patches, for the bus-number rules (default: recognised, else "
+            f"{series.newest().name})."
+        ),
     ),
 ]
 CmdlineOption = Annotated[
@@ -116,7 +126,7 @@ FlbNameOption = Annotated[
         metavar="NAME",
         rich_help_panel=_PRESERVED,
         show_default=False,
-        help="Its FLB name, if known: pci, pci-v1, pci-v2 or pci-v3.",
+        help=f"Its FLB name, if known: {', '.join(_FLB_NAMES[:-1])} or {_FLB_NAMES[-1]}.",
     ),
 ]
 DmesgOption = Annotated[

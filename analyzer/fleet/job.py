@@ -16,7 +16,7 @@ from analyzer.small_files import read_limited
 from analyzer.writers.atomic import refusal
 
 if TYPE_CHECKING:
-    from analyzer.options import PolicyChoice, Series
+    from analyzer.options import PolicyChoice
 
 FILE_NAME: Final = "job.json"
 #: Version of everything in an output directory: this file, the manifest, the tables, the batch records.
@@ -59,7 +59,7 @@ class Request:
     sources: tuple[str, ...]
     lists: dict[str, str] = field(default_factory=dict)
     policy: PolicyChoice = "observed"
-    series: Series | None = None
+    series: str | None = None
     assume_preserved: bool = False
     cmdline: str | None = None
     limits: Limits = Limits()

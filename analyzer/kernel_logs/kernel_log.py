@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from analyzer.kernel_logs.log_facts import Fact
     from analyzer.kernel_logs.log_lines import LogText
-    from analyzer.options import Series
 
 #: Bounds on what an input can make us hold.
 MAX_RUNS, MAX_FACTS = 1000, 500_000
@@ -99,7 +98,7 @@ class KernelRun:
     scan_all: bool
     events: tuple[LogEvent, ...]
     events_omitted: int
-    series: tuple[Series, ...]
+    series: tuple[str, ...]
 
     def functions(self, fact: str) -> frozenset[int]:
         """Keys of the functions that a fact was said about."""

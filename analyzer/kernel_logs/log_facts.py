@@ -1,7 +1,7 @@
 """What single kernel messages say about Live Update, enumeration, links and resets.
 
-The texts are those of the Live Update PCI series v4 to v9, of LUO and KHO, and of Linux 7.3 (``pciehp``,
-``AER``, ``DPC``, reset waits) with the older spellings. No message ever states an ARI value.
+The texts are those of the Live Update PCI series (analyzer.series), of LUO and KHO, and of Linux 7.3
+(``pciehp``, ``AER``, ``DPC``, reset waits) with the older spellings. No message ever states an ARI value.
 """
 
 from __future__ import annotations
@@ -11,14 +11,26 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from analyzer import bdf
-from analyzer.options import SERIES, Series
+from analyzer.series import log_texts, names
 
 #: Cheap first look: a message without any of these holds no fact.
-_INTERESTING = re.compile(
+_MOST_INTERESTING = (
     r"Linux version|ommand line: |ive ?[Uu]pdate|Starting new kernel|[Rr]eboot|Kernel panic|never finished"
     r"|KHO: |elfcorehdr|bridge|bus numbers|Downstream devices|\] type |pciehp|DPC|AER|EDR|rror|: *\[ ?\d"
     r"|ready |Link Layer|has been reset|recovery|retrain|link speed|scan_all|FLB|Virtual Functions|ACS save"
     r"|KHO block|^-- |SeaBIOS|BdsDxe|EFI stub|U-Boot|iPXE|coreboot"
+)
+_INTERESTING = re.compile(
+    "|".join(
+        (
+            _MOST_INTERESTING,
+            *(
+                re.escape(message.text)
+                for message in log_texts()
+                if not re.search(_MOST_INTERESTING, message.text)
+            ),
+        )
+    )
 )
 
 #: A device message: ``<driver> <dddd:bb:dd.f>: <text>`` (``dev_printk``).
@@ -30,32 +42,18 @@ _ABOUT_FUNCTION = (
     ("no-longer-preserved", "Device will no longer be preserved across next Live Update"),
     ("was-preserved", "Device was preserved by previous kernel across Live Update"),
     ("finished", "Device is finished participating in Live Update"),
-    ("never-finished", "Preserved device was never finished!"),
     ("invalid-bridge", "bridge configuration invalid ("),
-    ("refused-bridge", "Cannot reconfigure bridge during Live Update"),
-    ("refused-bridge", "Not assigning bus numbers, preserved bridge "),
+    ("refused-bridge", "Cannot reconfigure bridge during Live Update"),  # whatever follows
+    *((message.fact, message.text) for message in log_texts() if message.fact is not None),
 )
 
-#: Texts that only some versions of the series print.
-_SERIES_TEXTS: tuple[tuple[str, tuple[Series, ...]], ...] = (
-    ("Cannot reconfigure bridge during Live Update, skipping", ("v6", "v7")),
-    ("Cannot reconfigure bridge during Live Update!", ("v4", "v5")),
-    ("Downstream devices will not be enumerated!", ("v4", "v5")),
-    ("Not assigning bus numbers, preserved bridge ", ("v9",)),
-    ("Preserved device was never finished!", ("v8",)),
-    ("Some preserved devices were never finished!", ("v8",)),
-    ("preserved device(s) were never finished!", ("v9",)),
-    (" was never finished!", ("v9",)),
-    ("No ACS save buffer, not adopting ACS controls", ("v9",)),
-    ("Failed to restore devices KHO block set", ("v9",)),
-    ("Cannot preserve Virtual Functions", ("v8", "v9")),
-    ("Incoming PCI FLB version (v", ("v8", "v9")),
-    ("No incoming FLB matched", ("v7",)),
-    ("Failed to retrieve incoming FLB data", ("v7", "v8", "v9")),
-)
+#: Texts that only some versions of the series print, and which.
+_SERIES_TEXTS = tuple((message.text, frozenset(versions)) for message, versions in log_texts().items())
 
 #: Every fixed text that tells what a message says.
-FIXED_TEXTS = (*(begin for _, begin in _ABOUT_FUNCTION), *(part for part, _ in _SERIES_TEXTS))
+FIXED_TEXTS = tuple(
+    dict.fromkeys((*(begin for _, begin in _ABOUT_FUNCTION), *(part for part, _ in _SERIES_TEXTS)))
+)
 
 _ENUMERATED = re.compile(r"\[([0-9a-f]{4}:[0-9a-f]{4})\] type ([0-9a-f]{2}) class (0x[0-9a-f]{6})(?: (.*))?")
 _NEVER_FINISHED = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]) was never finished!")
@@ -115,7 +113,7 @@ class Fact(NamedTuple):
     function: int | None
     text: str
     event: str | None = None
-    series: frozenset[Series] | None = None
+    series: frozenset[str] | None = None
 
 
 def enumerated(text: str) -> tuple[str, int, int, str] | None:
@@ -135,12 +133,12 @@ def fixed_texts(text: str) -> list[str]:
     return [part for part in FIXED_TEXTS if part in text]
 
 
-def common_series(evidence: list[frozenset[Series]]) -> tuple[Series, ...]:
+def common_series(evidence: list[frozenset[str]]) -> tuple[str, ...]:
     """The versions that all evidence fits, oldest first; empty without evidence or where it disagrees."""
     if not evidence:
         return ()
     common = frozenset.intersection(*evidence)
-    return tuple(version for version in SERIES if version in common)
+    return tuple(version for version in names() if version in common)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -157,10 +155,10 @@ def read(text: str) -> Fact | None:
     return _boundary(text) or _about_kernel(text)
 
 
-def _series(text: str) -> frozenset[Series] | None:
+def _series(text: str) -> frozenset[str] | None:
     for part, versions in _SERIES_TEXTS:
         if part in text:
-            return frozenset(versions)
+            return versions
     return None
 
 

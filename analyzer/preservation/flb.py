@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analyzer import bdf
+from analyzer import bdf, series
 from analyzer.errors import AritraceError, DamagedInputError, EmptyInputError, UnsupportedFormatError
 from schemas.bulk import dtype_of
 from schemas.kho_block import CAPACITY, ENTRY_SIZE, MAX_BLOCKS, KhoBlockHeader
 from schemas.pci_ser import (
     ARRAY_LAYOUTS,
     BLOCK_LAYOUTS,
-    FLB_NAMES,
-    H8_VERSIONS,
-    LAYOUT_SERIES,
     PciDevSerD3,
     PciSerH6,
 )
@@ -97,23 +94,26 @@ def decode(data: bytes, name: str = "", *, path: str | None = None) -> Preserved
 
 def _layout(data: bytes, name: str) -> str:
     """Choose the layout: by name where that is enough, else by what length and header allow."""
-    if name and name not in FLB_NAMES:
+    flb_names = series.flb_names()
+    if name and name not in flb_names:
         raise UnsupportedFormatError(
-            f"expected FLB name {', '.join(FLB_NAMES)}, found {name!r}",
+            f"expected FLB name {', '.join(flb_names)}, found {name!r}",
             advice="leave the name out to let the data decide, if it really is a PCI preserved set",
         )
-    candidates = FLB_NAMES.get(name, (*ARRAY_LAYOUTS, *BLOCK_LAYOUTS))
+    candidates = flb_names.get(name, (*ARRAY_LAYOUTS, *BLOCK_LAYOUTS))
     # Newest first: H8 and H7 constrain more than the arrays do.
     fitting = [layout for layout in reversed(candidates) if _fits(data, layout)]
     for layout in fitting:
         if layout in _DECODED:
             return layout
     if fitting:
-        refused = " or ".join(f"{layout} ({LAYOUT_SERIES[layout]})" for layout in reversed(fitting))
+        refused = " or ".join(f"{layout} ({series.users(layout)})" for layout in reversed(fitting))
+        oldest = series.where(lambda row: row.hands_over is not None)[0]
         raise UnsupportedFormatError(
             f"expected the pci_ser layout H6, H7 or H8, found layout {refused}",
             offset=0,
-            advice="aritrace decodes series v6 and later; name the endpoints with --preserved instead",
+            advice=f"aritrace decodes series {oldest.name} and later; name the endpoints with --preserved "
+            "instead",
         )
     damaged = [layout for layout in _DECODED if layout in candidates]
     if len(candidates) > 1:
@@ -154,14 +154,14 @@ def _fits(data: bytes, layout: str) -> bool:
     return bool(header.nr_devices <= slots and room == len(data) and (layout != "H6" or slots > 0))
 
 
-def _resembles(data: bytes, layout: str, versions: Container[int] = H8_VERSIONS) -> bool:
+def _resembles(data: bytes, layout: str, versions: Container[int] | None = None) -> bool:
     """Whether the header alone looks like a layout: if nothing fits, its error is the one to show."""
     header = _header(data, BLOCK_LAYOUTS.get(layout, PciSerH6))
     if header is None:
         return False
     if layout == "H6":
         return bool(header.nr_devices <= header.max_nr_devices and 0 < header.max_nr_devices <= _MOST_SLOTS)
-    if layout == "H8" and header.version not in versions:
+    if layout == "H8" and header.version not in (versions or series.versions(layout)):
         return False
     address = header.devices % _SMALLEST_PAGE == 0 and header.devices < _PHYSICAL_LIMIT
     return bool(address and header.nr_devices <= _MOST and (header.devices or not header.nr_devices))
@@ -199,9 +199,9 @@ def _decode_blocks(data: bytes, layout: str) -> PreservedSet:
     if header is None:
         raise DamagedInputError(f"expected an {layout} header of {size} bytes, found {len(data)}", offset=0)
     version = header.get("version")
-    if version is not None and version not in H8_VERSIONS:
+    if version is not None and version not in (known := series.versions(layout)):
         raise UnsupportedFormatError(
-            f"expected version 1 or 2 in the {layout} header, found {version}",
+            f"expected version {' or '.join(map(str, known))} in the {layout} header, found {version}",
             offset=0,
             advice="this data is of a newer kernel; name the endpoints with --preserved instead",
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from analyzer.series import AriRule, named
+
 if TYPE_CHECKING:
     from analyzer.replay.profile import Profile
     from analyzer.replay.world import Node
@@ -79,4 +81,6 @@ def _preserved(bridge: Node, profile: Profile, address: int, secondary: int) -> 
         profile.preserves(secondary << 8 | devfn) for devfn in range(8, 256)
     ):  # by the set alone: a listed function may be invisible to this kernel
         return AriDecision(True, "healed")
-    return AriDecision(hardware, "inherited" if hardware is not None else "unknown")
+    match named(profile.series).ari:
+        case AriRule.READ:
+            return AriDecision(hardware, "inherited" if hardware is not None else "unknown")

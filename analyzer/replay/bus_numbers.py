@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.series import BusNumberRule, named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -47,13 +49,15 @@ def unusable(bridge: Node, bus: int, *, kept: bool = True) -> bool:
 
 
 def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool) -> bool:
-    if profile.series == "v4":  # a flag per device
-        return profile.preserves(bus << 8 | bridge.devfn)
-    if profile.series == "v9":  # a preserved bridge on this bus lost its numbers
-        return any(
-            sibling.is_bridge
-            and profile.preserves(bus << 8 | sibling.devfn)
-            and unusable(sibling, bus & 0xFF, kept=kept)
-            for sibling in siblings
-        )
-    return True  # v5 to v8: while the incoming FLB has devices
+    match named(profile.series).bus_numbers:
+        case BusNumberRule.PRESERVED_BRIDGE:
+            return profile.preserves(bus << 8 | bridge.devfn)
+        case BusNumberRule.EVERY_BRIDGE:
+            return True
+        case BusNumberRule.PRESERVED_BRIDGE_ON_BUS:
+            return any(
+                sibling.is_bridge
+                and profile.preserves(bus << 8 | sibling.devfn)
+                and unusable(sibling, bus & 0xFF, kept=kept)
+                for sibling in siblings
+            )

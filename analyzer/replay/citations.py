@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer import series
+
 if TYPE_CHECKING:
     from analyzer.replay.ari import Branch
     from analyzer.replay.bus_numbers import Outcome
     from analyzer.results import PolicyName
 
 _CONFIGURE_ARI = "Linux 7.3 drivers/pci/pci.c pci_configure_ari()"
-_INHERIT = (
-    "Live Update series v4 (23 Apr 2026) to v9 (18 Sep 2026), patch 'Inherit (v8: Adopt) ARI Forwarding "
-    "Enable on preserved bridges'"
+
+
+def _patch_title(words: tuple[tuple[series.Series, str], ...], rest: str, *, dated: bool) -> str:
+    """Title of a patch with every first word that it had: ``'Inherit (v8: Adopt) ...'``."""
+    (_, first), *later = words
+    others = ", ".join(f"{row.name}: {word}" if dated else word for row, word in later)
+    return f"'{first} ({others}) {rest}'" if others else f"'{first} {rest}'"
+
+
+_INHERIT = "Live Update series {}, patch {}".format(
+    series.dated_span(),
+    _patch_title(
+        series.first_words(lambda row: row.ari_title),
+        "ARI Forwarding Enable on preserved bridges",
+        dated=True,
+    ),
 )
+_KEEPING = _patch_title(series.first_words(lambda row: row.bus_numbers_title), "bus numbers", dated=False)
+_NEIGHBOURS = series.where(lambda row: row.bus_numbers is series.BusNumberRule.PRESERVED_BRIDGE_ON_BUS)
+_PRESERVING = f"'{_NEIGHBOURS[0].bus_numbers_title}'"
 _BUS = "drivers/pci/probe.c pci_scan_bridge_extend()"
 
 #: Branch of the ARI decision -> (rule, source).
@@ -48,11 +66,11 @@ NUMBERS: dict[Outcome, tuple[str, str]] = {
     "assign": ("the bus numbers are invalid: new ones are assigned", f"Linux 7.3 {_BUS}, pass 1"),
     "refuse": (
         "the bus numbers are invalid and must not be changed during a Live Update: nothing below is scanned",
-        f"{_BUS} with Live Update series v4-v9, patch 'Inherit (Keep, Preserve) bus numbers'",
+        f"{_BUS} with Live Update series {series.span(series.TABLE)}, patch {_KEEPING}",
     ),
     "unknown": (
         "the bus numbers are invalid; whether new ones come hangs on a neighbour that no access shows",
-        f"{_BUS} with Live Update series v9, patch 'Preserve bus numbers'",
+        f"{_BUS} with Live Update series {series.span(_NEIGHBOURS)}, patch {_PRESERVING}",
     ),
 }
 

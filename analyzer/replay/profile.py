@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.series import named
+
 if TYPE_CHECKING:
-    from analyzer.options import Series
     from analyzer.results import PolicyName
 
 
@@ -19,23 +20,30 @@ class Profile:
 
     Attributes:
         policy: rule set for the ARI decision on preserved bridges.
-        series: version of the Live Update patches, for the bus-number rules.
+        series: version of the Live Update patches (analyzer.series), for the bus-number and ARI rules.
         preserved: keys (outgoing numbering) of the preserved functions, bridges included.
         noari: ``pci=noari`` on the incoming kernel's command line; None if that is not known.
         scan_all: ``pci=pcie_scan_all``.
         handover: whether the incoming kernel takes the handed-over data: it ``matched``; its name is another,
-            so that the kernel behaves as stock (``unmatched``); or its version is another, and series v8 and
-            v9 panic before they scan (``panic``).
+            so that the kernel behaves as stock (``unmatched``); or its version is another, and the kernel
+            panics before it scans (``panic``; series with a version field).
         saved: bridge key -> ARI state that the outgoing kernel believed (for ``serialize``).
+
+    Raises:
+        UsageError: a series that the program does not know.
     """
 
     policy: PolicyName
-    series: Series
+    series: str
     preserved: frozenset[int]
     noari: bool | None
     scan_all: bool
     saved: dict[int, bool | None]
     handover: Handover = "matched"
+
+    def __post_init__(self) -> None:
+        """Refuse a series that the program does not know: no rule is taken for it."""
+        named(self.series)
 
     @property
     def live_update(self) -> bool:
@@ -44,7 +52,7 @@ class Profile:
 
     @property
     def panics(self) -> bool:
-        """The kernel stops before it scans (series v8 and v9: another version of the handed-over data)."""
+        """The kernel stops before it scans (another version of the handed-over data)."""
         return self.policy != "stock" and self.handover == "panic"
 
     def preserves(self, address: int) -> bool:

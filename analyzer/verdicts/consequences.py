@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer import series
 from analyzer.results import LIVE_UPDATE_POLICIES, Consequence
 from analyzer.verdicts.loss_weight import LOSSES
 
@@ -17,18 +18,28 @@ if TYPE_CHECKING:
     from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
 
 _FINISH = "vfio-pci Live Update series v5 (14 Jul 2026): retrieve gives -ENODEV, can_finish is false"
-_PANIC = "PCI Live Update series v8/v9: panic 'preserved device(s) were never finished!'"
-_FORWARDING = "PCI Express 7.5.3.16, bit 5 of Device Control 2: it concerns configuration requests only"
-_CONFIGURE_ARI = "PCI Live Update series v4-v9, pci_configure_ari(); Linux 7.3 pci_scan_single_device()"
-_REFUSAL = (
-    "PCI Live Update series v4-v9, pci_scan_bridge_extend(): preserved bus numbers are never reassigned"
+_PANICKING = [row.name for row in series.panicking("unfinished")]
+_PANIC = "PCI Live Update series {}: panic '{}'".format(
+    "/".join(_PANICKING),
+    next(text.text for text in series.named(_PANICKING[-1]).log_texts if text.panic == "unfinished"),
 )
+_ALL = f"PCI Live Update series {series.span(series.TABLE)}"
+_FORWARDING = "PCI Express 7.5.3.16, bit 5 of Device Control 2: it concerns configuration requests only"
+_CONFIGURE_ARI = f"{_ALL}, pci_configure_ari(); Linux 7.3 pci_scan_single_device()"
+_REFUSAL = f"{_ALL}, pci_scan_bridge_extend(): preserved bus numbers are never reassigned"
 _RESET = "PCI Express 6.6.1: a conventional reset of a port is a hot reset for everything below it"
+_REFUSING_BY_NAME = "/".join(row.name for row in series.printing("Cannot preserve Virtual Functions"))
 _VIRTUAL = (
-    "PCI Live Update series v8/v9: 'Cannot preserve Virtual Functions' (before: -EINVAL); Linux 7.3 "
-    "sriov_init(); PCI Express 9.3.3.3.1, VF Enable"
+    f"PCI Live Update series {_REFUSING_BY_NAME}: 'Cannot preserve Virtual Functions' (before: -EINVAL); "
+    "Linux 7.3 sriov_init(); PCI Express 9.3.3.3.1, VF Enable"
 )
 _SRIOV = "Linux 7.3 sriov_init(): ARI Capable Hierarchy is written from pci_ari_enabled(bus)"
+
+
+def _or(words: list[str]) -> str:
+    """``v8 or v9``; ``v8, v9 or v10``."""
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
 
 _TEXTS: dict[str, tuple[str, str]] = {
     "finish-blocked": (
@@ -40,7 +51,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "panic-unfinished": (
         (
-            "If a driver finishes the session all the same, a kernel with series v8 or v9 panics "
+            f"If a driver finishes the session all the same, a kernel with series {_or(_PANICKING)} panics "
             "because a preserved device was never finished."
         ),
         _PANIC,
@@ -204,7 +215,7 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
     lost = "lost" in verdicts
     chosen = {
         "finish-blocked": bool(stranded) and ruled,
-        "panic-unfinished": bool(stranded) and ruled and kexec.series in {"v8", "v9"},
+        "panic-unfinished": bool(stranded) and ruled and kexec.series in _PANICKING,
         "dma-unattended": any(_may_do_dma(device, bridges) for device in stranded),
         "device-state-lost": was_reset and bool(verdicts & {"lost", "unconfigured", "renumbered", "healed"}),
         "bit-by-hand-useless": lost and bool(stranded) and ruled,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from analyzer import series
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,12 +41,18 @@ class Rule:
     advice: str
 
 
+_SPAN = series.span(series.TABLE)
+_ASSIGNING = series.span(
+    series.where(lambda row: row.bus_numbers is series.BusNumberRule.PRESERVED_BRIDGE_ON_BUS)
+)
+_REFUSING = series.span(series.printing("Cannot reconfigure bridge during Live Update"))
+_NOT_ASSIGNING = series.span(series.printing("Not assigning bus numbers, preserved bridge "))
 _ARI_PATCH = (
-    "Linux Live Update series v4-v9, the patch that inherits (v8 and later: adopts) ARI Forwarding "
+    f"Linux Live Update series {_SPAN}, the patch that inherits (v8 and later: adopts) ARI Forwarding "
     "Enable on preserved bridges; drivers/pci/probe.c and pci.c, pci_configure_ari()"
 )
 _BUS_NUMBERS = (
-    "drivers/pci/probe.c, pci_scan_bridge_extend(); Live Update series v4-v9, the patch that keeps bus "
+    f"drivers/pci/probe.c, pci_scan_bridge_extend(); Live Update series {_SPAN}, the patch that keeps bus "
     "numbers constant"
 )
 _DEVCTL2 = "PCI Express Base Specification, Device Control 2 Register (7.5.3.16) and ARI (6.13)"
@@ -96,8 +103,8 @@ _TABLE = (
             "Forwarding says."
         ),
         (
-            f"{_BUS_NUMBERS} (log line: 'Cannot reconfigure bridge during Live Update' in v4-v7, 'preserved "
-            "bridge lost its bus number configuration' in v9)."
+            f"{_BUS_NUMBERS} (log line: 'Cannot reconfigure bridge during Live Update' in "
+            f"{_REFUSING}, 'preserved bridge lost its bus number configuration' in {_NOT_ASSIGNING})."
         ),
         (
             "Every preserved device below was reset too: its state is gone. Reboot the host and find what "
@@ -113,8 +120,8 @@ _TABLE = (
             "devices are found, possibly under other addresses than before; everything below was reset."
         ),
         (
-            "Linux 7.3 pci_scan_bridge_extend(), second pass; Live Update series v9 where no preserved "
-            "bridge on that bus lost its numbers."
+            f"Linux 7.3 pci_scan_bridge_extend(), second pass; Live Update series {_ASSIGNING} where no "
+            "preserved bridge on that bus lost its numbers."
         ),
         "Nothing that was configured by address before the kexec can be relied on. Find what reset the port.",
     ),
@@ -150,7 +157,7 @@ _TABLE = (
             "charge of its DMA."
         ),
         (
-            f"{_REPLAY}; Live Update series v4-v9: a preserved device is matched when the scan reaches its "
+            f"{_REPLAY}; Live Update series {_SPAN}: a preserved device is matched when the scan reaches its "
             "address."
         ),
         (
@@ -181,8 +188,8 @@ _TABLE = (
             "nothing: it runs with pci=noari."
         ),
         (
-            "Linux 7.3 pci_configure_ari(): pci=noari is tested first; Live Update series v4-v9: after the "
-            "inherit step, for bridges that are not preserved."
+            "Linux 7.3 pci_configure_ari(): pci=noari is tested first; Live Update series "
+            f"{_SPAN}: after the inherit step, for bridges that are not preserved."
         ),
         "Remove pci=noari from the incoming kernel's command line.",
     ),
@@ -215,7 +222,7 @@ _TABLE = (
             "kernel inherits that for preserved devices, silently: peer-to-peer isolation is gone."
         ),
         (
-            "Live Update series v4-v9, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
+            f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
             "ACS Control defaults to 0."
         ),
         "Treat the IOMMU groups behind this port as not isolated until the host was rebooted.",

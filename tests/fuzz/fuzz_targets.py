@@ -26,12 +26,13 @@ from analyzer.converting import minimal, redaction
 from analyzer.errors import AritraceError
 from analyzer.explanations import explain
 from analyzer.kernel_logs import cmdline, kernel_log
-from analyzer.options import SERIES, Options
+from analyzer.options import Options
 from analyzer.preservation import flb
 from analyzer.readers import open_capture, sniff
 from analyzer.readers.unwrap import open_stream
 from analyzer.report import json_report, page, text_report
 from analyzer.results import Analysis
+from analyzer.series import names
 from analyzer.snapshots import take_capture
 from analyzer.verdicts import verdict
 from analyzer.writers.lspci_text import lspci_text
@@ -170,7 +171,8 @@ def replay(data: bytes) -> None:
         return
     choice = data[0]
     policies = ("observed", "stock", "inherit", "serialize", "heal")
-    series = (None, *SERIES)[choice // 5 % 7]
+    versions = (None, *names())
+    series = versions[choice // 5 % len(versions)]
     analysed(
         capture,
         Options(
