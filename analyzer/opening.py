@@ -16,7 +16,6 @@ from analyzer.errors import UnreadableInputError
 
 #: How long a named pipe may stay silent, in seconds.
 PIPE_PATIENCE_S: Final = 10.0
-_NO_WAITING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def open_input(path: str, expected: str = "a capture") -> IO[bytes]:
@@ -31,19 +30,21 @@ def open_input(path: str, expected: str = "a capture") -> IO[bytes]:
     """
     try:
         _refuse_others(os.stat(path).st_mode, path, expected)  # noqa: PTH116 a path with a NUL is told below
-        descriptor = os.open(path, _NO_WAITING)
+        # The file object owns the descriptor from the start: a signal's exception may come at any place.
+        file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 the caller closes it
         try:
-            mode = os.fstat(descriptor).st_mode
+            mode = os.fstat(file.fileno()).st_mode
             _refuse_others(mode, path, expected)  # what was opened may not be what had that name before
             # A pipe of another process, as <(command) names it, has no place in the file system. It has a
             # writer, or is at its end.
             if stat.S_ISFIFO(mode) and os.path.exists(os.path.realpath(path)):  # noqa: PTH110 as above
-                _wait(descriptor, path)
-            os.set_blocking(descriptor, True)
-            return os.fdopen(descriptor, "rb", buffering=0)
+                _wait(file, path)
+            os.set_blocking(file.fileno(), True)
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
+        else:
+            return file
     except FileNotFoundError as error:
         raise UnreadableInputError("there is no such file", path=path, advice="check the name") from error
     except PermissionError as error:
@@ -74,9 +75,13 @@ def _refuse_others(mode: int, path: str, expected: str) -> None:
         raise UnreadableInputError(f"expected {expected}, found a device or socket", path=path)
 
 
-def _wait(descriptor: int, path: str) -> None:
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _wait(pipe: IO[bytes], path: str) -> None:
     """Wait for the first byte of a named pipe, but not forever."""
-    if not select.select([descriptor], [], [], PIPE_PATIENCE_S)[0]:
+    if not select.select([pipe], [], [], PIPE_PATIENCE_S)[0]:
         raise UnreadableInputError(
             f"this is a named pipe, and nobody wrote to it for {PIPE_PATIENCE_S:g} s", path=path
         )

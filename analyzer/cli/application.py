@@ -117,13 +117,13 @@ def main() -> NoReturn:
     try:
         status = run(sys.argv[1:])
     except BaseException:
-        # Whatever a signal's exception became on its way through other people's code.
-        ending = signals.status()
-        if ending is None:
+        if signals.status() is None:
             raise
-        status = ending
+        status = exit_status.FAILED
+    # Whatever a signal's exception became on its way through other people's code.
+    ending = signals.status()
     signals.let_go()
-    sys.exit(status)
+    sys.exit(status if ending is None else ending)
 
 
 def _wrong_usage(error: typer.TyperException) -> int:
