@@ -10,13 +10,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from small_dumps import ARI_ROW, EIGHTH, FIRST, OFF, PORT, SILENT, dump
+from small_dumps import ARI_ROW, EIGHTH, END, FIRST, OFF, PORT, SILENT, dump
 
 from analyzer.cli.application import run
 
-#: Row 100 of 01:01.0: an ARI capability that ends the chain.
-LAST_ROW = "0e 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00"
-END = {(EIGHTH, 0x100): LAST_ROW}
 CHAIN = dump(size=4096, rows=END)
 INPUTS = {
     "on": dump(),
@@ -28,6 +25,8 @@ INPUTS = {
     "chain": CHAIN,
     "chain_cut": dump(size=4096, rows={**END, (FIRST, 0x100): ARI_ROW[:17]}),
     "chain_cut_before_next": dump(size=4096, rows={**END, (FIRST, 0x100): ARI_ROW[:14]}),
+    "chain_without_8": dump(PORT, FIRST, size=4096),
+    "chain_without_8_off": dump(PORT, FIRST, size=4096, rows=OFF),
     "chain_renum": CHAIN.replace("\n01:", "\n02:").replace("00 01 01 00 00 00", "00 02 02 00 00 00"),
 }
 
@@ -83,6 +82,7 @@ def test_before_a_kexec(name, word, status, said, answer):
     assert strict == (1 if word == "AT RISK" else status)
 
 
+NAMED = ["0000:01:01.0 before the kexec, which 0000:01:00.0 names as the next function"]
 ACROSS = [
     # before and after, options, headline, JSON verdict, exit status, and what the report says
     ("on on", [], "clean: 1 kexec", "clean", 0, []),
@@ -97,6 +97,10 @@ ACROSS = [
     ("on fff", [], "STRANDED (preserved set unknown)", "findings", 1, ["0000:01:01.0"]),
     ("chain chain", [], "clean: 1 kexec", "clean", 0, []),
     ("chain chain_cut", [], "UNDETERMINED", "undetermined", 3, ["3 dwords of the dump are missing"]),
+    # Left out of the first dump and gone in the second; or never enumerated, because the bit was off.
+    ("chain_without_8 chain_without_8", [], "UNDETERMINED", "undetermined", 3, NAMED),
+    ("chain_without_8 chain_without_8", ["--preserved", PORT], "UNDETERMINED", "undetermined", 3, NAMED),
+    ("chain_without_8_off chain_without_8_off", [], "clean: 1 kexec", "clean", 0, []),
     ("chain chain_renum", [], "LOST (preserved set unknown): 0000:00:03.0 renumbered", "findings", 1, []),
 ]  # fmt: skip
 
