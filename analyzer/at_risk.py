@@ -10,7 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from analyzer import analysis, ari_state, bdf, decisions, series, virtual_functions
+from analyzer import (
+    analysis,
+    ari_state,
+    bdf,
+    decisions,
+    loss_mechanisms,
+    risk_unknowns,
+    series,
+    virtual_functions,
+)
 from analyzer.errors import UsageError
 from analyzer.options import Options
 from analyzer.preservation.preserved import resolve, sources, with_bridges
@@ -18,36 +27,19 @@ from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges
-from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.capture import Capture, Problem
+    from analyzer.loss_mechanisms import Mechanism
     from analyzer.replay.world import Node
     from analyzer.results import PreservedSource
+    from analyzer.risk_unknowns import Unknown
     from analyzer.topology import Topology
     from analyzer.virtual_functions import VirtualFunctions
 
 Verdict = Literal["safe", "at-risk", "already-lost", "cannot-tell"]
-
-
-@dataclass(frozen=True)
-class Mechanism:
-    """One way to lose the bit.
-
-    Attributes:
-        event: what happens.
-        bridges: where it would happen, topmost first (empty: not bound to a bridge).
-        takes: ``bit`` (functions that only ARI can address) or ``everything`` (bus numbers too: the whole
-            subtree).
-        source: PCI Express section or kernel function.
-    """
-
-    event: str
-    bridges: list[str]
-    takes: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -91,14 +83,6 @@ class PortAtRisk:
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """What the input does not show and the answer needs: of which function (None: of the machine)."""
-
-    bdf: str | None
-    missing: str
-
-
-@dataclass(frozen=True)
 class AtRisk:
     """The answer for one machine; ``unknown`` names what is not in the input and is needed."""
 
@@ -111,26 +95,6 @@ class AtRisk:
     virtual_functions: list[VirtualFunctions] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     truncated: bool = False
-
-
-_FIRMWARE = Mechanism(
-    "firmware, SMM, a management controller or a tool writes the register",
-    [],
-    "bit",
-    "Device Control 2 is writable by anybody (PCIe 7.5.3.16)",
-)
-_POWER = Mechanism(
-    "the port goes to D3cold, or to D3hot with No_Soft_Reset 0",
-    [],
-    "everything",
-    "PCIe 5.3.1.4, 7.5.2.2",
-)
-_PLATFORM = Mechanism(
-    "the root complex is reset or its host bridge driver initialises it anew",
-    [],
-    "everything",
-    "PCIe 6.6.1: a root port's own link, SBR or DPC does not reset it",
-)
 
 
 def at_risk(path: str, options: Options | None = None) -> AtRisk:
@@ -152,9 +116,9 @@ def at_risk_of(capture: Capture, options: Options | None = None) -> AtRisk:
     if not kernels or not kernels[-1].functions:
         raise UsageError(f"{capture.path} shows no function of a running kernel", advice="see analyze stat")
     kexeced = len(kernels) > 1 and kernels[-1].boot.entered_by == "kexec"
-    machine = _Machine(kernels[-1], kernels[-2] if kexeced else None, study, chosen, capture)
+    machine = Machine(kernels[-1], kernels[-2] if kexeced else None, study, chosen, capture)
     ports = [port for port in map(machine.port, machine.candidates) if port is not None]
-    unknown = list(machine.unknown(ports))
+    unknown = list(risk_unknowns.of_machine(machine, ports))
     return AtRisk(
         path=capture.path,
         verdict=_verdict(ports, unknown, machine),
@@ -168,7 +132,7 @@ def at_risk_of(capture: Capture, options: Options | None = None) -> AtRisk:
     )
 
 
-def _verdict(ports: Sequence[PortAtRisk], unknown: Sequence[Unknown], machine: _Machine) -> Verdict:
+def _verdict(ports: Sequence[PortAtRisk], unknown: Sequence[Unknown], machine: Machine) -> Verdict:
     if any(port.already_lost for port in ports):
         return "already-lost"
     if unknown:
@@ -177,7 +141,7 @@ def _verdict(ports: Sequence[PortAtRisk], unknown: Sequence[Unknown], machine: _
     return "at-risk" if at_stake else "safe"
 
 
-class _Machine:
+class Machine:
     """One kernel's functions, and the questions about each of its ports."""
 
     def __init__(
@@ -189,14 +153,14 @@ class _Machine:
         capture: Capture,
     ) -> None:
         self.topology = topology
-        self._functions = (earlier.functions if earlier is not None else {}) | topology.functions
+        self.functions = (earlier.functions if earlier is not None else {}) | topology.functions
         self.notes = capture.notes
         believed = bridges.beliefs(topology, decisions.of_boot(study.index, topology))
         self.kernel = {key: belief.enabled for key, belief in believed.items()}
         self.bits = {bridge.function: ari_state.hardware(bridge) for bridge in topology.bridges()}
         self.hardware = world.of_one_boot(topology, self.bits, earlier)
         self.virtual = virtual_functions.of_topology(topology)
-        self._virtual_keys = virtual_functions.keys(topology)
+        self.virtual_keys = virtual_functions.keys(topology)
         everything = frozenset(node.name for node in self.hardware.nodes())
         opened = sources(options, capture, {})
         if opened.beyond(0):
@@ -208,7 +172,7 @@ class _Machine:
         self.preserved = resolve(opened, 0, topology, everything)
         self.is_assumed = self.preserved.source == "assumed"
         # The question is what a kernel that inherits finds: on each port as if it were handed over.
-        self._profile = Profile(
+        self.profile = Profile(
             "inherit",
             options.series or series.newest().name,
             everything,
@@ -224,21 +188,23 @@ class _Machine:
         ]
 
     def _matters(self, node: Node) -> bool:
-        """Whether anything below the port is to be handed over."""
-        return node.ari_supported is not False and (
-            self.is_assumed or node.name in with_bridges(self.preserved.keys, self.topology)
-        )
+        """Whether the port may use ARI Forwarding, and anything below it is to be handed over."""
+        return node.ari_supported is not False and self.wanted(node.name)
+
+    def wanted(self, key: int) -> bool:
+        """Whether a function, or anything below it, is to be handed over."""
+        return self.is_assumed or key in with_bridges(self.preserved.keys, self.topology)
 
     @property
     def preserved_virtual(self) -> list[str]:
         """Virtual functions that the user says are preserved: no kernel does."""
-        return [bdf.text(key) for key in sorted(self.preserved.keys & self._virtual_keys.keys())]
+        return [bdf.text(key) for key in sorted(self.preserved.keys & self.virtual_keys.keys())]
 
     def port(self, node: Node) -> PortAtRisk | None:
         """What a port carries, or None if its bit is off and nothing depends on it, or that is unknown."""
         if node.ari_supported is None or self.bits[node.name] is None or node.one_child is None:
             return None  # unknown
-        dependent = self._dependent(node)
+        dependent = self.dependent(node)
         not_seen = self._named_by_chains(node)
         virtual = {name for one in self.virtual if one.bridge_key == node.name for name in one.need_ari}
         carries = dependent or not_seen or virtual
@@ -264,17 +230,17 @@ class _Machine:
             not_seen=not_seen,
             silent=[bdf.text(key) for key in sorted(subtree) if key in self.topology.silent],
             chain_unknown=list(self._unknown_chain(node)),
-            takers=_mechanisms(node, self.topology),
+            takers=loss_mechanisms.of_port(node, self.topology),
             already_lost=bool(carries) and bit is False,
         )
 
-    def _dependent(self, node: Node) -> list[int]:
+    def dependent(self, node: Node) -> list[int]:
         """Functions in the input that are discovered with the bit and not without it."""
         found = []
         held = node.hardware
         for bit in (True, False):
             node.hardware = bit
-            prediction = enumeration.predict(self.hardware, self._profile)
+            prediction = enumeration.predict(self.hardware, self.profile)
             found.append(prediction.certain | prediction.possible)
         node.hardware = held
         return [
@@ -285,7 +251,7 @@ class _Machine:
 
     def _unknown_chain(self, node: Node) -> Iterator[str]:
         for child in node.children.values():
-            missing = self._missing_chain(child)
+            missing = self.missing_chain(child)
             if missing:
                 yield f"{', '.join(missing)} of {bdf.text(child.name)}"
 
@@ -299,85 +265,11 @@ class _Machine:
             if devfn > 7 and devfn not in node.children
         ]
 
-    def unknown(self, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
-        """What is not in the input and could contradict the answer."""
-        if self.notes.may_lack_functions or self.notes.dropped or not self.notes.whole_order:
-            yield Unknown(None, "functions: the input is damaged or cut, see the problems")
-        for bus, below in self.topology.orphans.items():
-            if self.is_assumed or self.preserved.keys & set(below):
-                yield Unknown(
-                    None, f"the bridge above bus {bus & 0xFF:02x} ({', '.join(map(bdf.text, below[:4]))})"
-                )
-        yield from self._unknown_names()
-        for function in self.topology.functions.values():
-            for name in missing_bytes.of_header_type(function) if not function.silent else ():
-                yield Unknown(bdf.text(function.function), name)
-        answered = {port.bdf for port in ports}
-        for node in self.candidates:
-            if bdf.text(node.name) not in answered:
-                yield from self._unknown_of_port(node)
-        for function in self.topology.functions.values():
-            if function.is_bridge and function.bus_numbers is None and not function.silent:
-                shown = any(not sample.dead for sample in function.bus_number_samples())
-                names = ["its bus numbers are unset, so that what is below it is hidden"]
-                for name in names if shown else missing_bytes.of_bus_numbers(function):
-                    yield Unknown(bdf.text(function.function), name)
-
-    def _unknown_names(self) -> Iterator[Unknown]:
-        known = self._functions.keys() | self._virtual_keys.keys()
-        for key in sorted(self.preserved.keys - known):
-            yield Unknown(bdf.text(key), "this preserved function is not in the input")
-
-    def _missing_chain(self, node: Node) -> list[str]:
+    def missing_chain(self, node: Node) -> list[str]:
         """Bytes that would show where the chain goes on from a function, as far as no kernel read them."""
         if node.has_ari is False or (node.has_ari and node.next_function is not None):
             return []
-        return missing_bytes.of_ari_capability(self._functions[node.name])
-
-    def _unknown_of_port(self, node: Node) -> Iterator[Unknown]:
-        port = self.topology.functions[node.name]
-        bit = self.bits[node.name]
-        wanted = [
-            *missing_bytes.of_port_type(port),
-            *missing_bytes.of_support(port),
-            *missing_bytes.of_forwarding(port, known=bit is not None),
-        ]
-        for name in dict.fromkeys(wanted):
-            yield Unknown(bdf.text(node.name), name)
-        if wanted or bit is not False:
-            return
-        # The bit is off and nothing in the input needs it: a chain that is not in the input may.
-        function_0 = node.children.get(0)
-        if function_0 is not None:
-            for name in self._missing_chain(function_0):
-                yield Unknown(bdf.text(function_0.name), name)
-
-
-def _mechanisms(node: Node, topology: Topology) -> list[Mechanism]:
-    """What resets Device Control 2 of a port (PCIe 6.6.1, 7.5.1.3.13), by its type."""
-    if node.pcie_type == TYPE_ROOT_PORT:
-        return [_FIRMWARE, _PLATFORM, _POWER]
-    above = [bridge.function for bridge in reversed(topology.ancestors(node.name))]
-    names = [bdf.text(key) for key in above]
-    found = [_FIRMWARE]
-    if node.pcie_type == TYPE_DOWNSTREAM and names:
-        found.append(
-            Mechanism(
-                "a secondary bus reset on a bridge above (VFIO hot reset, error recovery, setpci)",
-                names,
-                "everything",
-                "PCIe 6.6.1, 7.5.1.3.13: a hot reset enters the switch and resets its ports",
-            )
-        )
-        found.append(
-            Mechanism(
-                "the link of a bridge above goes down, or DPC contains it",
-                names[:-1] or names,
-                "everything",
-                "PCIe 6.6.1: DL_Down on an upstream port is a hot reset",
-            )
-        )
-    return [*found, _POWER]
+        return missing_bytes.of_ari_capability(self.functions[node.name])
 
 
 def _ranked(ports: Sequence[PortAtRisk]) -> list[PortAtRisk]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, decisions, virtual_functions
+from analyzer import ari_state, bdf, decisions, virtual_functions
 from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, numbering, series_recognition, world
 from analyzer.replay.profile import Profile
@@ -13,6 +13,8 @@ from analyzer.results import LIVE_UPDATE_POLICIES, POLICIES, KexecResult, Observ
 from analyzer.verdicts import bridges, devices, divergences, secondary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analyzer.ari_state import Belief
     from analyzer.index import AccessIndex
     from analyzer.options import Options
@@ -201,7 +203,28 @@ def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
                     f"{name} of {bdf.text(key)} {when} the kexec"
                     for name in missing_bytes.of_header_type(function)
                 )
+        for key, by, bridge in _named_by_chains(topology):
+            listed = key in topology.functions or key in kexec.outgoing.functions
+            if not listed and (preserved.source == "assumed" or preserved.keys & {key, by, bridge}):
+                found.append(
+                    f"{bdf.text(key)} {when} the kexec, which {bdf.text(by)} names as the next function"
+                )
     return found
+
+
+def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
+    """Functions that a Next Function Number names and a scan can reach, who names them, the bridge above."""
+    for key, function in sorted(topology.functions.items()):
+        above = topology.parent(key)
+        if above is None or not function.has_ari or not function.next_function:
+            continue
+        first = topology.functions.get(key & ~0xFF)
+        if function.next_function > 7:
+            reachable = ari_state.hardware(above) is not False
+        else:  # a device that is not multi-function may name a function 1 all the same (QEMU)
+            reachable = first is not None and first.multifunction is not False
+        if reachable:
+            yield function.bus << 8 | function.next_function, key, above.function
 
 
 def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> list[str]:

@@ -139,6 +139,15 @@ class Topology:
         return frozenset(self._nameless().tolist()) - self.functions.keys()
 
     @cached_property
+    def without_vendor(self) -> frozenset[int]:
+        """Functions of a snapshot that answer, and of which no vendor ID is shown."""
+        if not self.is_snapshot:
+            return frozenset()
+        boot = slice(self.boot.first, self.boot.last + 1)
+        answered = np.unique(self._index.function[boot][self._index.live[boot]])
+        return frozenset(answered.tolist()) - self.functions.keys()
+
+    @cached_property
     def orphans(self) -> dict[int, list[int]]:
         """Functions that no chain of bridges joins to a root bus, by the bus whose bridge is not in the boot.
 
@@ -192,6 +201,7 @@ class Topology:
             found[key].scans.append(row)
         for key in self.silent:
             found[key].silent = True
+            found[key].has_ari = None  # ones at 0x100 end no list of a function that does not answer
         self._functions = found
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:

@@ -124,10 +124,13 @@ def _registers(function: Function) -> tuple[int, int, int] | None:
         return None
     values = []
     for offset in (ext.SRIOV_VF_OFFSET, ext.SRIOV_VF_STRIDE, ext.SRIOV_NUM_VF):
-        samples = [s for s in function.view.samples(at + offset, 2) if not s.dead and s.mask == 0xFFFF]
-        if not samples:
+        value = known = 0
+        for sample in function.view.samples(at + offset, 2):  # byte by byte, as far as they were read so
+            if not sample.dead:
+                value, known = value & ~sample.mask | sample.value & sample.mask, known | sample.mask
+        if known != 0xFFFF:
             return None
-        values.append(samples[-1].value)
+        values.append(value)
     return values[0], values[1], values[2]
 
 

@@ -57,3 +57,12 @@ def dump(*functions: str, size: int = 256, rows: dict[tuple[str, int], str | Non
 SILENT = {(EIGHTH, -1): ONES}
 #: ARI Forwarding off in the port.
 OFF = {(PORT, 0x60): "00 00 00 00 20 00 00 00 00 00 00 00 00 00 00 00"}
+#: 01:01.0 has an ARI capability, which ends the chain.
+END = {(EIGHTH, 0x100): "0e 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00"}
+#: 01:01.0 is the only virtual function of 01:00.0, which has no other function.
+VIRTUAL = {
+    (EIGHTH, 0x00): "ff ff ff ff 00 00 10 00 01 00 00 02 00 00 00 00",
+    (FIRST, 0x100): "0e 00 01 14 00 00 00 00 00 00 00 00 00 00 00 00",
+    (FIRST, 0x140): "10 00 01 00 00 00 00 00 09 00 00 00 01 00 01 00",
+    (FIRST, 0x150): "01 00 00 00 08 00 01 00 00 00 00 00 00 00 00 00",
+}

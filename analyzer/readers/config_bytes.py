@@ -14,7 +14,7 @@ import numpy as np
 from analyzer import accesses, bdf
 from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.errors import LimitExceededError
-from schemas.config_header import EXTENDED_CONFIG_SIZE
+from schemas.config_header import EXTENDED_CONFIG_SIZE, HEADER_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +33,7 @@ _FRAME_ROWS: Final = 1 << 17
 #: magnitude, and few enough that they cost seconds.
 MAX_FUNCTIONS: Final = 1 << 16
 _FOUR_KNOWN: Final = 0x01010101
+_LANES: Final = np.arange(4)
 #: Problems listed one by one; the rest is counted.
 _MAX_TOLD: Final = 100
 
@@ -74,6 +75,10 @@ class ConfigBytes:
     def forget(self, offset: int, end: int) -> None:
         """Take bytes back: the snapshot says that they are not known."""
         self._known[offset:end] = bytes(len(self._known[offset:end]))
+
+    def byte(self, offset: int) -> int:
+        """One byte, 0 where it was not shown."""
+        return self._data[offset]
 
     @property
     def holes(self) -> int:
@@ -148,7 +153,7 @@ class Reads:
         Raises:
             LimitExceededError: more functions than ``MAX_FUNCTIONS``.
         """
-        offset, width, value, where = function.reads()
+        offset, width, value, where = _unlike_a_scan(*function.reads())
         if not len(offset):
             self._without_bytes += 1
             return
@@ -225,3 +230,17 @@ class Reads:
             },
             rows,
         )
+
+
+def _unlike_a_scan(
+    offset: NDArray[np.int64], width: NDArray[np.uint8], value: NDArray[np.uint32], where: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint32], NDArray[np.int64]]:
+    """Split the vendor dword where the header type comes next: so a kernel's scan discovers a function."""
+    if not (len(offset) > 1 and offset[0] == 0 and width[0] == len(_LANES) and offset[1] == HEADER_TYPE):
+        return offset, width, value, where
+    return (
+        np.concatenate([_LANES, offset[1:]]),
+        np.concatenate([np.ones_like(_LANES, np.uint8), width[1:]]),
+        np.concatenate([(value[0] >> 8 * _LANES & 0xFF).astype(np.uint32), value[1:]]),
+        np.concatenate([where[0].repeat(len(_LANES)), where[1:]]),
+    )

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Final
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.readers.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
-from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE, HEADER_SIZE
+from schemas.config_header import (
+    CONFIG_SIZE,
+    EXTENDED_CONFIG_SIZE,
+    HEADER_SIZE,
+    HEADER_TYPE,
+    HEADER_TYPE_CARDBUS,
+    HEADER_TYPE_LAYOUT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +41,9 @@ MAX_LINE: Final = 64 * 1024
 #: Start of a remark with the ranges of bytes (hex, inclusive) that are printed as 00 without being known.
 UNKNOWN_REMARK: Final = "\tNot captured, shown as 00:"
 _ROW_BYTES = 16
-#: How many bytes lspci shows: with -x (CardBus bridges have the larger header), -xxx and -xxxx.
-_SIZES: Final = (HEADER_SIZE, 128, CONFIG_SIZE, EXTENDED_CONFIG_SIZE)
+#: How many bytes lspci shows: with -x (of a CardBus bridge 128), -xxx and -xxxx.
+_SIZES: Final = (HEADER_SIZE, CONFIG_SIZE, EXTENDED_CONFIG_SIZE)
+_CARDBUS_SIZE: Final = 128
 
 _LINE = re.compile(
     rb"""^(?:
@@ -94,6 +102,8 @@ class _Dump:
         self._told_rows = 0  # rows of the device that are missing because their damage was told
         self._lacking = 0
         self._odd = 0
+        self._largest = 0
+        self._cut = False
         self._nobodys = 0
 
     def lines(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
@@ -119,12 +129,20 @@ class _Dump:
         if len(row) == _ROW_BYTES * 3 - 1 and _BYTES.fullmatch(row):
             yield from self.lines(text, base)
             return
+        self._cut = True
         self._notes.truncated = True
         self._notes.problem("truncated", "the last line has no end and is left out", base)
 
     def finish(self) -> Iterator[pl.DataFrame]:
         """Yield the rest."""
+        # lspci ends each device with an empty line and shows as many bytes of the last as of the others.
+        self._cut |= self._device is not None and not (
+            _ends_as_lspci_does(self._device) and self._device.size >= self._largest
+        )
         yield from self._close()
+        if self._cut:
+            message = "this dump ends within a device: those after it may be missing"
+            self._notes.problem(LACKS_FUNCTIONS, message)
         if self._lacking > 1:
             self._notes.problem("damaged", f"rows are missing in {self._lacking - 1} more functions")
         if self._nobodys:
@@ -178,7 +196,8 @@ class _Dump:
 
     def _check_rows(self, device: ConfigBytes, missing: int) -> None:
         """Tell of a row that no line is: lspci shows all from the first on, so its line became a remark."""
-        self._odd += device.size not in _SIZES
+        self._odd += not _ends_as_lspci_does(device)
+        self._largest = max(self._largest, device.size)
         if missing <= 0:
             return
         self._lacking += 1
@@ -195,6 +214,12 @@ class _Dump:
         self._notes.missing_dwords += _ROW_BYTES // 4
         if self._damaged == 1:
             self._notes.problem("damaged", f"this {what}; further ones are not listed", where)
+
+
+def _ends_as_lspci_does(device: ConfigBytes) -> bool:
+    if device.size == _CARDBUS_SIZE:
+        return device.byte(HEADER_TYPE) & HEADER_TYPE_LAYOUT == HEADER_TYPE_CARDBUS
+    return device.size in _SIZES
 
 
 def _ranges(text: bytes) -> Iterator[tuple[int, int]]:

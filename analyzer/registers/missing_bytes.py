@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas import config_header, pcie_capability
+from schemas import config_header, extended_capabilities, pcie_capability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,9 @@ def of_header_type(function: Function) -> list[str]:
 
 
 def of_bus_numbers(bridge: Function) -> list[str]:
-    """What is needed to know which buses are below a bridge."""
+    """What is needed to know which buses are below a bridge: nothing also where they are known as unset."""
     first = config_header.PRIMARY_BUS
-    return [] if bridge.bus_numbers is not None else [f"{first:02x}-{first + 2:02x}"]
+    return [] if bridge.bus_numbers is not None else list(_unknown(bridge, first, first + 3))
 
 
 def of_support(port: Function) -> list[str]:
@@ -55,6 +55,38 @@ def of_port_type(port: Function) -> list[str]:
     if port.pcie_type is not None or port.is_pcie is False:
         return []
     return ["CAP_EXP+02.w"] if port.pcie is not None else of_capability_list(port)
+
+
+def of_port(port: Function, *, bit_known: bool) -> list[str]:
+    """All that is needed to judge a port: its type, its support of ARI Forwarding, the bit."""
+    wanted = [*of_port_type(port), *of_support(port), *of_forwarding(port, known=bit_known)]
+    return list(dict.fromkeys(wanted))
+
+
+def of_virtual_functions(function: Function) -> list[str]:
+    """What is needed to know whether a function has virtual functions enabled, and where they are."""
+    lists = function.capabilities
+    at = lists.extended.get(extended_capabilities.SRIOV_ID)
+    if at is None:
+        if lists.extended_end or function.is_pcie is False:
+            return []
+        return [
+            *of_capability_list(function),
+            *_unknown(function, config_header.CONFIG_SIZE, config_header.EXTENDED_CONFIG_SIZE),
+        ]
+    enabled = function.value(at + extended_capabilities.SRIOV_CTRL, 1)
+    if enabled is not None and not enabled & extended_capabilities.SRIOV_CTRL_VFE:
+        return []
+    return [
+        f"ECAP_SRIOV+{offset:02x}.w"
+        for offset in (
+            extended_capabilities.SRIOV_CTRL,
+            extended_capabilities.SRIOV_NUM_VF,
+            extended_capabilities.SRIOV_VF_OFFSET,
+            extended_capabilities.SRIOV_VF_STRIDE,
+        )
+        if function.value(at + offset) is None
+    ]
 
 
 def of_ari_capability(function: Function) -> list[str]:

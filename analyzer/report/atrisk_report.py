@@ -11,7 +11,8 @@ from analyzer.virtual_functions import KERNEL_RULE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.at_risk import AtRisk, Mechanism, PortAtRisk, Verdict
+    from analyzer.at_risk import AtRisk, PortAtRisk, Verdict
+    from analyzer.loss_mechanisms import Mechanism
     from analyzer.report.page import Page, Style
 
 WORDS: dict[Verdict, str] = {

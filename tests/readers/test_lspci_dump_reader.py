@@ -161,6 +161,31 @@ def test_a_last_row_without_its_end_counts_if_it_is_whole():
     assert (table.height, notes.truncated) == (4, True)
 
 
+def rows(size, header_type="00"):
+    first = f"00: 36 1b 10 00 07 04 10 00 02 02 08 01 00 00 {header_type} 00\n"
+    return first + "".join(f"{at:02x}: {'00 ' * 15}00\n" for at in range(16, size, 16))
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking"),
+    [
+        (DEVICE + rows(256) + "\n", False),
+        (DEVICE + rows(256), False),  # the empty line may be lost with the end of a mail
+        (DEVICE + rows(64) + "\n" + DEVICE.replace("3", "4") + rows(64), False),
+        (DEVICE + rows(128, "02"), False),  # a CardBus bridge
+        (DEVICE + rows(128), True),
+        (DEVICE + rows(80), True),
+        (DEVICE + rows(256)[:-3], True),
+        (DEVICE + rows(256) + "\n" + DEVICE.replace("3", "4") + rows(64), True),
+        (DEVICE + rows(80) + "\n", False),  # rows are missing, the next device would be there
+    ],
+)
+def test_a_dump_that_ends_within_a_device_may_lack_others(text, lacking):
+    _, notes = read(text)
+    assert notes.may_lack_functions is lacking
+    assert any("ends within a device" in problem.message for problem in notes.problems) is lacking
+
+
 @pytest.mark.parametrize("block", [1, 7, 100, 1 << 16])
 def test_blocks_of_any_size_give_the_same(block, monkeypatch):
     data = samples.content(samples.LSPCI)[:20_000]

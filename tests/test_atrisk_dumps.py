@@ -1,0 +1,78 @@
+"""What ``atrisk`` says of dumps that lack something, and what it names: the smallest example of each."""
+
+from __future__ import annotations
+
+import pytest
+from small_dumps import ARI_ROW, EIGHTH, END, FIRST, ONES, PORT, SILENT, VIRTUAL, ZEROS, dump
+
+from analyzer.at_risk import at_risk
+from analyzer.options import Options
+
+SILENT_FIRST, SILENT_PORT = {(FIRST, -1): ONES}, {(PORT, -1): ONES}
+ENDS = {(FIRST, 0x100): END[EIGHTH, 0x100]}
+FF = "every byte reads ff, so that nothing is known of this function"
+UNREACHED = "no chain or slot in the input leads a scan to this function"
+VIRTUAL_LOOKS = "it answers as virtual functions do, and no SR-IOV capability in the input names it"
+
+
+@pytest.mark.parametrize(
+    ("text", "preserved", "verdict", "unknown"),
+    [
+        # Nothing is missing.
+        (dump(PORT, FIRST, size=4096, rows={(FIRST, 0x100): ZEROS}), None, "safe", []),
+        (dump(PORT, FIRST, size=4096, rows=ENDS), None, "safe", []),
+        (dump(size=4096, rows=END), None, "at-risk", []),
+        (dump(size=4096, rows=VIRTUAL), None, "at-risk", []),
+        (dump(PORT, FIRST, size=4096, rows=VIRTUAL), None, "at-risk", []),  # its registers name it
+        # Silent: function 0, from which the chain goes on; a port, also where it alone is preserved.
+        (dump(size=4096, rows={**END, **SILENT_FIRST}), None, "cannot-tell", [("0000:01:00.0", FF)]),
+        (
+            dump(rows=SILENT_PORT),
+            None,
+            "cannot-tell",
+            [(None, "the bridge above bus 01 (0000:01:00.0, 0000:01:01.0)"), ("0000:00:03.0", FF)],
+        ),
+        (dump(rows=SILENT_PORT), PORT, "cannot-tell", [("0000:00:03.0", FF)]),
+        (dump(rows=SILENT), None, "at-risk", []),
+        # The chain leads past a function that is there.
+        (dump(size=4096, rows={**END, **ENDS}), None, "cannot-tell", [("0000:01:01.0", UNREACHED)]),
+        # A chain that is not known may go on.
+        (dump(PORT, FIRST), None, "cannot-tell", [("0000:01:00.0", "100-fff")]),
+        (
+            dump(PORT, FIRST, size=4096, rows={(FIRST, 0x100): ARI_ROW[:14]}),
+            None,
+            "cannot-tell",
+            [("0000:01:00.0", "ECAP_ARI+05.b")],
+        ),
+        # Virtual functions: the physical function does not show that it has them, where, or at all.
+        (
+            dump(size=4096, rows={**VIRTUAL, (FIRST, 0x140): None}),
+            None,
+            "cannot-tell",
+            [("0000:01:01.0", VIRTUAL_LOOKS), ("0000:01:00.0", "140-14f")],
+        ),
+        (
+            dump(PORT, FIRST, size=4096, rows={**VIRTUAL, (FIRST, 0x150): "01 00 00 00"}),
+            None,
+            "cannot-tell",
+            [("0000:01:00.0", "ECAP_SRIOV+14.w"), ("0000:01:00.0", "ECAP_SRIOV+16.w")],
+        ),
+        (
+            dump(size=4096, rows={**END, (EIGHTH, 0x00): VIRTUAL[EIGHTH, 0x00], **ENDS}),
+            None,
+            "cannot-tell",
+            [("0000:01:01.0", VIRTUAL_LOOKS)],
+        ),
+        # What a list leads to is named with it.
+        (
+            dump(PORT, FIRST, size=64),
+            None,
+            "cannot-tell",
+            [("0000:00:03.0", "40-ff"), ("0000:01:00.0", "40-ff"), ("0000:01:00.0", "100-fff")],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(text, preserved, verdict, unknown, tmp_path):
+    (tmp_path / "dump.txt").write_text(text)
+    found = at_risk(str(tmp_path / "dump.txt"), Options(preserved=preserved))
+    assert (found.verdict, [(one.bdf, one.missing) for one in found.unknown]) == (verdict, unknown)
