@@ -87,7 +87,7 @@ ACROSS = [
     # before and after, options, headline, JSON verdict, exit status, and what the report says
     ("on on", [], "clean: 1 kexec", "clean", 0, []),
     ("on64 on64", [], "UNDETERMINED", "undetermined", 3, ["40-ff of 0000:00:03.0 before the kexec"]),
-    ("on64 off", [], "STRANDED (preserved set unknown)", "findings", 1, ["0000:01:01.0", "40-ff of"]),
+    ("on64 off", [], "STRANDED (preserved set unknown)", "findings", 1, ["00:03.0 undetermined", "40-ff of"]),
     ("on no60", [], "UNDETERMINED", "undetermined", 3, ["CAP_EXP+28.w of 0000:00:03.0 after the kexec"]),
     ("no60 on", [], "UNDETERMINED", "undetermined", 3, ["4 dwords of the dump are missing"]),
     ("ep ep", [], "UNDETERMINED", "undetermined", 3, ["the bridge above bus 01 after the kexec"]),

@@ -33,7 +33,7 @@ WORSE_FIRST = (
 )
 MEANINGS = {
     "LOST": "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer",
-    "STRANDED": "no bridge lost anything, yet a preserved device was not found",
+    "STRANDED": "no bridge is known to have lost anything, yet a preserved device was not found",
     "RENUMBERED": "a preserved bridge lost its bus numbers and got new ones",
     "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
     "UNREADABLE": "the input could not be read",
@@ -207,11 +207,14 @@ def _losses(found: Sequence[Finding]) -> str:
         parts.append(f"{count(len(gone), 'function')} {verb} gone ({listed(gone, _NAMED)})")
     stranded = sum(finding.code == rules.STRANDED and finding.severity == "error" for finding in found)
     text = ", ".join(parts)
-    devices = (
-        f"{count(stranded, 'preserved device')} stranded" if stranded else "no preserved device stranded"
-    )
+    unknown = list(dict.fromkeys(f.bdf for f in found if f.code == rules.UNDETERMINED and f.bdf))
+    if stranded:
+        devices = f"{count(stranded, 'preserved device')} stranded"
+    else:
+        devices = f"no preserved device {'known to be ' if unknown else ''}stranded"
     if not parts:
-        return f"{devices}, no bridge lost anything"
+        rest = f"{listed(unknown, _NAMED)} undetermined" if unknown else "no bridge lost anything"
+        return f"{devices}, {rest}"
     return f"{text}; {devices}"
 
 

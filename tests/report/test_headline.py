@@ -35,6 +35,14 @@ def several(*verdicts):
             "STRANDED: 1 preserved device stranded, no bridge lost anything",
         ),
         (
+            capture("x", [kexec([bridge(PORT, "undetermined")], ABOVE_EIGHT[:1], "needs-ari")]),
+            f"STRANDED: 1 preserved device stranded, {PORT} undetermined",
+        ),
+        (
+            several("lost", "undetermined"),
+            "LOST: ARI Forwarding on 0000:01:00.0; no preserved device known to be stranded",
+        ),
+        (
             samples.healed(),
             "HEALED: ARI Forwarding on 0000:02:00.0 was lost and switched on again; nothing is stranded",
         ),
