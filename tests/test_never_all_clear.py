@@ -16,6 +16,9 @@ rank  ``analyze`` and ``--join``                                ``atrisk``
 A deletion may lead to any higher rank, and from 3 to 2: what proved the loss may be what was deleted. It
 never leads from 2 or 3 to 1 or 0, nor from 1 to 0, and never to the JSON verdict ``clean`` from another one.
 
+A capture that is cut after a kexec may be clean "up to the cut" (``truncated``), which is a rank of its own:
+then the kexecs that are left are compared, each with itself.
+
 One doubt is no fact about the machine: DIVERGES, where the replay predicts something else than the kernel
 enumerated. With the chain that the prediction rests on unknown there is no prediction to contradict, so from
 DIVERGES alone every answer is allowed.
@@ -29,7 +32,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import deletions
 import pytest
@@ -107,18 +110,35 @@ def risk(path: Path, preserved: str | None = None) -> int:
         return RANKS["cannot-tell"]
 
 
-def verdict(paths: list[Path], preserved: str | None = None) -> tuple[int, str, bool]:
-    """Rank and JSON verdict of ``analyze``, and whether DIVERGES is all that was found."""
+class Answer(NamedTuple):
+    """What ``analyze`` says: rank, JSON verdict, whether it is cut, each kexec's rank, DIVERGES alone."""
+
+    rank: int
+    verdict: str
+    truncated: bool
+    kexecs: list[int]
+    diverges: bool
+
+
+def verdict(paths: list[Path], preserved: str | None = None) -> Answer:
+    """What ``analyze`` says of a capture, or of several pieces of one."""
     options = Options(preserved=preserved, join=len(paths) > 1)
     (capture,) = analysis.analyze([str(path) for path in paths], options).captures
     rank = {"loss": 3, "doubt": 2, None: int(capture.verdict == "findings")}[capture.weight]
-    weighty = {finding.code for kexec in capture.kexecs for finding in kexec.findings if finding.weight}
-    return rank, capture.verdict, weighty == {rules.DIVERGENCE}
+    weighty = [finding for kexec in capture.kexecs for finding in kexec.findings if finding.weight]
+    diverges = {finding.code for finding in weighty} == {rules.DIVERGENCE}
+    of_weight = {"loss": 3, "doubt": 2, None: 0}
+    kexecs = [max([of_weight[one.weight] for one in kexec.findings], default=0) for kexec in capture.kexecs]
+    return Answer(rank, capture.verdict, capture.truncated, kexecs, diverges)
 
 
-def not_towards_all_clear(before: tuple[int, str, bool], after: tuple[int, str, bool]) -> bool:
-    diverges = before[2]
-    return diverges or (after[0] >= min(before[0], 2) and (after[1] != "clean" or before[1] == "clean"))
+def not_towards_all_clear(before: Answer, after: Answer) -> bool:
+    if before.diverges:
+        return True
+    if after.truncated and after.kexecs:  # "up to the cut": of the kexecs that are in it
+        pairs = zip(before.kexecs, after.kexecs, strict=False)
+        return all(left >= min(whole, 2) or after.rank == 2 for whole, left in pairs)
+    return after.rank >= min(before.rank, 2) and (after.verdict != "clean" or before.verdict == "clean")
 
 
 def cases(number: int, *strategies: st.SearchStrategy) -> Callable:
@@ -209,7 +229,7 @@ def test_deletions_of_joined_dumps(folder, record_property):
     compared = 0
 
     @cache
-    def whole(before: str, after: str, preserved: str | None) -> tuple[int, str, bool]:
+    def whole(before: str, after: str, preserved: str | None) -> Answer:
         return verdict([put(folder / "before", before), put(folder / "after", after)], preserved)
 
     @cases(2, NUMBERS, st.sampled_from(deletions.OF_DUMPS), st.sampled_from((0, 1)))
@@ -235,7 +255,7 @@ def test_damaged_captures(folder, record_property):
     compared = 0
 
     @cache
-    def whole(path: Path) -> tuple[tuple[int, str, bool], int]:
+    def whole(path: Path) -> tuple[Answer, int]:
         return verdict([path]), risk(path)
 
     @cache
@@ -265,7 +285,7 @@ def test_damaged_pieces(folder, record_property):
     compared = 0
 
     @cache
-    def whole(path: Path) -> tuple[int, str, bool]:
+    def whole(path: Path) -> Answer:
         pieces = deletions.pieces(path)
         return verdict([put(folder / f"whole{n}.bin", piece) for n, piece in enumerate(pieces)])
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from analyzer import bdf
-from analyzer.capture import Boundary, LogLine
+from analyzer.capture import LACKS_FUNCTIONS, Boundary, LogLine
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
 from analyzer.readers.config_bytes import NO_EXTENDED, ConfigBytes, Reads
@@ -119,6 +119,7 @@ class _Log:
         self._number = 0
         self._bytes = 0
         self._current: dict[bytes, _Dump] = {}
+        self._last_row = 0  # number of its line
         self._nobodys = 0
 
     def read(self, stream: ByteStream) -> None:
@@ -163,6 +164,7 @@ class _Log:
         dump = _Dump(key, self._number, time_us)
         self._current[_caller(line)] = dump
         self.dumps.append(dump)
+        self._last_row = self._number
 
     def _row(self, line: bytes, where: int) -> None:
         match = _ROW.search(line)
@@ -179,6 +181,7 @@ class _Log:
         dump.missing += offset - dump.expected
         dump.expected = end
         dump.rows.append((offset, data, where))
+        self._last_row = self._number
         if end == CONFIG_SIZE:
             del self._current[_caller(line)]
 
@@ -190,6 +193,9 @@ class _Log:
             self._notes.missing_dwords += missing // 4
             first = f"the first is {bdf.text(lacking[0].key)} at line {lacking[0].line}"
             self._notes.problem("damaged", f"rows are missing in {len(lacking)} dumps; {first}")
+        if lacking and lacking[-1] is self.dumps[-1] and self._number <= self._last_row + 1:
+            message = "this log ends within a dump: the dumps after it may be missing"
+            self._notes.problem(LACKS_FUNCTIONS, message)
         if self._nobodys:
             self._notes.problem(
                 "foreign",

@@ -29,8 +29,16 @@ def of_header_type(function: Function) -> list[str]:
 
 def of_bus_numbers(bridge: Function) -> list[str]:
     """What is needed to know which buses are below a bridge: nothing also where they are known as unset."""
-    first = config_header.PRIMARY_BUS
-    return [] if bridge.bus_numbers is not None else list(_unknown(bridge, first, first + 3))
+    if bridge.bus_numbers is not None:
+        return []
+    shown = value = 0
+    for sample in bridge.bus_number_samples():
+        if not sample.dead:
+            shown, value = shown | sample.mask, value & ~sample.mask | sample.value & sample.mask
+    if shown & 0xFF00 and not value & 0xFF00:
+        return []  # without a secondary bus the others say nothing
+    missing = np.array([not shown >> 8 * byte & 0xFF for byte in range(3)])
+    return list(_ranges(missing, config_header.PRIMARY_BUS))
 
 
 def of_support(port: Function) -> list[str]:
@@ -118,7 +126,10 @@ def of_capability_list(function: Function) -> list[str]:
 
 def _unknown(function: Function, first: int, end: int) -> Iterator[str]:
     """Ranges of bytes between two offsets that no answered read shows."""
-    missing = ~_known(function)[first:end]
+    return _ranges(~_known(function)[first:end], first)
+
+
+def _ranges(missing: NDArray[np.bool_], first: int) -> Iterator[str]:
     edges = np.flatnonzero(np.diff(np.r_[False, missing, False])).reshape(-1, 2) + first
     for start, stop in edges.tolist():
         yield f"{start:02x}" if stop == start + 1 else f"{start:02x}-{stop - 1:02x}"

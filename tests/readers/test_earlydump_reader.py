@@ -127,7 +127,7 @@ def test_a_log_that_ends_within_a_dump():
     table, notes = read(dump(rows=3))
     assert table.height == 12
     assert (notes.dropped, notes.missing_dwords) == (0, 52)
-    assert samples.kinds(notes) == ["damaged", "short"]
+    assert samples.kinds(notes) == ["damaged", "lacks-functions", "short"]
 
 
 def test_a_second_kernel_by_kexec_begins_with_a_boundary():
@@ -192,3 +192,19 @@ def test_no_text_is_slow(start, piece, block, monkeypatch):
     """A line, or as many lines, of 3 MB; work that grows with the square of that takes more than an hour."""
     monkeypatch.setattr(earlydump, "_BLOCK", block)
     read("pci 0000:00:00.0: config space:\n" + start + piece * (3_000_000 // len(piece)) + "x\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking"),
+    [
+        (kernel(dump(1), dump(2)), False),
+        (kernel(dump(1), dump(2, rows=9)), True),
+        (kernel(dump(1), dump(2, rows=9))[:-20], True),
+        (kernel(dump(1), dump(2, rows=0)), True),
+        (kernel(dump(1, rows=9), dump(2)), False),  # its rows are lost, what comes after it is there
+        (kernel(dump(1), dump(2, rows=9), "[    3.000000] a line\n" * 2), False),
+    ],
+)
+def test_a_log_that_ends_within_a_dump_may_lack_others(text, lacking):
+    _, notes = read(text)
+    assert notes.may_lack_functions is lacking
