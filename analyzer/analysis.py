@@ -200,6 +200,9 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         and not unmatched
         and all(_both_scans_whole(*pair) for pair in _kexecs(topologies))
     )
+    ends_in_scan = _ends_in_scan(topologies, results, capture.path)
+    # What came after the cut is unknown: it may hold a kexec.
+    cut_before_kexec = bool(ends_in_scan or (capture.notes.truncated and not results))
     result = CaptureResult(
         path=capture.path,
         files=capture.files,
@@ -216,10 +219,11 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             *not_followed(capture.pieces),
             *_unsaid(results, logs, capture.path),
             *_no_such_kexec(unmatched, len(results), capture.path),
+            *ends_in_scan,
         ],
         missing_dwords=capture.notes.missing_dwords,
     )
-    result.weight = verdict.weight(result, chosen, whole=whole and not _cut_before_kexec(capture, results))
+    result.weight = verdict.weight(result, chosen, whole=whole and not cut_before_kexec)
     return Study(index, topologies, judgements, witness, logs, result)
 
 
@@ -280,21 +284,19 @@ def _no_such_kexec(numbers: Sequence[int], kexecs: int, path: str) -> Iterator[P
         yield Problem("no-such-kexec", path, None, f"{message} (they are numbered from 0)")
 
 
-def _cut_before_kexec(capture: Capture, kexecs: Sequence[KexecResult]) -> bool:
-    """Whether the capture ends before any kexec: what came after the cut is unknown."""
-    return capture.notes.truncated and not kexecs
+def _ends_in_scan(topologies: Sequence[Topology], kexecs: Sequence[KexecResult], path: str) -> list[Problem]:
+    """Tell of a capture without a kexec that it ends while a kernel still scans: more is missing."""
+    if kexecs or not topologies or not topologies[-1].scan_is_cut:
+        return []
+    message = "the capture ends within the scan of its last kernel: what came after is unknown"
+    return [Problem("truncated", path, None, message)]
 
 
 def _both_scans_whole(outgoing: Topology, incoming: Topology) -> bool:
     """Whether the incoming kernel's scan is in the capture to its end, and the outgoing one's if it began."""
     if not incoming.is_snapshot and incoming.boot.scan is None:
         return False
-    return all(
-        topology.root_bus(key >> 8) in topology.scan_ends
-        for topology in (outgoing, incoming)
-        if topology.boot.scan is not None
-        for key in topology.enumerated
-    )
+    return not (outgoing.scan_is_cut or incoming.scan_is_cut)
 
 
 def _boot(index: AccessIndex, span: BootSpan, logs: BootLogs) -> Boot:

@@ -43,9 +43,7 @@ def _every(machine: Machine, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
     if notes.may_lack_functions or notes.dropped or notes.truncated or not notes.whole_order:
         yield Unknown(None, "functions: the input is damaged or cut, see the problems")
     topology = machine.topology
-    if topology.boot.scan is not None and any(
-        topology.root_bus(key >> 8) not in topology.scan_ends for key in topology.enumerated
-    ):
+    if topology.scan_is_cut:
         yield Unknown(None, "functions: the scan of the last kernel is not in the input to its end")
     yield from _bridges_above(machine)
     yield from _names(machine, ports)

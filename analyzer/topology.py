@@ -101,6 +101,13 @@ class Topology:
         return self._scan_ends(self._index)
 
     @cached_property
+    def scan_is_cut(self) -> bool:
+        """Whether the boot's first scan is in the capture, but not to its end."""
+        return self.boot.scan is not None and any(
+            self.root_bus(key >> 8) not in self.scan_ends for key in self.enumerated
+        )
+
+    @cached_property
     def enumerated(self) -> set[int]:
         """Keys that the boot's first scan discovered (rescans do not count).
 

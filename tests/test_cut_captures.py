@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.analysis import analyze_capture
 from analyzer.readers import open_capture
+from analyzer.report import headline
 
 TRACES = Path(__file__).parent.parent / "traces"
 PLACES = 12
@@ -37,3 +38,23 @@ def test_devices_of_a_cut_capture_are_as_in_the_whole_one_or_undetermined(name: 
             }
             assert contrary == {}, f"cut behind {end} accesses"
     assert len(judged) > PLACES // 2
+
+
+@pytest.mark.parametrize(
+    ("accesses", "weight", "says"),
+    [
+        (2_000, None, []),  # firmware: no kernel scans yet
+        (3_000, "doubt", ["the capture ends within the scan of its last kernel: what came after is unknown"]),
+        (5_000, "doubt", ["the capture ends within the scan of its last kernel: what came after is unknown"]),
+        (6_000, None, []),  # the scan is over: a kernel that runs, and no kexec
+    ],
+)
+def test_a_capture_that_ends_within_a_scan_may_lack_its_kexec(
+    accesses: int, weight: str | None, says: list[str]
+) -> None:
+    capture = open_capture(str(TRACES / "lost-selective-in-blackout.bin"))
+    result = analyze_capture(replace(capture, accesses=capture.accesses.head(accesses)))
+    assert (result.verdict, result.weight) == ("no-kexec", weight)
+    assert [problem.message for problem in result.errors] == says
+    line = str(headline.of_capture(result))
+    assert line.endswith("; it ends within the scan of its last kernel") == bool(says)

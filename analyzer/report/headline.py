@@ -277,6 +277,8 @@ def _incomplete(capture: CaptureResult) -> str:
         return lacking[0]
     if any(problem.kind == OUT_OF_ORDER for problem in capture.errors):
         return "the pieces contradict their order"
+    if not capture.kexecs:
+        return "it ends within the scan of its last kernel"
     return "the incoming kernel's scan is not in the capture to its end; no loss is seen up to there"
 
 
