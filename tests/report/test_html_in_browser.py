@@ -54,7 +54,7 @@ def pages(tmp_path_factory):
 VERDICTS = {
     LOST: "✗ LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded",
     HIDDEN: "✗ LOST: bus numbers of 0000:01:00.0, 1 bridge below hidden; 6 preserved devices stranded",
-    HEALED: "! HEALED: ARI Forwarding lost and healed on 0000:02:00.0 (selective-loss); no preserved device",
+    HEALED: "! HEALED: ARI Forwarding lost and healed on 0000:02:00.0 (selective-loss); nothing is stranded",
 }
 
 
