@@ -16,7 +16,7 @@ OUT_OF_ORDER: Final = "order"
 #: Kind of a problem that leaves open which functions the machine had.
 LACKS_FUNCTIONS: Final = "lacks-functions"
 #: The same of parts that could not be read, and of functions shown twice.
-_LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
+LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
 
 BoundaryName = Literal["boot", "kexec", "live-update", "plain", "crash"]
 
@@ -132,7 +132,7 @@ class Notes:
     @property
     def may_lack_functions(self) -> bool:
         """Whether functions may be missing from it that the machine had."""
-        return any(problem.kind in _LACKING for problem in self.problems)
+        return any(problem.kind in LACKING for problem in self.problems)
 
     def problem(self, kind: str, message: str, offset: int | None = None) -> None:
         """Record a problem of this file."""

@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.capture import Boundary, Event, LogLine, Notes, Problem
+from analyzer.capture import LACKING, OUT_OF_ORDER, Boundary, Event, LogLine, Notes, Problem
 from analyzer.converting.redaction_log import Messages, phrases, plain_release
 from analyzer.converting.redaction_text import Scrubber, known_format
 from analyzer.kernel_logs import kernel_log, log_facts
@@ -279,6 +279,13 @@ def test_the_other_notes():
         boundaries=[Boundary(3, "kexec", "6.12.0"), Boundary(4, "boot")],
         releases=["6.12.0", "0"],
     )
+
+
+@pytest.mark.parametrize("kind", [*sorted(LACKING), OUT_OF_ORDER])
+def test_problems_that_answers_depend_on_keep_their_kind(kind):
+    notes = Scrubber().notes(Notes("x", problems=[Problem(kind, "x", None, "secret")]), "capture")
+    assert notes.problems == [Problem(kind, "capture", None, "(removed)")]
+    assert not notes.whole
 
 
 def test_times_can_be_kept_where_a_dump_is_told_by_them():

@@ -31,6 +31,10 @@ INPUTS = {
 }
 
 
+#: Lines of a dump, and what damage makes of them.
+DAMAGES = [("01:01.0 ", "01:3f.9 "), ("01:01.0 ", "01;01.0 "), ("01:00.0 ", "01;00.0 "), ("\n40:", "\n4:")]
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -66,6 +70,20 @@ AT_RISK = [
     ("chain_cut_before_next", "AT RISK", 0, ["0000:01:01.0", "ECAP_ARI+05.b of 0000:01:00.0"]),
     ("chain_renum", "AT RISK", 0, ["0000:02:01.0"]),
 ]
+
+
+@pytest.mark.parametrize("how", [[], ["--minimal"], ["--redact"]], ids=["whole", "minimal", "redacted"])
+@pytest.mark.parametrize(
+    "text",
+    [*INPUTS.values(), *(CHAIN.replace(*damage, 1) for damage in DAMAGES)],
+    ids=[*INPUTS, *(f"{before}-{after}" for before, after in DAMAGES)],
+)
+def test_a_converted_dump_has_the_same_answer(text, how, answer):
+    Path("given.txt").write_text(text)
+    status, before = answer("atrisk", "given.txt")
+    assert answer("convert", *how, "given.txt", "-o", "new.bin")[0] == 0
+    found, after = answer("atrisk", "new.bin")
+    assert (after.split(":")[0], found) == (before.split(":")[0], status)
 
 
 @pytest.mark.parametrize(("name", "word", "status", "said"), AT_RISK, ids=[case[0] for case in AT_RISK])

@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from analyzer.capture import LACKING, OUT_OF_ORDER
 from analyzer.converting.redaction_log import REMOVED, Messages, phrases, plain_release
 from analyzer.converting.redaction_preserved import rebuilt
 from analyzer.kernel_logs import log_lines
@@ -34,8 +35,9 @@ _EVENT_KINDS: Final = frozenset({"aer", "dpc", "hotplug", "link"})
 _PROBLEM_KINDS: Final = frozenset(
     {
         "changed", "clock", "damaged", "dropped", "duplicate", "foreign", "interface", "lost-completion",
-        "no-boundary", "no-bus", "no-bytes", "nullified", "poisoned", "repeated", "short", "too-large",
-        "truncated", "unknown-chunk", "unreadable", "unsupported",
+        "no-boundary", "no-bus", "no-bytes", "not-followed", "nullified", "poisoned", "short", "too-large",
+        "truncated", "unknown-chunk", "unsupported",
+        OUT_OF_ORDER, *LACKING,  # answers depend on these
     }
 )  # fmt: skip
 _OTHER: Final = "other"
