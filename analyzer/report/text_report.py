@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, duration, missing_dwords
+from analyzer.report.wording import count, duration, missing_dwords, no_boundary
 
 if TYPE_CHECKING:
     from analyzer.explanations.details import Details, DetailsGatherer
@@ -130,11 +130,7 @@ def _add_capture(
             "More than analysed by default is not kept for so many captures: name this one alone.", indent=2
         )
     if capture.verdict == "no-kexec":
-        known = (
-            "The capture ends before any boundary between two kernels: what came after the cut is unknown."
-            if capture.truncated
-            else "There is no boundary between two kernels in this capture: it says nothing about a kexec."
-        )
+        known = no_boundary(cut=capture.truncated)
         page.prose(f"{known} If you know that there was a kexec, name it with --kexec-at.", indent=2)
 
 

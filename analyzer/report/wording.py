@@ -96,6 +96,13 @@ def missing_dwords(number: int) -> str:
     return f"{count(number, 'dword')} of the dump {'is' if number == 1 else 'are'} missing"
 
 
+def no_boundary(*, cut: bool) -> str:
+    """Return what a capture without a kexec says of one: nothing. ``cut``: it ends before its end."""
+    if cut:
+        return "The capture ends before any boundary between two kernels: what came after the cut is unknown."
+    return "There is no boundary between two kernels in this capture: it says nothing about a kexec."
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """Return the names with commas, at most ``most`` of them, and how many more there are."""
     shown = ", ".join(names[:most])

@@ -183,7 +183,7 @@ def test_what_is_unknown_is_told_with_its_reason():
     for said in (
         "What became of bridge 0000:02:00.0: the capture does not hold a read of CAP_EXP+28 after the",
         "Which rule the incoming kernel followed: no access shows it",
-        "What happened behind the end of the capture: it is cut short",
+        "What happened after the end of the capture: it is cut short",
         "Record the missing access: capture both kernels whole",
     ):
         assert said in text
@@ -202,6 +202,22 @@ def test_a_capture_that_does_not_hold_all_is_never_told_to_be_good(verdict):
     (happened,) = doubted.all("section", cls="happened")
     assert list(happened.all("p", cls="good")) == []
     assert "did not do what its rules predict for 0000:05:00.0" in happened.text
+
+
+@pytest.mark.parametrize(
+    ("truncated", "said"),
+    [
+        (False, "There is no boundary between two kernels in this capture: it says nothing about a kexec."),
+        (
+            True,
+            "The capture ends before any boundary between two kernels: what came after the cut is unknown.",
+        ),
+    ],
+)
+def test_without_a_kexec_nothing_is_said_of_one(truncated, said):
+    text = page(samples.capture("idle.bin", [], "no-kexec", truncated=truncated))
+    assert said in text
+    assert "nothing was lost" not in text
 
 
 def test_another_policy_is_called_a_what_if():

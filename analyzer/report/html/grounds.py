@@ -39,7 +39,7 @@ def unknown(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | 
     found = [*_undetermined(kexec), *_circumstances(kexec)]
     if capture.truncated:
         found.append(
-            Unknown("What happened behind the end of the capture", "it is cut short, analysed up to the cut")
+            Unknown("What happened after the end of the capture", "it is cut short, analysed up to the cut")
         )
     if capture.dropped:
         found.append(Unknown(f"What {count(capture.dropped, 'record')} held", "the recorder dropped them"))

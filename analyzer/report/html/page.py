@@ -12,7 +12,7 @@ from analyzer.report import headline
 from analyzer.report.html import findings, timeline, tree
 from analyzer.report.html.environment import render
 from analyzer.report.policy_table import MEANINGS
-from analyzer.report.wording import count, duration, listed, missing_dwords
+from analyzer.report.wording import count, duration, listed, missing_dwords, no_boundary
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class CaptureView:
     kexecs: list[KexecView]
     drawing: Drawing | None
     no_drawing: str
+    no_boundary: str
     several_files: bool
     files_named: bool
 
@@ -192,6 +193,7 @@ class _CaptureMaker:
             ],
             drawing=timeline.draw(capture, lanes, self.anchor) if shown else None,
             no_drawing=no_drawing,
+            no_boundary=no_boundary(cut=capture.truncated) if capture.verdict == "no-kexec" else "",
             several_files=len(capture.files) > 1,
             files_named=any(file.sha256 for file in capture.files),
         )
