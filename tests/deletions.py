@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from native_chunks import chunks
 
 from analyzer import analysis, bdf, virtual_functions
 from analyzer.readers import open_capture
 from analyzer.snapshots import FunctionSpace, Snapshot, take_capture
 from analyzer.writers.lspci_text import lspci_text
 from analyzer.writers.native import NativeWriter
-from schemas.native import CHUNK_HEADER, FILE_HEADER_START
+from schemas.native import FILE_HEADER_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,16 +276,6 @@ def pieces(path: Path) -> tuple[bytes, bytes]:
             writer.accesses(rows.drop("capture", "file", "seq"), 64)
         found.append(stream.getvalue())
     return found[0], found[1]
-
-
-def chunks(data: bytes) -> list[tuple[int, int]]:
-    """Begin and end of each chunk of a native file."""
-    at, found = FILE_HEADER_START.parse(data).header_size, []
-    while at < len(data):
-        stored = CHUNK_HEADER.parse(data[at:]).stored_length
-        found.append((at, at + CHUNK_HEADER.sizeof() + stored + -stored % 8))
-        at = found[-1][1]
-    return found
 
 
 def damaged_native(path: Path, random: Random) -> tuple[str, bytes]:

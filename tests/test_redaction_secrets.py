@@ -13,6 +13,7 @@ import preserved_dumps
 import pytest
 import test_redaction_registers as registers
 import zstandard
+from native_chunks import chunks
 from simulator import Kernel, Recording, ari_device, one_port
 from test_redaction_text import AROUND, SAID
 
@@ -40,28 +41,26 @@ def padding(kind):
     return np.frombuffer(record.build(ones), np.uint8) == 0
 
 
-def chunks(data):
+def payloads(data):
     """Place, header and payload of each chunk of a native file."""
-    place = FILE_HEADER_START.parse(data).header_size
-    while place < len(data):
-        head = CHUNK_HEADER.parse(data[place : place + CHUNK_HEADER.sizeof()])
+    for place, _ in chunks(data):
         begin = place + CHUNK_HEADER.sizeof()
+        head = CHUNK_HEADER.parse(data[place:begin])
         payload = data[begin : begin + head.stored_length]
         if head.codec == Codec.ZSTD:
             payload = zstandard.ZstdDecompressor().decompress(payload, max_output_size=head.raw_length)
         yield place, head, payload
-        place = begin + -(-head.stored_length // 8) * 8
 
 
 def uncompressed(data):
-    return data[: FILE_HEADER_START.parse(data).header_size] + b"".join(raw for _, _, raw in chunks(data))
+    return data[: FILE_HEADER_START.parse(data).header_size] + b"".join(raw for _, _, raw in payloads(data))
 
 
 def with_reserved_bytes(data):
     """The same file, stored raw, with secrets in all reserved bytes of its records."""
     secret = np.frombuffer(MARK.encode() * 8, np.uint8)
     out = bytearray(data)
-    for place, head, raw in chunks(data):
+    for place, head, raw in payloads(data):
         reserved = padding(ChunkType(head.type))
         filled = bytearray(raw)
         for number in range(head.count):

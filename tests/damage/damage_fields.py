@@ -6,6 +6,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from native_chunks import chunks
+
 from schemas.native import CHUNK_HEADER, FILE_HEADER_START, RECORDS, ChunkType
 
 if TYPE_CHECKING:
@@ -36,16 +38,6 @@ def _fields_of(layout: object, base: int, what: str, wanted: tuple[str, ...]) ->
         if part.name and part.name.endswith(wanted):
             yield Field(f"{what}.{part.name}", at, size)
         at += size
-
-
-def chunks(data: bytes) -> list[tuple[int, int]]:
-    """Begin and end of each chunk of an undamaged native file."""
-    at, found = FILE_HEADER_START.parse(data).header_size, []
-    while at < len(data):
-        stored = CHUNK_HEADER.parse(data[at:]).stored_length
-        found.append((at, at + CHUNK_HEADER.sizeof() + stored + -stored % 8))
-        at = found[-1][1]
-    return found
 
 
 def native(data: bytes) -> list[Field]:

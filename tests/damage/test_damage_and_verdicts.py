@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import damage_fields as fields
+import native_chunks
 import pytest
 
 from analyzer import analyze
@@ -80,7 +81,7 @@ def no_surer(result, before) -> list[str]:
 def damaged_files(name: str):
     """The capture with each of its chunks cut, dropped, broken, swapped or repeated: what, where, bytes."""
     data = content(name)
-    chunks = fields.chunks(data)
+    chunks = native_chunks.chunks(data)
     generator = random.Random(name)  # noqa: S311 - repeatable, nothing secret
     for number, (begin, end) in enumerate(chunks):
         yield "cut", begin, data[:begin]
@@ -110,7 +111,7 @@ def test_damage_behind_the_decision_leaves_the_finding(name, tmp_path):
     before = whole(name)
     decided = max(item.access for bridge in bad(before).values() for item in bridge.evidence)
     data = content(name)
-    chunks = fields.chunks(data)
+    chunks = native_chunks.chunks(data)
     behind = [
         begin
         for begin, _ in chunks

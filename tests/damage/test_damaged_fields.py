@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import damage_fields as fields
+import native_chunks
 import pytest
 from damage_samples import judged, outcome, registers, sample, tells_more
 
@@ -44,7 +45,7 @@ def test_wrong_numbers_of_a_native_file(repair, tmp_path):
     data = sample("native").data
     whole = outcome(tmp_path, data)
     rows = set(registers(whole).rows())
-    chunks = fields.chunks(data)
+    chunks = native_chunks.chunks(data)
     for field in fields.native(data):
         owner = max((begin for begin, _ in chunks if begin <= field.place), default=0)
         for damaged in fields.wrong_values(data, field):
@@ -74,7 +75,7 @@ def test_native_chunks_out_of_place(change, tmp_path):
     data = sample("native").data
     whole = outcome(tmp_path, data)
     rows = registers(whole).rows()
-    chunks = fields.chunks(data)
+    chunks = native_chunks.chunks(data)
     head, parts = data[: chunks[0][0]], [data[begin:end] for begin, end in chunks]
     for number, part in enumerate(parts):
         if change == "swapped":

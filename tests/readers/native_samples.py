@@ -5,13 +5,14 @@ import zlib
 
 import numpy as np
 import polars as pl
+from native_chunks import chunks
 
 from analyzer import accesses
 from analyzer.capture import Boundary, Event, LogLine, Notes, PreservedDump, Problem
 from analyzer.options import Options
 from analyzer.readers import native as reader
 from analyzer.writers.native import NativeWriter
-from schemas.native import ACCESS, CHUNK_HEADER, CHUNK_MAGIC, FILE_HEADER, RECORDS, ChunkType
+from schemas.native import ACCESS, CHUNK_HEADER, CHUNK_MAGIC, RECORDS, ChunkType
 
 
 def read(data: bytes) -> tuple[pl.DataFrame, Notes]:
@@ -79,14 +80,8 @@ def chunk(kind: int, payload: bytes, count: int, *, first: int = 0, number: int 
 
 def chunks_of(data: bytes) -> tuple[bytes, list[bytes]]:
     """The file header and the chunks of an undamaged file."""
-    at = FILE_HEADER.parse(data).header_size
-    head, found = data[:at], []
-    while at < len(data):
-        stored = CHUNK_HEADER.parse(data[at:]).stored_length
-        end = at + CHUNK_HEADER.sizeof() + stored + -stored % 8
-        found.append(data[at:end])
-        at = end
-    return head, found
+    found = chunks(data)
+    return data[: found[0][0]], [data[begin:end] for begin, end in found]
 
 
 def kinds_of(notes: Notes) -> list[str]:
