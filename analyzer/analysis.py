@@ -11,7 +11,7 @@ from analyzer.capture import Problem
 from analyzer.errors import AritraceError
 from analyzer.index import AccessIndex, enumerations, windows
 from analyzer.kernel_logs.boot_logs import BootLogs
-from analyzer.option_files import opened
+from analyzer.option_files import of_option
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.results import Analysis, Boot, CaptureResult
@@ -96,7 +96,7 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     chosen = options or Options()
     snapshot = None
     if chosen.seed is not None:
-        snapshot = opened(chosen, "--seed", chosen.seed, lambda path: open_capture(path, chosen))
+        snapshot = of_option(chosen, "--seed", chosen.seed, lambda path: open_capture(path, chosen))
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
     for number, path in enumerate(paths, start=1):

@@ -8,6 +8,7 @@ in the input (docs/verdicts.md, Before a kexec).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from analyzer import (
@@ -193,7 +194,11 @@ class Machine:
 
     def wanted(self, key: int) -> bool:
         """Whether a function, or anything below it, is to be handed over."""
-        return self.is_assumed or key in with_bridges(self.preserved.keys, self.topology)
+        return self.is_assumed or key in self._wanted
+
+    @cached_property
+    def _wanted(self) -> frozenset[int]:
+        return with_bridges(self.preserved.keys, self.topology)
 
     @property
     def preserved_virtual(self) -> list[str]:

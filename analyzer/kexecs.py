@@ -9,7 +9,14 @@ from analyzer import ari_state, bdf, decisions, virtual_functions
 from analyzer.registers import missing_bytes
 from analyzer.replay import enumeration, numbering, series_recognition, world
 from analyzer.replay.profile import Profile
-from analyzer.results import LIVE_UPDATE_POLICIES, POLICIES, KexecResult, Observed, PolicyOutcome
+from analyzer.results import (
+    LIVE_UPDATE_POLICIES,
+    POLICIES,
+    KexecResult,
+    Observed,
+    PolicyOutcome,
+    policy_that_ran,
+)
 from analyzer.verdicts import bridges, devices, divergences, secondary
 
 if TYPE_CHECKING:
@@ -124,8 +131,8 @@ def judge(
     """
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
     numbering.mark_beyond_reach(hardware)
-    policy = _effective_policy(setting.options, kexec.observed_policy)
-    ran: PolicyName = "inherit" if kexec.observed_policy == "unknown" else kexec.observed_policy
+    ran = policy_that_ran(kexec.observed_policy)
+    policy = ran if setting.options.policy == "observed" else setting.options.policy
     version = _series(hardware, kexec, preserved, setting)
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
@@ -239,12 +246,6 @@ def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> 
         if unknown and concerned and all(child.outgoing is None for child in node.children.values()):
             found.append(f"the outgoing kernel's enumeration below {bdf.text(node.name)}")
     return found
-
-
-def _effective_policy(options: Options, observed: ObservedPolicy) -> PolicyName:
-    if options.policy != "observed":
-        return options.policy
-    return observed if observed != "unknown" else "inherit"
 
 
 def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: Setting) -> str:

@@ -29,7 +29,7 @@ def open_input(path: str, expected: str = "a capture") -> IO[bytes]:
         UnreadableInputError: missing, not permitted, no file, or a named pipe to which nobody writes.
     """
     try:
-        _refuse_others(os.stat(path).st_mode, path, expected)  # noqa: PTH116 a path with a NUL is told below
+        _refuse_others(os.stat(path).st_mode, path, expected)  # noqa: PTH116 a path with a NUL is refused below
         # The file object owns the descriptor from the start: a signal's exception may come at any place.
         file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 the caller closes it
         try:

@@ -21,7 +21,7 @@ Content = TypeVar("Content")
 _LOG = "a kernel log"
 
 
-def opened(options: Options, option: str, path: str, read: Callable[[str], Content]) -> Content:
+def of_option(options: Options, option: str, path: str, read: Callable[[str], Content]) -> Content:
     """Return what the file of an option holds.
 
     Args:
@@ -54,7 +54,7 @@ def log_bytes(options: Options) -> bytes | None:
     """
     if options.dmesg is None:
         return None
-    return opened(options, "--dmesg", options.dmesg, kernel_log_bytes)
+    return of_option(options, "--dmesg", options.dmesg, kernel_log_bytes)
 
 
 def kernel_log(options: Options) -> KernelLog | None:
@@ -63,7 +63,7 @@ def kernel_log(options: Options) -> KernelLog | None:
     Raises:
         AritraceError: as :func:`log_bytes`, or it says more than a log can sensibly hold.
     """
-    return None if options.dmesg is None else opened(options, "--dmesg", options.dmesg, _parsed_log)
+    return None if options.dmesg is None else of_option(options, "--dmesg", options.dmesg, _parsed_log)
 
 
 def _parsed_log(path: str) -> KernelLog:
@@ -93,7 +93,7 @@ def command_line(options: Options) -> str | None:
     """
     if options.cmdline is None or not options.cmdline.startswith("@"):
         return options.cmdline
-    return opened(options, "--cmdline", options.cmdline[1:], _one_line)
+    return of_option(options, "--cmdline", options.cmdline[1:], _one_line)
 
 
 def _one_line(path: str) -> str:

@@ -36,7 +36,7 @@ class Options:
         field_map: names of fields in a capture that differ from the usual ones.
         ecam_base: physical address of the ECAM window, or None.
         linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
-        strict: a healed loss counts as a loss, an undetermined verdict as doubt.
+        strict: a healed loss counts as a loss.
         selected: finding codes that count; None = all.
 
     Raises:

@@ -48,6 +48,11 @@ POLICIES: tuple[PolicyName, ...] = ("stock", "inherit", "serialize", "heal")
 LIVE_UPDATE_POLICIES: frozenset[ObservedPolicy] = frozenset({"inherit", "serialize", "heal"})
 
 
+def policy_that_ran(observed: ObservedPolicy) -> PolicyName:
+    """The policy that is compared with what the incoming kernel did: unrecognised, inherit is meant."""
+    return "inherit" if observed == "unknown" else observed
+
+
 @dataclass(frozen=True)
 class Boot:
     """One kernel's or firmware's lifetime; access numbers are inclusive."""
@@ -225,9 +230,8 @@ class KexecResult:
 
     @property
     def is_what_if(self) -> bool:
-        """Verdicts are given under another policy than the one that ran (unrecognised: inherit is meant)."""
-        ran = "inherit" if self.observed_policy == "unknown" else self.observed_policy
-        return self.policy != ran
+        """Verdicts are given under another policy than the one that ran."""
+        return self.policy != policy_that_ran(self.observed_policy)
 
 
 @dataclass

@@ -21,6 +21,7 @@ import numpy as np
 
 from analyzer import analysis
 from analyzer.errors import UsageError
+from analyzer.registers.first_reads import bytes_needed
 from analyzer.registers.reading import Wanted, read
 from schemas import config_header, extended_capabilities, pcie_capability
 from schemas.config_header import EXTENDED_CONFIG_SIZE
@@ -158,7 +159,7 @@ def _virtual(index: AccessIndex, topology: Topology, spaces: Sequence[FunctionSp
 def _enabled_by(space: FunctionSpace, at: int, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of ``keys`` are virtual functions of a physical one whose SR-IOV capability is at ``at``.
 
-    PCIe 9.2.1.2: the first is First VF Offset behind it, the others VF Stride behind each other.
+    PCIe 9.2.1.2: First VF Offset leads from it to the first, VF Stride from each to the next.
     """
     control, number, offset, stride = (
         space.value(at + register, 2)
@@ -199,9 +200,10 @@ def _space(source: _Source, function: Function, *, virtual: bool) -> FunctionSpa
     offset, value = index.offset[rows].astype(np.int64), index.value[rows]
     width = index.width[rows].astype(np.int64)
     dead, ones = source.dead[rows], _answered_ones(source, function, virtual=virtual)
-    reach = np.where(value > 0xFFFF, 4, np.where(value > 0xFF, 2, 1))
     # Where the width is not recorded: the register's own, or what the value needs (as analyzer.registers).
-    width = np.where(width > 0, width, np.maximum(reach, sizes[np.minimum(offset, EXTENDED_CONFIG_SIZE - 1)]))
+    width = np.where(
+        width > 0, width, np.maximum(bytes_needed(value), sizes[np.minimum(offset, EXTENDED_CONFIG_SIZE - 1)])
+    )
     lanes = np.arange(4)
     places = offset[:, None] + lanes
     inside = (lanes < width[:, None]) & (places < EXTENDED_CONFIG_SIZE)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
+from analyzer.registers.samples import assembled
 from schemas import extended_capabilities as ext
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
@@ -124,10 +125,7 @@ def _registers(function: Function) -> tuple[int, int, int] | None:
         return None
     values = []
     for offset in (ext.SRIOV_VF_OFFSET, ext.SRIOV_VF_STRIDE, ext.SRIOV_NUM_VF):
-        value = known = 0
-        for sample in function.view.samples(at + offset, 2):  # byte by byte, as far as they were read so
-            if not sample.dead:
-                value, known = value & ~sample.mask | sample.value & sample.mask, known | sample.mask
+        value, known = assembled(function.view.samples(at + offset, 2))
         if known != 0xFFFF:
             return None
         values.append(value)

@@ -104,7 +104,7 @@ def test_log_lines(line, kept):
     assert scrubber.left_out == (not kept)
 
 
-#: What may stand in front of a message and behind it, with the name of the host.
+#: What may come before a message and after it, with the name of the host.
 AROUND = [
     "Nov 22 09:06:18 {host} kernel: {text}",
     "Sun 2026-11-22 09:06:18 UTC {host} kernel: {text}",  # journalctl -o short-full

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.capture import LogLine, PreservedDump
 from analyzer.errors import UsageError
-from analyzer.option_files import kernel_log_bytes, log_bytes, opened
+from analyzer.option_files import kernel_log_bytes, log_bytes, of_option
 from analyzer.options import Options
 from analyzer.sidecars import beside, not_followed
 from analyzer.small_files import DUMP_LIMIT, read_limited
@@ -158,7 +158,7 @@ def _add_beside(capture: Capture, options: Options) -> None:
         texts = [log.decode("utf-8", "replace") for log in logs]
         capture.notes.log = [LogLine(line) for text in texts for line in text.splitlines()]
     dumps = (
-        [opened(options, "--flb", options.flb, _dump)]
+        [of_option(options, "--flb", options.flb, _dump)]
         if options.flb is not None
         else [_dump(path) for path in beside(capture.pieces, ".flb")]
     )

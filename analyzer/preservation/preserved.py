@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from analyzer import bdf
 from analyzer.errors import DamagedInputError, EmptyInputError, UsageError
-from analyzer.option_files import opened as opened_file
+from analyzer.option_files import of_option
 from analyzer.results import LIVE_UPDATE_POLICIES
 from analyzer.sidecars import beside
 from analyzer.small_files import DUMP_LIMIT, read_limited, read_text
@@ -112,7 +112,7 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
         answers.append(("option", _given(options.preserved, options)))
     if options.flb is not None:
         name = options.flb_name or ""
-        answers.append(("flb", opened_file(options, "--flb", options.flb, lambda path: _dump(path, name))))
+        answers.append(("flb", of_option(options, "--flb", options.flb, lambda path: _dump(path, name))))
     if "dmesg" in runs:
         answers.append(("dmesg", _logged(runs["dmesg"])))
     answers.extend(
@@ -131,7 +131,7 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
 def _given(text: str, options: Options) -> Ask:
     """What ``--preserved`` gives: a list, or ``@FILE`` with one."""
     if text.startswith("@"):
-        return opened_file(options, "--preserved", text[1:], _list_of)
+        return of_option(options, "--preserved", text[1:], _list_of)
     entries: list[tuple[int | None, int]] = []
     try:
         for line in text.splitlines():
@@ -161,7 +161,7 @@ def _list_of(path: str) -> Ask:
         raise DamagedInputError(
             f"expected {_FORM} in line {wrong[0]}, found other text{more}",
             path=path,
-            advice="write addresses separated by commas or white space, comments behind #",
+            advice="write addresses separated by commas or white space, comments after #",
         )
     if not entries:
         raise EmptyInputError(
@@ -335,12 +335,6 @@ def without(keys: frozenset[int], others: frozenset[int], outgoing: Topology) ->
         and not others & {bridge.function for bridge in outgoing.ancestors(key)}
     }
     return with_bridges(left, outgoing)
-
-
-def assumed_before(outgoing: Topology, believed: dict[int, Belief]) -> frozenset[int]:
-    """The same before a kexec: every function below a bridge on which the kernel uses ARI."""
-    keys = {key for _, below in _carried(outgoing, believed) for key in below}
-    return with_bridges(keys, outgoing)
 
 
 def _carried(outgoing: Topology, believed: dict[int, Belief]) -> Iterator[tuple[Function, set[int]]]:

@@ -21,6 +21,11 @@ _RUN_BITS: Final = (2 * EXTENDED_CONFIG_SIZE).bit_length() - 1
 _NOWHERE: Final = np.uint32(0xFFFFFFFF)
 
 
+def bytes_needed(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bytes that each value certainly has, where the width of its access is not recorded: 1, 2 or 4."""
+    return np.where(values <= 0xFF, 1, np.where(values <= 0xFFFF, 2, 4))
+
+
 def _entries() -> NDArray[np.int32]:
     """Entry by bytes of a read times 4096 plus its offset; NONE where it is not naturally aligned."""
     found = np.full((5, EXTENDED_CONFIG_SIZE), NONE, np.int32)
@@ -53,8 +58,7 @@ class FirstReads:
         live = np.flatnonzero(accesses.live & (accesses.offsets < EXTENDED_CONFIG_SIZE))[::-1]
         offsets, extent = accesses.offsets[live], accesses.widths[live]
         unsized = np.flatnonzero(extent == 0)
-        values = accesses.values[live[unsized]]
-        extent[unsized] = np.where(values <= 0xFF, 1, np.where(values <= 0xFFFF, 2, 4))
+        extent[unsized] = bytes_needed(accesses.values[live[unsized]])
         self._sized = not unsized.size
         entries = _ENTRY[extent.astype(np.int32) * EXTENDED_CONFIG_SIZE + offsets]
         where = (run[live] << _RUN_BITS) + entries

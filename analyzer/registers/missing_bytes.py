@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.registers.first_reads import bytes_needed
+from analyzer.registers.samples import assembled
 from schemas import config_header, extended_capabilities, pcie_capability
 
 if TYPE_CHECKING:
@@ -31,10 +33,7 @@ def of_bus_numbers(bridge: Function) -> list[str]:
     """What is needed to know which buses are below a bridge: nothing also where they are known as unset."""
     if bridge.bus_numbers is not None:
         return []
-    shown = value = 0
-    for sample in bridge.bus_number_samples():
-        if not sample.dead:
-            shown, value = shown | sample.mask, value & ~sample.mask | sample.value & sample.mask
+    value, shown = assembled(bridge.bus_number_samples())
     if shown & 0xFF00 and not value & 0xFF00:
         return []  # without a secondary bus the others say nothing
     missing = np.array([not shown >> 8 * byte & 0xFF for byte in range(3)])
@@ -141,7 +140,7 @@ def _known(function: Function) -> NDArray[np.bool_]:
     live = accesses.live & (accesses.offsets < config_header.EXTENDED_CONFIG_SIZE)
     offsets, values = accesses.offsets[live].astype(np.int64), accesses.values[live]
     widths = accesses.widths[live].astype(np.int64)
-    widths = np.where(widths > 0, widths, np.where(values <= 0xFF, 1, np.where(values <= 0xFFFF, 2, 4)))
+    widths = np.where(widths > 0, widths, bytes_needed(values))
     known = np.zeros(config_header.EXTENDED_CONFIG_SIZE + 4, np.bool_)
     for lane in range(4):
         known[offsets[widths > lane] + lane] = True

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analyzer.registers.first_reads import NONE, FirstReads
+from analyzer.registers.first_reads import NONE, FirstReads, bytes_needed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from analyzer.batches import Batch
@@ -102,6 +104,15 @@ class Seen(NamedTuple):
         return list(map(Sample, *(column.tolist() for column in self[1:])))
 
 
+def assembled(samples: Iterable[Sample]) -> tuple[int, int]:
+    """The last known bits of a register, and the mask of those that are known: however it was accessed."""
+    value = known = 0
+    for sample in samples:
+        if not sample.dead:
+            value, known = value & ~sample.mask | sample.value & sample.mask, known | sample.mask
+    return value, known
+
+
 def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Seen:
     """Every access that shows or changes some of a register.
 
@@ -116,8 +127,7 @@ def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Seen
     value, wide = accesses.values[places], accesses.widths[places].astype(np.int64)
     write, failed = accesses.writes[places], accesses.failed[places]
     # Of unknown width: what the value certainly has, and the whole register from its first byte on.
-    reach = np.where(value <= 0xFF, 1, np.where(value <= 0xFFFF, 2, 4))
-    width = np.where(wide > 0, wide, np.maximum(reach, np.where(behind == 0, size, 1)))
+    width = np.where(wide > 0, wide, np.maximum(bytes_needed(value), np.where(behind == 0, size, 1)))
     low, high = np.maximum(behind, 0), np.minimum(behind + width, size)
     mask = np.where(low < high, ((1 << 8 * np.maximum(high - low, 0)) - 1) << 8 * low, 0)
     moved = value >> 8 * (low - behind) << 8 * low & mask

@@ -173,16 +173,8 @@ def of_one_boot(topology: Topology, bits: dict[int, bool | None], earlier: Topol
             and the later kernel has not is there only below a port whose bit is off: it may not be seen.
     """
     by_path: dict[Path, Node] = {}
-    off = {topology.path(key) for key, bit in bits.items() if bit is False}
-    for key in sorted(earlier.functions) if earlier is not None else ():
-        path = earlier.path(key) if earlier is not None else ()
-        known = key in topology.functions and topology.path(key) == path
-        if known or any(path[:length] in off for length in range(2, len(path))):
-            node = by_path.setdefault(path, Node(path))
-            node.outgoing = key
-            if earlier is not None:
-                _fill(node, earlier.functions[key])
-                node.numbers = node.outgoing_numbers = earlier.functions[key].bus_numbers
+    if earlier is not None:
+        _add_earlier(by_path, earlier, topology, bits)
     for key in sorted(topology.functions):
         path = topology.path(key)
         node = by_path.setdefault(path, Node(path))
@@ -271,6 +263,21 @@ def _mark_unroutable(world: World) -> None:
             if kept is not None and kept == above.incoming_numbers and numbers.secondary > kept.subordinate:
                 _silence(node)
             above = world.parent(above)
+
+
+def _add_earlier(
+    by_path: dict[Path, Node], earlier: Topology, topology: Topology, bits: dict[int, bool | None]
+) -> None:
+    """Add what an earlier kernel had: what the later one has too, and what is below ports that are off."""
+    off = {topology.path(key) for key, bit in bits.items() if bit is False}
+    for key in sorted(earlier.functions):
+        path = earlier.path(key)
+        known = key in topology.functions and topology.path(key) == path
+        if known or any(path[:length] in off for length in range(2, len(path))):
+            node = by_path.setdefault(path, Node(path))
+            node.outgoing = key
+            _fill(node, earlier.functions[key])
+            node.numbers = node.outgoing_numbers = earlier.functions[key].bus_numbers
 
 
 def _silence(bridge: Node) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.capture import LACKS_FUNCTIONS, OUT_OF_ORDER
-from analyzer.report.wording import count, listed
+from analyzer.report.wording import count, listed, missing_dwords
 from analyzer.verdicts import rules
 
 if TYPE_CHECKING:
@@ -270,8 +270,7 @@ def _incomplete(capture: CaptureResult) -> str:
     if capture.dropped:
         return f"the recorder dropped {count(capture.dropped, 'record')}, which may hold a loss"
     if capture.missing_dwords:
-        missing = count(capture.missing_dwords, "dword")
-        return f"{missing} of the dump are missing"
+        return missing_dwords(capture.missing_dwords)
     lacking = [problem.message for problem in capture.errors if problem.kind in _MISSING_KINDS]
     if lacking:
         return lacking[0]
