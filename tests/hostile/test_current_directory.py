@@ -103,8 +103,11 @@ def start(folder, tmp_path):
 
 
 def test_the_planted_files_are_run_by_an_interpreter_that_looks_there(start):
-    multiprocessing = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}], stderr=-3)"
-    start(multiprocessing.format("import multiprocessing.spawn"))
+    # By standard input: for a command given by -c Python 3.13 imports linecache before anything else.
+    start(
+        "import subprocess, sys; "
+        "subprocess.run([sys.executable, '-'], input=b'import multiprocessing.spawn', stderr=-3)"
+    )
     assert start("")[2] == ["multiprocessing"]
 
 
