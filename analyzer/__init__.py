@@ -13,9 +13,9 @@
 ``analyze convert``           :func:`convert`
 ``analyze stat``              :func:`stat`
 ``analyze rule``              :func:`rule`, :data:`RULES`
-``analyze corpus``            module :mod:`analyzer.corpus`
+``analyze corpus``            module :mod:`analyzer.questions.corpus`
 ``analyze fleet``             module :mod:`analyzer.fleet`
-``--format csv|parquet``      module :mod:`analyzer.frames`: results as polars tables
+``--format csv|parquet``      module :mod:`analyzer.results.frames`: results as polars tables
 ============================  ======================================================================
 
 :class:`Options` are the options of the command line. What goes wrong is an :class:`AritraceError`. Everything
@@ -32,47 +32,47 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from analyzer import corpus, fleet, frames
+    from analyzer import fleet
     from analyzer.analysis import analyze, analyze_capture
-    from analyzer.at_risk import AtRisk
-    from analyzer.at_risk import at_risk as atrisk
     from analyzer.capture import Capture
-    from analyzer.capture_statistics import CaptureStatistics, stat
     from analyzer.converting.conversion import convert
     from analyzer.errors import AritraceError
-    from analyzer.explanations.explain import explain
-    from analyzer.explanations.explanation import Explanation
     from analyzer.options import Options
+    from analyzer.questions import corpus
+    from analyzer.questions.atrisk import AtRisk, atrisk
+    from analyzer.questions.explain.explanation import Explanation
+    from analyzer.questions.explain.function import explain
+    from analyzer.questions.snapshot import Snapshot
+    from analyzer.questions.snapshot import take as snapshot
+    from analyzer.questions.statistics import CaptureStatistics, stat
     from analyzer.readers import open_capture
-    from analyzer.results import Analysis
-    from analyzer.snapshots import Snapshot
-    from analyzer.snapshots import take as snapshot
-    from analyzer.verdicts.rules import RULES, Rule, rule
+    from analyzer.results import Analysis, frames
+    from analyzer.results.rules import RULES, Rule, rule
 
 #: Name -> module, and the name in it (empty: the module itself).
 _HOMES = {
     "Analysis": ("analyzer.results", "Analysis"),
     "AritraceError": ("analyzer.errors", "AritraceError"),
-    "AtRisk": ("analyzer.at_risk", "AtRisk"),
+    "AtRisk": ("analyzer.questions.atrisk", "AtRisk"),
     "Capture": ("analyzer.capture", "Capture"),
-    "CaptureStatistics": ("analyzer.capture_statistics", "CaptureStatistics"),
-    "Explanation": ("analyzer.explanations.explanation", "Explanation"),
+    "CaptureStatistics": ("analyzer.questions.statistics", "CaptureStatistics"),
+    "Explanation": ("analyzer.questions.explain.explanation", "Explanation"),
     "Options": ("analyzer.options", "Options"),
-    "RULES": ("analyzer.verdicts.rules", "RULES"),
-    "Rule": ("analyzer.verdicts.rules", "Rule"),
-    "Snapshot": ("analyzer.snapshots", "Snapshot"),
+    "RULES": ("analyzer.results.rules", "RULES"),
+    "Rule": ("analyzer.results.rules", "Rule"),
+    "Snapshot": ("analyzer.questions.snapshot", "Snapshot"),
     "analyze": ("analyzer.analysis", "analyze"),
     "analyze_capture": ("analyzer.analysis", "analyze_capture"),
-    "atrisk": ("analyzer.at_risk", "at_risk"),
+    "atrisk": ("analyzer.questions.atrisk", "atrisk"),
     "convert": ("analyzer.converting.conversion", "convert"),
-    "corpus": ("analyzer.corpus", ""),
-    "explain": ("analyzer.explanations.explain", "explain"),
+    "corpus": ("analyzer.questions.corpus", ""),
+    "explain": ("analyzer.questions.explain.function", "explain"),
     "fleet": ("analyzer.fleet", ""),
-    "frames": ("analyzer.frames", ""),
+    "frames": ("analyzer.results.frames", ""),
     "open_capture": ("analyzer.readers", "open_capture"),
-    "rule": ("analyzer.verdicts.rules", "rule"),
-    "snapshot": ("analyzer.snapshots", "take"),
-    "stat": ("analyzer.capture_statistics", "stat"),
+    "rule": ("analyzer.results.rules", "rule"),
+    "snapshot": ("analyzer.questions.snapshot", "take"),
+    "stat": ("analyzer.questions.statistics", "stat"),
 }
 
 __all__ = [

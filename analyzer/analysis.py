@@ -6,29 +6,30 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analyzer import bdf, boots, joining, kexecs, topology, unreadable
-from analyzer.capture import Problem
+from analyzer import bdf
+from analyzer.capture import Problem, joining
+from analyzer.capture.sidecars import not_followed
 from analyzer.errors import AritraceError
-from analyzer.index import AccessIndex, enumerations, windows
-from analyzer.kernel_logs.boot_logs import BootLogs
-from analyzer.option_files import of_option
+from analyzer.observed import boots, junctions, topology
+from analyzer.observed.index import AccessIndex, enumerations, windows
+from analyzer.observed.topology import Topology
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
+from analyzer.readers.option_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
-from analyzer.sidecars import not_followed
-from analyzer.topology import Topology
-from analyzer.verdicts import loss_weight, verdict
+from analyzer.verdicts import kexecs, loss_weight, verdict
+from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.conclusion import conclude
 from analyzer.verdicts.evidence import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from analyzer.boots import BootSpan
     from analyzer.capture import Capture
-    from analyzer.kexecs import Judgement
+    from analyzer.observed.boots import BootSpan
     from analyzer.preservation.preserved import Sources
     from analyzer.results import KexecResult
+    from analyzer.verdicts.kexecs import Judgement
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture.
@@ -70,7 +71,7 @@ def analyze(
         except AritraceError as error:
             if error.kind == "usage":
                 raise
-            results.append(unreadable.row(joining.path_of(group), error))
+            results.append(verdict.unreadable(joining.path_of(group), error))
     return Analysis(chosen.policy, results, verdict.summarise(results))
 
 
@@ -105,7 +106,7 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
         except AritraceError as error:
             raise joining.of_piece(error, number, paths) from None
         first += pieces[-1].recorded
-    capture = pieces[0] if len(pieces) == 1 else joining.join(pieces)
+    capture = pieces[0] if len(pieces) == 1 else junctions.join(pieces)
     return capture if snapshot is None else joining.seed(snapshot, capture)
 
 
@@ -138,7 +139,7 @@ def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -
     """Analyse captures together: the same results as one by one, for less.
 
     Raises:
-        LimitExceededError: one of them has more than :data:`analyzer.boots.MAX_BOOTS` boots.
+        LimitExceededError: one of them has more than :data:`analyzer.observed.boots.MAX_BOOTS` boots.
     """
     return [one.result for batch in _batches(captures) for one in _studies(batch, options)]
 

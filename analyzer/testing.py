@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import polars as pl
 
-from analyzer import accesses, bdf
-from analyzer.capture import Boundary, BoundaryName, Capture, LogLine, Notes, SourceFile
+from analyzer import bdf
+from analyzer.capture import Boundary, BoundaryName, Capture, LogLine, Notes, SourceFile, accesses
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class TraceBuilder:
                 raise UsageError(f"line {number}: {error.message}") from None
 
     def table(self) -> pl.DataFrame:
-        """What was added so far: columns of :data:`analyzer.accesses.SCHEMA`, ``capture`` and ``file`` 0."""
+        """What was added so far (:data:`analyzer.capture.accesses.SCHEMA`), ``capture`` and ``file`` 0."""
         frame = pl.DataFrame(self._rows, schema=accesses.READER_SCHEMA)
         return frame.with_columns(
             capture=pl.lit(0, pl.UInt32),

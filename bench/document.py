@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from measuring import ROOT
 
-from analyzer.writers.atomic import replacing
+from analyzer.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

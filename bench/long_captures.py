@@ -17,9 +17,9 @@ import polars as pl
 from measuring import TRACES
 
 from analyzer.analysis import analyze_capture
+from analyzer.converting.native import NativeWriter
 from analyzer.readers import open_capture
 from analyzer.readers.unwrap import open_stream
-from analyzer.writers.native import NativeWriter
 from schemas.simpletrace import LAYOUTS
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def dissect(path: Path, packets: int) -> int:
     """Read the first packets with scapy's full dissection."""
     from scapy.utils import PcapReader
 
-    from analyzer.explanations import tlp_layers  # noqa: F401 binds its layers to UDP
+    from analyzer.readers.tlp import layers  # noqa: F401 binds its layers to UDP
 
     with PcapReader(str(path)) as reader:
         for _ in range(packets):
@@ -77,20 +77,20 @@ def _write(path: Path, packets: int) -> None:
     from scapy.layers.l2 import Ether
     from scapy.utils import RawPcapWriter
 
-    from analyzer.explanations import tlp_layers
+    from analyzer.readers.tlp import layers
 
     templates = []
     for number in range(256):
         function = 0x0300 | number % 32
         if number % 8:
-            request = tlp_layers.config_read(function, number * 4 % 4096, 4, tag=number)
-            answer = tlp_layers.completion(request, number * 0x01010101)
+            request = layers.config_read(function, number * 4 % 4096, 4, tag=number)
+            answer = layers.completion(request, number * 0x01010101)
         else:
-            request = tlp_layers.config_write(function, number * 4 % 4096, 2, number, tag=number)
-            answer = tlp_layers.completion(request)
+            request = layers.config_write(function, number * 4 % 4096, 2, number, tag=number)
+            answer = layers.completion(request)
         for tlp in (request, answer):
             head = Ether() / IP() / UDP(dport=0x3000 + number, sport=0x3000 + number)
-            templates.append(bytes(head / tlp_layers.NetTlp() / tlp))
+            templates.append(bytes(head / layers.NetTlp() / tlp))
     with RawPcapWriter(str(path), linktype=1) as writer:
         writer.write_header(templates[0])
         for number in range(packets):

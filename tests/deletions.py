@@ -1,7 +1,7 @@
 """Deletions that leave a trace in what remains: of dumps, of native captures, of the lines of a log.
 
-A dump is held as an ``analyzer.snapshots.Snapshot``. Each deletion takes it and a random generator and
-returns the text of what is left, or None where the dump has nothing that it could be done to.
+A dump is held as an ``analyzer.questions.snapshot.Snapshot``. Each deletion takes it and a random generator
+and returns the text of what is left, or None where the dump has nothing that it could be done to.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from native_chunks import chunks
 
-from analyzer import analysis, bdf, virtual_functions
+from analyzer import analysis, bdf
+from analyzer.converting.native import NativeWriter
+from analyzer.observed import virtual_functions
+from analyzer.questions.snapshot import FunctionSpace, Snapshot, take_capture
 from analyzer.readers import open_capture
-from analyzer.snapshots import FunctionSpace, Snapshot, take_capture
-from analyzer.writers.lspci_text import lspci_text
-from analyzer.writers.native import NativeWriter
+from analyzer.report.lspci_text import lspci_text
 from schemas.native import FILE_HEADER_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from analyzer.registers.functions import Function
-    from analyzer.topology import Topology
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.topology import Topology
 
 TRACES = Path(__file__).parents[1] / "traces"
 

@@ -8,7 +8,7 @@ from result_samples import ABOVE_EIGHT, PORT, bridge, kexec
 from analyzer import fleet
 from analyzer.fleet import job as jobs
 from analyzer.fleet import manifest, parts, rows
-from analyzer.fleet.behind import behind
+from analyzer.fleet.drilldown import behind
 from analyzer.fleet.job import Job, Request
 from analyzer.fleet.judging import Judged
 from analyzer.fleet.manifest import Entry

@@ -1,14 +1,14 @@
 """The registers of one function, worked out the plain way: one access after the other.
 
-A second, deliberately naive implementation to compare :mod:`analyzer.registers.reading` with, which works on
-the columns of many captures at once.
+A second, deliberately naive implementation to compare :mod:`analyzer.observed.registers.reading` with, which
+works on the columns of many captures at once.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from analyzer.registers.samples import Sample
+from analyzer.observed.registers.samples import Sample
 
 
 class Access(NamedTuple):
@@ -190,7 +190,7 @@ def extended(accesses: list[Access], reads: Reads) -> tuple[dict[int, int], bool
 
 
 def facts(accesses: list[Access]) -> dict[str, Any]:
-    """What :class:`analyzer.registers.functions.Function` says of the same accesses."""
+    """What :class:`analyzer.observed.registers.functions.Function` says of the same accesses."""
     reads = Reads(accesses)
     (caps, caps_end), (more, more_end) = standard(reads), extended(accesses, reads)
     vendor, device, header, status = (reads.value(*at) for at in ((0, 2), (2, 2), (0x0E, 1), (0x06, 1)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analyzer import accesses
-from analyzer.index import AccessIndex
+from analyzer.capture import accesses
+from analyzer.observed.index import AccessIndex
 from analyzer.readers import _with_keys
 
 

@@ -13,8 +13,8 @@ from simulator import Kernel, Machine, Recording, one_port
 from stories import tell
 
 from analyzer.analysis import analyze_capture
-from analyzer.explanations.explain import explain_capture
 from analyzer.options import Options
+from analyzer.questions.explain.function import explain_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tiny_trace import index
 
-from analyzer import ari_state, bdf, decisions
-from analyzer.boots import split
-from analyzer.index import enumerations
-from analyzer.topology import Topology
+from analyzer import bdf
+from analyzer.observed import ari_state, decisions
+from analyzer.observed.boots import split
+from analyzer.observed.index import enumerations
+from analyzer.observed.topology import Topology
 
 if TYPE_CHECKING:
-    from analyzer.ari_state import Belief
+    from analyzer.observed.ari_state import Belief
 
 PORT = bdf.parse("00:03.0")
 #: A root port 00:03.0 (PCIe capability at 40) with function 0 on bus 01, in the order of a stock kernel.

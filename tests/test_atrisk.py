@@ -6,9 +6,9 @@ import pytest
 from simulator import Kernel, Recording, ari_device, lab_topology, one_port, one_switch
 from stories import tell
 
-from analyzer.at_risk import at_risk, at_risk_of
 from analyzer.errors import UsageError
 from analyzer.options import Options
+from analyzer.questions.atrisk import atrisk, atrisk_of
 
 PORT = "0000:00:01.0"
 
@@ -22,7 +22,7 @@ def running(machine: object) -> Recording:
 
 def test_what_is_at_risk_is_what_a_loss_strands() -> None:
     names = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
-    (port,) = at_risk_of(running(one_port()).capture(), Options(preserved=",".join(names))).ports
+    (port,) = atrisk_of(running(one_port()).capture(), Options(preserved=",".join(names))).ports
     lost = tell(
         one_port(), preserve=names, blackout=lambda machine: machine.clear(PORT, "CAP_EXP+28.w", 0x20)
     )
@@ -33,7 +33,7 @@ def test_what_is_at_risk_is_what_a_loss_strands() -> None:
 
 
 def test_the_lab_machine() -> None:
-    found = at_risk_of(running(lab_topology()).capture())
+    found = atrisk_of(running(lab_topology()).capture())
     assert {port.bdf: port.lost_with_bit for port in found.ports} == {
         "0000:02:00.0": ["0000:03:01.0", "0000:03:01.1", "0000:03:02.0"],
         "0000:00:04.0": ["0000:05:01.0"],
@@ -49,7 +49,7 @@ def test_the_lab_machine() -> None:
     ids=["root port", "switch downstream port"],
 )
 def test_who_can_take_it(machine: object, bridge: str, above: list[str]) -> None:
-    ports = at_risk_of(running(machine).capture()).ports
+    ports = atrisk_of(running(machine).capture()).ports
     port = next(item for item in ports if item.bdf == bridge)
     pulses = [taker.bridges for taker in port.takers if "secondary bus reset" in taker.event]
     assert pulses == ([above] if above else [])
@@ -58,7 +58,7 @@ def test_who_can_take_it(machine: object, bridge: str, above: list[str]) -> None
 
 def test_a_capture_is_judged_by_its_last_kernel() -> None:
     """The bit is off, and this kernel did not find what the one before it had."""
-    found = at_risk("traces/lost-explicit-write.bin")
+    found = atrisk("traces/lost-explicit-write.bin")
     (port,) = [port for port in found.ports if port.bdf == "0000:02:00.0"]
     assert (found.verdict, port.already_lost, port.ari_hardware, port.ari_kernel) == (
         "already-lost", True, False, False
@@ -70,4 +70,4 @@ def test_firmware_alone_is_no_machine() -> None:
     recording = Recording(one_port())
     recording.firmware()
     with pytest.raises(UsageError, match="no function of a running kernel"):
-        at_risk_of(recording.capture())
+        atrisk_of(recording.capture())

@@ -8,8 +8,8 @@ import pytest
 import zstandard
 from small_dumps import ARI_ROW, EIGHTH, END, FIRST, ONES, PORT, SILENT, VIRTUAL, ZEROS, dump
 
-from analyzer.at_risk import at_risk
 from analyzer.options import Options
+from analyzer.questions.atrisk import atrisk
 
 LOG = Path(__file__).parents[1] / "traces/formats/qemu-log-dialect-c-same-run.log.zst"
 SILENT_FIRST, SILENT_PORT = {(FIRST, -1): ONES}, {(PORT, -1): ONES}
@@ -87,7 +87,7 @@ VIRTUAL_LOOKS = "it answers as virtual functions do, and no SR-IOV capability in
 )  # fmt: skip
 def test_what_is_missing_is_named(text, preserved, verdict, unknown, tmp_path):
     (tmp_path / "dump.txt").write_text(text)
-    found = at_risk(str(tmp_path / "dump.txt"), Options(preserved=preserved))
+    found = atrisk(str(tmp_path / "dump.txt"), Options(preserved=preserved))
     assert (found.verdict, [(one.bdf, one.missing) for one in found.unknown]) == (verdict, unknown)
 
 
@@ -103,6 +103,6 @@ def test_a_log_that_ends_within_a_scan(lines, verdict, unknown, tmp_path):
     """The root bus of the first kernel is scanned in lines 2165 to 5123, of the second in 15441 to 18393."""
     data = zstandard.ZstdDecompressor().decompressobj().decompress(LOG.read_bytes())
     (tmp_path / "cut.log").write_bytes(b"".join(data.splitlines(keepends=True)[:lines]))
-    found = at_risk(str(tmp_path / "cut.log"))
+    found = atrisk(str(tmp_path / "cut.log"))
     assert found.verdict == verdict
     assert any(one.missing == f"functions: {unknown}" for one in found.unknown) is (unknown is not None)

@@ -9,8 +9,8 @@ import pytest
 
 from analyzer import analysis
 from analyzer.analysis import analyze_batch, analyze_capture, open_pieces
-from analyzer.batches import Batch
 from analyzer.errors import AritraceError
+from analyzer.observed.batches import Batch
 from analyzer.options import Options
 
 TRACES = Path(__file__).parent.parent / "traces"
@@ -46,6 +46,6 @@ def test_together_as_alone(captures, alone, rows, monkeypatch):
 def test_many_domains_are_searched_not_tabled(captures, monkeypatch):
     tables = [capture.accesses for capture in captures[:8]]
     tabled = Batch(tables).groups
-    monkeypatch.setattr("analyzer.batches._TABLE", 0)
+    monkeypatch.setattr("analyzer.observed.batches._TABLE", 0)
     searched = Batch(tables).groups
     assert all((a == b).all() for a, b in zip(tabled, searched, strict=True))

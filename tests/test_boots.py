@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tiny_trace import index
 
-from analyzer import boots
-from analyzer.boots import BootSpan, split
 from analyzer.capture import Boundary
 from analyzer.errors import LimitExceededError, UsageError
-from analyzer.index import enumerations
+from analyzer.observed import boots
+from analyzer.observed.boots import BootSpan, split
+from analyzer.observed.index import enumerations
 
 SWEEP = """
 r 00:02.0 00.l gone     # early quirks

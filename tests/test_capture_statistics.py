@@ -3,9 +3,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analyzer import accesses
-from analyzer.capture import Capture, Notes
-from analyzer.capture_statistics import describe
+from analyzer.capture import Capture, Notes, accesses
+from analyzer.questions.statistics import describe
 from analyzer.readers import open_capture
 
 LOG = Path(__file__).parents[1] / "traces" / "formats" / "qemu-log-dialect-c.log.zst"

@@ -12,12 +12,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from analyzer import accesses
-from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, Problem, SourceFile
+from analyzer.capture import (
+    Boundary,
+    Capture,
+    Event,
+    LogLine,
+    Notes,
+    PreservedDump,
+    Problem,
+    SourceFile,
+    accesses,
+)
 from analyzer.converting import proof
+from analyzer.converting.native import write_capture
+from analyzer.converting.parquet import write_parquet
 from analyzer.errors import AritraceError
 from analyzer.readers import open_capture
-from analyzer.writers import write_capture, write_parquet
 
 TRACES = Path(__file__).parents[1] / "traces"
 SAMPLES = sorted(

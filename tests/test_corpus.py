@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from analyzer import corpus
 from analyzer.analysis import analyze, analyze_capture
 from analyzer.cli import exit_status
 from analyzer.options import Options
+from analyzer.questions import corpus
 from analyzer.readers import open_capture
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.explanations import decode
+from analyzer.questions.explain import decode
 from schemas.registers import REGISTERS
 
 

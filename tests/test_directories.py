@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from unprivileged import unprivileged
 
-from analyzer.directories import LeftOut, walk
 from analyzer.fleet import listing
-from analyzer.sources import expand
+from analyzer.readers.directories import LeftOut, walk
+from analyzer.readers.sources import expand
 
 QEMU = b"pci_cfg_read mch 00:00.0 @0x0 -> 0x8086\n"
 KERNEL = b"[    0.000000] Linux version 7.3.4\n"

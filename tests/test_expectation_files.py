@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analyzer import corpus
 from analyzer.errors import DamagedInputError, UnreadableInputError
+from analyzer.questions import corpus
 
 TRACES = Path(__file__).parent.parent / "traces"
 NAME = "inherit-wide-lost"

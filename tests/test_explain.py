@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import UsageError
-from analyzer.explanations.explain import explain
+from analyzer.questions.explain.function import explain
 
 LOST = "traces/lost-explicit-write.bin"
 

@@ -10,7 +10,7 @@ from small_dumps import EIGHTH, FIRST, OFF, ONES, PORT, SILENT, dump
 
 from analyzer.capture import Capture, Notes
 from analyzer.errors import UsageError
-from analyzer.explanations.explain import explain, explain_capture
+from analyzer.questions.explain.function import explain, explain_capture
 from analyzer.report import explain_report, json_report
 from analyzer.report.page import Page, plain
 from analyzer.testing import table
@@ -18,7 +18,7 @@ from analyzer.testing import table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analyzer.explanations.explanation import Explanation
+    from analyzer.questions.explain.explanation import Explanation
 
 FF = "every byte reads ff: powered down, or off the bus"
 ROOT = "on a root bus: no bridge above, ARI Forwarding does not apply to reaching it"

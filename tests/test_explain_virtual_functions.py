@@ -12,11 +12,11 @@ from sriov_dumps import VIRTUAL, sriov
 from test_explain_places import head
 
 from analyzer import analysis, bdf
-from analyzer.explanations.explain import explain, explain_capture
+from analyzer.observed.virtual_functions import KERNEL_RULE
 from analyzer.options import Options
+from analyzer.questions.explain.function import explain, explain_capture
 from analyzer.readers import open_capture
 from analyzer.report import json_report
-from analyzer.virtual_functions import KERNEL_RULE
 from schemas import extended_capabilities as ext
 
 if TYPE_CHECKING:

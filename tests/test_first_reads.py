@@ -10,8 +10,8 @@ from test_functions import naively, table
 from tiny_trace import index
 
 from analyzer import bdf
-from analyzer.index import windows
-from analyzer.registers.reading import Wanted, read
+from analyzer.observed.index import windows
+from analyzer.observed.registers.reading import Wanted, read
 
 PORT = bdf.parse("02:00.0")
 #: A window of three dwords, and the last bytes that there are.

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 import result_samples as samples
 
-from analyzer import analyze, frames
-from analyzer.frames import lists, rows
-from analyzer.results import BridgeVerdict, DeviceVerdict, Evidence, Finding, KexecResult
+from analyzer import analyze
+from analyzer.results import BridgeVerdict, DeviceVerdict, Evidence, Finding, KexecResult, frames
+from analyzer.results.frames import lists, rows
 
 CORPUS = Path(__file__).parents[1] / "traces"
 

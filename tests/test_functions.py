@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import accesses
-from analyzer.index import windows
-from analyzer.registers import reading
-from analyzer.registers.functions import BusNumbers, Function
-from analyzer.registers.reading import Wanted
+from analyzer.capture import accesses
+from analyzer.observed.index import windows
+from analyzer.observed.registers import reading
+from analyzer.observed.registers.functions import BusNumbers, Function
+from analyzer.observed.registers.reading import Wanted
 
 KEYS = (0x0000, 0x0100, 0x010000)  # of two domains
 #: Offsets of registers that matter, and some beside them.

@@ -12,9 +12,9 @@ import pytest
 from simulator import Kernel, Recording, one_port
 from stories import tell
 
-from analyzer import joining
 from analyzer.analysis import analyze, analyze_capture, open_pieces
-from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile
+from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile, joining
+from analyzer.observed import junctions
 from analyzer.options import Options
 from analyzer.readers import open_capture
 
@@ -61,7 +61,7 @@ def lost() -> tuple[Capture, CaptureResult]:
 def test_two_files_give_the_verdict_of_one() -> None:
     whole, result = lost()
     boundary = result.kexecs[0].at_access
-    joined = joining.join(
+    joined = junctions.join(
         [piece(whole, 0, boundary - 1, "kernel1"), piece(whole, boundary, whole.accesses.height, "kernel2")]
     )
     assert verdicts(analyze_capture(joined, OPTIONS)) == verdicts(result)
@@ -121,7 +121,7 @@ def test_probes_that_miss_the_shutdown_and_the_early_sweep_give_the_same() -> No
     boundary = result.kexecs[0].at_access
     later = whole.accesses.filter((pl.col("seq") > boundary) & (pl.col("offset") == 0x0E))
     scan = int(later["seq"][0]) - 40
-    joined = joining.join(
+    joined = junctions.join(
         [
             piece(whole, 0, boundary - 30, "kernel1"),
             piece(whole, max(scan, boundary), whole.accesses.height, "kernel2"),
@@ -135,7 +135,7 @@ def test_a_boot_record_at_a_junction_is_no_kexec() -> None:
     boundary = result.kexecs[0].at_access
     second = piece(whole, boundary, whole.accesses.height, "kernel2")
     second.notes.boundaries.append(Boundary(0, "boot"))
-    joined = joining.join([piece(whole, 0, boundary - 1, "kernel1"), second])
+    joined = junctions.join([piece(whole, 0, boundary - 1, "kernel1"), second])
     assert analyze_capture(joined).verdict == "no-kexec"
 
 
@@ -144,7 +144,7 @@ def test_places_in_later_pieces_move() -> None:
     first, second = piece(whole, 0, 99, "a"), piece(whole, 100, 149, "b")
     second.notes.log.append(LogLine("hello", seq=7))
     second.notes.truncated, second.notes.dropped = True, 3
-    joined = joining.join([first, second])
+    joined = junctions.join([first, second])
     assert joined.notes.log == [LogLine("hello", seq=107)]
     assert joined.notes.boundaries == [Boundary(100, "kexec")]
     assert (joined.notes.truncated, joined.notes.dropped) == (True, 3)
@@ -170,7 +170,7 @@ def snapshot(recording: Recording, path: str) -> Capture:
         },
         orient="row",
     )  # fmt: skip
-    from analyzer import accesses
+    from analyzer.capture import accesses
 
     columns = {name: table[name] for name in table.columns}
     ones = pl.repeat(0, table.height, dtype=pl.UInt64, eager=True)
@@ -208,7 +208,7 @@ def test_snapshots_before_and_after(clear: bool, verdict: str, confidence: str, 
         recording.blackout(lambda machine: machine.clear(PORT, "CAP_EXP+28.w", 0x20))
     recording.boot(Kernel(policy="inherit", preserved=handed_over))
     after = snapshot(recording, "after")
-    result = analyze_capture(joining.join([before, after]), OPTIONS)
+    result = analyze_capture(junctions.join([before, after]), OPTIONS)
     kexec = result.kexecs[0]
     bridge = next(item for item in kexec.bridges if item.bdf == PORT)
     assert (bridge.verdict, bridge.confidence) == (verdict, confidence)

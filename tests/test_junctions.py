@@ -7,15 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analyzer import accesses, joining, junctions
 from analyzer.analysis import analyze_capture
-from analyzer.capture import Capture, Notes, SourceFile
+from analyzer.capture import Capture, Notes, SourceFile, accesses
 from analyzer.cli.application import run
+from analyzer.converting.native import write_capture
+from analyzer.observed import junctions
 from analyzer.readers import open_capture
 from analyzer.report import problems
 from analyzer.results import Analysis
 from analyzer.verdicts import verdict
-from analyzer.writers.native import write_capture
 
 TRACES = Path(__file__).parent.parent / "traces"
 CAPTURES = sorted(TRACES.glob("*.bin"))
@@ -101,8 +101,8 @@ def test_real_captures_cut_at_their_kexec(path):
     outgoing, incoming = cut(path)
     assert junctions.begins_with_firmware(outgoing)
     assert not junctions.begins_with_firmware(incoming)
-    assert joining.join([outgoing, incoming]).notes.problems == []
-    wrong = joining.join([incoming, outgoing]).notes
+    assert junctions.join([outgoing, incoming]).notes.problems == []
+    wrong = junctions.join([incoming, outgoing]).notes
     assert [(problem.kind, problem.file) for problem in wrong.problems] == [("order", "a.bin")] * 2
     assert [mark.kind for mark in wrong.boundaries] == ["boot"]
     assert not wrong.whole
@@ -110,7 +110,7 @@ def test_real_captures_cut_at_their_kexec(path):
 
 def test_pieces_in_the_wrong_order_are_no_kexec_and_nothing_healed(capsys):
     outgoing, incoming = cut(TRACES / "healed-in-blackout.bin")
-    result = analyze_capture(joining.join([incoming, outgoing]))
+    result = analyze_capture(junctions.join([incoming, outgoing]))
     assert (result.verdict, result.kexecs) == ("no-kexec", [])
     texts = [problem.message for problem in result.errors if problem.kind == "order"]
     assert texts[0].startswith("piece 2 (a.bin) begins with firmware")

@@ -7,11 +7,11 @@ from simulator import Kernel, Recording, lab_topology
 
 from analyzer.analysis import study
 from analyzer.capture import Event
-from analyzer.explanations import lanes
-from analyzer.explanations.explanation import TimelineEntry
-from analyzer.explanations.lanes import Stretch, gather, stretches
-from analyzer.explanations.working import MOST_QUIET, MOST_TELLING, Gatherer, of_study
 from analyzer.options import Options
+from analyzer.questions.explain import lanes
+from analyzer.questions.explain.explanation import TimelineEntry
+from analyzer.questions.explain.lanes import Stretch, gather, stretches
+from analyzer.questions.explain.working import MOST_QUIET, MOST_TELLING, Gatherer, of_study
 from analyzer.readers import open_capture
 
 TRACES = Path(__file__).parents[1] / "traces"

@@ -20,7 +20,7 @@ from test_never_all_clear import NUMBERS, SMALL, cases, formats, put, repeatable
 
 from analyzer import bdf
 from analyzer.cli.application import run
-from analyzer.writers.lspci_text import lspci_text
+from analyzer.report.lspci_text import lspci_text
 from schemas import extended_capabilities
 
 if TYPE_CHECKING:

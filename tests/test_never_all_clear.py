@@ -42,10 +42,10 @@ from hypothesis import strategies as st
 from small_dumps import END, FIRST, OFF, PORT, SILENT, VIRTUAL, dump
 
 from analyzer import analysis, bdf
-from analyzer.at_risk import at_risk
 from analyzer.errors import AritraceError
 from analyzer.options import Options
-from analyzer.verdicts import rules
+from analyzer.questions.atrisk import atrisk
+from analyzer.results import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def boots() -> list[tuple[Path, int]]:
 def risk(path: Path, preserved: str | None = None) -> int:
     """Rank of ``atrisk``."""
     try:
-        return RANKS[at_risk(str(path), Options(preserved=preserved)).verdict]
+        return RANKS[atrisk(str(path), Options(preserved=preserved)).verdict]
     except AritraceError:
         return RANKS["cannot-tell"]
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from analyzer.opening import open_input
+from analyzer.readers.opening import open_input
 
 
 @pytest.mark.parametrize("step", ["fstat", "set_blocking"])

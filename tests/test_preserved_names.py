@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.at_risk import at_risk
 from analyzer.cli.application import run
 from analyzer.options import Options
+from analyzer.questions.atrisk import atrisk
 
 CLEAN = "traces/clean-inherit.bin"
 
@@ -38,7 +38,7 @@ def test_the_main_job(preserved: str, verdict: str, weight: str | None, kinds: l
     ],
 )
 def test_atrisk(preserved: str, verdict: str, unknown: list[str]) -> None:
-    found = at_risk(CLEAN, Options(preserved=preserved))
+    found = atrisk(CLEAN, Options(preserved=preserved))
     assert (found.verdict, [item.bdf for item in found.unknown]) == (verdict, unknown)
 
 

@@ -14,9 +14,9 @@ import pytest
 import zstandard
 
 from analyzer.analysis import analyze_capture
-from analyzer.joining import join
+from analyzer.observed.junctions import join
+from analyzer.questions.snapshot import take_capture
 from analyzer.readers import open_capture
-from analyzer.snapshots import take_capture
 
 TRACES = Path(__file__).parents[1] / "traces"
 FORMATS = TRACES / "formats"

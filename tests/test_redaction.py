@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.at_risk import at_risk
 from analyzer.capture import Event, LogLine, Problem
 from analyzer.converting import redaction
 from analyzer.converting.conversion import convert
+from analyzer.converting.native import write_capture
 from analyzer.converting.redaction import redact
 from analyzer.errors import AritraceError
+from analyzer.questions.atrisk import atrisk
 from analyzer.readers import open_capture
-from analyzer.writers import write_capture
 
 TRACES = Path(__file__).parents[1] / "traces"
 FORMATS = TRACES / "formats"
@@ -164,7 +164,7 @@ def test_a_real_snapshot(tmp_path):
     before, after = (frame["value"].to_numpy() for frame in (one, two))
     assert not (after & ~before).any()
     assert (after == before)[(one["offset"] < 0x34).to_numpy()].all()
-    risks = [at_risk(str(name)) for name in (source, target)]
+    risks = [atrisk(str(name)) for name in (source, target)]
     assert risks[0].ports == risks[1].ports != []
     assert (risks[0].functions, risks[0].unknown) == (risks[1].functions, risks[1].unknown)
 

@@ -19,13 +19,13 @@ from test_redaction_text import AROUND, SAID
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.converting.conversion import convert, plan
+from analyzer.converting.native import NativeWriter, write_capture
 from analyzer.converting.redaction import redact
 from analyzer.converting.redaction_preserved import rebuilt
 from analyzer.errors import AritraceError
 from analyzer.preservation import flb
 from analyzer.readers import open_capture
 from analyzer.testing import table
-from analyzer.writers import NativeWriter, write_capture
 from schemas.native import CHUNK_HEADER, FILE_HEADER_START, RECORDS, ChunkType, Codec
 
 #: In every planted text; nothing that the program writes has it.

@@ -8,11 +8,11 @@ import pytest
 from tiny_trace import index
 
 from analyzer import bdf
-from analyzer.registers.reading import Wanted, read
+from analyzer.observed.registers.reading import Wanted, read
 
 if TYPE_CHECKING:
-    from analyzer.registers.capability_lists import Capabilities
-    from analyzer.registers.samples import RegisterView, Sample
+    from analyzer.observed.registers.capability_lists import Capabilities
+    from analyzer.observed.registers.samples import RegisterView, Sample
 
 PORT = bdf.parse("02:00.0")
 

@@ -3,8 +3,7 @@ from typing import get_args
 
 import pytest
 
-from analyzer.results import BridgeVerdictName
-from analyzer.verdicts import rules
+from analyzer.results import BridgeVerdictName, rules
 
 
 def test_codes_are_unique_ordered_and_complete():

@@ -17,10 +17,10 @@ from analyzer import series
 from analyzer.cli.application import run
 from analyzer.errors import UnsupportedFormatError, UsageError
 from analyzer.fleet.job import Request
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.options import Options
 from analyzer.preservation import flb
 from analyzer.preservation.preserved import HandedOver
-from analyzer.registers.functions import BusNumbers
 from analyzer.replay.bus_numbers import outcome
 from analyzer.replay.profile import Profile
 from analyzer.replay.series_recognition import candidates, handover

@@ -6,10 +6,10 @@ import pytest
 from small_dumps import EIGHTH, FIRST, OFF, ONES, PORT, SILENT, dump
 
 from analyzer import analysis, bdf
-from analyzer.at_risk import at_risk
 from analyzer.capture import Capture, Notes
-from analyzer.explanations.explain import explain
 from analyzer.options import Options
+from analyzer.questions.atrisk import atrisk
+from analyzer.questions.explain.function import explain
 from analyzer.readers import open_capture
 from analyzer.testing import table
 
@@ -126,7 +126,7 @@ def test_explain_and_atrisk_know_a_silent_function(tmp_path):
     entry = explain(str(path), EIGHTH).timeline[-1]
     assert (entry.bdf, entry.kind) == (f"0000:{EIGHTH}", "shows")
     assert entry.note == "listed, but every byte reads ff: powered down, or off the bus"
-    assert at_risk(str(path)).functions == 3
+    assert atrisk(str(path)).functions == 3
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from simulator import (
 )
 from work_done import counted
 
-from analyzer import accesses
+from analyzer.capture import accesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

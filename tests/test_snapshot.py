@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 import zstandard
 
-from analyzer import accesses, analysis, bdf
-from analyzer.accesses import READ, WRITE
-from analyzer.capture import Capture, Notes
+from analyzer import analysis, bdf
+from analyzer.capture import Capture, Notes, accesses
+from analyzer.capture.accesses import READ, WRITE
 from analyzer.errors import UsageError
+from analyzer.questions.snapshot import take, take_capture
 from analyzer.readers import open_capture
-from analyzer.readers.lspci_dump import UNKNOWN_REMARK
-from analyzer.snapshots import take, take_capture
-from analyzer.writers.lspci_text import lspci_text
+from analyzer.readers.snapshot.lspci_dump import UNKNOWN_REMARK
+from analyzer.report.lspci_text import lspci_text
 from schemas import pcie_capability
 
 TRACES = Path(__file__).parents[1] / "traces"

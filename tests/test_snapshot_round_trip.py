@@ -12,13 +12,14 @@ import polars as pl
 import pytest
 from small_dumps import EIGHTH, FIRST, ONES, PORT, SILENT, ZEROS, dump
 
-from analyzer import analysis, bdf, decisions
-from analyzer.at_risk import at_risk_of
+from analyzer import analysis, bdf
+from analyzer.observed import decisions
 from analyzer.options import Options
+from analyzer.questions.atrisk import atrisk_of
+from analyzer.questions.snapshot import take, take_capture
 from analyzer.readers import open_capture
-from analyzer.snapshots import take, take_capture
+from analyzer.report.lspci_text import lspci_text
 from analyzer.verdicts import bridges
-from analyzer.writers.lspci_text import lspci_text
 from schemas import extended_capabilities
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -127,7 +128,7 @@ def test_at_risk_is_the_same(path, tmp_path):
         _, again = reread(path, topology.boot.index, tmp_path)
         ours, theirs = believed(capture), believed(again)
         agreed = {bdf.text(key) for key, one in ours.items() if one.enabled is theirs[key].enabled}
-        one, two = at_risk_of(capture), at_risk_of(again)
+        one, two = atrisk_of(capture), atrisk_of(again)
         assert one.functions == two.functions
         ports, again = (
             {port.bdf: (port.secondary, port.lost_with_bit) for port in risk.ports if port.bdf in agreed}

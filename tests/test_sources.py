@@ -4,7 +4,7 @@ import pytest
 from unprivileged import unprivileged
 
 from analyzer.errors import UsageError
-from analyzer.sources import expand
+from analyzer.readers.sources import expand
 
 QEMU_LINE = "pci_cfg_read mch 00:00.0 @0x0 -> 0x8086\n"
 

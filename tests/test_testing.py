@@ -9,12 +9,12 @@ import pytest
 from polars.testing import assert_frame_equal
 from stories import BELOW_PORT, port, tell
 
-from analyzer import accesses, analyze_capture, bdf, open_capture, testing
-from analyzer.capture import Boundary, LogLine
+from analyzer import analyze_capture, bdf, open_capture, testing
+from analyzer.capture import Boundary, LogLine, accesses
+from analyzer.converting.native import write_capture
 from analyzer.errors import UsageError
 from analyzer.options import Options
 from analyzer.testing import TraceBuilder, table
-from analyzer.writers.native import write_capture
 
 TEXT = """
 # nothing but a comment

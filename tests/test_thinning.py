@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import accesses, thinning
 from analyzer.analysis import analyze, analyze_capture
-from analyzer.capture import Boundary, Notes
+from analyzer.capture import Boundary, Notes, accesses, thinning
+from analyzer.converting.native import NativeWriter
 from analyzer.errors import UnreadableInputError
 from analyzer.options import Options
 from analyzer.readers import open_capture
-from analyzer.writers.native import NativeWriter
 from schemas.native import CHUNK_MAGIC
 
 TRACES = Path(__file__).parent.parent / "traces"

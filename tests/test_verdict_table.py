@@ -7,9 +7,9 @@ import pytest
 import result_samples as samples
 
 from analyzer import analyze
-from analyzer.frames.verdict_table import COLUMNS, verdict_table
+from analyzer.report.findings_parquet import write_findings
 from analyzer.results import Divergence, Secondary
-from analyzer.writers.findings_parquet import write_findings
+from analyzer.results.frames.verdict_table import COLUMNS, verdict_table
 
 CORPUS = Path(__file__).parents[1] / "traces"
 

@@ -11,8 +11,9 @@ from small_dumps import EIGHTH, FIRST, dump
 from sriov_dumps import VIRTUAL, sriov
 from stories import tell
 
-from analyzer import analysis, bdf, virtual_functions
+from analyzer import analysis, bdf
 from analyzer.cli import exit_status
+from analyzer.observed import virtual_functions
 from analyzer.options import Options
 from analyzer.readers import open_capture
 from analyzer.report import text_report

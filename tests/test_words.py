@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 
-from analyzer.at_risk import Verdict
 from analyzer.cli import exit_status
 from analyzer.cli.application import run
 from analyzer.cli.atrisk_command import STATUS
+from analyzer.questions.atrisk import Verdict
 from analyzer.report import headline, text_report
 from analyzer.report.atrisk_report import WORDS
 from analyzer.verdicts.loss_weight import WEIGHTS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.index import AccessIndex
+from analyzer.observed.index import AccessIndex
 from analyzer.testing import table
 
 

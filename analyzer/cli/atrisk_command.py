@@ -41,15 +41,15 @@ def atrisk_command(
     is on, the normal state of a host with ARI functions), ALREADY LOST 1 (the bit is off in hardware),
     CANNOT TELL 3 (what would exclude a loss is not in the input; the report names the bytes).
     """
-    from analyzer.at_risk import at_risk
     from analyzer.cli.output_files import refuse_inputs
+    from analyzer.questions.atrisk import atrisk
     from analyzer.report import atrisk_report, json_report
     from analyzer.report.output import new_page, put_page, put_text
 
     output = None if output == "-" else output
     options = Options(series=series, preserved=preserved, flb=flb, flb_name=flb_name)
     refuse_inputs([output], [snapshot], options)
-    found = at_risk(snapshot, options)
+    found = atrisk(snapshot, options)
     if form == "json":
         put_text([json_report.dumps(found)], output)
     else:

@@ -69,10 +69,10 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
 ) -> None:
     """Write captures as native .bin or Parquet, with the kernel log and preserved set beside them."""
-    from analyzer import sources
     from analyzer.cli.output_files import refuse_inputs
     from analyzer.converting import conversion
     from analyzer.errors import AritraceError, UsageError
+    from analyzer.readers import sources
     from analyzer.report import convert_report, problems
 
     found = sources.expand(captures or ())

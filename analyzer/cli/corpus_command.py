@@ -18,7 +18,7 @@ _CORPUS = "traces"
 @corpus_app.command("check")
 def check_command(directory: Directory = _CORPUS) -> None:
     """Judge every capture of the corpus and compare with its case file; exit status 1 if one differs."""
-    from analyzer import corpus
+    from analyzer.questions import corpus
     from analyzer.report import corpus_report
     from analyzer.report.output import new_page, put_page
 
@@ -30,7 +30,7 @@ def check_command(directory: Directory = _CORPUS) -> None:
 @corpus_app.command("update")
 def update_command(directory: Directory = _CORPUS, *, write: Write = False) -> None:
     """Show as a diff what the case files would have to expect; nothing is written without --write."""
-    from analyzer import corpus
+    from analyzer.questions import corpus
     from analyzer.report import corpus_report
     from analyzer.report.output import new_page, put_page
 

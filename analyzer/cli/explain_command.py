@@ -67,7 +67,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     """Tell one function's story: its ARI bit over time, each policy's decision, why it is (not) found."""
     from analyzer.cli.output_files import refuse_inputs
     from analyzer.errors import UsageError
-    from analyzer.explanations.explain import explain
+    from analyzer.questions.explain.function import explain
     from analyzer.report import explain_report, json_report
     from analyzer.report.output import new_page, put_page, put_text
 
@@ -95,7 +95,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     if form == "json":
         put_text([json_report.dumps(explanation)], output)
     else:
-        from analyzer.explanations import evidence_packets
+        from analyzer.questions.explain import evidence_packets
 
         packets = evidence_packets.of_explanation(explanation, options) if verbose > 1 else {}
         page = explain_report.fill(new_page(output), explanation, verbosity=verbose, packets=packets)

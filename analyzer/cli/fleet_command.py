@@ -223,7 +223,7 @@ def report_command(
 
         put_page(fleet_report.fill(new_page(output), answers, everything=verbose > 0), output)
     if html is not None:
-        from analyzer.fleet.behind import behind
+        from analyzer.fleet.drilldown import behind
         from analyzer.report.html import fleet_page
 
         shown = fleet_page.room(answers)

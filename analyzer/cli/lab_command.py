@@ -156,9 +156,10 @@ def _expand(names: list[str]) -> list[str]:
 
 
 def _run(lab: "Lab", scenario: "Scenario", found: "Parts", output: str, timeout: float) -> "Outcome":
-    import analyzer
+    from analyzer.analysis import analyze
     from analyzer.errors import AritraceError, UsageError
     from analyzer.lab import comparison, faults, folder
+    from analyzer.readers import open_capture
 
     lacking = lab.lacks(scenario)
     if lacking:
@@ -172,8 +173,8 @@ def _run(lab: "Lab", scenario: "Scenario", found: "Parts", output: str, timeout:
         raise
     except AritraceError as error:
         return comparison.Outcome(scenario.name, scenario.title, [str(error)])
-    analysis = analyzer.analyze([capture])
-    doubts = faults.doubts(analyzer.open_capture(capture).accesses, run.blackouts)
+    analysis = analyze([capture])
+    doubts = faults.doubts(open_capture(capture).accesses, run.blackouts)
     problems = comparison.compare(scenario, run, analysis.captures[0], exit_status.of_analysis(analysis))
     return comparison.Outcome(
         scenario.name,

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.explanations.details import DetailsGatherer
+    from analyzer.questions.explain.details import DetailsGatherer
+    from analyzer.readers.sources import Sources
     from analyzer.results import Analysis
-    from analyzer.sources import Sources
 
     #: Takes what a report needs beyond the results of a capture.
     Taker = Callable[[Capture, Study], None]
@@ -165,10 +165,10 @@ def judge(
         quiet: no progress and no notes.
         takers: each is given every capture with its working (``studied`` of ``analyzer.analysis.analyze``).
     """
-    from analyzer import sources
     from analyzer.analysis import analyze
+    from analyzer.capture.joining import refuse_single
     from analyzer.cli.output_files import refuse_inputs
-    from analyzer.joining import refuse_single
+    from analyzer.readers import sources
     from analyzer.report import problems
     from analyzer.report.progress import reporting
 
@@ -197,36 +197,37 @@ def judge(
 
 def _missing_piece(found: "Sources", options: Options) -> "Analysis | None":
     """The one row of pieces of which one is not there: what the others hold is no answer about the whole."""
-    from analyzer import joining, unreadable
+    from analyzer.capture import joining
     from analyzer.results import Analysis
     from analyzer.verdicts import verdict
+    from analyzer.verdicts.verdict import unreadable
 
     paths = [source.path for source in found.found]
     for number, source in enumerate(found.found, start=1):
         if source.error is not None:
             error = joining.of_piece(source.error, number, paths)
-            row = unreadable.row(joining.path_of(paths), error)
+            row = unreadable(joining.path_of(paths), error)
             return Analysis(options.policy, [row], verdict.summarise([row]))
     return None
 
 
 def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":
-    from analyzer import unreadable
     from analyzer.results import Analysis
     from analyzer.verdicts import verdict
+    from analyzer.verdicts.verdict import unreadable
 
     if all(source.error is None for source in found.found):
         return analysis
     rows = iter(analysis.captures)
     captures = [
-        next(rows) if source.error is None else unreadable.row(source.path, source.error)
+        next(rows) if source.error is None else unreadable(source.path, source.error)
         for source in found.found
     ]
     return Analysis(analysis.policy, captures, verdict.summarise(captures))
 
 
 def _details(options: Options) -> "DetailsGatherer":
-    from analyzer.explanations.details import DetailsGatherer
+    from analyzer.questions.explain.details import DetailsGatherer
 
     return DetailsGatherer(options)
 

@@ -92,7 +92,7 @@ def _add_commands(page: ManPage, program: Any) -> None:
 
 def _add_lists(page: ManPage) -> None:
     """What stands behind the options: exit status, finding codes, files, environment, examples."""
-    from analyzer.verdicts.rules import RULES
+    from analyzer.results.rules import RULES
 
     page.section("Exit status")
     for status, meaning in MEANINGS.items():

@@ -31,8 +31,8 @@ def refuse_inputs(
     wanted = [output for output in outputs if output is not None]
     if not wanted:
         return
-    from analyzer import sidecars
-    from analyzer.writers.overwriting import overwritten
+    from analyzer.capture import sidecars
+    from analyzer.writing import overwritten
 
     inputs = [] if options is None else options.files
     for capture in captures:
@@ -49,7 +49,7 @@ def refuse_same(output: str, others: Iterable[str | None]) -> None:
     Raises:
         UsageError: as said.
     """
-    from analyzer.writers.overwriting import overwritten
+    from analyzer.writing import overwritten
 
     for _, other in overwritten([output], [other for other in others if other is not None]):
         raise UsageError(

@@ -298,7 +298,7 @@ def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:
         UsageError: a code that does not exist.
     """
     from analyzer.errors import UsageError
-    from analyzer.verdicts import rules
+    from analyzer.results import rules
 
     if select is None and ignore is None:
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.explanations.lanes import Lanes
+    from analyzer.questions.explain.lanes import Lanes
     from analyzer.results import CaptureResult
 
 
@@ -49,7 +49,7 @@ class PerfettoOutput:
         self.taker = self._take
 
     def _take(self, capture: Capture, study: Study) -> None:
-        from analyzer.explanations.lanes import gather
+        from analyzer.questions.explain.lanes import gather
 
         if self._found is not None:
             raise UsageError(

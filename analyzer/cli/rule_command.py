@@ -16,7 +16,7 @@ def rule_command(code: Code = None, *, form: TextOrJsonOption = "text") -> None:
     """Explain a finding's code: what it means, where the rule comes from, what to do."""
     from analyzer.report import json_report, rule_report
     from analyzer.report.output import new_page, put_page, put_text
-    from analyzer.verdicts.rules import RULES, rule
+    from analyzer.results.rules import RULES, rule
 
     chosen = list(RULES.values()) if code is None else [rule(code)]
     if form == "json":

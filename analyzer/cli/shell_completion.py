@@ -100,7 +100,7 @@ def _choices(parameter: Any) -> Sequence[str]:
 
 
 def _codes() -> Iterable[tuple[str, str]]:
-    from analyzer.verdicts.rules import RULES
+    from analyzer.results.rules import RULES
 
     return [(rule.code, rule.title) for rule in RULES.values()]
 

@@ -41,9 +41,9 @@ def snapshot_command(
 ) -> None:
     """Write config space as the capture shows it at the end of a boot, as text for lspci -vvv -F."""
     from analyzer.cli.output_files import refuse_inputs
+    from analyzer.questions.snapshot import take
+    from analyzer.report.lspci_text import lspci_text
     from analyzer.report.output import put_text
-    from analyzer.snapshots import take
-    from analyzer.writers.lspci_text import lspci_text
 
     output = None if output == "-" else output
     options = Options(

@@ -27,12 +27,11 @@ def stat_command(
     quiet: QuietOption = False,
 ) -> None:
     """Show what captures hold (accesses, boots, kexecs, gaps) and what is missing for a full answer."""
-    from analyzer import sources
-    from analyzer.capture_statistics import CaptureStatistics, describe
     from analyzer.cli.output_files import refuse_inputs
     from analyzer.errors import AritraceError, UsageError
     from analyzer.options import Options
-    from analyzer.readers import open_capture
+    from analyzer.questions.statistics import CaptureStatistics, describe
+    from analyzer.readers import open_capture, sources
     from analyzer.report import json_report, problems, stat_report
     from analyzer.report.output import new_page, put_page, put_text
 

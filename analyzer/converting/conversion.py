@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.capture import LogLine, PreservedDump
+from analyzer.capture.sidecars import beside, not_followed
 from analyzer.errors import UsageError
-from analyzer.option_files import kernel_log_bytes, log_bytes, of_option
 from analyzer.options import Options
-from analyzer.sidecars import beside, not_followed
-from analyzer.small_files import DUMP_LIMIT, read_limited
+from analyzer.readers.option_files import kernel_log_bytes, log_bytes, of_option
+from analyzer.readers.small_files import DUMP_LIMIT, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,8 +116,9 @@ def convert(
         AritraceError: the capture or what lies beside it cannot be read, the output not be written, or the
             capture not be redacted with the same verdict.
     """
+    from analyzer.converting.native import write_capture
+    from analyzer.converting.parquet import write_parquet
     from analyzer.readers import open_capture
-    from analyzer.writers import write_capture, write_parquet
 
     chosen = options or Options()
     capture = open_capture(path, chosen, thin=False)

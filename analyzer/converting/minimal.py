@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.decisions import Decision
-    from analyzer.index import AccessIndex
-    from analyzer.registers.functions import Function
+    from analyzer.observed.decisions import Decision
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.functions import Function
 
     Rows = NDArray[np.bool_]
 

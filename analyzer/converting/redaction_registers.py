@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from analyzer.registers import capability_lists, samples
-from analyzer.registers.first_reads import NONE, FirstReads
+from analyzer.observed.registers import capability_lists
+from analyzer.observed.registers.first_reads import NONE, FirstReads
 from schemas import config_header, extended_capabilities, pcie_capability, power_management
 from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analyzer.boots import BootSpan
-    from analyzer.index import AccessIndex
+    from analyzer.observed.boots import BootSpan
+    from analyzer.observed.index import AccessIndex
 
 #: Bytes of the header that are shown (offset, size): all but 0x35 to 0x3b, which are reserved or the address
 #: of a ROM.
@@ -203,7 +203,7 @@ def _follow_block(
     every = np.arange(count)
     run = np.repeat(every, [len(its) for its in rows])
     joined = np.concatenate(rows)
-    accesses = samples.gather(index.batch, joined + index.start, joined)
+    accesses = index.batch.gather(joined + index.start, joined)
     reads = FirstReads(accesses, run, count)
     vendors = reads.at(every, config_header.VENDOR_ID, 4)
     standard = capability_lists.standard(reads, count)

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from analyzer.capture import LACKING, OUT_OF_ORDER
+from analyzer.converting.native_records import CLOCKS
 from analyzer.converting.redaction_log import REMOVED, Messages, phrases, plain_release
 from analyzer.converting.redaction_preserved import rebuilt
 from analyzer.kernel_logs import log_lines
 from analyzer.readers import sniff
-from analyzer.writers.native_records import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

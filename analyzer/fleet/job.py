@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import AritraceError, UsageError
 from analyzer.options import Options
-from analyzer.small_files import read_limited
-from analyzer.writers.atomic import refusal
+from analyzer.readers.small_files import read_limited
+from analyzer.writing import refusal
 
 if TYPE_CHECKING:
     from analyzer.options import PolicyChoice

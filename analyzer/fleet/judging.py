@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from analyzer import unreadable
 from analyzer.capture import Problem
 from analyzer.errors import (
     AritraceError,
@@ -21,6 +20,7 @@ from analyzer.errors import (
     UsageError,
 )
 from analyzer.fleet import listing
+from analyzer.verdicts.verdict import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,7 +153,7 @@ def _folder(scratch: str) -> Path:
 def lost(number: int, entry: Entry, outcome: Outcome, reason: str) -> Judged:
     """Return the row of an input that took its worker down, or would not end."""
     error = AritraceError(reason, path=entry.name)
-    result = unreadable.row(entry.name, error)
+    result = unreadable(entry.name, error)
     result.errors[:] = [Problem(outcome, entry.name, None, reason)]
     return Judged(number, entry, result, outcome, reason)
 
@@ -235,7 +235,7 @@ def _failed(number: int, entry: Entry, error: BaseException, urls: dict[str, str
     if isinstance(error, AritraceError):
         if error.path == entry.path:
             error.path = entry.name
-        result = unreadable.row(entry.name, error)
+        result = unreadable(entry.name, error)
         _rename(result, {entry.path: entry.name} | (urls or {}))
         outcome = _OUTCOME_OF_KIND.get(error.kind, "unreadable")
         return Judged(number, entry, result, outcome, result.errors[0].message)

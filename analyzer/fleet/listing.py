@@ -1,6 +1,6 @@
 """What the sources of a fleet run mean: files, directories to walk, globs, list files, object-store URLs.
 
-Files are those of the main job (:mod:`analyzer.sources`): the same arguments give the same rows.
+Files are those of the main job (:mod:`analyzer.readers.sources`): the same arguments give the same rows.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analyzer import sources as arguments
 from analyzer.errors import UsageError
 from analyzer.fleet import stores
 from analyzer.fleet.manifest import Entry
+from analyzer.readers import sources as arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from analyzer.directories import LeftOut, Source
     from analyzer.fleet.source_lists import SourceList
+    from analyzer.readers.directories import LeftOut, Source
 
 SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
 

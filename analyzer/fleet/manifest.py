@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 import polars as pl
 
 from analyzer.errors import AritraceError, UsageError
-from analyzer.opening import open_input
-from analyzer.writers.atomic import replacing
+from analyzer.readers.opening import open_input
+from analyzer.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

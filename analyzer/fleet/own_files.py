@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from analyzer.fleet.job import FILE_NAME
-from analyzer.writers.overwriting import is_below, overwritten
+from analyzer.writing import is_below, overwritten
 
 #: Files of a run that has not begun: locks, manifests, and hidden ones.
 BEFORE_THE_JOB: Final = re.compile(r"run\.lock|shard-\d+-of-\d+\.lock|manifest-[0-9a-f]+\.parquet|\..*")

@@ -16,10 +16,10 @@ import polars as pl
 from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet.job import cannot_write
 from analyzer.fleet.schema import METADATA_KEY, PARTITION, TABLES, TABLES_SCHEMA, VERDICTS
-from analyzer.small_files import read_limited
+from analyzer.readers.small_files import read_limited
+from analyzer.results.parquet import put_table
 from analyzer.version import NAME
-from analyzer.writers.atomic import replacing
-from analyzer.writers.parquet import put_table
+from analyzer.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

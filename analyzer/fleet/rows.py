@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from analyzer.capture.undecodable import all_encodable
 from analyzer.fleet.schema import TABLES
-from analyzer.undecodable import all_encodable
 from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ from analyzer.fleet import job as jobs_file
 from analyzer.fleet import listing, locks, source_lists
 from analyzer.fleet.job import Job, Limits, Request, cannot_write
 from analyzer.fleet.own_files import BEFORE_THE_JOB
-from analyzer.option_files import command_line
+from analyzer.readers.option_files import command_line
 from analyzer.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from analyzer.directories import LeftOut
     from analyzer.fleet.engines import Engine
     from analyzer.fleet.source_lists import SourceList
     from analyzer.options import Options
+    from analyzer.readers.directories import LeftOut
 
     #: Told after each batch: captures done, of how many, and where.
     Progress = Callable[[int, int, str], None]
@@ -173,8 +173,8 @@ def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -
 
 def _begin(request: Request, lists: Mapping[str, SourceList], directory: str) -> tuple[Job, LeftOut]:
     """List the sources and write down the job; if another shard is faster, its job counts."""
-    from analyzer.directories import LeftOut
     from analyzer.fleet import manifest
+    from analyzer.readers.directories import LeftOut
 
     left_out = LeftOut()
     listed = manifest.write(listing.entries(request.sources, directory, lists, left_out), directory)

@@ -21,11 +21,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from analyzer import sidecars
+from analyzer.capture import sidecars
+from analyzer.capture.sidecars import SUFFIXES
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
 from analyzer.fleet.manifest import Entry
-from analyzer.sidecars import SUFFIXES
-from analyzer.writers.atomic import refusal
+from analyzer.writing import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet import worker
 from analyzer.fleet.safe_path import safe_path
-from analyzer.writers.atomic import refusal
+from analyzer.writing import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

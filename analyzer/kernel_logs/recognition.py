@@ -41,9 +41,6 @@ def refuse_other_text(data: bytes, path: str) -> None:
     Raises:
         UnsupportedFormatError: no line of it is a kernel message.
     """
-    from analyzer.readers.sniff import refuse_wrapper
-
-    refuse_wrapper(data[:16], path, "a kernel log")
     found = itertools.islice(log_lines.LINE.finditer(data), _MOST_LINES)
     if any(is_kernel_line(match[0]) for match in found):
         return

@@ -33,7 +33,7 @@ def doubts(accesses: pl.DataFrame, blackouts: Sequence[Blackout]) -> list[str]:
     """Compare the faults with what the capture recorded.
 
     Args:
-        accesses: the capture's table (:data:`analyzer.accesses.SCHEMA`).
+        accesses: the capture's table (:data:`analyzer.capture.accesses.SCHEMA`).
         blackouts: what was done.
 
     Returns:

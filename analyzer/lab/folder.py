@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.lab import recording
 from analyzer.lab.runner import cmdline
-from analyzer.writers.atomic import replacing
+from analyzer.writing import replacing
 
 if TYPE_CHECKING:
     from analyzer.lab.parts import Parts

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from analyzer import bdf
+from analyzer.capture.sidecars import beside
 from analyzer.errors import DamagedInputError, EmptyInputError, UsageError
-from analyzer.option_files import of_option
+from analyzer.readers.option_files import of_option
+from analyzer.readers.small_files import DUMP_LIMIT, read_limited, read_text
 from analyzer.results import LIVE_UPDATE_POLICIES
-from analyzer.sidecars import beside
-from analyzer.small_files import DUMP_LIMIT, read_limited, read_text
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from analyzer.ari_state import Belief
     from analyzer.capture import Capture
-    from analyzer.decisions import Decision
     from analyzer.kernel_logs.kernel_log import RunsAt
+    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.decisions import Decision
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.topology import Topology
     from analyzer.options import Options
-    from analyzer.registers.functions import Function
     from analyzer.results import ObservedPolicy, PreservedSource
-    from analyzer.topology import Topology
 
 #: Kexec number -> what a source says of it, or None.
 Ask: TypeAlias = "Callable[[int], Answer | None]"

@@ -1,4 +1,4 @@
-"""Readers: each turns the bytes of one capture format into the access table (:mod:`analyzer.accesses`).
+"""Each reader turns the bytes of one capture format into the access table (:mod:`analyzer.capture.accesses`).
 
 A reader is a module with ``read(stream, notes, options) -> Iterator[pl.DataFrame]``: it yields frames of
 ``accesses.READER_SCHEMA`` in the order of the capture and writes what else it learns into the notes. The
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 
-from analyzer import thinning
-from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, SourceFile
+from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, SourceFile, thinning
 from analyzer.errors import (
     EmptyInputError,
     LimitExceededError,
@@ -42,7 +41,7 @@ def open_capture(path: str, options: Options | None = None, *, thin: bool = True
     Args:
         path: the file.
         options: hints for formats that cannot say everything themselves.
-        thin: leave repeated reads of very long captures out (:mod:`analyzer.thinning`).
+        thin: leave repeated reads of very long captures out (:mod:`analyzer.capture.thinning`).
         first: accesses of the pieces that this file goes on from (``join``), which ``kexec_at`` counts too.
 
     Raises:
@@ -145,7 +144,7 @@ def read_batches(
 
 def _read_directory(path: str, notes: Notes) -> Generator[pl.DataFrame, None, SourceFile]:
     """Read a directory that is one capture: the copy of a tree of sysfs, its hash over all that was read."""
-    from analyzer.readers.sysfs_tree import is_tree, read_tree
+    from analyzer.readers.snapshot.sysfs_tree import is_tree, read_tree
 
     if not is_tree(path):
         raise UnreadableInputError(

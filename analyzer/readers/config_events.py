@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analyzer.accesses import READ, WRITE
+from analyzer.capture.accesses import READ, WRITE
 from analyzer.errors import UnsupportedFormatError, UsageError
 
 if TYPE_CHECKING:

@@ -38,12 +38,12 @@ class Format:
 
 _RECORD_QEMU = "record config accesses with QEMU's options -msg timestamp=on -trace 'pci_cfg_*' -D cfg.log"
 
-NATIVE = Format("native", "aritrace capture", "native", "record the accesses again")
-QEMU_LOG = Format("qemu-log", "QEMU log", "qemu_log", _RECORD_QEMU)
+NATIVE = Format("native", "aritrace capture", "native.container", "record the accesses again")
+QEMU_LOG = Format("qemu-log", "QEMU log", "qemu.log", _RECORD_QEMU)
 SIMPLETRACE = Format(
     "qemu-simpletrace",
     "QEMU simpletrace file",
-    "simpletrace",
+    "qemu.simpletrace",
     "record with QEMU's option -trace 'pci_cfg_*',file=cfg.simple",
 )
 HEADERLESS = Format(
@@ -55,7 +55,7 @@ HEADERLESS = Format(
 TRACE_DAT = Format(
     "trace-dat",
     "trace-cmd trace.dat",
-    "trace_dat",
+    "trace.dat",
     "record kprobes on the kernel's accessors, or kvm:kvm_pio and kvm:kvm_mmio of a guest"
     " (docs/capturing.md); for events with other field names see --map",
 )
@@ -63,14 +63,16 @@ _RECORD_TLPS = (
     "record both directions of the link, whole packets (NetTLP: tcpdump -s 0), from before the kexec to"
     " behind the second enumeration; for bare TLPs name the link type with --linktype-raw-tlp"
 )
-PCAP = Format("pcap", "pcap packet capture", "pcap", _RECORD_TLPS)
-PCAPNG = Format("pcapng", "pcapng packet capture", "pcap", _RECORD_TLPS)
+PCAP = Format("pcap", "pcap packet capture", "tlp.pcap", _RECORD_TLPS)
+PCAPNG = Format("pcapng", "pcapng packet capture", "tlp.pcap", _RECORD_TLPS)
 PERF_DATA = Format("perf-data", "perf.data", None, "record the same events with trace-cmd or QEMU")
 AGILENT_PAD = Format(
     "agilent-pad", "Agilent/Keysight protocol analyzer file", None, "convert it with pad2pcapng"
 )
 CTF = Format("ctf", "Common Trace Format (LTTng)", None, "record with QEMU's log or simple trace backend")
-LSPCI = Format("lspci-dump", "lspci hex dump", "lspci_dump", "take the snapshot with lspci -D -xxxx, as root")
+LSPCI = Format(
+    "lspci-dump", "lspci hex dump", "snapshot.lspci_dump", "take the snapshot with lspci -D -xxxx, as root"
+)
 LSPCI_NO_HEX = Format(
     "lspci-no-hex",
     "lspci output without hex dump",
@@ -80,19 +82,19 @@ LSPCI_NO_HEX = Format(
 EARLYDUMP = Format(
     "earlydump",
     "kernel log with pci=earlydump",
-    "earlydump",
+    "snapshot.earlydump",
     "start the kernel with pci=earlydump, and keep its log from the first line on",
 )
 SYSFS_CONFIG = Format(
     "sysfs-config",
     "copy of config files of sysfs",
-    "sysfs_config",
+    "snapshot.sysfs_config",
     "pack them with (cd /sys/bus/pci/devices && tar -chf config.tar */config), as root",
 )
 FTRACE_TEXT = Format(
     "ftrace-text",
     "text of ftrace, trace-cmd report or perf script",
-    "ftrace_text",
+    "trace.ftrace_text",
     "record kprobes on the kernel's accessors (docs/capturing.md); keep the trace.dat that trace-cmd record"
     " wrote: it says more than its text",
 )

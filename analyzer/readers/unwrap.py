@@ -24,7 +24,7 @@ from analyzer.errors import (
     UnreadableInputError,
     UnsupportedFormatError,
 )
-from analyzer.opening import open_input
+from analyzer.readers.opening import open_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

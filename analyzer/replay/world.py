@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.decisions import ARI_BIT
+from analyzer.observed.decisions import ARI_BIT
 from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
 from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.decisions import Decision
-    from analyzer.index import AccessIndex
-    from analyzer.registers.functions import BusNumbers, Function
-    from analyzer.topology import Topology
+    from analyzer.observed.decisions import Decision
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.functions import BusNumbers, Function
+    from analyzer.observed.topology import Topology
 
 Path = tuple[int, ...]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.observed.virtual_functions import KERNEL_RULE
 from analyzer.report.page import Span
 from analyzer.report.wording import count, listed, on_off
-from analyzer.virtual_functions import KERNEL_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.at_risk import AtRisk, PortAtRisk, Verdict
-    from analyzer.loss_mechanisms import Mechanism
+    from analyzer.questions.atrisk import AtRisk, Verdict
+    from analyzer.questions.loss_mechanisms import Mechanism
+    from analyzer.questions.ports_at_risk import PortAtRisk
     from analyzer.report.page import Page, Style
 
 WORDS: dict[Verdict, str] = {

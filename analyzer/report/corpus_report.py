@@ -10,7 +10,7 @@ from analyzer.report.wording import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.corpus import CaseResult
+    from analyzer.questions.corpus import CaseResult
     from analyzer.report.page import Page, Style
 
 _DIFF_STYLES: dict[str, Style] = {"+": "good", "-": "bad"}

@@ -6,9 +6,9 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from analyzer.frames.verdict_table import verdict_table
 from analyzer.report.evidence import access_text
 from analyzer.report.inert import inert
+from analyzer.results.frames.verdict_table import verdict_table
 
 if TYPE_CHECKING:
     from analyzer.results import Analysis
@@ -18,7 +18,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_text(analysis: Analysis) -> str:
-    """Return the table of verdicts (:mod:`analyzer.frames.verdict_table`) as CSV.
+    """Return the table of verdicts (:mod:`analyzer.results.frames.verdict_table`) as CSV.
 
     A cell holds one value: instead of the list ``stranded`` there is its length as ``stranded_count``, and
     ``evidence`` is text. Unknown values are empty, truth values ``true`` and ``false``. Text is inert for

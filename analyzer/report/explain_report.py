@@ -11,7 +11,7 @@ from analyzer.report.wording import clock, listed, on_off
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from analyzer.explanations.explanation import (
+    from analyzer.questions.explain.explanation import (
         ChainStep,
         Explanation,
         FunctionKind,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.capture import LACKS_FUNCTIONS, OUT_OF_ORDER
 from analyzer.report.wording import count, listed, missing_dwords
-from analyzer.verdicts import rules
+from analyzer.results import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -65,11 +65,11 @@ def no_kexec(captures: Sequence[Answered]) -> list[Hint]:
     if not apart or not apart[0].whole:
         return []  # what is missing is said with the capture itself
     only = apart[0]
-    at_risk = Hint(_AT_RISK, _command("atrisk", only.path))
+    atrisk = Hint(_AT_RISK, _command("atrisk", only.path))
     if only.snapshot:
         later = _command("--join", only.path, "AFTER")
-        return [at_risk, Hint("what a kexec changed, with a snapshot from after it", later)]
-    return [at_risk]
+        return [atrisk, Hint("what a kexec changed, with a snapshot from after it", later)]
+    return [atrisk]
 
 
 def _several(captures: Sequence[Answered]) -> list[Hint]:

@@ -37,7 +37,7 @@ def put(
     """
     if form == "parquet":
         refuse_output(form, output)
-        from analyzer.writers.findings_parquet import write_findings
+        from analyzer.report.findings_parquet import write_findings
 
         write_findings(analysis, output or "")
     elif form == "junit":

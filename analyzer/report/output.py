@@ -44,7 +44,7 @@ def put_text(pieces: Iterable[str], output: str | None) -> None:
 
 def put_bytes(data: bytes, path: str) -> None:
     """Write a binary report to a file, whole or not at all."""
-    from analyzer.writers.atomic import replacing
+    from analyzer.writing import replacing
 
     with replacing(path) as stream:
         stream.write(data)
@@ -58,7 +58,7 @@ def _stdout() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        from analyzer.writers.atomic import refusal
+        from analyzer.writing import refusal
 
         raise UsageError(f"cannot write to standard output: {refusal(error)}") from error
 
@@ -67,7 +67,7 @@ def _stdout() -> Iterator[TextIO]:
 def _file(path: str) -> Iterator[TextIO]:
     from io import TextIOWrapper
 
-    from analyzer.writers.atomic import replacing
+    from analyzer.writing import replacing
 
     with replacing(path) as raw:
         # backslashreplace: an undecodable byte in a name must not cost the report.

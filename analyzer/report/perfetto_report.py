@@ -29,8 +29,8 @@ from analyzer.version import NAME, version
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analyzer.explanations.explanation import TimelineEntry
-    from analyzer.explanations.lanes import Lane, Lanes
+    from analyzer.questions.explain.explanation import TimelineEntry
+    from analyzer.questions.explain.lanes import Lane, Lanes
     from analyzer.results import Boot, CaptureResult, KexecResult
 
 #: Nanoseconds of one access where access numbers stand for time.

@@ -14,8 +14,8 @@ from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
-    from analyzer.directories import LeftOut
     from analyzer.errors import AritraceError
+    from analyzer.readers.directories import LeftOut
     from analyzer.results import Analysis
 
 _PROGRAM = "analyze"

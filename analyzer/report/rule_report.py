@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.report.page import Page, Style
-    from analyzer.verdicts.rules import Rule
+    from analyzer.results.rules import Rule
 
 _STYLES: dict[str, Style] = {"error": "bad", "warning": "warn", "note": ""}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from analyzer.report.json_report import dumps
-from analyzer.verdicts.rules import RULES
+from analyzer.results.rules import RULES
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from analyzer.report.wording import clock, count, duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.capture_statistics import CaptureStatistics
+    from analyzer.questions.statistics import CaptureStatistics
     from analyzer.report.page import Page
 
 _MOST_PROBLEMS = 10

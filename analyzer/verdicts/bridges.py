@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer import ari_state, bdf
-from analyzer.decisions import ARI_BIT
-from analyzer.registers import missing_bytes
+from analyzer import bdf
+from analyzer.observed import ari_state
+from analyzer.observed.decisions import ARI_BIT
+from analyzer.observed.registers import missing_bytes
 from analyzer.results import BridgeVerdict, Window
 from analyzer.verdicts import causes, devices
 from schemas.pcie_capability import (
@@ -19,14 +20,14 @@ from schemas.pcie_capability import (
 )
 
 if TYPE_CHECKING:
-    from analyzer.ari_state import Belief
-    from analyzer.decisions import Decision
-    from analyzer.registers.functions import Function
-    from analyzer.registers.samples import Sample
+    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.decisions import Decision
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.registers.samples import Sample
+    from analyzer.observed.topology import Topology
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
     from analyzer.results import BridgeVerdictName, Evidence, Phase
-    from analyzer.topology import Topology
     from analyzer.verdicts.causes import Attribution
     from analyzer.verdicts.evidence import Witness
     from analyzer.verdicts.reset_evidence import Told

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.decisions import ARI_BIT
+from analyzer.observed.decisions import ARI_BIT
 from analyzer.verdicts import reset_evidence
 from schemas import config_header, pcie_capability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.ari_state import Belief
-    from analyzer.registers.functions import Function
-    from analyzer.registers.samples import Sample
+    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.registers.samples import Sample
     from analyzer.results import Cause, Confidence, Evidence
     from analyzer.verdicts.evidence import Witness
     from analyzer.verdicts.reset_evidence import Told

@@ -15,11 +15,11 @@ from schemas import config_header
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from analyzer.registers.functions import Function
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.topology import Topology
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, Path, World
     from analyzer.results import DeviceReason
-    from analyzer.topology import Topology
     from analyzer.verdicts.reset_evidence import Told
 
 #: Messages that a slot lost or gained its device (pciehp; docs/replay.md, log lines).

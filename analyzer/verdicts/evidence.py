@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.capture import SourceFile
-    from analyzer.index import AccessIndex
-    from analyzer.registers.samples import Sample
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.samples import Sample
 
 _SUFFIX = {1: "b", 2: "w", 4: "l"}
 

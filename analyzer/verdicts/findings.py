@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyzer.results import Finding
-from analyzer.verdicts import rules
+from analyzer.results import Finding, rules
 from analyzer.verdicts.loss_weight import WEIGHTS
 
 if TYPE_CHECKING:
     from analyzer.options import Options
     from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult, Weight
-    from analyzer.verdicts.rules import Severity
+    from analyzer.results.rules import Severity
 
 
 def add(kexec: KexecResult, options: Options, not_preserved: frozenset[str] = frozenset()) -> None:

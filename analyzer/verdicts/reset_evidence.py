@@ -16,7 +16,7 @@ from schemas import config_header, extended_capabilities, pcie_capability, power
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.registers.functions import Function
+    from analyzer.observed.registers.functions import Function
     from analyzer.results import Confidence, Evidence
     from analyzer.verdicts.evidence import Witness
 

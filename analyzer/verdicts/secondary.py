@@ -12,9 +12,9 @@ from analyzer.results import Secondary
 from schemas import config_header, extended_capabilities
 
 if TYPE_CHECKING:
-    from analyzer.registers.functions import Function
-    from analyzer.registers.samples import Sample
-    from analyzer.topology import Topology
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.registers.samples import Sample
+    from analyzer.observed.topology import Topology
     from analyzer.verdicts.evidence import Witness
 
 _MASTER_BIT = config_header.COMMAND_MASTER.bit_length() - 1

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.results import Summary
-from analyzer.verdicts import rules
+from analyzer.capture import Problem
+from analyzer.results import CaptureResult, Summary, rules
 from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analyzer.errors import AritraceError
     from analyzer.options import Options
-    from analyzer.results import CaptureResult, CaptureVerdict, KexecResult, Weight
+    from analyzer.results import CaptureVerdict, KexecResult, Weight
 
 #: Findings that cast doubt instead of naming a loss.
 _DOUBTS = frozenset({rules.UNDETERMINED, rules.DIVERGENCE})
@@ -70,4 +71,26 @@ def summarise(captures: Sequence[CaptureResult]) -> Summary:
         devices_stranded=sum(device.verdict == "stranded" for kexec in kexecs for device in kexec.devices),
         undetermined=sum(capture.verdict == "undetermined" for capture in captures),
         unreadable=sum(capture.verdict == "unreadable" for capture in captures),
+    )
+
+
+def unreadable(path: str, error: AritraceError) -> CaptureResult:
+    """Return the result of a capture that could not be judged: verdict ``unreadable`` and the reason.
+
+    Where another file is at fault (a piece, a sidecar, what an option names), the message begins with it.
+    """
+    message = f"{error.message}; {error.advice}" if error.advice else error.message
+    if error.path not in (None, path):
+        message = f"{error.place}: {message}"
+    return CaptureResult(
+        path=path,
+        files=[],
+        format=None,
+        host=None,
+        accesses=0,
+        truncated=False,
+        dropped=0,
+        verdict="unreadable",
+        errors=[Problem(error.kind, error.path or path, error.offset, message)],
+        weight="doubt",
     )

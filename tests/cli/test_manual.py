@@ -7,7 +7,7 @@ import pytest
 from analyzer.cli.application import build
 from analyzer.cli.manual import manual
 from analyzer.report import man_page
-from analyzer.verdicts.rules import RULES
+from analyzer.results.rules import RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "man" / "analyze.1"
 

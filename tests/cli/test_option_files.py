@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 import zstandard
 
-from analyzer import opening
 from analyzer.cli.application import run
+from analyzer.readers import opening
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "traces" / "lost-explicit-write.bin"
@@ -159,8 +159,8 @@ def test_compressions_that_captures_cannot_have_are_named(answer):
 
 @pytest.mark.parametrize("option", TEXTS)
 def test_a_bomb_is_refused(option, answer, monkeypatch):
-    from analyzer import option_files, small_files
     from analyzer.preservation import preserved
+    from analyzer.readers import option_files, small_files
 
     monkeypatch.setattr(option_files, "LOG_LIMIT", 10_000)
     monkeypatch.setattr(option_files, "COMMAND_LINE_LIMIT", 10_000)

@@ -7,7 +7,7 @@ import pytest
 
 from analyzer.cli.application import build
 from analyzer.cli.shell_completion import SCRIPTS, answer
-from analyzer.verdicts.rules import RULES
+from analyzer.results.rules import RULES
 
 PROGRAM = Path(sys.executable).parent / "analyze"
 

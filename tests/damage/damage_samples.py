@@ -14,10 +14,10 @@ from simulator import Kernel, Recording, one_port
 from work_done import counted
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.converting.native import NativeWriter
 from analyzer.errors import AritraceError
 from analyzer.options import Options
 from analyzer.readers import open_capture
-from analyzer.writers.native import NativeWriter
 from schemas.native import CHUNK_MAGIC
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import threading
 import pytest
 from unprivileged import unprivileged
 
-from analyzer import opening
-from analyzer.directories import LeftOut
 from analyzer.errors import UsageError
 from analyzer.fleet import job, listing, manifest, source_lists
+from analyzer.readers import opening
+from analyzer.readers.directories import LeftOut
 
 
 def listed(*sources: str) -> list[tuple[str, str | None]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fleet_runs import CLEAN, LOST, TRACES, tree
 
+from analyzer.converting.native import write_capture
 from analyzer.readers import open_capture
-from analyzer.writers import write_capture
 
 #: Loaded by every worker at its start: files of these names do to it what a bug in a decoder would. The limit
 #: of seconds runs only for those that never end; on a busy machine the others would reach it, too.

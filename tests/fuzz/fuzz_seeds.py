@@ -16,8 +16,8 @@ from simulator import Kernel, Recording, lab_topology, one_port
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.converting.minimal import minimise
+from analyzer.converting.native import NativeWriter
 from analyzer.readers import open_capture
-from analyzer.writers.native import NativeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def native() -> list[bytes]:
 
 def stored(capture: object) -> bytes:
     """A capture as an uncompressed native file."""
-    from analyzer.writers.native import write_capture
+    from analyzer.converting.native import write_capture
 
     with tempfile.NamedTemporaryFile(suffix=".bin") as file:
         write_capture(capture, file.name, level=0)

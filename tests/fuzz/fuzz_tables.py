@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyzer import accesses
-from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, SourceFile
+from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, SourceFile, accesses
 from analyzer.readers import _with_keys
 
 RECORD = np.dtype(

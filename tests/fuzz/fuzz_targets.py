@@ -18,24 +18,25 @@ import fuzz_seeds as seeds
 import fuzz_tables
 import polars as pl
 
-from analyzer import accesses, capture_statistics
 from analyzer.analysis import analyze_capture, study
-from analyzer.at_risk import at_risk_of
 from analyzer.bdf import text as bdf_text
+from analyzer.capture import accesses
 from analyzer.converting import minimal, redaction
 from analyzer.errors import AritraceError
-from analyzer.explanations import explain
 from analyzer.kernel_logs import cmdline, kernel_log
 from analyzer.options import Options
 from analyzer.preservation import flb
+from analyzer.questions import statistics as capture_statistics
+from analyzer.questions.atrisk import at_risk_of
+from analyzer.questions.explain import function as explain
+from analyzer.questions.snapshot import take_capture
 from analyzer.readers import open_capture, sniff
 from analyzer.readers.unwrap import open_stream
 from analyzer.report import json_report, page, text_report
+from analyzer.report.lspci_text import lspci_text
 from analyzer.results import Analysis
 from analyzer.series import names
-from analyzer.snapshots import take_capture
 from analyzer.verdicts import verdict
-from analyzer.writers.lspci_text import lspci_text
 
 if TYPE_CHECKING:
     import random

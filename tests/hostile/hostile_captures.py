@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer import accesses
-from analyzer.capture import Boundary
-from analyzer.writers.native import NativeWriter
+from analyzer.capture import Boundary, accesses
+from analyzer.converting.native import NativeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

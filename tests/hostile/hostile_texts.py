@@ -9,8 +9,8 @@ from pathlib import Path
 
 from analyzer import analyze
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.converting.native import write_capture
 from analyzer.readers import open_capture
-from analyzer.writers.native import write_capture
 
 TRACES = Path(__file__).parents[2] / "traces"
 HOSTILE = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from naive_scan import ABSENT, ARI_BIT, MULTIFUNCTION
 
-from analyzer.registers.functions import BusNumbers
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World, _link
 

@@ -7,11 +7,10 @@ import numpy as np
 import polars as pl
 from native_chunks import chunks
 
-from analyzer import accesses
-from analyzer.capture import Boundary, Event, LogLine, Notes, PreservedDump, Problem
+from analyzer.capture import Boundary, Event, LogLine, Notes, PreservedDump, Problem, accesses
+from analyzer.converting.native import NativeWriter
 from analyzer.options import Options
-from analyzer.readers import native as reader
-from analyzer.writers.native import NativeWriter
+from analyzer.readers.native import container as reader
 from schemas.native import ACCESS, CHUNK_HEADER, CHUNK_MAGIC, RECORDS, ChunkType
 
 

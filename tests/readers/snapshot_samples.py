@@ -9,8 +9,7 @@ from pathlib import Path
 import polars as pl
 import zstandard
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.options import Options
 from analyzer.readers.unwrap import ByteStream
 

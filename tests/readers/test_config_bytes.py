@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.errors import LimitExceededError
-from analyzer.readers import config_bytes
-from analyzer.readers.config_bytes import ConfigBytes, Reads
+from analyzer.readers.snapshot import config_bytes
+from analyzer.readers.snapshot.config_bytes import ConfigBytes, Reads
 
 PIECES = st.lists(
     st.tuples(st.integers(0, 80), st.binary(min_size=1, max_size=20), st.integers(0, 1 << 40)), max_size=6

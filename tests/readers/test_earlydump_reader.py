@@ -8,7 +8,8 @@ import snapshot_samples as samples
 from polars.testing import assert_frame_equal
 
 from analyzer.capture import Boundary
-from analyzer.readers import earlydump, open_capture
+from analyzer.readers import open_capture
+from analyzer.readers.snapshot import earlydump
 
 VERSION = "Linux version 6.12.95 (x) #1 SMP"
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.errors import AritraceError, UnsupportedFormatError
 from analyzer.options import Options
-from analyzer.readers import ftrace_text, open_capture
+from analyzer.readers import open_capture
+from analyzer.readers.trace import ftrace_text
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 FORMATS = Path(__file__).parents[2] / "traces" / "formats"

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from analyzer.readers import lspci_dump, open_capture
-from analyzer.readers.lspci_dump import UNKNOWN_REMARK
+from analyzer.readers import open_capture
+from analyzer.readers.snapshot import lspci_dump
+from analyzer.readers.snapshot.lspci_dump import UNKNOWN_REMARK
 
 DEVICE = "0000:03:00.0 Non-Volatile memory controller\n"
 ROW = "00: 36 1b 10 00 07 04 10 00 02 02 08 01 00 00 00 00\n"

@@ -19,7 +19,9 @@ from native_samples import (
 
 from analyzer.capture import Notes
 from analyzer.errors import AritraceError, LimitExceededError, UnsupportedFormatError
-from analyzer.readers import native_framing, native_ledger, native_records
+from analyzer.readers.native import framing
+from analyzer.readers.native import ledger as native_ledger
+from analyzer.readers.native import records as native_records
 from schemas.native import CHUNK_HEADER, FILE_HEADER, MAGIC, MAX_RAW, ChunkType
 
 
@@ -228,7 +230,7 @@ def test_hostile_sizes_cost_the_chunk_and_little_else(data: bytes, message: str)
 
 
 def test_a_file_that_decompresses_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_framing, "_BOMB_BYTES", 40 << 20)
+    monkeypatch.setattr(framing, "_BOMB_BYTES", 40 << 20)
     zeros = bytes(600_000 * 24)
     packed = zstandard.ZstdCompressor().compress(zeros)
     data = EMPTY + b"".join(
@@ -257,7 +259,7 @@ def test_an_access_number_beyond_the_limit_is_no_header() -> None:
 def test_payloads_that_claim_each_other_are_searched_only_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(native_framing, "MAX_SEARCHED", 1 << 20)
+    monkeypatch.setattr(framing, "MAX_SEARCHED", 1 << 20)
     nested = chunk(ChunkType.LOG, bytes(1000), 1, stored_length=MAX_RAW, raw_length=MAX_RAW) * 100
     _, notes = read(EMPTY + nested)
     assert len(notes.problems) < 20

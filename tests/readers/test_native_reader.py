@@ -9,10 +9,10 @@ import pytest
 from native_samples import EMPTY, FULL, chunks_of, read, small_file, table
 
 from analyzer.capture import Boundary, Event, LogLine, Notes, PreservedDump, Problem
+from analyzer.converting.native import NativeWriter
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
 from analyzer.options import Options
-from analyzer.readers import native as reader
-from analyzer.writers.native import NativeWriter
+from analyzer.readers.native import container as reader
 from schemas.native import ACCESS, CHUNK_HEADER, MAGIC, ChunkType
 
 DOC = (Path(__file__).parents[2] / "docs" / "format.md").read_text()

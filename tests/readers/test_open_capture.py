@@ -16,8 +16,8 @@ import zstandard
 from polars.testing import assert_frame_equal
 from unprivileged import unprivileged
 
-from analyzer import accesses, readers
-from analyzer.capture import Notes, SourceFile
+from analyzer import readers
+from analyzer.capture import Notes, SourceFile, accesses
 from analyzer.errors import (
     AritraceError,
     DamagedInputError,
@@ -85,7 +85,7 @@ def test_standard_input(monkeypatch):
 
 
 def test_batches_number_the_accesses_through(monkeypatch):
-    monkeypatch.setattr("analyzer.readers.qemu_log._BLOCK", 1000)
+    monkeypatch.setattr("analyzer.readers.qemu.log._BLOCK", 1000)
     notes = Notes(str(LOG))
     frames = list(read_batches(str(LOG), notes=notes))
     assert len(frames) > 5

@@ -28,8 +28,8 @@ from tlp_captures import (
 )
 
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.explanations.tlp_layers import completion, config_read
-from analyzer.readers import packet_containers, packet_files, pcapng_blocks
+from analyzer.readers.tlp import packet_containers, packet_files, pcapng_blocks
+from analyzer.readers.tlp.layers import completion, config_read
 
 ROW = (0x0300, 0x100, 4, "read", 0x1481000E, "ok", False)
 

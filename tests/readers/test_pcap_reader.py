@@ -42,8 +42,8 @@ from tlp_captures import (
 )
 
 from analyzer.errors import AritraceError, UnsupportedFormatError, UsageError
-from analyzer.explanations.tlp_layers import AgilentRecord, LinkFrame, NetTlp, Tlp
 from analyzer.readers import open_capture
+from analyzer.readers.tlp.layers import AgilentRecord, LinkFrame, NetTlp, Tlp
 
 SAMPLE = Path(__file__).parents[2] / "traces" / "formats" / "nettlp-tcpdump.pcap.zst"
 ROW = (0x0300, 0x100, 4, "read", 0x1481000E, "ok", False)

@@ -13,9 +13,9 @@ from tlp_captures import nettlp_capture
 
 from analyzer.analysis import analyze_capture
 from analyzer.converting.conversion import convert
-from analyzer.explanations import evidence_packets
-from analyzer.explanations.explain import explain
 from analyzer.options import Options
+from analyzer.questions.explain import evidence_packets
+from analyzer.questions.explain.function import explain
 from analyzer.readers import open_capture
 from analyzer.report.explain_report import fill
 from analyzer.report.page import Page, plain

@@ -9,10 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.options import Options
-from analyzer.readers import qemu_log
+from analyzer.readers.qemu import log as qemu_log
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 FORMATS = Path(__file__).parents[2] / "traces" / "formats"

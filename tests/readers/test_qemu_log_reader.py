@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.errors import UnsupportedFormatError
 from analyzer.options import Options
-from analyzer.readers import qemu_log
-from analyzer.readers.qemu_log_lines import parse
+from analyzer.readers.qemu import log as qemu_log
+from analyzer.readers.qemu.log_lines import parse
 from analyzer.readers.text_blocks import MAX_LINE
 from analyzer.readers.unwrap import ByteStream, open_stream
 

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.errors import AritraceError, DamagedInputError, UnsupportedFormatError
 from analyzer.options import Options
-from analyzer.readers import simpletrace, simpletrace_walk
+from analyzer.readers.qemu import simpletrace, simpletrace_walk
 from analyzer.readers.unwrap import ByteStream, open_stream
 from schemas import simpletrace as layout
 from schemas.simpletrace import LAYOUTS

@@ -25,8 +25,8 @@ from tlp_captures import (
 )
 
 from analyzer.errors import UnsupportedFormatError
-from analyzer.explanations import tlp_layers
-from analyzer.explanations.tlp_layers import Dword, Ecrc, TlpPrefix, completion, config_read, config_write
+from analyzer.readers.tlp import layers
+from analyzer.readers.tlp.layers import Dword, Ecrc, TlpPrefix, completion, config_read, config_write
 from schemas import tlp as layout
 from schemas.bulk import dtype_of
 
@@ -128,7 +128,7 @@ class TestForms:
             completion(config_read(0x0300, 0x100, 4, tag=5), 7),
         )
         for part in (request, answer):
-            part[tlp_layers.Tlp].td = 1
+            part[layers.Tlp].td = 1
         tlps = (
             TlpPrefix() / TlpPrefix() / request / Ecrc(),
             TlpPrefix(fmt_type=0x8E) / answer / Ecrc(ecrc=1),
@@ -166,7 +166,7 @@ class TestForms:
         request = config_read(0x0300, 0, 4)
         good = config_read(0x0300, 4, 4, tag=9)
         for name, value in change.items():
-            setattr(request[tlp_layers.ConfigRequest] if name == "last_be" else request, name, value)
+            setattr(request[layers.ConfigRequest] if name == "last_be" else request, name, value)
         rows, notes = bulk(bare(good, completion(good, 1), request))
         assert (len(rows), problems(notes), notes.dropped) == (1, ["damaged 1"], 1)
 

@@ -24,7 +24,7 @@ from tlp_captures import (
     tlp,
 )
 
-from analyzer.explanations.tlp_layers import (
+from analyzer.readers.tlp.layers import (
     AgilentRecord,
     Completion,
     ConfigRequest,

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tlp_captures import REQUESTS, bare, build, bulk, problems, slow
 
-from analyzer.explanations import tlp_layers
-from analyzer.explanations.tlp_layers import Dword, completion, config_read, config_write
-from analyzer.readers import packet_files, tlp_matching
+from analyzer.readers.tlp import layers, matching, packet_files
+from analyzer.readers.tlp.layers import Dword, completion, config_read, config_write
 from schemas import tlp as layout
 
 ONES = 0xFFFFFFFF
@@ -125,7 +124,7 @@ class TestSeenTwice:
 
 
 def test_a_request_is_given_up_after_the_horizon(monkeypatch):
-    monkeypatch.setattr(tlp_matching, "HORIZON", 10)
+    monkeypatch.setattr(matching, "HORIZON", 10)
     monkeypatch.setattr(packet_files, "_STEP", 4)
     monkeypatch.setattr(packet_files, "_PACKETS", 4)
     lost, late = config_read(0x0300, 0, 4, tag=1), config_read(0x0300, 8, 4, tag=2)
@@ -172,11 +171,11 @@ def mixed(tlps):
     """Whether a completion with data comes for a write, or one without for a read."""
     asked = {}
     for data in tlps:
-        packet = tlp_layers.Tlp(data)
-        if tlp_layers.ConfigRequest in packet:
-            asked[key(packet, packet[tlp_layers.ConfigRequest])] = packet.fmt_type in layout.CONFIG_READS
+        packet = layers.Tlp(data)
+        if layers.ConfigRequest in packet:
+            asked[key(packet, packet[layers.ConfigRequest])] = packet.fmt_type in layout.CONFIG_READS
         else:
-            found = asked.get(key(packet, packet[tlp_layers.Completion]))
+            found = asked.get(key(packet, packet[layers.Completion]))
             if found is not None and found != (packet.fmt_type == layout.CPL_D):
                 return True
     return False

@@ -14,9 +14,9 @@ from trace_dat_samples import GOOD, read, rows
 from work_done import counted
 
 from analyzer.errors import AritraceError
-from analyzer.readers.trace_dat_blocks import Block, Trouble
-from analyzer.readers.trace_dat_formats import PageHeader
-from analyzer.readers.trace_dat_pages import PageDecoder
+from analyzer.readers.trace.dat_blocks import Block, Trouble
+from analyzer.readers.trace.dat_formats import PageHeader
+from analyzer.readers.trace.dat_pages import PageDecoder
 
 FORMATS = Path(__file__).parents[2] / "traces" / "formats"
 KINDS = [(6, "none"), (7, "none"), (7, "zstd")]

@@ -11,13 +11,14 @@ from trace_dat_samples import COLUMNS, GOOD, one_cpu, read, record, rows
 
 from analyzer.capture import Notes
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.readers import open_capture, trace_dat
-from analyzer.readers.trace_dat_blocks import Trouble, page_blocks
-from analyzer.readers.trace_dat_formats import parse_format, parse_header_page
-from analyzer.readers.trace_dat_pages import PageDecoder
-from analyzer.readers.trace_dat_sections import open_file
+from analyzer.readers import open_capture
+from analyzer.readers.trace import dat
+from analyzer.readers.trace.dat_blocks import Trouble, page_blocks
+from analyzer.readers.trace.dat_formats import parse_format, parse_header_page
+from analyzer.readers.trace.dat_pages import PageDecoder
+from analyzer.readers.trace.dat_sections import open_file
+from analyzer.readers.trace.whole_content import WholeContent
 from analyzer.readers.unwrap import open_stream
-from analyzer.readers.whole_content import WholeContent
 
 FORMATS = Path(__file__).parents[2] / "traces" / "formats"
 REAL = sorted(path.name for path in FORMATS.glob("trace-dat-*"))
@@ -229,8 +230,8 @@ def test_blocks_of_any_size_give_the_same(cpus, block, monkeypatch):
         cpu = pages[number * 7 % cpus]
         cpu.page(number * 50, [record("cfg_write", pid=1, **GOOD | {"devfn": number % 256})])
     data = TraceFile(compression="zstd").buffer(*pages).build()
-    monkeypatch.setattr(trace_dat, "_LEAST", block)
-    monkeypatch.setattr(trace_dat, "_MOST", block)
+    monkeypatch.setattr(dat, "_LEAST", block)
+    monkeypatch.setattr(dat, "_MOST", block)
     assert read(data)[0]["devfn"].to_list() == [n % 256 for n in range(300)]
 
 
@@ -310,7 +311,7 @@ def test_page_sizes_that_no_kernel_has(page_size):
 def test_large_contents_go_to_a_temporary_file(monkeypatch):
     data = one_cpu(record("cfg_read", **GOOD), compression="zstd").build()
     expected = rows(read(data)[0])
-    monkeypatch.setattr("analyzer.readers.whole_content.IN_MEMORY", 1000)
+    monkeypatch.setattr("analyzer.readers.trace.whole_content.IN_MEMORY", 1000)
     assert rows(read(data)[0]) == expected
 
 

@@ -16,7 +16,6 @@ import pytest
 import zstandard
 from unprivileged import unprivileged
 
-from analyzer import opening
 from analyzer.errors import (
     DamagedInputError,
     EmptyInputError,
@@ -24,7 +23,7 @@ from analyzer.errors import (
     UnreadableInputError,
     UnsupportedFormatError,
 )
-from analyzer.readers import unwrap
+from analyzer.readers import opening, unwrap
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 RANDOM = random.Random(1)  # noqa: S311 - repeatable, nothing secret

@@ -13,12 +13,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from analyzer import accesses
-from analyzer.capture import Notes
-from analyzer.explanations import tlp_layers
-from analyzer.explanations.tlp_layers import AgilentRecord, LinkFrame, Tlp, completion, config_read
+from analyzer.capture import Notes, accesses
 from analyzer.options import Options
-from analyzer.readers import pcap
+from analyzer.readers.tlp import layers, pcap
+from analyzer.readers.tlp.layers import AgilentRecord, LinkFrame, Tlp, completion, config_read
 from analyzer.readers.unwrap import ByteStream
 from schemas import tlp as layout
 
@@ -73,7 +71,7 @@ def _bytes(part: str | bytes | Packet) -> bytes:
 def nettlp(content: str | bytes | Packet, port: int = 0x3005) -> Packet:
     """One TLP in an Ethernet frame of NetTLP."""
     inner = Raw(tlp(content)) if isinstance(content, str) else Raw(bytes(content))
-    return Ether() / IP() / UDP(sport=port, dport=port) / tlp_layers.NetTlp() / inner
+    return Ether() / IP() / UDP(sport=port, dport=port) / layers.NetTlp() / inner
 
 
 def ethernet(packets: Iterable[Packet | bytes]) -> bytes:
@@ -117,17 +115,17 @@ def slow(tlps: Iterable[bytes]) -> list[tuple]:
     asked: dict[tuple[int, int], tuple[int, Packet, bool]] = {}
     writes: dict[int, str] = {}
     for position, data in enumerate(tlps):
-        packet = tlp_layers.Tlp(data)
-        if tlp_layers.ConfigRequest in packet:
-            request = packet[tlp_layers.ConfigRequest]
+        packet = layers.Tlp(data)
+        if layers.ConfigRequest in packet:
+            request = packet[layers.ConfigRequest]
             asked[_key(packet, request)] = (position, packet, False)
             if packet.fmt_type in layout.CONFIG_WRITES:
                 writes[position] = "unknown"
-                value = packet[tlp_layers.Dword].value
+                value = packet[layers.Dword].value
                 for run, row in enumerate(_rows(request, "write", value, "?")):
                     rows.append((position, run, row))
-        elif tlp_layers.Completion in packet:
-            answer = packet[tlp_layers.Completion]
+        elif layers.Completion in packet:
+            answer = packet[layers.Completion]
             found = asked.get(_key(packet, answer))
             if found is None or found[2]:
                 continue
@@ -137,8 +135,8 @@ def slow(tlps: Iterable[bytes]) -> list[tuple]:
             if question.fmt_type in layout.CONFIG_WRITES:
                 writes[at] = status
                 continue
-            request = question[tlp_layers.ConfigRequest]
-            value = packet[tlp_layers.Dword].value if status == "ok" else 0xFFFFFFFF
+            request = question[layers.ConfigRequest]
+            value = packet[layers.Dword].value if status == "ok" else 0xFFFFFFFF
             if status == "retry" and request.register == 0 and request.first_be & 3 == 3:
                 value = 0xFFFF0001
             for run, row in enumerate(_rows(request, "read", value, status)):
@@ -189,12 +187,12 @@ def _pair(
     """Request and completion of one access, with tag 0."""
     function, type1 = bus << 8 | devfn, bus > 0
     if op == "read":
-        request = tlp_layers.config_read(function, offset, width, type1=type1)
+        request = layers.config_read(function, offset, width, type1=type1)
     else:
-        request = tlp_layers.config_write(function, offset, width, value, type1=type1)
+        request = layers.config_write(function, offset, width, value, type1=type1)
     data = value if (op, status) == ("read", "ok") else None
     code = {word: code for code, word in _WORDS.items()}[status]
-    return bytes(request), bytes(tlp_layers.completion(request, data, status=code))
+    return bytes(request), bytes(layers.completion(request, data, status=code))
 
 
 def nettlp_capture(table: pl.DataFrame) -> bytes:
@@ -231,9 +229,9 @@ def build(request: tuple) -> Packet:
     op, function, register, enables, value, requester, tag, type1 = request
     keys = {"requester": requester, "tag": tag, "type1": type1}
     if op == "read":
-        packet = tlp_layers.config_read(function, register * 4, 4, **keys)
+        packet = layers.config_read(function, register * 4, 4, **keys)
     else:
-        packet = tlp_layers.config_write(function, register * 4, 4, value, **keys)
+        packet = layers.config_write(function, register * 4, 4, value, **keys)
     packet.first_be = enables
     return packet
 

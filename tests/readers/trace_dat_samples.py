@@ -7,10 +7,9 @@ import io
 import polars as pl
 from trace_dat_builder import Pages, TraceFile, probes
 
-from analyzer import accesses
-from analyzer.capture import Notes
+from analyzer.capture import Notes, accesses
 from analyzer.options import Options
-from analyzer.readers import trace_dat
+from analyzer.readers.trace import dat
 from analyzer.readers.unwrap import ByteStream
 
 COLUMNS = ("op", "domain", "bus", "devfn", "offset", "width", "value")
@@ -20,7 +19,7 @@ GOOD = {"dom": 0, "bus": 2, "devfn": 0x48, "reg": 0x90, "len": 2, "val": 0x20}
 def read(data: bytes, **options) -> tuple[pl.DataFrame, Notes]:
     notes = Notes("x")
     with ByteStream("x", io.BytesIO(data)) as stream:
-        frames = list(trace_dat.read(stream, notes, Options(**options)))
+        frames = list(dat.read(stream, notes, Options(**options)))
     table = pl.concat([accesses.empty(), *frames])
     assert table.schema == accesses.READER_SCHEMA
     return table, notes

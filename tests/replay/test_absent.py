@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analyzer.decisions import Decision
-from analyzer.registers.functions import BusNumbers
+from analyzer.observed.decisions import Decision
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.world import Node, World, _link, _mark_absent
 from schemas.pcie_capability import TYPE_ROOT_PORT, TYPE_UPSTREAM
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.registers.functions import BusNumbers
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.numbering import mark_beyond_reach
 from analyzer.replay.world import Node, World
 

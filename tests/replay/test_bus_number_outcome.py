@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.registers.functions import BusNumbers
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.bus_numbers import outcome, unusable
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node

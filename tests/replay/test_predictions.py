@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.registers.functions import BusNumbers
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.enumeration import Prediction, predict
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World, _link

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from analyzer.registers.functions import BusNumbers
-from analyzer.registers.samples import Sample
+from analyzer.observed.registers.functions import BusNumbers
+from analyzer.observed.registers.samples import Sample
 from analyzer.replay.world import Node, World, _link, _mark_unroutable, hardware_bit
 
 #: Port, switch upstream port, downstream port, function 0 and a function behind a bridge below it.

@@ -5,8 +5,8 @@ import duckdb
 import pytest
 import result_samples as samples
 
-from analyzer.frames.verdict_table import COLUMNS
 from analyzer.report.csv_report import csv_text
+from analyzer.results.frames.verdict_table import COLUMNS
 
 
 def rows(*captures):

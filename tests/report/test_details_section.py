@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.explanations.details import DetailsGatherer
 from analyzer.options import Options
+from analyzer.questions.explain.details import DetailsGatherer
 from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
 

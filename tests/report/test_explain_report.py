@@ -1,4 +1,4 @@
-from analyzer.explanations.explanation import (
+from analyzer.questions.explain.explanation import (
     ChainStep,
     DecodedField,
     Explanation,

@@ -14,7 +14,7 @@ from fleet_runs import Fleet
 
 from analyzer import fleet
 from analyzer.fleet.answers import Rate
-from analyzer.fleet.behind import Shown, behind
+from analyzer.fleet.drilldown import Shown, behind
 from analyzer.fleet.rates import rate
 from analyzer.report.html import fleet_lists, fleet_queries
 from analyzer.report.html.rate_chart import Scale, bar

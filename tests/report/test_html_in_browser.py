@@ -14,8 +14,8 @@ from chromium import DESK, PHONE, assert_silent_and_fitting
 from contrast import assert_text_stands_out
 
 from analyzer.analysis import analyze
-from analyzer.explanations.details import DetailsGatherer
 from analyzer.options import Options
+from analyzer.questions.explain.details import DetailsGatherer
 from analyzer.report.html.page import pieces
 
 pytestmark = pytest.mark.system

@@ -14,8 +14,8 @@ from result_samples import OTHER, PORT, SWITCH
 
 from analyzer.analysis import analyze
 from analyzer.capture import Problem
-from analyzer.explanations.details import DetailsGatherer
 from analyzer.options import Options
+from analyzer.questions.explain.details import DetailsGatherer
 from analyzer.report.html.page import pieces
 from analyzer.report.wording import CAUSES
 from analyzer.results import (

@@ -8,9 +8,9 @@ import result_samples as samples
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 from analyzer.analysis import analyze
-from analyzer.explanations import lanes
-from analyzer.explanations.explanation import TimelineEntry
-from analyzer.explanations.lanes import Lane, Lanes, Stretch
+from analyzer.questions.explain import lanes
+from analyzer.questions.explain.explanation import TimelineEntry
+from analyzer.questions.explain.lanes import Lane, Lanes, Stretch
 from analyzer.report.perfetto_report import perfetto_trace
 
 CORPUS = Path(__file__).parents[2] / "traces"

@@ -7,7 +7,7 @@ from sarif_pydantic import Sarif
 
 from analyzer import analyze
 from analyzer.report.sarif_report import sarif_text
-from analyzer.verdicts.rules import RULES
+from analyzer.results.rules import RULES
 
 CORPUS = Path(__file__).parents[1].parent / "traces"
 

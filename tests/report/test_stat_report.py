@@ -1,5 +1,5 @@
 from analyzer.capture import Problem
-from analyzer.capture_statistics import CaptureStatistics, Gap, KexecMark
+from analyzer.questions.statistics import CaptureStatistics, Gap, KexecMark
 from analyzer.report.page import Page, plain
 from analyzer.report.stat_report import fill
 from analyzer.results import Boot

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
-from analyzer import accesses
-from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile
+from analyzer.capture import Boundary, Capture, LogLine, Notes, SourceFile, accesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +123,7 @@ class Recorder:
             upto: cut the capture behind so many accesses (it then says that it is truncated).
             drop: leave out the accesses for which this is true: a row is (time_ns, function key, offset,
                 width, op, value, status, absent, cpu) with op and status as codes of
-                :mod:`analyzer.accesses`.
+                :mod:`analyzer.capture.accesses`.
             counted: the producer noticed how many it lost (``Notes.dropped``).
             log: give it the kernel log.
         """
@@ -142,7 +141,7 @@ class Recorder:
 
 
 def table(rows: Sequence[Row], *, widths: bool) -> pl.DataFrame:
-    """Rows as an access table of one capture (columns of :data:`analyzer.accesses.SCHEMA`)."""
+    """Rows as an access table of one capture (columns of :data:`analyzer.capture.accesses.SCHEMA`)."""
     columns = np.array(rows, np.int64).reshape(len(rows), 9).T
     time, function, offset, width, op, value, status, absent, cpu = columns
     count = len(rows)

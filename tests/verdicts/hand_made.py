@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analyzer.registers.functions import BusNumbers
-from analyzer.registers.samples import Sample
+from analyzer.observed.registers.functions import BusNumbers
+from analyzer.observed.registers.samples import Sample
 from analyzer.results import Evidence
 from schemas import config_header, extended_capabilities, pcie_capability
 
@@ -71,7 +71,7 @@ class View:
 
     @property
     def live(self) -> np.ndarray:
-        """As :meth:`analyzer.batches.Batch.live`."""
+        """As :meth:`analyzer.observed.batches.Batch.live`."""
         ones = (self.values == 0xFFFFFFFF) | ((self.values == 0xFFFF) & (self.widths != 4))
         return ~self.writes & ~self.absent & ~ones
 
@@ -96,7 +96,7 @@ class Capabilities:
 
 @dataclass
 class Part:
-    """What the rules read of :class:`analyzer.registers.functions.Function`."""
+    """What the rules read of :class:`analyzer.observed.registers.functions.Function`."""
 
     accesses: tuple[Access, ...] = ()
     function: int = 0x0200

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from hand_made import Part, PlainWitness
 
-from analyzer.decisions import Decision
+from analyzer.observed.decisions import Decision
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import Prediction
 from analyzer.replay.world import Node, World

@@ -8,13 +8,13 @@ import pytest
 from hand_made import EXP, Access, Part, PlainWitness, read, shown, write
 from hand_made_stage import KEY, decision, node, stage
 
-from analyzer.ari_state import Belief
+from analyzer.observed.ari_state import Belief
 from analyzer.results import Window
 from analyzer.verdicts import bridges
 from analyzer.verdicts.causes import Attribution
 
 if TYPE_CHECKING:
-    from analyzer.decisions import Decision
+    from analyzer.observed.decisions import Decision
     from analyzer.replay.world import Node
 
 DEVCTL2, PLACE = EXP + 0x28, f"CAP_EXP behind {EXP:#x}, 2 bytes"

@@ -6,8 +6,8 @@ import pytest
 from hand_made import EXP, Access, Part, read
 from hand_made_stage import BRIDGE, KEY, node, stage
 
-from analyzer.ari_state import Belief
-from analyzer.registers.functions import BusNumbers
+from analyzer.observed.ari_state import Belief
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.world import Node
 from analyzer.verdicts import bridges
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from analyzer.ari_state import Belief
-from analyzer.decisions import Decision
-from analyzer.registers.functions import BusNumbers
-from analyzer.registers.samples import Sample
+from analyzer.observed.ari_state import Belief
+from analyzer.observed.decisions import Decision
+from analyzer.observed.registers.functions import BusNumbers
+from analyzer.observed.registers.samples import Sample
 from analyzer.replay.enumeration import Prediction
 from analyzer.replay.world import Node
 from analyzer.verdicts import bridges

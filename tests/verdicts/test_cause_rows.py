@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import AER, EXP, PM, Access, Part, PlainWitness, read, shown, write
 
-from analyzer.ari_state import Belief
+from analyzer.observed.ari_state import Belief
 from analyzer.verdicts import causes
 from analyzer.verdicts.causes import Attribution, Scene
 from analyzer.verdicts.reset_evidence import Told

@@ -10,8 +10,8 @@ from result_samples import OTHER, PORT, ROOT, bridge, capture, device, kexec
 
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.results import Divergence, Finding, Secondary, Summary
-from analyzer.verdicts import rules, verdict
+from analyzer.results import Divergence, Finding, Secondary, Summary, rules
+from analyzer.verdicts import verdict
 
 PLAIN = {"kind": "plain", "observed_policy": "stock", "preserved_source": "assumed"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import EXP, Access, Part, read, write
 
-from analyzer.ari_state import Belief
+from analyzer.observed.ari_state import Belief
 from analyzer.verdicts import causes
 
 DEVCTL, DEVCTL2, CONTROL = EXP + 0x08, EXP + 0x28, 0x3E

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analyzer.registers.samples import Sample
+from analyzer.observed.registers.samples import Sample
 from analyzer.results import Evidence
 from analyzer.verdicts.evidence import Witness, log_line
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from analyzer.writers.atomic import replacing
+from analyzer.writing import replacing
 
 OLD, NEW = b"what was here before", b"what is to be here"
 

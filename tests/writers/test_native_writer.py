@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer import accesses
-from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, Problem
+from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, Problem, accesses
+from analyzer.converting.native import CHUNK_ROWS, NativeWriter, write_capture
+from analyzer.converting.native_records import access_records
+from analyzer.converting.parquet import write_parquet
 from analyzer.errors import LimitExceededError, UsageError
 from analyzer.options import Options
-from analyzer.readers import native as reader
-from analyzer.writers import NativeWriter, write_capture, write_parquet
-from analyzer.writers.native import CHUNK_ROWS
-from analyzer.writers.native_records import access_records
+from analyzer.readers.native import container as reader
 from schemas.native import CHUNK_HEADER, FILE_HEADER
 
 I64 = st.integers(-(1 << 63), (1 << 63) - 1)

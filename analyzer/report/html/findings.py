@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.explanations import evidence_fields
+from analyzer.questions.explain import evidence_fields
 from analyzer.report.html import grounds
 from analyzer.report.wording import BRIDGES, CAUSES, REASONS, count, listed, port
-from analyzer.results import Consequence
-from analyzer.verdicts import consequences, rules
+from analyzer.results import Consequence, rules
+from analyzer.verdicts import consequences
 from analyzer.verdicts.loss_weight import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from analyzer.explanations.explanation import DecodedField, KexecExplanation
-    from analyzer.explanations.working import KexecWorking
+    from analyzer.questions.explain.explanation import DecodedField, KexecExplanation
+    from analyzer.questions.explain.working import KexecWorking
     from analyzer.report.html.grounds import Reason, Unknown
     from analyzer.report.html.tree import Sign
     from analyzer.results import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         KexecResult,
         Secondary,
     )
-    from analyzer.verdicts.rules import Rule
+    from analyzer.results.rules import Rule
 
 _LOST = ("lost", "unconfigured", "gone", "hidden", "renumbered")
 _TOLD = (*_LOST, "healed", "cleared", "ignored", "gained")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import escape
 
-from analyzer.fleet.behind import MOST, Cell
+from analyzer.fleet.drilldown import MOST, Cell
 from analyzer.report.html import fleet_queries
 from analyzer.report.inert import inert
 from analyzer.report.wording import count
@@ -20,7 +20,7 @@ from analyzer.report.wording import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.fleet.behind import Behind, Source
+    from analyzer.fleet.drilldown import Behind, Source
 
 #: Characters that all lists of a page may take; they get shorter together until they fit.
 BUDGET = 2_200_000

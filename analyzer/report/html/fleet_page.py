@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
-from analyzer.fleet.behind import Shown
+from analyzer.fleet.drilldown import Shown
 from analyzer.report.fleet_wording import headline, of, unfinished, with_interval
 from analyzer.report.html.environment import render
 from analyzer.report.html.fleet_lists import FleetLists
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.fleet.answers import FleetReport, Rate
-    from analyzer.fleet.behind import Behind
+    from analyzer.fleet.drilldown import Behind
     from analyzer.report.html.tree import Sign
 
 #: Room on a page: values of a dimension, hosts, bridges, periods in the table and in the drawing.
@@ -50,7 +50,7 @@ def pieces(shown: Shown, found: Behind) -> Iterator[str]:
 
     Args:
         shown: from :func:`room`.
-        found: the captures behind it (:func:`analyzer.fleet.behind.behind`).
+        found: the captures behind it (:func:`analyzer.fleet.drilldown.behind`).
     """
     report = shown.report
     lists = FleetLists(found, report.directory, report.trend_by)

@@ -11,7 +11,7 @@ from analyzer.results import POLICIES
 from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
-    from analyzer.fleet.behind import Cell
+    from analyzer.fleet.drilldown import Cell
 
 _LONGEST: Final = 200
 #: What is a pattern in the name of a file to DuckDB; in brackets it is itself.
@@ -31,7 +31,7 @@ def query(dimension: str, where: str | None, directory: str, trend_by: str) -> s
     """Return a query over the tables of ``directory``; another condition in place of ``where`` asks another.
 
     Args:
-        dimension: as in :class:`analyzer.fleet.behind.Cell`.
+        dimension: as in :class:`analyzer.fleet.drilldown.Cell`.
         where: a :func:`condition`; None: everything.
         directory: output of the run, as it was given.
         trend_by: ``day`` or ``week``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from analyzer.fleet.behind import Cell
+from analyzer.fleet.drilldown import Cell
 from analyzer.fleet.result_tables import STATES
 from analyzer.report.fleet_wording import interval, share
 from analyzer.report.html.fleet_lists import Number, named, shortened
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.fleet.answers import Group, PolicyCount, Rate, Tally
-    from analyzer.fleet.behind import Shown
+    from analyzer.fleet.drilldown import Shown
     from analyzer.report.html.fleet_lists import FleetLists
     from analyzer.report.html.rate_chart import Bar
 

@@ -11,7 +11,7 @@ from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, REASONS,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.explanations.working import KexecWorking
+    from analyzer.questions.explain.working import KexecWorking
     from analyzer.results import CaptureResult, KexecResult
 
 _MOST_NAMED, _MOST_LISTED = 8, 40

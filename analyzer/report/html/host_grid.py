@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.fleet.behind import Seen
+from analyzer.fleet.drilldown import Seen
 from analyzer.report.html.fleet_lists import shortened
 
 if TYPE_CHECKING:

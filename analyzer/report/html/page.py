@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.explanations.lanes import Lanes
-from analyzer.explanations.working import MOST_QUIET, MOST_TELLING
+from analyzer.questions.explain.lanes import Lanes
+from analyzer.questions.explain.working import MOST_QUIET, MOST_TELLING
 from analyzer.replay import citations
 from analyzer.report import headline
 from analyzer.report.html import findings, timeline, tree
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture import Problem
-    from analyzer.explanations.details import Details
-    from analyzer.explanations.working import KexecWorking
+    from analyzer.questions.explain.details import Details
+    from analyzer.questions.explain.working import KexecWorking
     from analyzer.report.headline import Headline
     from analyzer.report.html.findings import Told
     from analyzer.report.html.timeline import Drawing
@@ -121,8 +121,8 @@ def pieces(
 
     Args:
         analysis: the result of the main job.
-        details_of: the details of each result (``analyzer.explanations.details``); without them a page has no
-            timelines.
+        details_of: the details of each result (``questions.explain.details``); without them a page
+            has no timelines.
     """
     views = _views(analysis, details_of or (lambda _: None))
     whole = headline.of_analysis(analysis)

@@ -17,8 +17,8 @@ from analyzer.report.wording import clock, count, duration, port
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from analyzer.explanations.explanation import TimelineEntry
-    from analyzer.explanations.lanes import Lane, Lanes
+    from analyzer.questions.explain.explanation import TimelineEntry
+    from analyzer.questions.explain.lanes import Lane, Lanes
     from analyzer.report.html.tree import Sign
     from analyzer.results import Boot, BridgeVerdict, CaptureResult
 

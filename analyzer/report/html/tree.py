@@ -14,7 +14,7 @@ from analyzer.report.wording import REASONS, count, port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.explanations.working import KexecWorking
+    from analyzer.questions.explain.working import KexecWorking
     from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
 
 Sign = Literal["bad", "warn", "unknown", "good", "none"]

@@ -1,0 +1,107 @@
+"""Consecutive pieces of one history as one capture (``--join``), and a snapshot in front of one (``--seed``).
+
+Order is what the user says: the clocks of two kernels may overlap. What contradicts it is reported
+(:mod:`analyzer.observed.junctions`), never changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from analyzer.capture import Boundary, Capture, Notes, accesses
+from analyzer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from analyzer.capture import Problem, SourceFile
+    from analyzer.errors import AritraceError
+
+
+def refuse_single(paths: Sequence[str]) -> None:
+    """Refuse to join less than two pieces.
+
+    Raises:
+        UsageError: as said.
+    """
+    if len(paths) < 2:
+        raise UsageError(
+            f"--join needs at least two pieces, found {len(paths)}" + (f": {paths[0]}" if paths else ""),
+            advice="name them in order, as in: analyze --join BEFORE AFTER",
+        )
+
+
+def path_of(paths: Sequence[str]) -> str:
+    """The path of what is joined from pieces, as reports show it."""
+    return " + ".join(paths)
+
+
+def of_piece(error: AritraceError, number: int, paths: Sequence[str]) -> AritraceError:
+    """Make the error of a piece that of the whole: say which piece it is (``number`` from 1)."""
+    error.path = error.path or paths[number - 1]
+    if len(paths) > 1:
+        error.message = f"piece {number} of {len(paths)}: {error.message}"
+    return error
+
+
+def join(pieces: Sequence[Capture], reboot: Callable[[int], Problem | None]) -> Capture:
+    """One capture out of consecutive pieces, with a kexec at each junction.
+
+    Args:
+        pieces: at least one, in order.
+        reboot: asked for each piece (numbered from 1) that has no boot record of its own at its beginning;
+            the problem that it returns says why a reboot, not a kexec, lies before the piece.
+    """
+    return _concatenate(pieces, [piece.path for piece in pieces], reboot)
+
+
+def seed(snapshot: Capture, capture: Capture) -> Capture:
+    """A capture that starts mid-life, with a snapshot of the machine as it was then in front of it.
+
+    Both belong to the same kernel: no boundary is put between them.
+    """
+    return _concatenate([snapshot, capture], [capture.path], None)
+
+
+def _concatenate(
+    pieces: Sequence[Capture], paths: list[str], reboot: Callable[[int], Problem | None] | None
+) -> Capture:
+    """Concatenate pieces; without ``reboot`` there is no boundary between them."""
+    notes = Notes(path_of(paths))
+    tables = []
+    files: list[SourceFile] = []
+    rows = 0
+    for number, piece in enumerate(pieces, start=1):
+        first = len(files)
+        files.extend(piece.files)
+        keys = (pl.col("file") + first).cast(accesses.SCHEMA["file"]), (pl.col("seq") + rows).alias("seq")
+        tables.append(piece.accesses.with_columns(*keys).cast({"seq": pl.UInt64}))
+        own = [replace(mark, seq=mark.seq + rows) for mark in piece.notes.boundaries]
+        if reboot is not None and rows and not any(mark.seq == rows for mark in own):
+            problem = reboot(number)
+            notes.boundaries.append(Boundary(rows, "kexec" if problem is None else "boot"))
+            notes.problems.extend([] if problem is None else [problem])
+        notes.boundaries.extend(own)
+        _merge(notes, piece.notes, rows)
+        rows += piece.recorded
+    formats = list(dict.fromkeys(piece.format for piece in pieces))
+    thinned = sum(piece.thinned for piece in pieces)
+    return Capture(notes.path, files, "+".join(formats), pl.concat(tables), notes, thinned, paths)
+
+
+def _merge(notes: Notes, other: Notes, rows: int) -> None:
+    """Add what a later piece says; its access numbers continue those of the earlier pieces."""
+    notes.host = notes.host or other.host
+    notes.tool = notes.tool or other.tool
+    notes.truncated = notes.truncated or other.truncated
+    notes.dropped += other.dropped
+    notes.missing_dwords += other.missing_dwords
+    notes.foreign_lines += other.foreign_lines
+    notes.problems.extend(other.problems)
+    notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)
+    notes.preserved.extend(other.preserved)
+    notes.events.extend(replace(event, seq=event.seq + rows) for event in other.events)
+    notes.releases.extend(release for release in other.releases if release not in notes.releases)

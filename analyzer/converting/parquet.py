@@ -1,0 +1,49 @@
+"""Write a capture as Parquet: the access table, and everything else as JSON in the key-value metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from analyzer.capture.undecodable import all_encodable
+from analyzer.results.parquet import put_table
+from analyzer.writing import replacing
+
+if TYPE_CHECKING:
+    import os
+
+    from analyzer.capture import Capture
+
+#: Key of the metadata. Its value is a JSON object with ``schema`` (the number below), ``path``, ``format``,
+#: ``files`` and ``notes``.
+METADATA_KEY: Final = "aritrace"
+METADATA_SCHEMA: Final = 1
+
+
+def write_parquet(capture: Capture, path: str | os.PathLike[str]) -> None:
+    """Write the access table (``accesses.SCHEMA``) with the notes of the capture; whole or not at all.
+
+    Raises:
+        UsageError: the operating system refuses to write there.
+    """
+    with replacing(path) as stream:
+        put_table(capture.accesses, stream, {METADATA_KEY: _metadata(capture)}, level=9)
+
+
+def _metadata(capture: Capture) -> str:
+    about = {
+        "schema": METADATA_SCHEMA,
+        "path": capture.path,
+        "format": capture.format,
+        "files": [dataclasses.asdict(file) for file in capture.files],
+        "notes": dataclasses.asdict(capture.notes),
+    }
+    return json.dumps(all_encodable(about), default=_hex, ensure_ascii=True)
+
+
+def _hex(value: Any) -> str:
+    """JSON of what it does not know itself: raw dumps, as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"no JSON for {type(value).__name__}")

@@ -1,0 +1,135 @@
+"""What the accesses of one boot say about one function. Values that they do not show are None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analyzer.observed.registers.samples import RegisterView
+from schemas import config_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.observed.batches import Accesses
+    from analyzer.observed.registers.capability_lists import Capabilities
+    from analyzer.observed.registers.samples import Sample
+
+
+@dataclass(frozen=True)
+class BusNumbers:
+    """Primary, secondary and subordinate bus of a bridge, and the row that showed or set them."""
+
+    primary: int
+    secondary: int
+    subordinate: int
+    row: int = field(compare=False)
+
+    def broken_on(self, bus: int) -> bool:
+        """Whether pass 0 of a scan of ``bus`` calls them broken.
+
+        Linux 7.3 pci_scan_bridge_extend: the primary number differs from the bus it sits on (a primary
+        hard-wired to 0 with other numbers set is excused), the secondary is not above it, or above the
+        subordinate.
+        """
+        hard_wired = self.primary == 0 and bus != 0 and self.secondary != 0 and self.subordinate != 0
+        wrong_primary = self.primary != bus and not hard_wired
+        return wrong_primary or self.secondary <= bus or self.secondary > self.subordinate
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """One function in one boot.
+
+    Attributes:
+        function: its key (see :mod:`analyzer.bdf`).
+        vendor_device: ``vvvv:dddd``.
+        header_type: header type byte with the multi-function bit.
+        is_bridge: a type 1 header (PCI-to-PCI bridge, PCIe port).
+        multifunction: bit 7 of the header type.
+        capabilities: capability lists as far as this boot's reads follow them.
+        pcie: offset of the PCI Express capability.
+        is_pcie: whether it has one; None if its list was not followed to the end.
+        pcie_flags: PCI Express capabilities register.
+        pcie_type: device/port type (its bits 7:4; the low byte is enough to know it).
+        ari_supported: DEVCAP2 bit 5, ARI Forwarding Supported; False without DEVCAP2 (version 1).
+        ari: offset of the ARI extended capability.
+        has_ari: whether it has one; None if its extended list was not followed to the end.
+        next_function: Next Function Number of its ARI capability (0 ends the chain).
+        first_bus_numbers: a bridge's bus numbers as this boot first read them, before its own writes.
+        bus_numbers: a bridge's bus numbers that this boot last used: the last state with a secondary bus.
+        devcap2, devctl2, command, acs_control, sriov_control: every access of this boot that shows or changes
+            the register; DEVCAP2 and COMMAND of bridges only.
+        scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
+        silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
+            known of it.
+    """
+
+    function: int
+    vendor_device: str | None
+    header_type: int | None
+    capabilities: Capabilities
+    pcie: int | None
+    is_pcie: bool | None
+    pcie_flags: int | None
+    pcie_type: int | None
+    ari_supported: bool | None
+    ari: int | None
+    has_ari: bool | None
+    next_function: int | None
+    first_bus_numbers: BusNumbers | None
+    bus_numbers: BusNumbers | None
+    devcap2: list[Sample]
+    devctl2: list[Sample]
+    command: list[Sample]
+    acs_control: list[Sample]
+    sriov_control: list[Sample]
+    _accesses: Callable[[], Accesses]
+    is_bridge: bool = False
+    multifunction: bool | None = None
+    scans: list[int] = field(default_factory=list)
+    silent: bool = False
+    _view: RegisterView | None = None
+
+    def __post_init__(self) -> None:
+        if self.header_type is not None:
+            self.is_bridge = self.header_type & 0x7F == 1
+            self.multifunction = bool(self.header_type & 0x80)
+
+    @property
+    def bus(self) -> int:
+        """Bus key ``domain << 8 | bus``."""
+        return self.function >> 8
+
+    @property
+    def devfn(self) -> int:
+        """Device and function number."""
+        return self.function & 0xFF
+
+    @property
+    def view(self) -> RegisterView:
+        """Its accesses in this boot."""
+        if self._view is None:
+            self._view = RegisterView(self.function, self._accesses())
+        return self._view
+
+    def register(self, offset: int, size: int) -> tuple[int, int] | None:
+        """A register of 1, 2 or 4 bytes as the first answered reads show it (value, row), or None.
+
+        The row is that of the read which completes it (see
+        :class:`analyzer.observed.registers.first_reads.FirstReads`).
+        """
+        return self.view.register(offset, size)
+
+    def value(self, offset: int, size: int = 2) -> int | None:
+        """The value alone; most registers are words."""
+        known = self.register(offset, size)
+        return None if known is None else known[0]
+
+    def pcie_value(self, offset: int, size: int = 2) -> int | None:
+        """First value of the register at ``offset`` of the PCI Express capability."""
+        return None if self.pcie is None else self.value(self.pcie + offset, size)
+
+    def bus_number_samples(self) -> list[Sample]:
+        """Every access of this boot that shows or changes the bus-number dword at 0x18."""
+        return self.view.samples(config_header.PRIMARY_BUS, 4)

@@ -1,0 +1,147 @@
+"""Which bytes of a function's configuration space a question needs and the input does not show.
+
+Named as setpci names registers where the capability is known (``CAP_EXP+24.l``), else as offsets (``34``,
+``40-ff``): with exactly these bytes the question has an answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.observed.registers.first_reads import bytes_needed
+from analyzer.observed.registers.samples import assembled
+from schemas import config_header, extended_capabilities, pcie_capability
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.registers.functions import Function
+
+_LISTS = config_header.HEADER_SIZE
+
+
+def of_header_type(function: Function) -> list[str]:
+    """What is needed to know whether a function is a bridge, and whether others share its slot."""
+    return [] if function.header_type is not None else [f"{config_header.HEADER_TYPE:02x}"]
+
+
+def of_bus_numbers(bridge: Function) -> list[str]:
+    """What is needed to know which buses are below a bridge: nothing also where they are known as unset."""
+    if bridge.bus_numbers is not None:
+        return []
+    value, shown = assembled(bridge.bus_number_samples())
+    if shown & 0xFF00 and not value & 0xFF00:
+        return []  # without a secondary bus the others say nothing
+    missing = np.array([not shown >> 8 * byte & 0xFF for byte in range(3)])
+    return list(_ranges(missing, config_header.PRIMARY_BUS))
+
+
+def of_support(port: Function) -> list[str]:
+    """What is needed to know whether a port supports ARI Forwarding."""
+    if port.ari_supported is not None:
+        return []
+    if port.pcie is None:
+        return of_capability_list(port)
+    wanted = [] if port.pcie_flags is not None else ["CAP_EXP+02.w"]
+    return [*wanted, f"CAP_EXP+{pcie_capability.DEVCAP2:02x}.l"]
+
+
+def of_forwarding(port: Function, *, known: bool) -> list[str]:
+    """What is needed to know the ARI Forwarding Enable bit of a port; ``known``: it is."""
+    if known:
+        return []
+    return [f"CAP_EXP+{pcie_capability.DEVCTL2:02x}.w"] if port.pcie is not None else of_capability_list(port)
+
+
+def of_port_type(port: Function) -> list[str]:
+    """What is needed to know the device/port type."""
+    if port.pcie_type is not None or port.is_pcie is False:
+        return []
+    return ["CAP_EXP+02.w"] if port.pcie is not None else of_capability_list(port)
+
+
+def of_port(port: Function, *, bit_known: bool) -> list[str]:
+    """All that is needed to judge a port: its type, its support of ARI Forwarding, the bit."""
+    wanted = [*of_port_type(port), *of_support(port), *of_forwarding(port, known=bit_known)]
+    return list(dict.fromkeys(wanted))
+
+
+def of_virtual_functions(function: Function) -> list[str]:
+    """What is needed to know whether a function has virtual functions enabled, and where they are."""
+    lists = function.capabilities
+    at = lists.extended.get(extended_capabilities.SRIOV_ID)
+    if at is None:
+        if lists.extended_end or function.is_pcie is False:
+            return []
+        return [
+            *of_capability_list(function),
+            *_unknown(function, config_header.CONFIG_SIZE, config_header.EXTENDED_CONFIG_SIZE),
+        ]
+    enabled = function.value(at + extended_capabilities.SRIOV_CTRL, 1)
+    if enabled is not None and not enabled & extended_capabilities.SRIOV_CTRL_VFE:
+        return []
+    return [
+        f"ECAP_SRIOV+{offset:02x}.w"
+        for offset in (
+            extended_capabilities.SRIOV_CTRL,
+            extended_capabilities.SRIOV_NUM_VF,
+            extended_capabilities.SRIOV_VF_OFFSET,
+            extended_capabilities.SRIOV_VF_STRIDE,
+        )
+        if function.value(at + offset) is None
+    ]
+
+
+def of_ari_capability(function: Function) -> list[str]:
+    """What is needed to know whether a function has the ARI capability, and its Next Function Number."""
+    if function.has_ari:
+        return [] if function.next_function is not None else ["ECAP_ARI+05.b"]
+    if function.has_ari is False:
+        return []
+    if function.is_pcie is None:
+        return [*of_capability_list(function), *_unknown(function, 0x100, config_header.EXTENDED_CONFIG_SIZE)]
+    return list(_unknown(function, 0x100, config_header.EXTENDED_CONFIG_SIZE))
+
+
+def of_capability_list(function: Function) -> list[str]:
+    """What is needed to follow the list of capabilities to its end."""
+    if function.is_pcie is not None:
+        return []
+    known = _known(function)
+    wanted = [
+        name
+        for name, first, size in (
+            (f"{config_header.STATUS:02x}.w", config_header.STATUS, 2),
+            (f"{config_header.CAPABILITIES:02x}.b", config_header.CAPABILITIES, 1),
+        )
+        if not known[first : first + size].all()
+    ]
+    return [*wanted, *_unknown(function, _LISTS, config_header.CONFIG_SIZE)]
+
+
+def _unknown(function: Function, first: int, end: int) -> Iterator[str]:
+    """Ranges of bytes between two offsets that no answered read shows."""
+    return _ranges(~_known(function)[first:end], first)
+
+
+def _ranges(missing: NDArray[np.bool_], first: int) -> Iterator[str]:
+    edges = np.flatnonzero(np.diff(np.r_[False, missing, False])).reshape(-1, 2) + first
+    for start, stop in edges.tolist():
+        yield f"{start:02x}" if stop == start + 1 else f"{start:02x}-{stop - 1:02x}"
+
+
+def _known(function: Function) -> NDArray[np.bool_]:
+    """Mask of the bytes that answered reads show; of a width that is not recorded, what the value needs."""
+    accesses = function.view.accesses
+    live = accesses.live & (accesses.offsets < config_header.EXTENDED_CONFIG_SIZE)
+    offsets, values = accesses.offsets[live].astype(np.int64), accesses.values[live]
+    widths = accesses.widths[live].astype(np.int64)
+    widths = np.where(widths > 0, widths, bytes_needed(values))
+    known = np.zeros(config_header.EXTENDED_CONFIG_SIZE + 4, np.bool_)
+    for lane in range(4):
+        known[offsets[widths > lane] + lane] = True
+    return known[: config_header.EXTENDED_CONFIG_SIZE]

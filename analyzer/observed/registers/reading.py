@@ -1,0 +1,244 @@
+"""Functions of many boots and captures, worked out at once.
+
+The accesses of each function in each boot are a run; the runs are laid one behind the other, and every step
+is a few array operations over all of them. What each step gives is told in
+:class:`analyzer.observed.registers.functions.Function`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from analyzer.observed.registers import bridge_numbers, capability_lists, samples
+from analyzer.observed.registers.capability_lists import Capabilities
+from analyzer.observed.registers.first_reads import NONE, FirstReads
+from analyzer.observed.registers.functions import Function
+from schemas import config_header, extended_capabilities, pcie_capability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.batches import Accesses, Batch
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.samples import Sample, Seen
+
+#: Functions that are worked out at a time (the first reads of so many take at most 64 MiB), and their
+#: accesses, of which some arrays are made (one function may have more).
+_BLOCK, _BLOCK_ACCESSES = 2048, 2_000_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Functions of one boot.
+
+    Attributes:
+        index: the capture.
+        first, last: the boot's rows, both inclusive.
+        keys: the functions, which the capture's groups hold (:meth:`AccessIndex.group`).
+    """
+
+    index: AccessIndex
+    first: int
+    last: int
+    keys: Sequence[int]
+
+
+class _Runs(NamedTuple):
+    """The wanted functions: where each is in the batch's groups, and where its capture starts."""
+
+    keys: list[int]
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
+def read(wanted: Sequence[Wanted]) -> list[dict[int, Function]]:
+    """Work out functions of several boots, which may be of several captures of one batch.
+
+    Returns:
+        for each boot its functions by key, in the order of the keys.
+    """
+    if not wanted:
+        return []
+    batch = wanted[0].index.batch
+    runs = _runs(batch, wanted)
+    found: list[Function] = []
+    for first, last in _blocks(runs.lasts - runs.firsts):
+        found.extend(_read(batch, _Runs._make(column[first:last] for column in runs)))
+    every = iter(found)
+    return [{key: next(every) for key in one.keys} for one in wanted]
+
+
+def _blocks(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield from which run to before which other one is worked out at a time."""
+    ends = np.cumsum(lengths)
+    first, done = 0, 0
+    while first < len(lengths):
+        fitting = int(np.searchsorted(ends, done + _BLOCK_ACCESSES, side="right"))
+        last = min(max(fitting, first + 1), first + _BLOCK)
+        yield first, last
+        first, done = last, int(ends[last - 1])
+
+
+def _runs(batch: Batch, wanted: Sequence[Wanted]) -> _Runs:
+    groups = batch.groups
+    keys: list[int] = []
+    group: list[int] = []
+    counts: list[int] = []
+    for one in wanted:
+        counts.append(len(one.keys))
+        keys.extend(one.keys)
+        for key in one.keys:
+            number = one.index.group(key)
+            if number is None:
+                raise KeyError(key)
+            group.append(number)
+    numbers = np.array(group, np.int64)
+    starts = np.repeat(np.array([one.index.start for one in wanted], np.int64), counts)
+    bounds = np.array([(one.first, one.last + 1) for one in wanted], np.int64).repeat(counts, axis=0)
+    # Ascending, because rows ascend in a group: all are searched in one go.
+    place = np.repeat(np.arange(len(groups.functions)) * batch.rows, np.diff(groups.starts)) + groups.rows
+    firsts, lasts = (
+        np.searchsorted(place, numbers * batch.rows + starts + bounds[:, side]) for side in (0, 1)
+    )
+    return _Runs(keys, firsts, lasts, starts)
+
+
+def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
+    """Work out one block."""
+    count = len(runs.keys)
+    lengths = runs.lasts - runs.firsts
+    ends = np.cumsum(lengths)
+    run = np.repeat(np.arange(count), lengths)
+    places = batch.groups.rows[np.arange(len(run)) + np.repeat(runs.lasts - ends, lengths)]
+    accesses = batch.gather(places, places - runs.starts[run])
+    reads = FirstReads(accesses, run, count)
+    every = np.arange(count)
+
+    header = reads.at(every, config_header.HEADER_TYPE, 1)
+    standard = capability_lists.standard(reads, count)
+    pcie = standard.first(pcie_capability.CAP_ID)
+    status = reads.at(every, config_header.STATUS, 1)
+    no_list = (status != NONE) & (status & config_header.STATUS_CAP_LIST == 0)
+    is_pcie = np.where(pcie != NONE, 1, np.where(standard.ended | no_list, 0, NONE))
+    flags = _register(reads, pcie, pcie_capability.FLAGS, 2)
+    version = _register(reads, pcie, pcie_capability.FLAGS, 1)  # and the type: the low byte says both
+    devcap2 = _register(reads, pcie, pcie_capability.DEVCAP2, 1)
+    without = (is_pcie == 0) | ((version != NONE) & (version & pcie_capability.FLAGS_VERSION < 2))
+    supported = np.where(devcap2 == NONE, NONE, devcap2 & pcie_capability.DEVCAP2_ARI != 0)
+
+    small = _silent(accesses, run, count, config_header.CONFIG_SIZE)
+    small |= reads.at(every, config_header.CONFIG_SIZE, 4) == 0xFFFFFFFF  # read byte by byte
+    extended = capability_lists.extended(reads, count, small)
+    ari = extended.first(extended_capabilities.ARI_ID)
+    has_ari = np.where(ari != NONE, 1, np.where((is_pcie == 0) | extended.ended, 0, NONE))
+    next_function = _next_function(reads, ari)
+
+    # A function that did not tell its header type may be a bridge.
+    bridge = np.where((header == NONE) | (header & config_header.HEADER_TYPE_LAYOUT == 1), 0, NONE)
+    numbers = _seen_at(accesses, run, bridge, config_header.PRIMARY_BUS, 4)
+    first_numbers, last_numbers = bridge_numbers.of_runs(numbers, run, count)
+
+    def seen(capability: NDArray[np.int64], offset: int, size: int) -> list[list[Sample]]:
+        return _split(_seen_at(accesses, run, capability, offset, size), run, count)
+
+    facts: dict[str, Iterable[Any]] = {
+        "function": runs.keys,
+        "vendor_device": _identities(reads, every),
+        "header_type": _known(header),
+        "capabilities": map(
+            Capabilities,
+            standard.by_run(),
+            extended.by_run(),
+            standard.ended.tolist(),
+            extended.ended.tolist(),
+        ),
+        "pcie": _known(pcie),
+        "is_pcie": _flags(is_pcie),
+        "pcie_flags": _known(flags),
+        "pcie_type": _known(np.where(version == NONE, NONE, version >> pcie_capability.FLAGS_TYPE_SHIFT)),
+        "ari_supported": _flags(np.where(without, 0, supported)),
+        "ari": _known(ari),
+        "has_ari": _flags(has_ari),
+        "next_function": _known(next_function),
+        "first_bus_numbers": first_numbers,
+        "bus_numbers": last_numbers,
+        "devcap2": seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
+        "devctl2": seen(pcie, pcie_capability.DEVCTL2, 2),
+        "command": seen(bridge, config_header.COMMAND, 2),
+        "acs_control": seen(extended.first(extended_capabilities.ACS_ID), extended_capabilities.ACS_CTRL, 2),
+        "sriov_control": seen(
+            extended.first(extended_capabilities.SRIOV_ID), extended_capabilities.SRIOV_CTRL, 2
+        ),
+        "_accesses": itertools.starmap(
+            _part, ((accesses, *edges) for edges in itertools.pairwise([0, *ends.tolist()]))
+        ),
+    }
+    order = [field.name for field in fields(Function)][: len(facts)]
+    return map(Function, *(facts[name] for name in order))
+
+
+def _part(accesses: Accesses, first: int, last: int) -> Callable[[], Accesses]:
+    return lambda: accesses.part(first, last)
+
+
+def _known(values: NDArray[np.int64]) -> list[int | None]:
+    return [None if value == NONE else value for value in values.tolist()]
+
+
+def _flags(values: NDArray[np.int64]) -> list[bool | None]:
+    return [None if value == NONE else value == 1 for value in values.tolist()]
+
+
+def _register(reads: FirstReads, capability: NDArray[np.int64], offset: int, size: int) -> NDArray[np.int64]:
+    """The register at an offset of each function's capability, NONE where it has none or was not read."""
+    found = np.full(len(capability), NONE, np.int64)
+    its = np.flatnonzero(capability != NONE)
+    found[its] = reads.at(its, capability[its] + offset, size)
+    return found
+
+
+def _next_function(reads: FirstReads, ari: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Next Function Number of each ARI capability: the high byte of its register, however that was read."""
+    whole = _register(reads, ari, extended_capabilities.ARI_CAP, 2)
+    byte = _register(reads, ari, extended_capabilities.ARI_CAP + 1, 1)
+    return np.where(whole == NONE, byte, whole >> 8)
+
+
+def _identities(reads: FirstReads, every: NDArray[np.int64]) -> list[str | None]:
+    vendor, device = (
+        reads.at(every, offset, 2) for offset in (config_header.VENDOR_ID, config_header.DEVICE_ID)
+    )
+    return [
+        None if NONE in pair else f"{pair[0]:04x}:{pair[1]:04x}"
+        for pair in zip(vendor.tolist(), device.tolist(), strict=True)
+    ]
+
+
+def _silent(accesses: Accesses, run: NDArray[np.int64], runs: int, offset: int) -> NDArray[np.bool_]:
+    """Whether reads at exactly that offset were answered with all ones (or an error), every one of them."""
+    at = np.flatnonzero(~accesses.writes & (accesses.offsets == offset))
+    silent = accesses.absent[at] | (accesses.values[at] == 0xFFFFFFFF)
+    asked, answered = (np.bincount(run[some], minlength=runs) for some in (at, at[~silent]))
+    return np.asarray((asked > 0) & (answered == 0), np.bool_)
+
+
+def _seen_at(
+    accesses: Accesses, run: NDArray[np.int64], capability: NDArray[np.int64], offset: int, size: int
+) -> Seen:
+    """What the register at an offset of each run's capability sees; nothing where it is NONE."""
+    nowhere = 2 * config_header.EXTENDED_CONFIG_SIZE + 0x10000
+    starts = np.where(capability == NONE, nowhere, capability + offset).astype(np.int32)
+    return samples.seen(accesses, starts[run], size)
+
+
+def _split(seen: Seen, run: NDArray[np.int64], runs: int) -> list[list[Sample]]:
+    samples = seen.samples()
+    edges = np.searchsorted(run[seen.places], np.arange(runs + 1)).tolist()
+    return [samples[first:last] for first, last in itertools.pairwise(edges)]

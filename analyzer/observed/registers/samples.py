@@ -1,0 +1,148 @@
+"""What each register held, and when: samples of one register out of the accesses of functions.
+
+An access covers a register wholly, in part (byte of a word) or not at all; a sample therefore carries the
+mask of the register bits that it shows. Where the producer did not record the width (QEMU's trace events), an
+access at the first byte of a register is taken to cover it, any other only as far as its value reaches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analyzer.observed.registers.first_reads import NONE, FirstReads, bytes_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.batches import Accesses
+
+
+class Sample(NamedTuple):
+    """One access as seen by one register.
+
+    Attributes:
+        row: row of the access.
+        write: a write (the value need not have stuck) or a read.
+        value: the register bits that the access carries, at their place in the register.
+        mask: which bits those are.
+        dead: a read of all ones: nobody answered, no data about the register.
+        failed: the accessor returned an error to the kernel (then ``dead`` too).
+    """
+
+    row: int
+    write: bool
+    value: int
+    mask: int
+    dead: bool
+    failed: bool = False
+
+    def bit(self, number: int) -> bool | None:
+        """The bit's value, or None where this access does not show it (or is dead)."""
+        if self.dead or not self.mask >> number & 1:
+            return None
+        return bool(self.value >> number & 1)
+
+
+class Seen(NamedTuple):
+    """Accesses as one register sees them, those that miss it left out (fields as in :class:`Sample`).
+
+    Attributes:
+        places: positions in the accesses that were asked.
+    """
+
+    places: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    writes: NDArray[np.bool_]
+    values: NDArray[np.int64]
+    masks: NDArray[np.int64]
+    dead: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+
+    def samples(self) -> list[Sample]:
+        """One by one."""
+        return list(map(Sample, *(column.tolist() for column in self[1:])))
+
+
+def assembled(samples: Iterable[Sample]) -> tuple[int, int]:
+    """The last known bits of a register, and the mask of those that are known: however it was accessed."""
+    value = known = 0
+    for sample in samples:
+        if not sample.dead:
+            value, known = value & ~sample.mask | sample.value & sample.mask, known | sample.mask
+    return value, known
+
+
+def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Seen:
+    """Every access that shows or changes some of a register.
+
+    Args:
+        accesses: the accesses.
+        starts: offset of the register, or one for each access.
+        size: bytes of the register, 1 to 4.
+    """
+    behind = accesses.offsets - starts
+    places = np.flatnonzero((behind > -4) & (behind < size))
+    behind = behind[places].astype(np.int64)
+    value, wide = accesses.values[places], accesses.widths[places].astype(np.int64)
+    write, failed = accesses.writes[places], accesses.failed[places]
+    # Of unknown width: what the value certainly has, and the whole register from its first byte on.
+    width = np.where(wide > 0, wide, np.maximum(bytes_needed(value), np.where(behind == 0, size, 1)))
+    low, high = np.maximum(behind, 0), np.minimum(behind + width, size)
+    mask = np.where(low < high, ((1 << 8 * np.maximum(high - low, 0)) - 1) << 8 * low, 0)
+    moved = value >> 8 * (low - behind) << 8 * low & mask
+    dead = failed | (~write & (accesses.absent[places] | (value == _all_ones(value, wide))))
+    found = Seen(places, accesses.rows[places], write, moved, mask, dead, failed)
+    inside = mask > 0
+    return found if inside.all() else Seen._make(column[inside] for column in found)
+
+
+def _all_ones(value: NDArray[np.int64], width: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The all-ones value that a dead read of this width returns; unknown widths take the wide ones only."""
+    unknown = np.where(value > 0xFFFF, 0xFFFFFFFF, 0xFFFF)
+    return np.where(width > 0, (np.int64(1) << 8 * width) - 1, unknown)
+
+
+@dataclass(frozen=True)
+class RegisterView:
+    """The accesses of one function between two rows, in order."""
+
+    function: int
+    accesses: Accesses
+    _samples: dict[tuple[int, int], list[Sample]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the accesses in the capture."""
+        return self.accesses.rows
+
+    @property
+    def offsets(self) -> NDArray[np.int32]:
+        """Register offset of each access."""
+        return self.accesses.offsets
+
+    @property
+    def writes(self) -> NDArray[np.bool_]:
+        """Which of them are writes."""
+        return self.accesses.writes
+
+    def samples(self, start: int, size: int) -> list[Sample]:
+        """Every access that shows or changes some of the register at ``start`` of ``size`` bytes."""
+        known = self._samples.get((start, size))
+        if known is None:
+            known = self._samples[start, size] = seen(self.accesses, start, size).samples()
+        return known
+
+    def register(self, start: int, size: int) -> tuple[int, int] | None:
+        """Value of a register of 1, 2 or 4 bytes as the first answered reads show it, and the last's row."""
+        values, places = self._first.find(np.zeros(1, np.int64), start, size)
+        return None if values[0] == NONE else (int(values[0]), int(self.rows[places[0]]))
+
+    @cached_property
+    def _first(self) -> FirstReads:
+        return FirstReads(self.accesses, np.zeros(self.rows.size, np.int64), 1)

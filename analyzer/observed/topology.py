@@ -1,0 +1,332 @@
+"""Who is below whom in one boot; nothing here knows policies or another boot."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.observed.registers import reading
+from analyzer.observed.registers.reading import Wanted
+from schemas import config_header, pcie_capability
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.boots import BootSpan
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.functions import Function
+
+
+#: Registers that say who a function is.
+_IDENTITY = (
+    config_header.VENDOR_ID,
+    config_header.REVISION,
+    config_header.CLASS_DEVICE,
+    config_header.CACHE_LINE_SIZE,
+    config_header.HEADER_TYPE,
+)
+#: Port types that sit on a root bus alone (PCIe 7.5.3.2).
+_ON_ROOT_BUS = frozenset(
+    {
+        pcie_capability.TYPE_ROOT_PORT,
+        pcie_capability.TYPE_RC_ENDPOINT,
+        pcie_capability.TYPE_RC_EVENT_COLLECTOR,
+    }
+)
+#: Dwords from which on a function was dumped, not probed: a sweep of kernel or firmware reads fewer.
+_DUMPED = 4
+
+
+class Topology:
+    """The functions of one boot and who is below whom; worked out when first asked for.
+
+    Args:
+        index: the capture.
+        boot: the boot.
+        enumerations: rows by which scans discovered functions, of the whole capture.
+    """
+
+    def __init__(self, index: AccessIndex, boot: BootSpan, enumerations: NDArray[np.int64]) -> None:
+        self._index = index
+        self.boot = boot
+        self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
+        self._functions: dict[int, Function] | None = None
+        self._roots: dict[int, int] = {}
+        self._is_root: dict[int, bool] = {}
+        self._above: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its functions have been worked out."""
+        return self._functions is not None
+
+    @property
+    def functions(self) -> dict[int, Function]:
+        """Key -> function, for every function that answered in this boot, or that a snapshot lists."""
+        found = self._functions
+        if found is None:
+            (found,) = reading.read([self.wanted()])
+            self.take(found)
+        return found
+
+    @cached_property
+    def vendor_rows(self) -> NDArray[np.int64]:
+        """Rows of the reads at 0x00 in this boot."""
+        rows = self._index.vendor_reads
+        return rows[(rows >= self.boot.first) & (rows <= self.boot.last)]
+
+    @cached_property
+    def by_secondary(self) -> dict[int, Function]:
+        """``domain << 8 | bus`` -> the bridge that has it as its secondary bus."""
+        found: dict[int, Function] = {}
+        for entry in self.functions.values():
+            numbers = entry.bus_numbers if entry.is_bridge else None
+            if numbers is not None:
+                found.setdefault(entry.bus >> 8 << 8 | numbers.secondary, entry)
+        return found
+
+    @cached_property
+    def is_snapshot(self) -> bool:
+        """Only reads and no scan: the registers as lspci or the kernel dumped them at one moment."""
+        boot = self.boot
+        return boot.scan is None and not self._index.is_write[boot.first : boot.last + 1].any()
+
+    @cached_property
+    def scan_ends(self) -> dict[int, int]:
+        """Root bus -> row at which its first scan was over (missing: the capture ends before)."""
+        return self._scan_ends(self._index)
+
+    @cached_property
+    def scan_is_cut(self) -> bool:
+        """Whether the boot's first scan is in the capture, but not to its end."""
+        return self.boot.scan is not None and any(
+            self.root_bus(key >> 8) not in self.scan_ends for key in self.enumerated
+        )
+
+    @cached_property
+    def enumerated(self) -> set[int]:
+        """Keys that the boot's first scan discovered (rescans do not count).
+
+        Where that scan is not in the capture, every function that answered; of a snapshot every function that
+        it lists, silent ones too: lspci and sysfs show what the kernel has enumerated, whether it answers now
+        or not.
+        """
+        return {
+            key
+            for key, entry in self.functions.items()
+            if self.boot.scan is None
+            or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), self.boot.last + 1)
+        }
+
+    @cached_property
+    def silent(self) -> frozenset[int]:
+        """Functions that a snapshot lists and of which every byte reads ff: powered down, or off the bus.
+
+        They are among the functions, with :attr:`~analyzer.observed.registers.functions.Function.silent` set.
+        """
+        if not self.is_snapshot:
+            return frozenset()
+        index, boot = self._index, slice(self.boot.first, self.boot.last + 1)
+        function, offset, live = index.function[boot], index.offset[boot], index.live[boot]
+        dwords = np.unique((function << 10 | offset >> 2)[offset < config_header.EXTENDED_CONFIG_SIZE])
+        keys, counts = np.unique(dwords >> 10, return_counts=True)
+        dumped = keys[counts >= _DUMPED]
+        return frozenset(np.setdiff1d(dumped, function[live]).tolist())
+
+    @cached_property
+    def nameless(self) -> frozenset[int]:
+        """What answers, but not at its vendor ID, and is no function of the boot: virtual functions.
+
+        They have all ones there (PCIe 9.3.4.1.1); lspci and sysfs list them all the same.
+        """
+        return frozenset(self._nameless().tolist()) - self.functions.keys()
+
+    @cached_property
+    def without_vendor(self) -> frozenset[int]:
+        """Functions of a snapshot that answer, and of which no vendor ID is shown."""
+        if not self.is_snapshot:
+            return frozenset()
+        boot = slice(self.boot.first, self.boot.last + 1)
+        answered = np.unique(self._index.function[boot][self._index.live[boot]])
+        return frozenset(answered.tolist()) - self.functions.keys()
+
+    @cached_property
+    def orphans(self) -> dict[int, list[int]]:
+        """Functions that no chain of bridges joins to a root bus, by the bus whose bridge is not in the boot.
+
+        What is below that bridge, by bus number, is unknown: where it is, and whether ARI Forwarding applies.
+        """
+        found: dict[int, list[int]] = {}
+        for key in sorted(self.functions):
+            top = self.root_bus(key >> 8)
+            if not self.is_root(top):
+                found.setdefault(top, []).append(key)
+        return found
+
+    def is_root(self, bus: int) -> bool:
+        """Whether a bus (``domain << 8 | bus``) is certain to be a root bus.
+
+        Bus 0 is: a secondary bus number is above the primary one. Any other without a bridge to it in this
+        boot is one by what sits on root buses alone (a root port, an integrated endpoint or event collector,
+        a host bridge), or if the boot's scan, which is in the capture, probed all its 32 slots.
+        """
+        known = self._is_root.get(bus)
+        if known is None:
+            known = self._is_root[bus] = bus not in self.by_secondary and (
+                bus & 0xFF == 0 or self._scanned_as_root(bus) or self._holds_root_complex(bus)
+            )
+        return known
+
+    def _scanned_as_root(self, bus: int) -> bool:
+        if self.boot.scan is None:
+            return False
+        probed = self._index.function[self.vendor_rows[self.vendor_rows >= self.boot.scan]]
+        slots = probed[(probed >> 8 == bus) & (probed & 7 == 0)]
+        return np.unique(slots).size == 32
+
+    def _holds_root_complex(self, bus: int) -> bool:
+        return any(
+            entry.pcie_type in _ON_ROOT_BUS
+            or entry.value(config_header.CLASS_DEVICE) == config_header.CLASS_BRIDGE_HOST
+            for key, entry in self.functions.items()
+            if key >> 8 == bus
+        )
+
+    def wanted(self) -> Wanted:
+        """What is asked of the functions' room."""
+        boot = self.boot
+        return Wanted(self._index, boot.first, boot.last, self._answering(self._index, self._inside))
+
+    def take(self, found: dict[int, Function]) -> None:
+        """Keep what the functions' room answered."""
+        inside = self._inside
+        for row, key in zip(inside.tolist(), self._index.function[inside].tolist(), strict=True):
+            found[key].scans.append(row)
+        for key in self.silent:
+            found[key].silent = True
+            found[key].has_ari = None  # ones at 0x100 end no list of a function that does not answer
+        self._functions = found
+
+    def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
+        """Keys that the boot enumerated; where its scan is not in the capture, those that told who they are.
+
+        Of a snapshot every function that it lists, also one whose first row is missing. Virtual functions
+        answer at 0x00 with all ones (PCIe 9.3.4.1.1): they are no functions of a scan.
+        """
+        if self.boot.scan is not None:
+            return [int(key) for key in np.unique(index.function[inside])]
+        rows = slice(self.boot.first, self.boot.last + 1)
+        function, live = index.function[rows], index.live[rows]
+        counted = live if self.is_snapshot else live & np.isin(index.offset[rows], _IDENTITY)
+        answering = np.setdiff1d(function[counted], self._nameless())
+        return sorted({*answering.tolist(), *self.silent})
+
+    def _nameless(self) -> NDArray[np.int64]:
+        """Keys that told who they are, and whose vendor ID reads all ones."""
+        index, rows = self._index, slice(self.boot.first, self.boot.last + 1)
+        function, offset, live = index.function[rows], index.offset[rows], index.live[rows]
+        vendor = index.is_read[rows] & (offset == config_header.VENDOR_ID)
+        told = function[live & np.isin(offset, _IDENTITY)]
+        return np.intersect1d(told, np.setdiff1d(function[vendor & ~live], function[vendor & live]))
+
+    def parent(self, function: int) -> Function | None:
+        """The bridge above a function; None on a root bus (or where the bridge was never seen)."""
+        return self.by_secondary.get(function >> 8)
+
+    def root_bus(self, bus: int) -> int:
+        """The root bus (``domain << 8 | bus``) above a bus."""
+        known = self._roots.get(bus)
+        if known is None:
+            known = self._roots[bus] = self._root_above(bus)
+        return known
+
+    def _root_above(self, bus: int) -> int:
+        for _ in range(256):  # no hierarchy is deeper; hostile bus numbers may loop
+            bridge = self.by_secondary.get(bus)
+            if bridge is None or bridge.bus == bus:
+                return bus
+            bus = bridge.bus
+        return bus
+
+    def ancestors(self, function: int) -> list[Function]:
+        """Bridges above a function, nearest first."""
+        found: list[Function] = []
+        seen: set[int] = set()
+        bridge = self.parent(function)
+        while bridge is not None and bridge.function not in seen:
+            seen.add(bridge.function)
+            found.append(bridge)
+            bridge = self.parent(bridge.function)
+        return found
+
+    def path(self, function: int) -> tuple[int, ...]:
+        """Where a function sits, independent of bus numbers: root bus, then device/function numbers down."""
+        above = self._above.get(function >> 8)
+        if above is None:
+            bridges = [bridge.devfn for bridge in reversed(self.ancestors(function))]
+            above = self._above[function >> 8] = (self.root_bus(function >> 8), *bridges)
+        return (*above, function & 0xFF)
+
+    def lost_numbers(self) -> tuple[list[Function], list[Function]]:
+        """Bridges whose first numbers were unusable when their bus was scanned: left so, and given new ones.
+
+        Only where the scan is in the capture to its end: pass 1 comes last.
+        """
+        refused: list[Function] = []
+        renumbered: list[Function] = []
+        for bridge in self.bridges():
+            first = bridge.first_bus_numbers
+            if first is None or not first.broken_on(bridge.bus & 0xFF) or not bridge.scans:
+                continue
+            if bridge.bus_numbers is not None:
+                renumbered.append(bridge)
+            elif self.root_bus(bridge.bus) in self.scan_ends:
+                refused.append(bridge)
+        return refused, renumbered
+
+    def bridges(self) -> Iterable[Function]:
+        """Every function with a type 1 header, in BDF order."""
+        return (self.functions[key] for key in sorted(self.functions) if self.functions[key].is_bridge)
+
+    def _scan_ends(self, index: AccessIndex) -> dict[int, int]:
+        """Root bus -> row at which its first scan was over.
+
+        Only then does pci_bus_add_device save each device's header, dword by dword from 0x00 (Linux 7.3
+        pci_save_state); lspci reads the same way. In a scan a vendor read is never followed by 0x04.
+        """
+        ends: dict[int, int] = {}
+        if self.boot.scan is None:
+            return ends
+        rows = self.vendor_rows[self.vendor_rows > self.boot.scan]
+        rows = rows[index.present_id[rows]]
+        following = index.next_of_function(rows)
+        saved = rows[
+            (following >= 0) & (index.offset[following] == config_header.COMMAND) & index.is_read[following]
+        ]
+        for row in saved.tolist():
+            if not _early_dump(index, row):
+                ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
+        return ends
+
+
+def read(topologies: Sequence[Topology]) -> None:
+    """Work out the functions of several boots at once; their captures are of one batch."""
+    unread = [topology for topology in topologies if not topology.is_read]
+    wanted = [topology.wanted() for topology in unread]
+    for topology, found in zip(unread, reading.read(wanted), strict=True):
+        topology.take(found)
+
+
+def _early_dump(index: AccessIndex, row: int) -> bool:
+    """Whether a vendor read begins the dump of ``pci=earlydump``: it follows the function's class dword.
+
+    Linux 7.3 pci_setup_device reads the class and then calls early_dump_pci_device, which reads 256 bytes
+    from 0x00 on; no other code reads the header from its start right behind the class.
+    """
+    own = index.rows_of(int(index.function[row]))
+    before = int(np.searchsorted(own, row)) - 1
+    return before >= 0 and bool(index.is_read[own[before]]) and int(index.offset[own[before]]) == 0x08

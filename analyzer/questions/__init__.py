@@ -1,0 +1,1 @@
+"""The answers of the other commands: ``atrisk``, ``snapshot``, ``stat``, ``corpus``, ``explain``."""

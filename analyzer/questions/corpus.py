@@ -1,0 +1,163 @@
+"""The regression corpus: captures with the verdicts that a human signed, as ``NAME.bin`` with ``NAME.toml``.
+
+Nothing updates an expectation by itself: ``update`` only shows what would change unless it is told to write.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer.errors import DamagedInputError, EmptyInputError, UnreadableInputError
+from analyzer.options import Options
+from analyzer.readers.small_files import read_limited
+from analyzer.writing import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.results import CaptureResult, KexecResult
+
+#: Where this project keeps its corpus.
+DIRECTORY = "traces"
+_CASE_LIMIT = 1 << 20
+#: Bridge verdicts that go without saying in an expectation file.
+_UNREMARKABLE = frozenset({"kept", "off", "not-applicable"})
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case: what its file expects and what the analysis says.
+
+    Attributes:
+        name: of the capture without its ending.
+        title: what happened, from the file.
+        file: the expectation file.
+    """
+
+    name: str
+    title: str
+    file: str
+    expected: dict[str, Any]
+    found: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """The analysis says what the file expects."""
+        return self.expected == self.found
+
+    @property
+    def differences(self) -> list[str]:
+        """One line per value that is not as expected; empty if the case is good."""
+        return list(_differences("", self.expected, self.found))
+
+    @property
+    def proposal(self) -> str | None:
+        """The expectation file with what was found, comments and all else kept; None if nothing differs."""
+        if self.ok:
+            return None
+        import tomlkit
+
+        document = tomlkit.parse(_text(self.file))
+        document["expect"] = self.found
+        return tomlkit.dumps(document)
+
+    def difference(self) -> list[str]:
+        """A unified diff of the file against the proposal, line by line; empty if they agree."""
+        before = _text(self.file).splitlines()
+        after = before if self.proposal is None else self.proposal.splitlines()
+        return list(difflib.unified_diff(before, after, self.file, f"{self.file} (found)", lineterm=""))
+
+
+def _text(path: str) -> str:
+    return read_limited(path, _CASE_LIMIT, "TOML").decode("utf-8")
+
+
+def _differences(place: str, expected: Any, found: Any) -> Iterator[str]:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            yield from _differences(f"{place}.{key}".lstrip("."), expected.get(key), found.get(key))
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for number, (mine, theirs) in enumerate(zip(expected, found, strict=True)):
+            yield from _differences(f"{place}[{number}]", mine, theirs)
+    elif expected != found:
+        yield f"{place}: expected {expected!r}, found {found!r}"
+
+
+def cases(directory: str) -> list[Path]:
+    """The expectation files of a corpus, sorted by name.
+
+    Raises:
+        UnreadableInputError: no such directory.
+        EmptyInputError: it holds no case.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        raise UnreadableInputError("expected a directory of NAME.bin with NAME.toml", path=directory)
+    found = sorted(path for path in root.glob("*.toml") if path.with_suffix(".bin").is_file())
+    if not found:
+        raise EmptyInputError("expected NAME.bin with NAME.toml, found no such pair", path=directory)
+    return found
+
+
+def check(directory: str = DIRECTORY) -> list[CaseResult]:
+    """Analyse every case of a corpus and compare.
+
+    Raises:
+        DamagedInputError: an expectation file is no TOML.
+    """
+    return [_case(path) for path in cases(directory)]
+
+
+def update(directory: str = DIRECTORY, *, write: bool = False) -> list[CaseResult]:
+    """The same; with ``write`` the ``expect`` table of each file that differs becomes what was found."""
+    results = check(directory)
+    for result in results:
+        proposal = result.proposal if write else None
+        if proposal is not None:
+            with replacing(result.file) as stream:
+                stream.write(proposal.encode())
+    return results
+
+
+def _case(path: Path) -> CaseResult:
+    from analyzer.analysis import analyze
+
+    try:
+        document = tomllib.loads(_text(str(path)))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DamagedInputError(f"expected TOML, found {error}", path=str(path)) from error
+    capture = str(path.with_suffix(".bin"))
+    result = analyze([capture], Options(**document.get("options", {}))).captures[0]
+    title, expected = document.get("title", ""), document.get("expect", {})
+    return CaseResult(path.stem, title, str(path), expected, expectation(result))
+
+
+def expectation(capture: CaptureResult) -> dict[str, Any]:
+    """What a corpus file says of a capture: everything that must not change by accident."""
+    return {"verdict": capture.verdict, "kexecs": [_kexec(kexec) for kexec in capture.kexecs]}
+
+
+def _kexec(kexec: KexecResult) -> dict[str, Any]:
+    return {
+        "kind": kexec.kind,
+        "observed_policy": kexec.observed_policy,
+        "preserved_source": kexec.preserved_source,
+        "bridges": {
+            bridge.bdf: " ".join(
+                filter(None, (bridge.verdict, bridge.cause, bridge.cause_bdf, bridge.confidence))
+            )
+            for bridge in kexec.bridges
+            if bridge.verdict not in _UNREMARKABLE
+        },
+        "stranded": [device.bdf for device in kexec.devices if device.verdict == "stranded"],
+        "discovered": {
+            "observed": len(kexec.observed.discovered),
+            **{name: len(outcome.discovered) for name, outcome in kexec.policies.items()},
+        },
+        "findings": sorted({item.code for item in kexec.findings if item.severity != "note"}),
+        "divergences": [item.bdf for item in kexec.divergences if not item.explained],
+    }

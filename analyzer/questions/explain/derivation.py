@@ -1,0 +1,147 @@
+"""How the analysis came to its premises: boots, logs, decisions, policy, patch series, preserved set.
+
+The report at its most talkative says these things; every other report rests on them silently.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer import bdf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.analysis import Study
+    from analyzer.kernel_logs.kernel_log import KernelRun
+    from analyzer.observed.decisions import Decision, Rule
+    from analyzer.options import Options
+    from analyzer.verdicts.kexecs import Judgement
+
+_TRANSITIONS = {
+    "start": "the capture begins with it",
+    "kexec": "entered by kexec",
+    "reboot": "entered through firmware",
+}
+_RULES: dict[Rule, str] = {
+    "set": "wrote 1 (stock rule)",
+    "clear": "wrote 0 (stock rule)",
+    "inherit": "read it and wrote nothing (inherit rule)",
+    "untouched": "left it alone although the port supports it (pci=noari)",
+    "unsupported": "found the port without ARI Forwarding",
+    "skipped": "did not look at it (pci=noari)",
+    "none": "had nothing to decide",
+    "cut": "cannot be told: the capture ends inside the decision",
+}
+_SOURCES = {"dmesg": "--dmesg", "capture": "in the capture", "sidecar": "beside the capture"}
+
+
+def of_capture(study: Study) -> list[str]:
+    """Return how the capture was divided into boots, and which kernel log belongs to which."""
+    return [*_boots(study), *_logs(study)]
+
+
+def of_kexec(study: Study, judgement: Judgement, options: Options) -> list[str]:
+    """Return what the verdicts of one kexec rest on, a sentence each."""
+    return [
+        *_kind(study, judgement),
+        *_decisions(study, judgement),
+        _policy(judgement, options),
+        _series(study, judgement, options),
+        *_handover(judgement),
+    ]
+
+
+def _boots(study: Study) -> Iterator[str]:
+    index = study.index
+    for topology in study.topologies:
+        boot = topology.boot
+        how = _TRANSITIONS[boot.entered_by]
+        if boot.marked:
+            how += ", as the capture or an option marks it"
+        scan = (
+            "its scan of the bus is not in the capture"
+            if boot.scan is None
+            else f"its scan of the bus begins at access {index.seq[boot.scan]}"
+        )
+        accesses = f"accesses {index.seq[boot.first]} to {index.seq[boot.last]}"
+        yield (
+            f"boot {boot.index} ({boot.kind}), {accesses}: {how}; {scan}, "
+            f"{len(topology.enumerated):,} functions enumerated"
+        )
+
+
+def _logs(study: Study) -> Iterator[str]:
+    for source, runs in study.logs.by_source.items():
+        said = ", ".join(f"boot {boot}: {_run(run)}" for boot, run in sorted(runs.items()))
+        yield f"kernel log {_SOURCES.get(source, source)}: {said or 'no kernel in it'}"
+    if not study.logs.by_source:
+        yield "no kernel log: kinds and command lines come from the accesses and options alone"
+
+
+def _run(run: KernelRun) -> str:
+    release = f"Linux {run.release}" if run.release else "release unknown"
+    return f"{release} from line {run.first_line}"
+
+
+def _kind(study: Study, judgement: Judgement) -> Iterator[str]:
+    result = judgement.result
+    boot = judgement.handover.incoming.boot
+    why = (
+        "as marked in the capture"
+        if boot.kexec_kind is not None
+        else "from the kernel log and the rule that was followed"
+        if study.logs.run_of(boot.index) is not None
+        else "from the rule that was followed"
+    )
+    yield f"kexec {result.index} is {result.kind}, {why}"
+
+
+def _decisions(study: Study, judgement: Judgement) -> Iterator[str]:
+    """What both kernels decided on each bridge, with the deciding access."""
+    kexec = judgement.handover
+    sides = (("outgoing", kexec.decided_before), ("incoming", kexec.decided_after))
+    for side, decided in sides:
+        for key, several in sorted(decided.items()):
+            for decision in several:
+                if decision.rule not in ("none", "unsupported"):
+                    yield f"{bdf.text(key)}: the {side} kernel {_decision(study, decision)}"
+
+
+def _decision(study: Study, decision: Decision) -> str:
+    used = {True: "ARI on", False: "ARI off", None: "unknown"}[decision.enabled]
+    return f"{_RULES[decision.rule]} at access {study.index.seq[decision.row]}: {used} from then on"
+
+
+def _policy(judgement: Judgement, options: Options) -> str:
+    result = judgement.result
+    if options.policy != "observed":
+        return f"policy {result.policy} as --policy says; observed: {result.observed_policy}"
+    if result.observed_policy == "unknown":
+        return f"policy {result.policy} for want of a better one: no decision shows which rule was followed"
+    return f"policy {result.policy}: the one that the incoming kernel followed"
+
+
+def _series(study: Study, judgement: Judgement, options: Options) -> str:
+    version = judgement.result.series
+    run = study.logs.run_of(judgement.handover.incoming.boot.index)
+    if options.series is not None:
+        return f"bus-number rules of series {version}: as --series says"
+    if run is not None and run.series:
+        return f"bus-number rules of series {version}: its log has messages of {', '.join(run.series)}"
+    return f"bus-number rules of series {version}: the newest that fits what the incoming kernel did"
+
+
+def _handover(judgement: Judgement) -> Iterator[str]:
+    result = judgement.result
+    profile = judgement.profiles[result.policy]
+    yield f"preserved: {len(profile.preserved):,} functions, source {result.preserved_source}"
+    if profile.handover != "matched":
+        yield f"the incoming kernel does not take the handed-over data ({profile.handover})"
+    if result.noari:
+        yield "pci=noari is in force"
+    for policy, prediction in judgement.predictions.items():
+        ran = " (the one compared with the observation)" if policy == judgement.ran else ""
+        certain, open_ = len(prediction.certain), len(prediction.possible)
+        unknown = f", {open_:,} that the capture leaves open" if open_ else ""
+        yield f"replay of {policy}{ran}: {certain:,} functions found{unknown}"

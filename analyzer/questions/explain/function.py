@@ -1,0 +1,310 @@
+"""``analyze explain``: the life of one bridge's ARI bit, or why one function is (not) discovered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from analyzer import analysis, bdf
+from analyzer.errors import UsageError
+from analyzer.observed import virtual_functions
+from analyzer.options import Options
+from analyzer.questions.explain import function_facts
+from analyzer.questions.explain import timeline as explain_timeline
+from analyzer.questions.explain.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
+from analyzer.replay import citations, enumeration
+from analyzer.results import POLICIES
+
+if TYPE_CHECKING:
+    from analyzer.analysis import Study
+    from analyzer.capture import Capture
+    from analyzer.observed.topology import Topology
+    from analyzer.questions.explain.explanation import FunctionKind, StepOutcome, VirtualFunction
+    from analyzer.replay.enumeration import Prediction, Step
+    from analyzer.replay.world import Node
+    from analyzer.results import BridgeVerdict, DeviceReason, DeviceVerdict, PolicyName
+    from analyzer.verdicts.kexecs import Judgement
+
+
+def explain(path: str, function: str, options: Options | None = None) -> Explanation:
+    """Explain one function of a capture.
+
+    Args:
+        path: the capture.
+        function: its address, ``[dddd:]bb:dd.f``, as the outgoing kernel numbered it.
+        options: as for the main job.
+
+    Raises:
+        UsageError: no such function in the capture; the message says which bridge would lead to it.
+        AritraceError: the capture cannot be read.
+    """
+    from analyzer.readers import open_capture
+
+    chosen = options or Options()
+    return explain_capture(open_capture(path, chosen), function, chosen)
+
+
+def explain_capture(capture: Capture, function: str, options: Options | None = None) -> Explanation:
+    """The same for a capture that is already in memory."""
+    study = analysis.study(capture, options)
+    key = bdf.parse(function)
+    virtual = function_facts.virtual_function(study, key)
+    # Firmware's numbers come last: the address is a kernel's.
+    boots = sorted(study.topologies, key=lambda topology: topology.boot.kind == "firmware")
+    known = [topology for topology in boots if key in topology.functions]
+    if not known and virtual is None and not _is_in_input(study, key):
+        where = function_facts.absent(study, key)
+        raise UsageError(
+            f"no kernel in {capture.path} found a function {bdf.text(key)}: {where}",
+            advice="analyze --format json lists every function under devices",
+        )
+    physical = None if virtual is None or virtual.physical is None else bdf.parse(virtual.physical)
+    place = key if physical is None else physical
+    topology = _showing_the_place([boot for boot in boots if place in boot.functions] or boots, place)
+    above = topology.parent(place)
+    kind, missing = _kind(study, key, known, virtual)
+    ids = (topology.functions[key].vendor_device for topology in known)
+    return Explanation(
+        path=capture.path,
+        bdf=bdf.text(key),
+        vendor_device=next((name for name in ids if name is not None), None),
+        kind=kind,
+        port_type=_port_type(study, key) or function_facts.port_type(kind),
+        bridge=None if above is None else bdf.text(above.function),
+        path_from_root=[bdf.text(bridge.function) for bridge in reversed(topology.ancestors(place))],
+        timeline=explain_timeline.of_function(study, key, physical),
+        kexecs=[_at_kexec(judgement, key, virtual) for judgement in study.judgements],
+        unknown=[*_unknown(study, key), *_unknown_places(boots, topology, place)],
+        kind_missing=missing,
+        missing_bridge_bus=_missing_bridge_bus(topology, place),
+        virtual_function=virtual,
+    )
+
+
+def _is_in_input(study: Study, key: int) -> bool:
+    """Whether the input shows something of a function that no boot discovered."""
+    return function_facts.answers(study, key) or function_facts.is_dumped(study, key)
+
+
+def _showing_the_place(boots: list[Topology], key: int) -> Topology:
+    """The first boot that shows what is above a function: a bridge, or that it is on a root bus."""
+    shown = [boot for boot in boots if boot.parent(key) is not None]
+    shown += [boot for boot in boots if boot.is_root(key >> 8)]
+    return (shown or boots)[0]
+
+
+def _missing_bridge_bus(topology: Topology, key: int) -> int | None:
+    """The bus at which the way up from a function ends, if that is no root bus."""
+    top = topology.root_bus(key >> 8)
+    return None if topology.is_root(top) else top & 0xFF
+
+
+def _unknown_places(boots: list[Topology], shown: Topology, key: int) -> list[str]:
+    """Boots that have a function and not the bridge above it, where another boot shows that bridge."""
+    return [
+        f"boot {boot.boot.index}: the bridge above bus {bus:02x} is not in the input"
+        for boot in boots
+        if boot is not shown and boot.boot.kind != "firmware" and key in boot.functions
+        if (bus := _missing_bridge_bus(boot, key)) is not None
+    ]
+
+
+def _kind(
+    study: Study, key: int, known: list[Topology], virtual: VirtualFunction | None
+) -> tuple[FunctionKind, list[str]]:
+    if virtual is not None:
+        return "virtual-function", []
+    if known:
+        return function_facts.kind(topology.functions[key] for topology in known)
+    return ("undiscovered" if function_facts.answers(study, key) else "silent"), []
+
+
+def _port_type(study: Study, key: int) -> str | None:
+    for judgement in study.judgements:
+        for bridge in judgement.result.bridges:
+            if bridge.bdf == bdf.text(key):
+                return bridge.port_type
+    return None
+
+
+def _unknown(study: Study, key: int) -> list[str]:
+    text = bdf.text(key)
+    found: list[str] = []
+    for judgement in study.judgements:
+        found.extend(
+            f"kexec {judgement.result.index}: {bridge.missing_access}"
+            for bridge in judgement.result.bridges
+            if bridge.bdf == text and bridge.missing_access
+        )
+    return found
+
+
+def _at_kexec(judgement: Judgement, key: int, virtual: VirtualFunction | None) -> KexecExplanation:
+    """The same as :func:`at_kexec`, also of a virtual function, which no kernel enumerates."""
+    found = at_kexec(judgement, key)
+    device, outgoing = found.device, judgement.handover.outgoing
+    if virtual is None or (device is not None and device.reason != "never-seen"):
+        return found
+    incoming = judgement.handover.incoming
+    what = f"{'looks like' if virtual.physical is None else 'is'} a virtual function"
+    if _is_virtual(outgoing, key):
+        said = f"{what}, which {_NOT_PRESERVED}"
+        if device is not None:
+            said = f"is {device.verdict}: it {said}"
+    elif _is_virtual(incoming, key):
+        said = f"{what}; the input does not show it before the kexec"
+    else:
+        return found
+    return replace(found, conclusion=f"{bdf.text(key)} {said}")
+
+
+def _is_virtual(topology: Topology, key: int) -> bool:
+    return key in topology.nameless or bool(virtual_functions.among(topology, [key]))
+
+
+def at_kexec(judgement: Judgement, key: int) -> KexecExplanation:
+    """Explain one function (``domain << 16 | bus << 8 | devfn``) at one kexec."""
+    result = judgement.result
+    text = bdf.text(key)
+    bridge = next((item for item in result.bridges if item.bdf == text), None)
+    device = next((item for item in result.devices if item.bdf == text), None)
+    node = judgement.world.by_outgoing.get(key) or _incoming_node(judgement, key)
+    shown = bridge if bridge is not None else _bridge_above(judgement, node)
+    return KexecExplanation(
+        index=result.index,
+        kind=result.kind,
+        at_access=result.at_access,
+        observed_policy=result.observed_policy,
+        policy=result.policy,
+        series=result.series,
+        conclusion=_conclusion(bridge, device),
+        bridge=bridge,
+        device=device,
+        decisions=[] if node is None else [_decision(judgement, node, name) for name in POLICIES],
+        walks={} if node is None else _walks(judgement, node),
+        cause=None if shown is None else shown.cause,
+        cause_source="docs/replay.md, causes" if shown is not None and shown.cause else None,
+        confidence=None if shown is None else shown.confidence,
+        evidence=[] if shown is None else shown.evidence,
+    )
+
+
+def _incoming_node(judgement: Judgement, key: int) -> Node | None:
+    return next((node for node in judgement.world.nodes() if node.incoming == key), None)
+
+
+def _bridge_above(judgement: Judgement, node: Node | None) -> BridgeVerdict | None:
+    above = None if node is None else judgement.world.parent(node)
+    if above is None:
+        return None
+    text = bdf.text(above.name)
+    return next((item for item in judgement.result.bridges if item.bdf == text), None)
+
+
+_NOT_PRESERVED = "no series preserves: the incoming kernel clears VF Enable"
+_WHY: dict[DeviceReason, str] = {
+    "ari-off": "ARI Forwarding is off above it, and without ARI the walk does not reach it",
+    "bridge-unconfigured": "the bridge above lost its bus numbers and was left unconfigured",
+    "bridge-gone": "the bridge above does not answer",
+    "ancestor-hidden": "a bridge further up is unconfigured or gone",
+    "chain-broken": "the chain of Next Function Numbers does not lead to it",
+    "function-0-absent": "function 0 of its bus does not answer, so nothing else there is probed",
+    "function-0-not-ari": "ARI is on, but function 0 has no ARI capability: the walk ends there",
+    "noari": "pci=noari keeps ARI off",
+    "no-response": "it does not answer",
+    "never-seen": "it is in the preserved list, but the outgoing kernel never enumerated it",
+    "not-captured": "the capture does not hold the access that would tell",
+    "not-listed": "the snapshot taken after the kexec does not list it",
+    "virtual-function": f"it is a virtual function, which {_NOT_PRESERVED}",
+}
+
+
+def _conclusion(bridge: BridgeVerdict | None, device: DeviceVerdict | None) -> str:
+    if bridge is not None:
+        cause = f", cause {bridge.cause}" if bridge.cause else ""
+        where = f" of {bridge.cause_bdf}" if bridge.cause_bdf else ""
+        return f"{bridge.bdf} is {bridge.verdict}{cause}{where}"
+    if device is None:
+        return "neither kernel of this kexec found it"
+    if device.verdict == "reachable":
+        return f"{device.bdf} is discovered"
+    return f"{device.bdf} is {device.verdict}: {_WHY[device.reason]}" if device.reason else device.verdict
+
+
+def _decision(judgement: Judgement, node: Node, name: PolicyName) -> PolicyDecision:
+    """What a policy does with the bridge itself, or with the bridge above an endpoint."""
+    prediction = judgement.predictions[name]
+    bridge = node if node.is_bridge and node.children else judgement.world.parent(node)
+    found: bool | None = node.path in prediction.certain
+    if node.path in prediction.possible:
+        found = None
+    rule, source, ari, writes = _rule(bridge, prediction)
+    if bridge is None and not _is_on_root_bus(judgement, node):
+        found, rule, source = None, "the bridge above is not in the input", ""
+    runs = name == judgement.ran and judgement.result.observed_policy != "unknown"
+    return PolicyDecision(name, ari, found, rule, source, writes, runs)
+
+
+def _is_on_root_bus(judgement: Judgement, node: Node) -> bool:
+    kexec = judgement.handover
+    return any(topology.is_root(node.path[0]) for topology in (kexec.outgoing, kexec.incoming))
+
+
+def _rule(bridge: Node | None, prediction: Prediction) -> tuple[str, str, bool | None, str | None]:
+    if bridge is None:
+        return "on a root bus every device number is probed", "Linux 7.3 only_one_child()", None, None
+    decision = prediction.decisions.get(bridge.path)
+    numbers = prediction.numbers.get(bridge.path)
+    if numbers in ("refuse", "unknown"):
+        return (*citations.NUMBERS[numbers], None, None)
+    if decision is None:
+        return "the bridge is not reached", "Linux 7.3 pci_scan_child_bus_extend()", None, None
+    writes = {"set": "1", "clear": "0", "healed": "1 if it is 0", "restored": "if it differs"}.get(
+        decision.branch
+    )
+    return (*citations.ARI[decision.branch], decision.enabled, writes)
+
+
+def _walks(judgement: Judgement, node: Node) -> dict[str, list[ChainStep]]:
+    """The walk over the function's bus: under the policy that verdicts go by, and under any that differs."""
+    above = judgement.world.parent(node)
+    if above is None or (node.is_bridge and node.children):
+        above = node if node.children else above
+    if above is None or not above.one_child:
+        return {}
+    walks: dict[str, list[ChainStep]] = {}
+    for name in (judgement.result.policy, *POLICIES):
+        decision = judgement.predictions[name].decisions.get(above.path)
+        if decision is None or decision.enabled is None:
+            continue
+        steps = _steps(above, judgement, name, enabled=decision.enabled)
+        if name not in walks and steps not in walks.values():
+            walks[name] = steps
+    return walks
+
+
+def _steps(bridge: Node, judgement: Judgement, name: PolicyName, *, enabled: bool) -> list[ChainStep]:
+    answering = {devfn: child for devfn, child in bridge.children.items() if child.present}
+    bus = _bus_below(bridge, judgement.predictions[name])
+    return [_step(bus, step) for step in enumeration.slot_steps(answering, 0, enabled=enabled, go_on=False)]
+
+
+def _bus_below(bridge: Node, prediction: Prediction) -> int:
+    for child in bridge.children.values():
+        if child.path in prediction.keys:
+            return prediction.keys[child.path] >> 8
+    numbers = bridge.outgoing_numbers or bridge.numbers
+    return bridge.name >> 16 << 8 | (numbers.secondary if numbers is not None else 0)
+
+
+def _step(bus: int, step: Step) -> ChainStep:
+    node = step.node
+    outcome: StepOutcome = "absent" if node is None else "found"
+    return ChainStep(
+        bdf=bdf.text(bus << 8 | step.devfn & 0xFF),
+        outcome=outcome,
+        multifunction=None if node is None else node.multifunction,
+        ari_capability=None if node is None else node.has_ari,
+        next_function=None if node is None else node.next_function,
+        note=step.why,
+    )

@@ -1,0 +1,95 @@
+"""What a page shows beyond the results of a capture, taken from its study before that is forgotten.
+
+A study holds the whole capture; this holds a few hundred kilobytes at most, so that a page about many
+captures needs no more memory than the largest of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analyzer import bdf
+from analyzer.questions.explain import lanes
+from analyzer.questions.explain.function import at_kexec
+
+if TYPE_CHECKING:
+    from analyzer.analysis import Study
+    from analyzer.capture import Capture
+    from analyzer.questions.explain.explanation import KexecExplanation
+    from analyzer.questions.explain.lanes import Lanes
+    from analyzer.results import CaptureResult
+    from analyzer.verdicts.kexecs import Judgement
+
+#: Captures whose working is kept: with something to tell, and without.
+MOST_TELLING, MOST_QUIET = 200, 100
+#: Bridges of one kexec whose decisions are explained.
+_MOST_EXPLAINED = 12
+_QUIET = frozenset({"kept", "off", "not-applicable"})
+
+
+@dataclass(frozen=True)
+class KexecWorking:
+    """One kexec.
+
+    Attributes:
+        had: addresses that the outgoing kernel knew.
+        moved: address under the outgoing kernel -> address under the incoming one, where they differ.
+        explained: bridge -> what each policy decides on it and the walk over the functions below, for bridges
+            that something happened to.
+    """
+
+    had: frozenset[str]
+    moved: dict[str, str]
+    explained: dict[str, KexecExplanation]
+
+
+@dataclass(frozen=True)
+class Working:
+    """One capture: the lanes of its timeline, and the working of each of its kexecs in order."""
+
+    lanes: Lanes
+    kexecs: list[KexecWorking] = field(default_factory=list)
+
+
+def of_study(capture: Capture, study: Study) -> Working:
+    """Take what a page needs from a study."""
+    return Working(lanes.gather(capture, study), [_of_kexec(judgement) for judgement in study.judgements])
+
+
+def _of_kexec(judgement: Judgement) -> KexecWorking:
+    known = judgement.world.by_outgoing
+    telling = [bridge.bdf for bridge in judgement.result.bridges if bridge.verdict not in _QUIET]
+    return KexecWorking(
+        frozenset(bdf.text(key) for key in known),
+        {
+            bdf.text(key): bdf.text(node.incoming)
+            for key, node in sorted(known.items())
+            if node.incoming is not None and node.incoming != key
+        },
+        {name: at_kexec(judgement, bdf.parse(name)) for name in telling[:_MOST_EXPLAINED]},
+    )
+
+
+@dataclass
+class Gatherer:
+    """Keeps the working of the first captures of a call, those with something to tell and some without."""
+
+    kept: list[tuple[CaptureResult, Working]] = field(default_factory=list)
+    telling: int = 0
+    quiet: int = 0
+
+    def __call__(self, capture: Capture, study: Study) -> None:
+        """Take the working of one capture if there is still room (see ``analyzer.analysis.analyze``)."""
+        if study.result.verdict in ("clean", "no-kexec"):
+            self.quiet += 1
+            room = self.quiet <= MOST_QUIET
+        else:
+            self.telling += 1
+            room = self.telling <= MOST_TELLING
+        if room:
+            self.kept.append((study.result, of_study(capture, study)))
+
+    def of(self, result: CaptureResult) -> Working | None:
+        """The working of a result, None if it was not kept."""
+        return next((working for kept, working in self.kept if kept is result), None)

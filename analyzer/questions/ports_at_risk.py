@@ -1,0 +1,205 @@
+"""The ports of one machine: which functions depend on the ARI Forwarding of each, and what is lost with it.
+
+The replay of the inherit policy with one bridge's bit forced on and off in turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from analyzer import bdf, series
+from analyzer.errors import UsageError
+from analyzer.observed import ari_state, decisions, virtual_functions
+from analyzer.observed.registers import missing_bytes
+from analyzer.preservation.preserved import resolve, sources, with_bridges
+from analyzer.questions import loss_mechanisms
+from analyzer.replay import enumeration, world
+from analyzer.replay.profile import Profile
+from analyzer.verdicts import bridges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.analysis import Study
+    from analyzer.capture import Capture
+    from analyzer.observed.topology import Topology
+    from analyzer.options import Options
+    from analyzer.questions.loss_mechanisms import Mechanism
+    from analyzer.replay.world import Node
+
+
+@dataclass(frozen=True)
+class PortAtRisk:
+    """One bridge with functions that depend on its bit 5, or whose bit is on.
+
+    Attributes:
+        ari: the bit now, as ``ari_hardware`` (None: not in the input).
+        ari_hardware: as the last access shows it.
+        ari_kernel: as the kernel last decided.
+        lost_with_bit: functions that a kernel which inherits does not discover without the bit.
+        lost_with_reset: those that it does not discover if the port loses its bus numbers too.
+        preserved: those of both that are to be handed over.
+        not_seen: functions that the chain of another names and that are not in the input.
+        silent: functions of which every byte reads ff.
+        chain_unknown: bytes that would show the chain of Next Function Numbers below it.
+        already_lost: the bit is off in hardware.
+        takers: what can clear the bit, per port type.
+    """
+
+    bdf: str
+    vendor_device: str | None
+    port_type: str | None
+    secondary: int | None
+    ari: bool | None
+    lost_with_bit: list[str]
+    lost_with_reset: list[str]
+    preserved: list[str]
+    takers: list[Mechanism]
+    ari_hardware: bool | None = None
+    ari_kernel: bool | None = None
+    not_seen: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    chain_unknown: list[str] = field(default_factory=list)
+    already_lost: bool = False
+
+    @property
+    def dependent(self) -> list[str]:
+        """Every function that depends on the bit, in the input or named by another's chain."""
+        return [*self.lost_with_bit, *self.not_seen]
+
+
+class Machine:
+    """One kernel's functions, and the questions about each of its ports."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        earlier: Topology | None,
+        study: Study,
+        options: Options,
+        capture: Capture,
+    ) -> None:
+        self.topology = topology
+        self.functions = (earlier.functions if earlier is not None else {}) | topology.functions
+        self.notes = capture.notes
+        believed = bridges.beliefs(topology, decisions.of_boot(study.index, topology))
+        self.kernel = {key: belief.enabled for key, belief in believed.items()}
+        self.bits = {bridge.function: ari_state.hardware(bridge) for bridge in topology.bridges()}
+        self.hardware = world.of_one_boot(topology, self.bits, earlier)
+        self.virtual = virtual_functions.of_topology(topology)
+        self.virtual_keys = virtual_functions.keys(topology)
+        everything = frozenset(node.name for node in self.hardware.nodes())
+        opened = sources(options, capture, {})
+        if opened.beyond(0):
+            raise UsageError(
+                "--preserved: expected functions to be preserved at the next kexec, found some for kexec "
+                f"{opened.beyond(0)[0]}",
+                advice="write addresses without the number of a kexec",
+            )
+        self.preserved = resolve(opened, 0, topology, everything)
+        self.is_assumed = self.preserved.source == "assumed"
+        # The question is what a kernel that inherits finds: on each port as if it were handed over.
+        self.profile = Profile(
+            "inherit",
+            options.series or series.newest().name,
+            everything,
+            noari=False,
+            scan_all=False,
+            saved={},
+        )
+        self.candidates = [
+            node
+            for node in self.hardware.nodes()
+            if node.is_bridge and node.children and node.one_child is not False and self._matters(node)
+            if node.name in topology.functions
+        ]
+
+    def _matters(self, node: Node) -> bool:
+        """Whether the port may use ARI Forwarding, and anything below it is to be handed over."""
+        return node.ari_supported is not False and self.wanted(node.name)
+
+    def wanted(self, key: int) -> bool:
+        """Whether a function, or anything below it, is to be handed over."""
+        return self.is_assumed or key in self._wanted
+
+    @cached_property
+    def _wanted(self) -> frozenset[int]:
+        return with_bridges(self.preserved.keys, self.topology)
+
+    @property
+    def preserved_virtual(self) -> list[str]:
+        """Virtual functions that the user says are preserved: no kernel does."""
+        return [bdf.text(key) for key in sorted(self.preserved.keys & self.virtual_keys.keys())]
+
+    def port(self, node: Node) -> PortAtRisk | None:
+        """What a port carries, or None if its bit is off and nothing depends on it, or that is unknown."""
+        if node.ari_supported is None or self.bits[node.name] is None or node.one_child is None:
+            return None  # unknown
+        dependent = self.dependent(node)
+        not_seen = self._named_by_chains(node)
+        virtual = {name for one in self.virtual if one.bridge_key == node.name for name in one.need_ari}
+        carries = dependent or not_seen or virtual
+        if not carries and not self.bits[node.name]:
+            return None
+        subtree = [
+            other.name
+            for other in self.hardware.nodes()
+            if len(other.path) > len(node.path) and other.path[: len(node.path)] == node.path
+        ]
+        numbers, bit = node.outgoing_numbers, self.bits[node.name]
+        return PortAtRisk(
+            bdf=bdf.text(node.name),
+            vendor_device=node.vendor_device,
+            port_type=bridges.PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
+            secondary=None if numbers is None else numbers.secondary,
+            ari=bit,
+            ari_hardware=bit,
+            ari_kernel=self.kernel.get(node.name),
+            lost_with_bit=sorted({*(bdf.text(key) for key in dependent), *virtual}),
+            lost_with_reset=[bdf.text(key) for key in sorted(subtree)],
+            preserved=[bdf.text(key) for key in sorted(subtree) if key in self.preserved.keys],
+            not_seen=not_seen,
+            silent=[bdf.text(key) for key in sorted(subtree) if key in self.topology.silent],
+            chain_unknown=list(self._unknown_chain(node)),
+            takers=loss_mechanisms.of_port(node, self.topology),
+            already_lost=bool(carries) and bit is False,
+        )
+
+    def dependent(self, node: Node) -> list[int]:
+        """Functions in the input that are discovered with the bit and not without it."""
+        found = []
+        held = node.hardware
+        for bit in (True, False):
+            node.hardware = bit
+            prediction = enumeration.predict(self.hardware, self.profile)
+            found.append(prediction.certain | prediction.possible)
+        node.hardware = held
+        return [
+            other.name
+            for other in self.hardware.nodes()
+            if other.path in found[0] and other.path not in found[1]
+        ]
+
+    def _unknown_chain(self, node: Node) -> Iterator[str]:
+        for child in node.children.values():
+            missing = self.missing_chain(child)
+            if missing:
+                yield f"{', '.join(missing)} of {bdf.text(child.name)}"
+
+    def _named_by_chains(self, node: Node) -> list[str]:
+        """Functions above 7 that a Next Function Number names and that are not in the input."""
+        bus = next(iter(node.children.values())).name >> 8
+        named = {child.next_function for child in node.children.values() if child.has_ari}
+        return [
+            bdf.text(bus << 8 | devfn)
+            for devfn in sorted(number for number in named if number is not None)
+            if devfn > 7 and devfn not in node.children
+        ]
+
+    def missing_chain(self, node: Node) -> list[str]:
+        """Bytes that would show where the chain goes on from a function, as far as no kernel read them."""
+        if node.has_ari is False or (node.has_ari and node.next_function is not None):
+            return []
+        return missing_bytes.of_ari_capability(self.functions[node.name])

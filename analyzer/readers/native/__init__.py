@@ -1,0 +1,1 @@
+"""The native container (docs/format.md), whole or cut short."""

@@ -1,0 +1,152 @@
+"""What the two QEMU readers have in common: the frame of ``pci_cfg_*`` events, the account of all others.
+
+Source: QEMU ``hw/pci/pci_host.c`` (``pci_host_config_read_common``, ``pci_host_config_write_common``). The
+events say no width, no domain and no completion status; lines of other events beside them may say a width
+(:mod:`analyzer.readers.qemu.widths`). A device model that exists always answers; since QEMU 10.0 a function
+that does not exist is a device ``empty``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from analyzer.capture import accesses
+from analyzer.errors import UnsupportedFormatError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analyzer.capture import Notes
+
+_MOST_KINDS = 12
+
+
+@dataclass(frozen=True)
+class CfgEvents:
+    """Columns of ``pci_cfg_read`` and ``pci_cfg_write`` events, all of one length, in file order.
+
+    ``time_ns`` counts where ``timed`` is true. ``where`` is in the uncompressed stream. ``width`` 0 is
+    unknown. ``unclear`` are accesses of which it is not known whether a function answered them.
+    """
+
+    where: NDArray[np.int64]
+    time_ns: NDArray[np.int64]
+    timed: NDArray[np.bool_]
+    op: NDArray[np.uint8]
+    bus: NDArray[np.uint8]
+    devfn: NDArray[np.uint8]
+    offset: NDArray[np.uint16]
+    value: NDArray[np.uint32]
+    absent: NDArray[np.bool_]
+    width: NDArray[np.uint8]
+    unclear: NDArray[np.bool_]
+
+    @classmethod
+    def bare(cls, **columns: NDArray[Any]) -> CfgEvents:
+        """Return events of which nothing but the ``pci_cfg_*`` event itself is known."""
+        count = len(columns["where"])
+        return cls(**columns, width=np.zeros(count, np.uint8), unclear=np.zeros(count, bool))
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def pick(self, rows: NDArray[Any]) -> CfgEvents:
+        """Return the events that a mask or index array selects."""
+        return CfgEvents(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def status(self) -> NDArray[np.uint8]:
+        """Return how each access ended, as codes of ``accesses.STATUS``."""
+        known = np.where(self.absent, np.uint8(accesses.UNSUPPORTED), np.uint8(accesses.OK))
+        return np.where(self.unclear, np.uint8(accesses.UNKNOWN), known)
+
+    def frame(self) -> pl.DataFrame:
+        """Return the reader's frame of these events."""
+        time = pl.Series(self.time_ns)
+        if not self.timed.all():
+            time = (
+                pl.DataFrame({"t": time, "timed": self.timed}).select(pl.when("timed").then("t")).to_series()
+            )
+        return accesses.from_columns(
+            {
+                "time_ns": time,
+                "bus": self.bus,
+                "devfn": self.devfn,
+                "offset": self.offset,
+                "op": self.op,
+                "value": self.value,
+                "width": self.width,
+                "status": self.status(),
+                "absent": self.absent,
+                "where": self.where,
+            },
+            len(self),
+        )
+
+
+@dataclass
+class Count:
+    """How many of something there were, and the byte of the first."""
+
+    number: int = 0
+    first: int | None = None
+
+    def add(self, number: int, first: int) -> None:
+        """Count ``number`` more, the first of them at byte ``first``."""
+        if number and self.first is None:
+            self.first = first
+        self.number += number
+
+
+@dataclass
+class Tally:
+    """What a QEMU capture holds beside usable accesses, for the notes at its end."""
+
+    accesses: int = 0
+    no_bus: Count = field(default_factory=Count)
+    damaged: Count = field(default_factory=Count)
+    others: Counter[str] = field(default_factory=Counter)
+
+    def close(self, notes: Notes, record: str) -> None:
+        """Write the account into ``notes``; ``record`` is what the format calls an entry ("line", "record").
+
+        Accesses that are known to have happened and cannot be used count as dropped, so that no verdict
+        rests on a history that looks complete.
+
+        Raises:
+            UnsupportedFormatError: there are accesses, and none of them says its bus.
+        """
+        advice = "record with QEMU 7.0 or newer"
+        if self.no_bus.number and not self.accesses:
+            raise UnsupportedFormatError(
+                "the pci_cfg_* events of QEMU before 7.0 do not say the bus number, and there are only such"
+                f" {record}s ({self.no_bus.number})",
+                path=notes.path,
+                offset=self.no_bus.first,
+                advice=advice,
+            )
+        if self.no_bus.number:
+            notes.dropped += self.no_bus.number
+            notes.problem(
+                "no-bus",
+                f"{self.no_bus.number} {record}s are of QEMU before 7.0, which does not say the bus number,"
+                f" and are left out; {advice}",
+                self.no_bus.first,
+            )
+        if self.damaged.number:
+            notes.dropped += self.damaged.number
+            notes.problem(
+                "damaged",
+                f"{self.damaged.number} {record}s of pci_cfg_* events are damaged and left out; this is the"
+                " first",
+                self.damaged.first,
+            )
+        if self.others:
+            kinds = self.others.most_common()
+            listed = ", ".join(f"{kind} ({number})" for kind, number in kinds[:_MOST_KINDS])
+            more = f" and {len(kinds) - _MOST_KINDS} more kinds" if len(kinds) > _MOST_KINDS else ""
+            notes.problem("foreign", f"trace events of other kinds are not used: {listed}{more}")

@@ -1,0 +1,1 @@
+"""Dumps of config space at one moment: lspci -xxxx, sysfs, pci=earlydump."""

@@ -1,0 +1,1 @@
+"""PCIe transaction layer packets in pcap and pcapng files."""

@@ -1,0 +1,304 @@
+"""One kexec: two boots, the preserved set, the policies, and everything said about what was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer import bdf
+from analyzer.observed import ari_state, decisions, virtual_functions
+from analyzer.observed.registers import missing_bytes
+from analyzer.replay import enumeration, numbering, series_recognition, world
+from analyzer.replay.profile import Profile
+from analyzer.results import (
+    LIVE_UPDATE_POLICIES,
+    POLICIES,
+    KexecResult,
+    Observed,
+    PolicyOutcome,
+    policy_that_ran,
+)
+from analyzer.verdicts import bridges, devices, divergences, secondary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.topology import Topology
+    from analyzer.options import Options
+    from analyzer.preservation.preserved import PreservedSet
+    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.profile import Handover as FlbHandover
+    from analyzer.replay.world import World
+    from analyzer.results import KexecKind, ObservedPolicy, PolicyName
+    from analyzer.verdicts.evidence import Witness
+    from analyzer.verdicts.reset_evidence import Told
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The two boots of one kexec and what they decided, before any verdict.
+
+    Attributes:
+        number: 0-based number of the kexec in the capture.
+        decided_before, decided_after: ARI decisions by bridge key.
+        believed: what the outgoing kernel believed of each bridge.
+        observed_policy: the policy that the incoming kernel followed.
+        accesses: numbers of the first and the last access of the two boots.
+    """
+
+    number: int
+    outgoing: Topology
+    incoming: Topology
+    decided_before: dict[int, list[decisions.Decision]]
+    decided_after: dict[int, list[decisions.Decision]]
+    believed: dict[int, Belief]
+    observed_policy: ObservedPolicy
+    accesses: tuple[int, int]
+
+    def covers(self, access: int | None) -> bool:
+        """Whether an access number lies in one of the two boots."""
+        return access is not None and self.accesses[0] <= access <= self.accesses[1]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of the kernels beside the accesses: log, command line, options.
+
+    ``complete``: the input is not known to lack functions.
+    """
+
+    kind: KexecKind
+    noari: bool | None
+    scan_all: bool
+    logged_series: tuple[str, ...]
+    told: tuple[Told, ...]
+    options: Options
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The result of one kexec and the replay that it rests on.
+
+    Attributes:
+        ran: the policy that the prediction is compared with the observation under.
+    """
+
+    handover: Handover
+    world: World
+    profiles: dict[PolicyName, Profile]
+    predictions: dict[PolicyName, Prediction]
+    ran: PolicyName
+    result: KexecResult
+
+
+def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topology) -> Handover:
+    """Recognise what both kernels decided."""
+    before = decisions.of_boot(index, outgoing)
+    after = decisions.of_boot(index, incoming)
+    believed = bridges.beliefs(outgoing, before)
+    return Handover(
+        number,
+        outgoing,
+        incoming,
+        before,
+        after,
+        believed,
+        decisions.observed_policy(after, incoming, {key: belief.enabled for key, belief in believed.items()}),
+        (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
+    )
+
+
+def judge(
+    index: AccessIndex,
+    kexec: Handover,
+    preserved: PreservedSet,
+    what_if: frozenset[int],
+    setting: Setting,
+    witness: Witness,
+) -> Judgement:
+    """Replay every policy and give the verdicts under the chosen one.
+
+    Args:
+        index: the capture.
+        kexec: the two boots.
+        preserved: the set that verdicts go by.
+        what_if: the set that the policies are compared on: the same, or the assumed one where a plain kexec
+            handed nothing over.
+        setting: what is known beside the accesses.
+        witness: makes evidence.
+    """
+    hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
+    numbering.mark_beyond_reach(hardware)
+    ran = policy_that_ran(kexec.observed_policy)
+    policy = ran if setting.options.policy == "observed" else setting.options.policy
+    version = _series(hardware, kexec, preserved, setting)
+
+    def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
+        # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
+        # not: what hangs on its command line is then unknown too.
+        noari = setting.noari if name == ran else bool(setting.noari)
+        handed = series_recognition.handover(version, preserved.handed_over)
+        return _profile(name, kexec, keys, setting, version, handed, noari=noari)
+
+    profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
+    walks: enumeration.Walks = {}
+    predictions = {
+        name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran, walks=walks)
+        for name in POLICIES
+    }
+    compared = divergences.compare(
+        hardware, predictions[ran], kexec.incoming, setting.told, complete=setting.complete
+    )
+    as_observed = policy == ran
+    # What the kernel that ran did says nothing of another policy.
+    counts = compared if as_observed else divergences.Comparison()
+    virtual = virtual_functions.bridges_above(kexec.outgoing, preserved.keys)
+    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, counts, virtual)
+    stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
+    stage = bridges.Stage(
+        kexec.outgoing,
+        kexec.incoming,
+        kexec.decided_before,
+        kexec.decided_after,
+        hardware,
+        predictions[policy],
+        as_observed,
+        preserved.keys,
+        stranded,
+        witness,
+        setting.told,
+    )
+    result = KexecResult(
+        index=kexec.number,
+        kind=setting.kind,
+        outgoing_boot=kexec.outgoing.boot.index,
+        incoming_boot=kexec.incoming.boot.index,
+        at_access=int(index.seq[kexec.incoming.boot.first]),
+        blackout_ns=_blackout(index, kexec),
+        observed_policy=kexec.observed_policy,
+        policy=policy,
+        series=version,
+        noari=setting.noari,
+        preserved_source=preserved.source,
+        bridges=bridges.verdicts(stage, kexec.believed),
+        devices=judged,
+        policies={name: _outcome(hardware, predictions[name], what_if) for name in POLICIES},
+        observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
+        divergences=compared.divergences,
+        not_in_input=[*_not_in_input(kexec, preserved), *_never_listed(kexec, hardware, preserved)],
+        secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, witness),
+        warnings=list(preserved.warnings),
+    )
+    return Judgement(kexec, hardware, profiles, predictions, ran, result)
+
+
+def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
+    """What snapshots of the two kernels do not show at all, and what could be a loss."""
+    found: list[str] = []
+    for topology, when in ((kexec.outgoing, "before"), (kexec.incoming, "after")):
+        if topology.boot.scan is not None:
+            continue
+        for bus, below in topology.orphans.items():
+            if preserved.source == "assumed" or preserved.keys & set(below):
+                names = ", ".join(bdf.text(key) for key in below[:4])
+                found.append(f"the bridge above bus {bus & 0xFF:02x} {when} the kexec ({names} below it)")
+        for key, function in sorted(topology.functions.items()):
+            if not function.silent:
+                found.extend(
+                    f"{name} of {bdf.text(key)} {when} the kexec"
+                    for name in missing_bytes.of_header_type(function)
+                )
+        for key, by, bridge in _named_by_chains(topology):
+            listed = key in topology.functions or key in kexec.outgoing.functions
+            if not listed and (preserved.source == "assumed" or preserved.keys & {key, by, bridge}):
+                found.append(
+                    f"{bdf.text(key)} {when} the kexec, which {bdf.text(by)} names as the next function"
+                )
+    return found
+
+
+def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
+    """Functions that a Next Function Number names and a scan can reach, who names them, the bridge above."""
+    for key, function in sorted(topology.functions.items()):
+        above = topology.parent(key)
+        if above is None or not function.has_ari or not function.next_function:
+            continue
+        first = topology.functions.get(key & ~0xFF)
+        if function.next_function > 7:
+            reachable = ari_state.hardware(above) is not False
+        else:  # a device that is not multi-function may name a function 1 all the same (QEMU)
+            reachable = first is not None and first.multifunction is not False
+        if reachable:
+            yield function.bus << 8 | function.next_function, key, above.function
+
+
+def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> list[str]:
+    """Bridges that are on now, and of which the input shows neither that they were nor what was below."""
+    if kexec.outgoing.boot.scan is not None:
+        return []
+    found = []
+    for node in hardware.nodes():
+        belief = None if node.outgoing is None else kexec.believed.get(node.outgoing)
+        unknown = node.is_bridge and node.hardware and (belief is None or belief.enabled is None)
+        concerned = preserved.source == "assumed" or node.name in preserved.keys
+        if unknown and concerned and all(child.outgoing is None for child in node.children.values()):
+            found.append(f"the outgoing kernel's enumeration below {bdf.text(node.name)}")
+    return found
+
+
+def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: Setting) -> str:
+    """Version of the patches: given, logged, told by the handed-over data, or recognised."""
+    fitting = series_recognition.candidates(
+        setting.options.series, setting.logged_series, preserved.handed_over
+    )
+
+    def predict(version: str) -> Prediction:
+        return enumeration.predict(
+            hardware,
+            _profile("inherit", kexec, preserved.keys, setting, version, "matched", noari=setting.noari),
+        )
+
+    return series_recognition.recognise(
+        fitting, hardware, predict, followed=kexec.observed_policy in LIVE_UPDATE_POLICIES
+    )
+
+
+def _profile(
+    name: PolicyName,
+    kexec: Handover,
+    preserved: frozenset[int],
+    setting: Setting,
+    version: str,
+    handed: FlbHandover,
+    *,
+    noari: bool | None,
+) -> Profile:
+    return Profile(
+        policy=name,
+        series=version,
+        preserved=preserved,
+        noari=noari,
+        scan_all=setting.scan_all,
+        saved={key: belief.enabled for key, belief in kexec.believed.items()},
+        handover=handed,
+    )
+
+
+def _blackout(index: AccessIndex, kexec: Handover) -> int | None:
+    """Time between the outgoing kernel's last access and the incoming one's first, in ns, None if unknown."""
+    last, first = index.time_at(kexec.outgoing.boot.end), index.time_at(kexec.incoming.boot.first)
+    if last is None or first is None or first < last:
+        return None  # clocks may jump across a kexec
+    return first - last
+
+
+def _outcome(hardware: World, prediction: Prediction, preserved: frozenset[int]) -> PolicyOutcome:
+    certain = [node for node in prediction.order if node.path in prediction.certain]
+    return PolicyOutcome(
+        discovered=[bdf.text(key) for key in sorted(prediction.keys[node.path] for node in certain)],
+        stranded=[bdf.text(key) for key in devices.stranded(hardware, prediction, preserved)],
+        assumed=[bdf.text(key) for key in sorted(node.name for node in certain if node.assumed)],
+    )
