@@ -20,16 +20,16 @@ from analyzer.results import Analysis, Boot, CaptureResult
 from analyzer.verdicts import kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.conclusion import conclude
-from analyzer.verdicts.evidence import Witness
+from analyzer.verdicts.evidence import EvidenceBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from analyzer.capture import Capture
     from analyzer.observed.boots import BootSpan
-    from analyzer.preservation.preserved import Sources
+    from analyzer.preservation.preserved import PreservedSources
     from analyzer.results import KexecResult
-    from analyzer.verdicts.kexecs import Judgement
+    from analyzer.verdicts.kexecs import KexecAnalysis
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture.
@@ -117,15 +117,15 @@ class Study:
     Attributes:
         index: the accesses.
         topologies: one per boot.
-        judgements: one per kexec, each with its replay.
-        witness: makes evidence.
+        kexec_analyses: one per kexec, each with its replay.
+        builder: makes evidence.
         logs: the kernel logs, aligned with the boots.
     """
 
     index: AccessIndex
     topologies: list[Topology]
-    judgements: list[Judgement]
-    witness: Witness
+    kexec_analyses: list[KexecAnalysis]
+    builder: EvidenceBuilder
     logs: BootLogs
     result: CaptureResult
 
@@ -187,14 +187,17 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
     spans = [topology.boot for topology in topologies]
     logs = BootLogs.open(chosen, capture, spans)
     opened = sources(chosen, capture, logs.runs_at_kexecs())
-    witness = Witness(index, capture.files)
-    judgements = [
+    builder = EvidenceBuilder(index, capture.files)
+    kexec_analyses = [
         _judge(
-            index, number, pair, _Known(chosen, logs, opened, witness, not capture.notes.may_lack_functions)
+            index,
+            number,
+            pair,
+            _CaptureFacts(chosen, logs, opened, builder, not capture.notes.may_lack_functions),
         )
         for number, pair in enumerate(_kexecs(topologies))
     ]
-    results = [judgement.result for judgement in judgements]
+    results = [kexec_analysis.result for kexec_analysis in kexec_analyses]
     unmatched = opened.beyond(len(results))
     whole = (
         capture.notes.whole
@@ -225,7 +228,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
         missing_dwords=capture.notes.missing_dwords,
     )
     result.weight = verdict.weight(result, chosen, whole=whole and not cut_before_kexec)
-    return Study(index, topologies, judgements, witness, logs, result)
+    return Study(index, topologies, kexec_analyses, builder, logs, result)
 
 
 def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[Problem]:
@@ -234,13 +237,13 @@ def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[P
 
 
 @dataclass(frozen=True)
-class _Known:
+class _CaptureFacts:
     """What stays the same for every kexec of a capture."""
 
     options: Options
     logs: BootLogs
-    opened: Sources
-    witness: Witness
+    opened: PreservedSources
+    builder: EvidenceBuilder
     complete: bool
 
 
@@ -250,15 +253,17 @@ def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
             yield outgoing, incoming
 
 
-def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _Known) -> Judgement:
+def _judge(
+    index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _CaptureFacts
+) -> KexecAnalysis:
     outgoing, incoming = pair
     handover = kexecs.handover(index, number, outgoing, incoming)
-    setting = replace(known.logs.setting(handover, known.options), complete=known.complete)
+    settings = replace(known.logs.settings(handover, known.options), complete=known.complete)
     at_stake = assumed(
-        outgoing, incoming, handover.believed, handover.decided_after, handover.observed_policy
+        outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
     )
     how = loss_weight.preservation(
-        setting.kind,
+        settings.kind,
         handover.observed_policy,
         scanned=incoming.boot.scan is not None,
         assume=known.options.assume_preserved,
@@ -270,11 +275,11 @@ def _judge(index: AccessIndex, number: int, pair: tuple[Topology, Topology], kno
     preserved = resolve(known.opened, number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been at stake.
     what_if = preserved.keys or at_stake
-    judgement = kexecs.judge(index, handover, preserved, what_if, setting, known.witness)
-    judgement.result.preservation = how if preserved.source == "assumed" else "known"
-    judgement.result.warnings.extend(known.logs.warnings)
-    conclude(judgement.result, known.options, frozenset(bdf.text(key) for key in others))
-    return judgement
+    kexec_analysis = kexecs.analyze_kexec(index, handover, preserved, what_if, settings, known.builder)
+    kexec_analysis.result.preservation = how if preserved.source == "assumed" else "known"
+    kexec_analysis.result.warnings.extend(known.logs.warnings)
+    conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
+    return kexec_analysis
 
 
 def _no_such_kexec(numbers: Sequence[int], kexecs: int, path: str) -> Iterator[Problem]:

@@ -62,7 +62,7 @@ class HandedOverForm:
 
 
 @dataclass(frozen=True)
-class LogText:
+class MessageText:
     """A fixed text in kernel messages of some versions only.
 
     Attributes:
@@ -96,7 +96,7 @@ class Series:
     ari: AriRule
     ari_title: str
     hands_over: HandedOverForm | None
-    log_texts: tuple[LogText, ...]
+    log_texts: tuple[MessageText, ...]
 
     @property
     def panics(self) -> frozenset[Panic]:
@@ -104,16 +104,16 @@ class Series:
         return frozenset(text.panic for text in self.log_texts if text.panic is not None)
 
 
-_REFUSED = LogText("Cannot reconfigure bridge during Live Update!", fact="refused-bridge")
-_NOT_ENUMERATED = LogText("Downstream devices will not be enumerated!")
-_SKIPPED = LogText("Cannot reconfigure bridge during Live Update, skipping", fact="refused-bridge")
-_NOT_ASSIGNED = LogText("Not assigning bus numbers, preserved bridge ", fact="refused-bridge")
-_NO_FLB = LogText("No incoming FLB matched")
-_NOT_RETRIEVED = LogText("Failed to retrieve incoming FLB data", panic="retrieve")
-_VERSION_DIFFERS = LogText("Incoming PCI FLB version (v", panic="version")
-_NO_VIRTUAL_FUNCTIONS = LogText("Cannot preserve Virtual Functions")
-_NO_ACS_BUFFER = LogText("No ACS save buffer, not adopting ACS controls")
-_NO_BLOCKS = LogText("Failed to restore devices KHO block set", panic="retrieve")
+_REFUSED = MessageText("Cannot reconfigure bridge during Live Update!", fact="refused-bridge")
+_NOT_ENUMERATED = MessageText("Downstream devices will not be enumerated!")
+_SKIPPED = MessageText("Cannot reconfigure bridge during Live Update, skipping", fact="refused-bridge")
+_NOT_ASSIGNED = MessageText("Not assigning bus numbers, preserved bridge ", fact="refused-bridge")
+_NO_FLB = MessageText("No incoming FLB matched")
+_NOT_RETRIEVED = MessageText("Failed to retrieve incoming FLB data", panic="retrieve")
+_VERSION_DIFFERS = MessageText("Incoming PCI FLB version (v", panic="version")
+_NO_VIRTUAL_FUNCTIONS = MessageText("Cannot preserve Virtual Functions")
+_NO_ACS_BUFFER = MessageText("No ACS save buffer, not adopting ACS controls")
+_NO_BLOCKS = MessageText("Failed to restore devices KHO block set", panic="retrieve")
 
 _INHERIT_NUMBERS = "Inherit bus numbers"
 _INHERIT_ARI = "Inherit ARI Forwarding Enable on preserved bridges"
@@ -170,8 +170,8 @@ TABLE: tuple[Series, ...] = (
         ari_title=_ADOPT_ARI,
         hands_over=HandedOverForm("H8", "D3", "pci", version=2, earlier_versions=(1,)),
         log_texts=(
-            LogText("Preserved device was never finished!", fact="never-finished"),
-            LogText("Some preserved devices were never finished!", panic="unfinished"),
+            MessageText("Preserved device was never finished!", fact="never-finished"),
+            MessageText("Some preserved devices were never finished!", panic="unfinished"),
             _NO_VIRTUAL_FUNCTIONS,
             _VERSION_DIFFERS,
             _NOT_RETRIEVED,
@@ -187,8 +187,8 @@ TABLE: tuple[Series, ...] = (
         hands_over=HandedOverForm("H8", "D3", "pci", version=2, earlier_versions=(1,)),
         log_texts=(
             _NOT_ASSIGNED,
-            LogText("preserved device(s) were never finished!", panic="unfinished"),
-            LogText(" was never finished!"),
+            MessageText("preserved device(s) were never finished!", panic="unfinished"),
+            MessageText(" was never finished!"),
             _NO_ACS_BUFFER,
             _NO_BLOCKS,
             _NO_VIRTUAL_FUNCTIONS,
@@ -273,7 +273,7 @@ def first_words(title: Callable[[Series], str]) -> tuple[tuple[Series, str], ...
     return tuple((row, word) for word, row in found.items())
 
 
-def log_texts() -> dict[LogText, tuple[str, ...]]:
+def log_texts() -> dict[MessageText, tuple[str, ...]]:
     """Every text with the versions that print it; a text that is part of another one comes after it."""
     texts = {text for row in TABLE for text in row.log_texts}
     ordered = sorted(texts, key=lambda text: (-len(text.text), text.text))

@@ -51,7 +51,7 @@ ABSENT_NAME = b"empty"
 
 
 @dataclass(frozen=True)
-class Layouts:
+class SimpletraceLayouts:
     """The declarations of one byte order.
 
     ``record`` is any record as a whole. ``cfg_head``, with the name behind it and then ``cfg_arguments`` (or
@@ -65,11 +65,11 @@ class Layouts:
     old_cfg_arguments: Any
 
 
-def _layouts(u32: Any, u64: Any) -> Layouts:
+def _layouts(u32: Any, u64: Any) -> SimpletraceLayouts:
     mapping = cs.Struct("event_id" / u64, "len" / u32, "name" / cs.Bytes(cs.this.len))
     event = cs.Struct("event_id" / u64, "timestamp_ns" / u64, "length" / u32, "pid" / u32)
     size_of_arguments = cs.this.length - EVENT_HEADER_SIZE
-    return Layouts(
+    return SimpletraceLayouts(
         header=cs.Struct("event_id" / u64, "magic" / u64, "version" / u64),
         record=cs.Struct(
             "type" / u64,
@@ -89,7 +89,7 @@ def _layouts(u32: Any, u64: Any) -> Layouts:
     )
 
 
-LAYOUTS: dict[Literal["little", "big"], Layouts] = {
+LAYOUTS: dict[Literal["little", "big"], SimpletraceLayouts] = {
     "little": _layouts(cs.Int32ul, cs.Int64ul),
     "big": _layouts(cs.Int32ub, cs.Int64ub),
 }

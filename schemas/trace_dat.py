@@ -93,7 +93,7 @@ STAMP_BITS = 59
 
 
 @dataclass(frozen=True)
-class Layouts:
+class TraceDatLayouts:
     """The declarations of one byte order.
 
     ``head`` is what versions 6 and 7 have in common. ``head7`` follows it in version 7.
@@ -112,10 +112,10 @@ class Layouts:
     page: dict[int, Any]
 
 
-def _layouts(order: Literal["little", "big"], u16: Any, u32: Any, u64: Any) -> Layouts:
+def _layouts(order: Literal["little", "big"], u16: Any, u32: Any, u64: Any) -> TraceDatLayouts:
     text = cs.NullTerminated(cs.GreedyBytes)
     buffer_cpu = cs.Struct("cpu" / u32, "offset" / u64, "size" / u64)
-    return Layouts(
+    return TraceDatLayouts(
         order=order,
         head=cs.Struct(
             "magic" / cs.Const(MAGIC),
@@ -146,7 +146,7 @@ def _layouts(order: Literal["little", "big"], u16: Any, u32: Any, u64: Any) -> L
     )
 
 
-LAYOUTS: dict[Literal["little", "big"], Layouts] = {
+LAYOUTS: dict[Literal["little", "big"], TraceDatLayouts] = {
     "little": _layouts("little", cs.Int16ul, cs.Int32ul, cs.Int64ul),
     "big": _layouts("big", cs.Int16ub, cs.Int32ub, cs.Int64ub),
 }

@@ -10,7 +10,7 @@ from analyzer.fleet import job as jobs
 from analyzer.fleet import manifest, parts, rows
 from analyzer.fleet.drilldown import behind
 from analyzer.fleet.job import Job, Request
-from analyzer.fleet.judging import Judged
+from analyzer.fleet.judging import AnalyzedInput
 from analyzer.fleet.manifest import Entry
 from analyzer.report.html import fleet_page
 from analyzer.version import version
@@ -37,7 +37,7 @@ def write(directory, results, batch_size=4, names=None):
                 samples.concluded(one)
             created = None if day is None else day * DAY_NS
             outcome = "unsupported" if result.verdict == "unreadable" else "ok"
-            judged.append(Judged(at, entries[at], result, outcome, created_ns=created))
+            judged.append(AnalyzedInput(at, entries[at], result, outcome, created_ns=created))
         parts.write(job, batch, rows.tables(judged, None))
     return job
 

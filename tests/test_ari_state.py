@@ -14,7 +14,7 @@ from analyzer.observed.index import enumerations
 from analyzer.observed.topology import Topology
 
 if TYPE_CHECKING:
-    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.ari_state import OutgoingState
 
 PORT = bdf.parse("00:03.0")
 #: A root port 00:03.0 (PCIe capability at 40) with function 0 on bus 01, in the order of a stock kernel.
@@ -88,9 +88,9 @@ def test_the_rule_behind_a_decision(text: str, rule: str, enabled: bool | None) 
     assert [(item.rule, item.enabled) for item in decided[PORT]] == [(rule, enabled)]
 
 
-def believed(text: str) -> Belief:
+def outgoing_states(text: str) -> OutgoingState:
     topology, decided = study(text)
-    return ari_state.belief(topology.functions.get(PORT), decided.get(PORT, []))
+    return ari_state.outgoing_state(topology.functions.get(PORT), decided.get(PORT, []))
 
 
 @pytest.mark.parametrize(
@@ -105,18 +105,18 @@ def believed(text: str) -> Belief:
     ],
 )
 def test_belief_after_a_decision(text: str, enabled: bool) -> None:
-    assert believed(SCAN + text).enabled is enabled
+    assert outgoing_states(SCAN + text).enabled is enabled
 
 
 def test_belief_without_a_decision_comes_from_a_read() -> None:
-    belief = believed(SCAN + "r 00:03.0 68.w 0020\n")
-    assert (belief.enabled, belief.from_read) == (True, True)
+    outgoing_state = outgoing_states(SCAN + "r 00:03.0 68.w 0020\n")
+    assert (outgoing_state.enabled, outgoing_state.from_read) == (True, True)
 
 
 def test_belief_is_never_inferred_from_an_address() -> None:
     """A function above 7 that answers does not show the bit."""
-    assert believed(FUNCTION_8).enabled is None
+    assert outgoing_states(FUNCTION_8).enabled is None
 
 
 def test_nothing_known_is_not_guessed() -> None:
-    assert believed(SCAN).enabled is None
+    assert outgoing_states(SCAN).enabled is None

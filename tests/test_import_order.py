@@ -1,4 +1,4 @@
-"""Packages import in one direction only: the order of CONTRIBUTING.md's picture, and no module in a circle."""
+"""Packages import in one direction only: the order of CONTRIBUTING.md's picture; no module is in a circle."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def graph() -> grimp.ImportGraph:
 
 def layers(picture: str) -> list[grimp.Layer]:
     return [
-        grimp.Layer(*map(str.strip, line.split("|")), independent=True) for line in picture.split("\n") if line
+        grimp.Layer(*map(str.strip, line.split("|")), independent=True)
+        for line in picture.split("\n")
+        if line
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 from analyzer import analyze
 from analyzer.cli import exit_status
 from analyzer.fleet import rows
-from analyzer.fleet.judging import Judged
+from analyzer.fleet.judging import AnalyzedInput
 from analyzer.fleet.manifest import Entry
 from analyzer.options import Options
 from analyzer.report import headline, text_report
@@ -120,6 +120,6 @@ def test_every_format_says_the_same(path: Path) -> None:
         suite = junitparser.JUnitXml.fromstring(junit_text(analysis).encode())
         assert (suite.failures > 0) == (status == 1)
         assert (suite.failures == 0 and suite.errors > 0) == (status == 3)
-        frames = rows.tables([Judged(0, Entry(b"x"), capture, "ok")], None)
+        frames = rows.tables([AnalyzedInput(0, Entry(b"x"), capture, "ok")], None)
         assert frames["captures"]["weight"].to_list() == [capture.weight]
         assert frames["kexecs"]["loss"].any() == (status == 1)

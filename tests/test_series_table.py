@@ -25,7 +25,7 @@ from analyzer.replay.bus_numbers import outcome
 from analyzer.replay.profile import Profile
 from analyzer.replay.series_recognition import candidates, handover
 from analyzer.replay.world import Node
-from analyzer.series import BusNumberRule, HandedOverForm, LogText, Series
+from analyzer.series import BusNumberRule, HandedOverForm, MessageText, Series
 
 ROOT = Path(__file__).parents[1]
 REPLAY = (ROOT / "docs" / "replay.md").read_text("utf-8")
@@ -42,7 +42,7 @@ V10 = replace(
     hands_over=HandedOverForm("H8", "D3", "pci", version=3),
     log_texts=(
         *series.named("v9").log_texts,
-        LogText("Frozen secondary numbers, leaving it alone", fact="refused-bridge"),
+        MessageText("Frozen secondary numbers, leaving it alone", fact="refused-bridge"),
     ),
 )
 
@@ -73,7 +73,7 @@ def series_row(row: Series) -> str:
     return f"| {row.name} | {row.posted} | {row.bus_numbers.value} | {row.ari.value} | {data} | {panics} |"
 
 
-def text_row(text: LogText, versions: tuple[str, ...]) -> str:
+def text_row(text: MessageText, versions: tuple[str, ...]) -> str:
     span = series.span(series.named(version) for version in versions)
     return f"| `{text.text.strip()}` | {span} | {text.fact or NONE} | {text.panic or NONE} |"
 

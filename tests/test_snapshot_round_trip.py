@@ -108,11 +108,11 @@ def test_a_function_says_the_same_of_itself(path, tmp_path):
         assert only.orphans == topology.orphans == {}
 
 
-def believed(capture):
+def outgoing_states(capture):
     """What the last kernel believes of each bridge."""
     found = analysis.study(capture)
     last = found.topologies[-1]
-    return bridges.beliefs(last, decisions.of_boot(found.index, last))
+    return bridges.outgoing_states(last, decisions.of_boot(found.index, last))
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
@@ -126,7 +126,7 @@ def test_at_risk_is_the_same(path, tmp_path):
         its = pl.col("seq").is_between(first, last)  # what an earlier kernel read is not in a dump
         capture = replace(capture, accesses=capture.accesses.filter(its))
         _, again = reread(path, topology.boot.index, tmp_path)
-        ours, theirs = believed(capture), believed(again)
+        ours, theirs = outgoing_states(capture), outgoing_states(again)
         agreed = {bdf.text(key) for key, one in ours.items() if one.enabled is theirs[key].enabled}
         one, two = atrisk_of(capture), atrisk_of(again)
         assert one.functions == two.functions
@@ -148,15 +148,15 @@ NOT_IN_A_DUMP = {
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_joined_snapshots_do_not_diverge(path, tmp_path):
-    for judgement in study(path).judgements:
-        pair = judgement.result.outgoing_boot, judgement.result.incoming_boot
+    for kexec_analysis in study(path).kexec_analyses:
+        pair = kexec_analysis.result.outgoing_boot, kexec_analysis.result.incoming_boot
         for boot in pair:
             reread(path, boot, tmp_path)
         pieces = [str(tmp_path / f"{boot}.txt") for boot in pair]
         (capture,) = analysis.analyze(pieces, Options(join=True)).captures
         (kexec,) = capture.kexecs
         found = {item.bdf for item in kexec.divergences if not item.explained}
-        own = {item.bdf for item in judgement.result.divergences}
+        own = {item.bdf for item in kexec_analysis.result.divergences}
         assert found - own == NOT_IN_A_DUMP.get(path.stem, set())
 
 

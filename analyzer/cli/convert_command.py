@@ -105,7 +105,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
             failed.append(error)
             continue
         if not quiet:
-            convert_report.tell(converted)
+            convert_report.print_converted(converted)
     if not quiet:
         problems.tell_skipped(found.left_out)
     for failure in failed:

@@ -9,7 +9,7 @@ from analyzer.cli.parameters import QuietOption
 
 if TYPE_CHECKING:
     from analyzer.lab.comparison import Outcome
-    from analyzer.lab.parts import Parts
+    from analyzer.lab.parts import LabParts
     from analyzer.lab.runner import Lab
     from analyzer.lab.scenarios import Scenario
 
@@ -110,7 +110,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.report.output import new_page, put_page
 
     chosen = [scenarios.load(name) for name in _expand(names)]
-    tell = (lambda _: None) if quiet else lab_report.tell
+    tell = (lambda _: None) if quiet else lab_report.print_lab_message
     outcomes: dict[str, Outcome] = {}
     for kind in ("stock", "built"):
         group = [scenario for scenario in chosen if scenario.parts == kind]
@@ -138,7 +138,7 @@ def build_command(*, jobs: JobsOption = 0, quiet: QuietOption = False) -> None:
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
-    tell = (lambda _: None) if quiet else lab_report.tell
+    tell = (lambda _: None) if quiet else lab_report.print_lab_message
     built = build(cache_directory(), progress=tell, jobs=jobs or os.cpu_count() or 1)
     put_page(lab_report.fill_build(new_page(None), [str(built.qemu), str(built.kernel)]), None)
 
@@ -155,7 +155,7 @@ def _expand(names: list[str]) -> list[str]:
     return list(found)
 
 
-def _run(lab: "Lab", scenario: "Scenario", found: "Parts", output: str, timeout: float) -> "Outcome":
+def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeout: float) -> "Outcome":
     from analyzer.analysis import analyze
     from analyzer.errors import AritraceError, UsageError
     from analyzer.lab import comparison, faults, folder

@@ -83,7 +83,7 @@ def _add_commands(page: ManPage, program: Any) -> None:
                 page.term(italic(_placeholder(argument)), text(argument.help))
         own = [option for option in _options(command) if _key(option) not in shared]
         for option in own:
-            page.term(_term(option), _told(option))
+            page.term(_term(option), _reported(option))
         others = [option.opts[0] for option in _options(command) if _key(option) in shared]
         others = [name for name in others if name not in HELP_NAMES]
         if others:
@@ -158,7 +158,7 @@ def _add_options(page: ManPage, options: Sequence[TyperOption]) -> None:
         if panel:
             page.subsection(panel)
         for option in several:
-            page.term(_term(option), _told(option))
+            page.term(_term(option), _reported(option))
 
 
 def _key(option: TyperOption) -> tuple[str, str | None, str | None]:
@@ -171,7 +171,7 @@ def _term(option: TyperOption) -> str:
     return ", ".join(bold(name) + value for name in names)
 
 
-def _told(option: TyperOption) -> str:
+def _reported(option: TyperOption) -> str:
     told = option.help or ""
     if option.show_default and option.default not in (None, False, 0) and not option.is_flag:
         told += f" Default: {option.default}."

@@ -144,8 +144,8 @@ def _telling(study: Study) -> Rows:
             if function.pcie is not None:
                 kept[function.pcie + pcie_capability.DEVCAP2 : function.pcie + pcie_capability.DEVSTA2] = True
         rows[own[kept[index.offset[own]]]] = True
-    for judgement in study.judgements:
-        for decided in (judgement.handover.decided_before, judgement.handover.decided_after):
+    for kexec_analysis in study.kexec_analyses:
+        for decided in (kexec_analysis.handover.decided_before, kexec_analysis.handover.decided_after):
             for decision in (one for several in decided.values() for one in several):
                 rows[_walk(index, decision)] = True
     return np.asarray(rows, np.bool_)

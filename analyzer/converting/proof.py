@@ -38,7 +38,7 @@ _NUMBERS: Final = frozenset({"access", "at_access", "first_access", "last_access
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class ComparableAnswer:
     """The comparable part of the results of one capture, one for each set of options."""
 
     results: list[Any]
@@ -46,7 +46,7 @@ class Answer:
     named: frozenset[int]
 
 
-def answer(capture: Capture, *, ignore: frozenset[str] = frozenset()) -> Answer:
+def answer(capture: Capture, *, ignore: frozenset[str] = frozenset()) -> ComparableAnswer:
     """Analyse a capture in every way that a reader of the new file might.
 
     Args:
@@ -66,10 +66,10 @@ def answer(capture: Capture, *, ignore: frozenset[str] = frozenset()) -> Answer:
         result = analysis.analyze_capture(alone, options)
         results.append(_comparable(dataclasses.asdict(result), _ORIGIN | ignore, number))
     known = frozenset(seq)
-    return Answer(results, frozenset(value for value in named if value in known))
+    return ComparableAnswer(results, frozenset(value for value in named if value in known))
 
 
-def renumbered(found: Answer, numbers: dict[int, int]) -> list[Any]:
+def renumbered(found: ComparableAnswer, numbers: dict[int, int]) -> list[Any]:
     """The results with each access number replaced; one that is not in ``numbers`` becomes None."""
     return [_comparable(result, frozenset(), numbers.get) for result in found.results]
 

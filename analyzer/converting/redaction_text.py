@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.capture import Boundary, Event, LogLine, Notes, Problem
-    from analyzer.kernel_logs.log_lines import LogText
+    from analyzer.kernel_logs.log_lines import KernelMessage
 
 #: Names of formats, as readers give them.
 _FORMATS: Final = frozenset(
@@ -122,7 +122,7 @@ class Scrubber:
         self.left_out += not found
 
 
-def _timed(message: LogText, text: str) -> str:
+def _timed(message: KernelMessage, text: str) -> str:
     if message.time_us is None:
         return text
     return f"[{message.time_us // 1_000_000:5}.{message.time_us % 1_000_000:06}] {text}"

@@ -32,7 +32,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Tally:
+class AriCounts:
     """What became of ARI Forwarding over some kexecs, or over bridges at kexecs.
 
     Attributes:
@@ -57,11 +57,11 @@ class Group:
     """The tally of one value of a dimension; None is where the captures do not say the value."""
 
     value: str | None
-    tally: Tally
+    tally: AriCounts
 
 
 @dataclass(frozen=True)
-class Beside:
+class OutsideRates:
     """Kexecs outside every rate: nothing at stake, or nothing handed over."""
 
     nothing: int
@@ -107,7 +107,7 @@ class HostCount:
 
     host: str
     devices_stranded: int
-    tally: Tally
+    tally: AriCounts
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class FleetReport:
     batches_done: int
     captures: Captures
     kexecs: int
-    tally: Tally
-    beside: Beside
+    tally: AriCounts
+    beside: OutsideRates
     losses: int
     doubts: int
     devices_stranded: int

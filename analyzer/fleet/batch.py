@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
 from analyzer.fleet import manifest, parts, rows, tasks
-from analyzer.fleet.judging import lost
+from analyzer.fleet.judging import failed_input
 from analyzer.fleet.worker import OneEntry, WholeBatch
 from analyzer.fleet.workers import WorkerDiedError, Workers
 from analyzer.version import version
 
 if TYPE_CHECKING:
     from analyzer.fleet.job import Job
-    from analyzer.fleet.judging import Judged, Outcome
+    from analyzer.fleet.judging import AnalyzedInput, Outcome
     from analyzer.fleet.manifest import Entry
     from analyzer.fleet.tasks import Frames
     from analyzer.fleet.workers import Asked
@@ -59,7 +59,7 @@ def _one_by_one(job: Job, batch: int, asked: Asked) -> None:
     first, number = job.slice_of(batch)
     entries = manifest.read(job.directory, job.manifest, first, number)
     frames = [_alone(job, number, entry, asked) for number, entry in enumerate(entries, start=first)]
-    parts.write(job, batch, tasks.together(frames))
+    parts.write(job, batch, tasks.concatenated(frames))
 
 
 def _alone(job: Job, number: int, entry: Entry, asked: Asked) -> Frames:
@@ -72,14 +72,14 @@ def _alone(job: Job, number: int, entry: Entry, asked: Asked) -> Frames:
             fatal = _TRIES_IF_KILLED if death.killed else _TRIES
             if tries < fatal and not (death.timed_out or death.starved):
                 continue
-            return rows.tables([_culprit(job, number, entry, death)], job.request.host_from_path)
+            return rows.tables([_fatal_input(job, number, entry, death)], job.request.host_from_path)
         except MemoryError:
             reason = "it needs more memory than --max-memory allows"
-            return rows.tables([lost(number, entry, "too-large", reason)], job.request.host_from_path)
+            return rows.tables([failed_input(number, entry, "too-large", reason)], job.request.host_from_path)
         return answer
 
 
-def _culprit(job: Job, number: int, entry: Entry, death: WorkerDiedError) -> Judged:
+def _fatal_input(job: Job, number: int, entry: Entry, death: WorkerDiedError) -> AnalyzedInput:
     limits = job.request.limits
     outcome: Outcome
     if death.timed_out:
@@ -93,7 +93,7 @@ def _culprit(job: Job, number: int, entry: Entry, death: WorkerDiedError) -> Jud
         )
     else:
         outcome, reason = "crashed", f"the process that read it {death.how}; please report it with the file"
-    return lost(number, entry, outcome, reason)
+    return failed_input(number, entry, outcome, reason)
 
 
 _lock = threading.Lock()

@@ -35,7 +35,7 @@ class Cell(NamedTuple):
     state: str
 
 
-class Source(NamedTuple):
+class CountedCapture(NamedTuple):
     """A capture that counted, by its path; at which kexec and bridge, or why it gave no answer."""
 
     path: str
@@ -44,7 +44,7 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
+class HostPeriod:
     """One host in one period: its kexecs by what became of ARI Forwarding."""
 
     lost: int
@@ -54,7 +54,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Behind:
+class DrillDown:
     """What stands behind the numbers of a report.
 
     Attributes:
@@ -62,8 +62,8 @@ class Behind:
         hosts: by host and period (None: no wall-clock time), for the hosts asked for.
     """
 
-    sources: dict[Cell, list[Source]] = field(default_factory=dict)
-    hosts: dict[tuple[str, str | None], Seen] = field(default_factory=dict)
+    sources: dict[Cell, list[CountedCapture]] = field(default_factory=dict)
+    hosts: dict[tuple[str, str | None], HostPeriod] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Shown:
     periods: int
 
 
-def behind(shown: Shown, *, most: int = MOST) -> Behind:
+def behind(shown: Shown, *, most: int = MOST) -> DrillDown:
     """Name the captures behind the numbers that a page shows.
 
     Args:
@@ -108,11 +108,11 @@ def behind(shown: Shown, *, most: int = MOST) -> Behind:
         named = named.with_columns(
             detail=pl.when(outcomes).then(pl.col("reason")).otherwise(pl.col("detail"))
         )
-        by_cell: dict[Cell, list[Source]] = {}
+        by_cell: dict[Cell, list[CountedCapture]] = {}
         for row in named.iter_rows(named=True):
             cell = Cell(row["dimension"], tuple(row["value"]), row["state"])
-            by_cell.setdefault(cell, []).append(Source(row["path"], row["kexec"], row["detail"]))
-        return Behind(by_cell, _hosts_over_time(tables, shown))
+            by_cell.setdefault(cell, []).append(CountedCapture(row["path"], row["kexec"], row["detail"]))
+        return DrillDown(by_cell, _hosts_over_time(tables, shown))
 
 
 def _plans(tables: ResultTables, shown: Shown, most: int) -> Iterator[pl.LazyFrame]:
@@ -208,7 +208,7 @@ def _sources(
     )
 
 
-def _hosts_over_time(tables: ResultTables, shown: Shown) -> dict[tuple[str, str | None], Seen]:
+def _hosts_over_time(tables: ResultTables, shown: Shown) -> dict[tuple[str, str | None], HostPeriod]:
     report = shown.report
     hosts = pl.LazyFrame(
         {"host": [one.host for one in report.hosts_worst[: shown.hosts]]}, schema={"host": pl.String}
@@ -221,6 +221,6 @@ def _hosts_over_time(tables: ResultTables, shown: Shown) -> dict[tuple[str, str 
         .collect()
     )
     return {
-        (row["host"], row["period"]): Seen(*(row[state] for state in STATES))
+        (row["host"], row["period"]): HostPeriod(*(row[state] for state in STATES))
         for row in rows.iter_rows(named=True)
     }

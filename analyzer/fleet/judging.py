@@ -49,7 +49,7 @@ _FAULTS = (Exception, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True)
-class Judged:
+class AnalyzedInput:
     """One input's row in the making.
 
     Attributes:
@@ -106,7 +106,7 @@ def groups(numbered: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, En
         yield group
 
 
-def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list[Judged]:
+def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list[AnalyzedInput]:
     """Judge a group of inputs; each gets its row, whatever it holds.
 
     Args:
@@ -120,7 +120,7 @@ def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list
     """
     options = job.request.options
     opened: list[_Opened] = []
-    rows: dict[int, Judged] = {}
+    rows: dict[int, AnalyzedInput] = {}
     folders: list[Path] = []
     try:
         for number, entry in numbered:
@@ -150,12 +150,12 @@ def _folder(scratch: str) -> Path:
         return Path(tempfile.mkdtemp(dir=scratch))
 
 
-def lost(number: int, entry: Entry, outcome: Outcome, reason: str) -> Judged:
+def failed_input(number: int, entry: Entry, outcome: Outcome, reason: str) -> AnalyzedInput:
     """Return the row of an input that took its worker down, or would not end."""
     error = AritraceError(reason, path=entry.name)
     result = unreadable(entry.name, error)
     result.errors[:] = [Problem(outcome, entry.name, None, reason)]
-    return Judged(number, entry, result, outcome, reason)
+    return AnalyzedInput(number, entry, result, outcome, reason)
 
 
 def _open(number: int, entry: Entry, job: Job, folder: Path | None) -> _Opened:
@@ -205,7 +205,7 @@ def _alone(one: _Opened, options: Options) -> CaptureResult | BaseException:
         return error
 
 
-def _done(one: _Opened, result: CaptureResult) -> Judged:
+def _done(one: _Opened, result: CaptureResult) -> AnalyzedInput:
     notes = one.capture.notes
     outcome: Outcome = "truncated" if result.truncated else "ok"
     reason = next((p.message for p in result.errors if p.kind == "truncated"), None)
@@ -213,7 +213,7 @@ def _done(one: _Opened, result: CaptureResult) -> Judged:
         words = "it changed after it was listed; the answer is of what was found when it was read"
         result.errors = [*result.errors, Problem("changed", one.entry.path, None, words)]
     _rename(result, {one.entry.path: one.entry.name} | one.urls)
-    return Judged(
+    return AnalyzedInput(
         one.number,
         one.entry,
         result,
@@ -224,7 +224,9 @@ def _done(one: _Opened, result: CaptureResult) -> Judged:
     )
 
 
-def _failed(number: int, entry: Entry, error: BaseException, urls: dict[str, str] | None = None) -> Judged:
+def _failed(
+    number: int, entry: Entry, error: BaseException, urls: dict[str, str] | None = None
+) -> AnalyzedInput:
     """The row of an input that gave no result; an error that is no fault of the input is raised again."""
     from analyzer.fleet.stores import StoreError
 
@@ -238,8 +240,10 @@ def _failed(number: int, entry: Entry, error: BaseException, urls: dict[str, str
         result = unreadable(entry.name, error)
         _rename(result, {entry.path: entry.name} | (urls or {}))
         outcome = _OUTCOME_OF_KIND.get(error.kind, "unreadable")
-        return Judged(number, entry, result, outcome, result.errors[0].message)
-    return lost(number, entry, "crashed", f"a fault of the program: {type(error).__name__} {_place(error)}")
+        return AnalyzedInput(number, entry, result, outcome, result.errors[0].message)
+    return failed_input(
+        number, entry, "crashed", f"a fault of the program: {type(error).__name__} {_place(error)}"
+    )
 
 
 def _place(error: BaseException) -> str:
@@ -260,17 +264,17 @@ def _rename(result: CaptureResult, names: dict[str, str]) -> None:
     ]
     result.errors = [
         dataclasses.replace(
-            error, file=changed.get(error.file, error.file), message=_told(error.message, changed)
+            error, file=changed.get(error.file, error.file), message=_reported(error.message, changed)
         )
         for error in result.errors
     ]
     for kexec in result.kexecs:
-        kexec.warnings = [_told(warning, changed) for warning in kexec.warnings]
+        kexec.warnings = [_reported(warning, changed) for warning in kexec.warnings]
         for evidence in [*(b.evidence for b in kexec.bridges), *(s.evidence for s in kexec.secondary)]:
             evidence[:] = [dataclasses.replace(one, file=changed.get(one.file, one.file)) for one in evidence]
 
 
-def _told(text: str, names: dict[str, str]) -> str:
+def _reported(text: str, names: dict[str, str]) -> str:
     for path, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
         text = text.replace(path, name)
     return text

@@ -34,7 +34,7 @@ _TEMPORARY: Final = ".aritrace-*.tmp"
 
 
 @dataclass(frozen=True)
-class Record:
+class BatchRecord:
     """What a finished batch says of itself.
 
     Attributes:
@@ -83,15 +83,17 @@ def write(job: Job, batch: int, frames: Mapping[str, pl.DataFrame]) -> None:
                 _write(rows.rechunk(), Path(job.directory, part))
                 parts.setdefault(table, []).append(part)
     outcomes = frames["captures"]["outcome"].value_counts(sort=False).sort("outcome")
-    record = Record(batch, parts, frames["captures"].height, dict(outcomes.iter_rows()))
+    record = BatchRecord(batch, parts, frames["captures"].height, dict(outcomes.iter_rows()))
     with replacing(_record_path(job, batch)) as stream:
         stream.write(json.dumps(asdict(record), sort_keys=True).encode() + b"\n")
 
 
-def record_of(job: Job, batch: int) -> Record | None:
+def record_of(job: Job, batch: int) -> BatchRecord | None:
     """Return the record of a batch that is done and whose parts are all there, else None."""
     try:
-        found = Record(**json.loads(read_limited(str(_record_path(job, batch)), _RECORD_LIMIT, "a record")))
+        found = BatchRecord(
+            **json.loads(read_limited(str(_record_path(job, batch)), _RECORD_LIMIT, "a record"))
+        )
         whole = all(Path(job.directory, part).is_file() for parts in found.parts.values() for part in parts)
     except (AritraceError, OSError, ValueError, TypeError, AttributeError):
         # None, or no record that we wrote: the batch is simply done again.
@@ -99,7 +101,7 @@ def record_of(job: Job, batch: int) -> Record | None:
     return found if whole else None
 
 
-def records(job: Job) -> Iterator[Record]:
+def records(job: Job) -> Iterator[BatchRecord]:
     """Yield the records of all finished batches in order."""
     for batch in range(job.batches):
         found = record_of(job, batch)

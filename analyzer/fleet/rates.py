@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from analyzer.errors import UsageError
-from analyzer.fleet.answers import CONFIDENCE, Rate, Tally
+from analyzer.fleet.answers import CONFIDENCE, AriCounts, Rate
 
 
 @functools.lru_cache(maxsize=65536)
@@ -25,7 +25,9 @@ def rate(events: int, trials: int) -> Rate:
     return Rate(events, trials, events / trials, float(bounds.low), float(bounds.high))
 
 
-def tally(lost: int, healed: int, kept: int, undetermined: int, hosts: int) -> Tally:
+def tally(lost: int, healed: int, kept: int, undetermined: int, hosts: int) -> AriCounts:
     """Return the counts with their rates."""
     decided = lost + healed + kept
-    return Tally(lost, healed, kept, undetermined, hosts, rate(lost, decided), rate(lost + healed, decided))
+    return AriCounts(
+        lost, healed, kept, undetermined, hosts, rate(lost, decided), rate(lost + healed, decided)
+    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from analyzer.fleet.answers import (
-    Beside,
     BridgeCount,
     Captures,
     CauseCount,
@@ -15,6 +14,7 @@ from analyzer.fleet.answers import (
     Group,
     HostCount,
     Hosts,
+    OutsideRates,
     PolicyCount,
 )
 from analyzer.fleet.rates import rate, tally
@@ -22,7 +22,7 @@ from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, open
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
-    from analyzer.fleet.answers import Tally
+    from analyzer.fleet.answers import AriCounts
     from analyzer.fleet.result_tables import ResultTables, TrendBy
 
 #: Hosts and bridges that a report names; the tables have them all.
@@ -79,7 +79,7 @@ def _report(tables: ResultTables, trend_by: TrendBy, most: int) -> FleetReport:
         ),
         kexecs=whole["kexecs"],
         tally=overall,
-        beside=Beside(whole["nothing"], whole["plain"], whole["crash"]),
+        beside=OutsideRates(whole["nothing"], whole["plain"], whole["crash"]),
         losses=whole["losses"],
         doubts=whole["doubts"],
         devices_stranded=whole["devices_stranded"],
@@ -110,7 +110,7 @@ def _tally_columns() -> list[pl.Expr]:
     return [*states, pl.col("host").filter(decided).drop_nulls().n_unique().alias("hosts")]
 
 
-def _tally(row: dict[str, Any]) -> Tally:
+def _tally(row: dict[str, Any]) -> AriCounts:
     return tally(*(int(row[name]) for name in (*STATES, "hosts")))
 
 

@@ -15,7 +15,7 @@ from analyzer.verdicts.loss_weight import LOSSES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from analyzer.fleet.judging import Judged
+    from analyzer.fleet.judging import AnalyzedInput
     from analyzer.results import BridgeVerdict, CaptureResult, KexecResult
 
 _KEYS: Final = ("capture_verdict", "capture", "path", "host", "kexec")
@@ -27,7 +27,7 @@ _of_device: Final = attrgetter(*_DEVICE)
 _WINDOW, _EVIDENCE = _BRIDGE.index("window"), _BRIDGE.index("evidence")
 
 
-def tables(judged: Sequence[Judged], host_from_path: str | None) -> dict[str, pl.DataFrame]:
+def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[str, pl.DataFrame]:
     """Return the frames of all tables, sorted by capture and kexec, columns as in :mod:`.schema`.
 
     Args:
@@ -59,7 +59,7 @@ def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
     return match[1] if pattern.groups else match[0]
 
 
-def _add(rows: dict[str, list[tuple[Any, ...]]], one: Judged, pattern: re.Pattern[str] | None) -> None:
+def _add(rows: dict[str, list[tuple[Any, ...]]], one: AnalyzedInput, pattern: re.Pattern[str] | None) -> None:
     result = one.result
     named = host_of(one.entry.name, pattern) if pattern else None
     host = named or result.host or None
@@ -100,7 +100,7 @@ def _bridge(bridge: BridgeVerdict) -> list[Any]:
     return cells
 
 
-def _kexec(kexec: KexecResult, one: Judged) -> tuple[Any, ...]:
+def _kexec(kexec: KexecResult, one: AnalyzedInput) -> tuple[Any, ...]:
     weights = {finding.weight for finding in kexec.findings}
     time_ns, time_source = _time(kexec, one)
     return (
@@ -165,7 +165,7 @@ def _release(result: CaptureResult, boot: int) -> str | None:
     return next((one.release for one in result.boots if one.index == boot), None)
 
 
-def _time(kexec: KexecResult, one: Judged) -> tuple[int | None, str | None]:
+def _time(kexec: KexecResult, one: AnalyzedInput) -> tuple[int | None, str | None]:
     """Wall-clock time of a kexec: of its first incoming access, else of the recording's start, else null."""
     if one.clock == "realtime":
         start = next((b.start_ns for b in one.result.boots if b.index == kexec.incoming_boot), None)

@@ -29,7 +29,7 @@ def whole_batch(job: Job, batch: int, scratch: str) -> None:
     for group in judging.groups(list(enumerate(entries, start=first))):
         with _within(job.request.limits.max_seconds):
             frames.append(rows.tables(judging.judge(group, job, scratch), job.request.host_from_path))
-    parts.write(job, batch, together(frames))
+    parts.write(job, batch, concatenated(frames))
 
 
 def one_entry(job: Job, number: int, entry: Entry, scratch: str) -> Frames:
@@ -42,10 +42,10 @@ def one_entry(job: Job, number: int, entry: Entry, scratch: str) -> Frames:
             raise
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 told in its row
             reason = f"a fault of the program: {type(error).__name__}"
-            return rows.tables([judging.lost(number, entry, "crashed", reason)], host)
+            return rows.tables([judging.failed_input(number, entry, "crashed", reason)], host)
 
 
-def together(frames: Sequence[Frames]) -> dict[str, pl.DataFrame]:
+def concatenated(frames: Sequence[Frames]) -> dict[str, pl.DataFrame]:
     """Join frames of consecutive entries, table by table."""
     return {table: pl.concat([one[table] for one in frames], rechunk=True) for table in frames[0]}
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import cmdline, log_facts, log_lines
-from analyzer.kernel_logs.log_segments import ENDINGS, Ending, Entry, Record, Segment
+from analyzer.kernel_logs.log_segments import ENDINGS, Ending, Entry, LogRecord, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from analyzer.kernel_logs.log_facts import Fact
-    from analyzer.kernel_logs.log_lines import LogText
+    from analyzer.kernel_logs.log_lines import KernelMessage
 
 #: Bounds on what an input can make us hold.
 MAX_RUNS, MAX_FACTS = 1000, 500_000
@@ -233,7 +233,7 @@ class _Reader:
         for message in log_lines.messages(line):
             self._message(message)
 
-    def _message(self, message: LogText) -> None:
+    def _message(self, message: KernelMessage) -> None:
         self.messages += 1
         if self.messages > MAX_MESSAGES:
             raise LimitExceededError(
@@ -269,8 +269,8 @@ class _Reader:
         self.current = Segment(self.number, version, certain=certain, entered_by=entered)
         self.firmware = self.boot_mark = False
 
-    def _take(self, fact: Fact, message: LogText) -> None:
-        record = Record(fact, message, self.number)
+    def _take(self, fact: Fact, message: KernelMessage) -> None:
+        record = LogRecord(fact, message, self.number)
         if self.current is None or any(run.said_before(record, self.current) for run in self.runs[-3:]):
             return
         self.current.message(message)

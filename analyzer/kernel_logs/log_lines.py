@@ -44,7 +44,7 @@ _PREFIX = re.compile(
 )
 
 
-class LogText(NamedTuple):
+class KernelMessage(NamedTuple):
     """One kernel message.
 
     Attributes:
@@ -59,7 +59,7 @@ class LogText(NamedTuple):
     signature: str | None
 
 
-def messages(line: bytes) -> Iterator[LogText]:
+def messages(line: bytes) -> Iterator[KernelMessage]:
     """Split one physical line into the messages on it (firmware text and the kernel's first often share one).
 
     Args:
@@ -75,7 +75,7 @@ def messages(line: bytes) -> Iterator[LogText]:
                 yield _message(text)
 
 
-def _message(text: str) -> LogText:
+def _message(text: str) -> KernelMessage:
     match = _PRINTK.search(text, 0, _PRINTK_WITHIN)
     if match is not None:
         seconds, micros = int(match[1]), int(match[2])
@@ -84,8 +84,8 @@ def _message(text: str) -> LogText:
     if match is not None:
         return _timed(int(match[1]), text[match.end() :])
     match = _PREFIX.match(text)
-    return LogText(text[match.end() :] if match else text, None, None)
+    return KernelMessage(text[match.end() :] if match else text, None, None)
 
 
-def _timed(time_us: int, text: str) -> LogText:
-    return LogText(text, time_us, f"{time_us} {text}" if time_us else None)
+def _timed(time_us: int, text: str) -> KernelMessage:
+    return KernelMessage(text, time_us, f"{time_us} {text}" if time_us else None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.kernel_logs.log_facts import Fact
-    from analyzer.kernel_logs.log_lines import LogText
+    from analyzer.kernel_logs.log_lines import KernelMessage
 
 Entry = Literal["kexec", "firmware"]
 Ending = Literal["kexec", "reboot", "panic"]
@@ -33,11 +33,11 @@ _BOOTING_US = 2_000_000
 _PRESERVATION = ("will-be-preserved", "no-longer-preserved")
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """A fact, the message that says so, and its physical line."""
 
     fact: Fact
-    message: LogText
+    message: KernelMessage
     line: int
 
 
@@ -61,8 +61,8 @@ class Segment:
         self.certain = certain
         self.entered_by = entered_by
         self.ended: Ending | None = None
-        self.records: list[Record] = []
-        self.last_events: deque[Record] = deque(maxlen=MAX_EVENTS)
+        self.records: list[LogRecord] = []
+        self.last_events: deque[LogRecord] = deque(maxlen=MAX_EVENTS)
         self.omitted = 0
         self.early_cmdline: str | None = None
         self.kernel_cmdline: list[str] = []
@@ -81,12 +81,12 @@ class Segment:
             return " ".join(part.removesuffix(" \\") for part in self.kernel_cmdline).strip()
         return None if self.early_cmdline is None else self.early_cmdline.strip()
 
-    def all_records(self) -> Iterator[Record]:
+    def all_records(self) -> Iterator[LogRecord]:
         """Every kept record in order."""
         yield from self.records
         yield from self.last_events
 
-    def message(self, message: LogText) -> None:
+    def message(self, message: KernelMessage) -> None:
         """Note the time of a message, whatever it says."""
         if message.time_us is None:
             return
@@ -96,7 +96,7 @@ class Segment:
             self._early[message.signature] = message.time_us
             self._early_until = max(self._early_until, message.time_us)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LogRecord) -> None:
         """Take a fact, unless this very message was read before or it changes nothing."""
         fact = record.fact
         if record.message.signature in self._said:
@@ -125,13 +125,13 @@ class Segment:
             self._state[fact.event, fact.text] = fact.event
         self.records.append(record)
 
-    def said_before(self, record: Record, later: Segment) -> bool:
+    def said_before(self, record: LogRecord, later: Segment) -> bool:
         """Whether a message in a later stretch is a dump of this one's, as its time or what it ends shows."""
         if record.message.signature not in self._said:
             return False
         return record.fact.kind in ENDINGS or self._said[record.message.signature] < later._latest
 
-    def says(self, record: Record) -> bool:
+    def says(self, record: LogRecord) -> bool:
         """Whether it holds this message already, or, without a time, one that says the same."""
         if record.message.signature is not None and self._said:
             return record.message.signature in self._said

@@ -10,7 +10,7 @@ from analyzer.errors import UnsupportedFormatError
 from analyzer.kernel_logs import log_facts, log_lines
 
 if TYPE_CHECKING:
-    from analyzer.kernel_logs.log_lines import LogText
+    from analyzer.kernel_logs.log_lines import KernelMessage
 
 #: Lines that are looked at: a log with so many before its first message is none.
 _MOST_LINES = 100_000
@@ -63,7 +63,7 @@ def is_kernel_line(line: bytes) -> bool:
     return bool(_SENT_BY_KERNEL.search(line)) or any(map(_is_kernel_message, log_lines.messages(line)))
 
 
-def _is_kernel_message(message: LogText) -> bool:
+def _is_kernel_message(message: KernelMessage) -> bool:
     if message.time_us is not None or message.text.startswith(_BOOT_MESSAGES):
         return True
     if _OF_A_FUNCTION.search(message.text):

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
-from analyzer.lab.topologies import EXPRESS_CAPABILITY, Topology
+from analyzer.lab.topologies import EXPRESS_CAPABILITY, GuestTopology
 
 ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
 _WIDTHS = {"b": 1, "w": 2, "l": 4}
@@ -38,7 +38,7 @@ class ConfigWrite:
         return f"{self.bdf} {self.offset:#x} width {self.width} <- {self.value:#x}"
 
 
-def write_of(topology: Topology, bdf: str, register: str, value: int) -> ConfigWrite:
+def write_of(topology: GuestTopology, bdf: str, register: str, value: int) -> ConfigWrite:
     """Return the write that a scenario names.
 
     Args:

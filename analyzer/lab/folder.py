@@ -16,12 +16,12 @@ from analyzer.lab.runner import cmdline
 from analyzer.writing import replacing
 
 if TYPE_CHECKING:
-    from analyzer.lab.parts import Parts
+    from analyzer.lab.parts import LabParts
     from analyzer.lab.runner import Run
     from analyzer.lab.scenarios import Scenario
 
 
-def write(directory: str, scenario: Scenario, run: Run, found: Parts) -> str:
+def write(directory: str, scenario: Scenario, run: Run, found: LabParts) -> str:
     """Write everything; return the path of ``NAME.bin``.
 
     Raises:
@@ -44,7 +44,7 @@ def write(directory: str, scenario: Scenario, run: Run, found: Parts) -> str:
     return str(capture)
 
 
-def truth(scenario: Scenario, run: Run, found: Parts) -> dict[str, Any]:
+def truth(scenario: Scenario, run: Run, found: LabParts) -> dict[str, Any]:
     """Return what really happened: what was done, and what each kernel enumerated."""
     boots = list(enumerate(scenario.boots, start=1))
     return {
@@ -72,7 +72,7 @@ def truth(scenario: Scenario, run: Run, found: Parts) -> dict[str, Any]:
     }
 
 
-def case(scenario: Scenario, run: Run, found: Parts) -> str:
+def case(scenario: Scenario, run: Run, found: LabParts) -> str:
     """Return the run as a corpus file, without its expectation."""
     import tomlkit
 

@@ -20,14 +20,14 @@ from analyzer.lab.failure import LabRunError, MissingPartsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.lab.parts import Parts
+    from analyzer.lab.parts import LabParts
 
 _GUEST_PROGRAMS = ("kexec", "lspci", "setpci")
 #: Modules that a scenario may load; those that this kernel has not (built in, or left out) are skipped.
 MODULES = ("nvme", "igb", "pci-pf-stub")
 
 
-def build(found: Parts, kernels: int, folder: Path) -> Path:
+def build(found: LabParts, kernels: int, folder: Path) -> Path:
     """Build the archive for the first of ``kernels`` kernels that follow each other by kexec.
 
     Args:
@@ -84,7 +84,7 @@ def module_files(directory: Path, wanted: Sequence[str]) -> list[str]:
     return sorted(files)
 
 
-def _base_tree(found: Parts, tree: Path) -> Path:
+def _base_tree(found: LabParts, tree: Path) -> Path:
     for name in ("bin", "lab", "proc", "sys", "dev", "tmp"):
         (tree / name).mkdir(parents=True)
     init = tree / "init"
@@ -103,7 +103,7 @@ def _base_tree(found: Parts, tree: Path) -> Path:
     return tree
 
 
-def _add_modules(found: Parts, directory: Path, tree: Path) -> None:
+def _add_modules(found: LabParts, directory: Path, tree: Path) -> None:
     target = tree / "lib" / "modules" / directory.name
     for file in module_files(directory, MODULES):
         (target / file).parent.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from analyzer.lab.parts import Parts
-    from analyzer.lab.topologies import Topology
+    from analyzer.lab.parts import LabParts
+    from analyzer.lab.topologies import GuestTopology
 
 #: Parameters that every kernel of the lab gets. On a busy host an emulated timer may look broken to a kernel,
 #: which then panics: it must not check.
@@ -31,7 +31,7 @@ _KVM_SECONDS = 4
 
 
 @dataclass
-class Machine:
+class LabMachine:
     """A running machine: its console, its monitor, and the guest's second serial port."""
 
     console: Console
@@ -76,8 +76,8 @@ class Machine:
 class Recipe:
     """What one machine is started from."""
 
-    parts: Parts
-    topology: Topology
+    parts: LabParts
+    topology: GuestTopology
     initrd: Path
     cmdline: str
     accelerator: str
@@ -113,7 +113,7 @@ def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
 
 
 @asynccontextmanager
-async def started(recipe: Recipe, folder: Path) -> AsyncIterator[Machine]:
+async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
     """Start QEMU in ``folder``, connected to us; when the block ends, nothing of it is left running.
 
     Raises:
@@ -146,12 +146,12 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[Machine]:
             said = (folder / ERRORS_FILE).read_text(errors="replace").strip().splitlines()
             last = said[-1] if said else "it says nothing"
             raise LabRunError(f"QEMU did not start: {last}") from None
-        machine = Machine(console, monitor, control_reader, control_writer, process)
+        machine = LabMachine(console, monitor, control_reader, control_writer, process)
         async with _watching(console, console_reader):
             yield machine
 
 
-async def kvm_works(found: Parts, folder: Path) -> bool:
+async def kvm_works(found: LabParts, folder: Path) -> bool:
     """Try KVM: the kernel must print its first line within seconds.
 
     That ``/dev/kvm`` opens, or even that the firmware runs, is not enough: under some hypervisors a guest
@@ -170,7 +170,7 @@ async def kvm_works(found: Parts, folder: Path) -> bool:
     return False
 
 
-def _start(found: Parts, accelerator: str) -> list[str]:
+def _start(found: LabParts, accelerator: str) -> list[str]:
     firmware = ["-L", str(found.firmware)] if found.firmware else []
     return [str(found.qemu), *firmware, "-accel", accelerator, "-machine", "q35"]
 

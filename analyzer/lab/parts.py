@@ -34,7 +34,7 @@ _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bi
 
 
 @dataclass(frozen=True)
-class Parts:
+class LabParts:
     """What a run is put together from.
 
     Attributes:
@@ -56,7 +56,7 @@ def find(
     modules: str | None = None,
     qemu: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Parts:
+) -> LabParts:
     """Find every part, fetching the kernel package if there is none in the cache.
 
     Args:
@@ -96,10 +96,10 @@ def find(
     else:
         name = package or kernel_package.DEFAULT_PACKAGE
         chosen = kernel_package.debian_kernel(programs["depmod"], name, tell=tell)
-    return Parts(emulator, version, chosen, programs)
+    return LabParts(emulator, version, chosen, programs)
 
 
-def find_built(*, kernel: str | None = None, modules: str | None = None, qemu: str | None = None) -> Parts:
+def find_built(*, kernel: str | None = None, modules: str | None = None, qemu: str | None = None) -> LabParts:
     """Find the parts with what ``lab build`` made in place of Debian's; the developer's own still win.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
-    from analyzer.lab.topologies import Topology
+    from analyzer.lab.topologies import GuestTopology
 
 #: What a scenario calls a fault -> the property of the port.
 KNOBS = {"lose-ari": "x-lab-lose-ari", "reset": "x-lab-reset", "reset-below": "x-lab-reset-below"}
@@ -32,7 +32,7 @@ class PortFault:
         return {"path": f"/machine/peripheral/{self.device}", "property": self.knob, "value": True}
 
 
-def fault_of(topology: Topology, bdf: str, fault: str) -> PortFault:
+def fault_of(topology: GuestTopology, bdf: str, fault: str) -> PortFault:
     """Return the fault that a scenario names.
 
     Raises:

@@ -20,8 +20,8 @@ from analyzer.lab.port_faults import PortFault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analyzer.lab.machine import Machine
-    from analyzer.lab.parts import Parts
+    from analyzer.lab.machine import LabMachine
+    from analyzer.lab.parts import LabParts
     from analyzer.lab.scenarios import LabBoot, Scenario
 
 #: Printed by the outgoing kernel when its devices are shut down and nothing accesses them any more: the
@@ -60,7 +60,7 @@ class Lab:
 
     def __init__(
         self,
-        found: Parts,
+        found: LabParts,
         *,
         keep: bool = False,
         kvm: bool = True,
@@ -121,7 +121,7 @@ class Lab:
         )
         start = time.monotonic()
         blackouts: list[Blackout] = []
-        running: Machine | None = None
+        running: LabMachine | None = None
         console = folder / "console.txt"
         try:
             async with asyncio.timeout(seconds), machine.started(recipe, folder) as running:
@@ -152,7 +152,7 @@ class Lab:
         )
 
     async def _boot(
-        self, running: Machine, scenario: Scenario, number: int, blackouts: list[Blackout]
+        self, running: LabMachine, scenario: Scenario, number: int, blackouts: list[Blackout]
     ) -> None:
         boot = scenario.boots[number]
         # Noise on the line before the guest's first process is up says nothing.
@@ -186,7 +186,7 @@ def cmdline(scenario: Scenario, number: int) -> str:
     return " ".join(words)
 
 
-async def _step(running: Machine, step: str) -> None:
+async def _step(running: LabMachine, step: str) -> None:
     await running.say(step)
     if await running.answer() != "done":
         raise LabRunError(
@@ -194,7 +194,7 @@ async def _step(running: Machine, step: str) -> None:
         )
 
 
-async def _kexec(running: Machine, boot: LabBoot, following: str, blackouts: list[Blackout]) -> None:
+async def _kexec(running: LabMachine, boot: LabBoot, following: str, blackouts: list[Blackout]) -> None:
     await _step(running, f"load_kernel '{following}'")
     start = len(running.console.content)
     await running.say("kexec -e")

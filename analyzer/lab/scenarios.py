@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.lab.config_ports import ConfigWrite
     from analyzer.lab.data_files import Table
     from analyzer.lab.port_faults import PortFault
-    from analyzer.lab.topologies import Topology
+    from analyzer.lab.topologies import GuestTopology
 
 Leave = Literal["kexec", "reboot", "poweroff"]
 PartsKind = Literal["stock", "built"]
@@ -39,7 +39,7 @@ class LabBoot:
     missing: tuple[str, ...]
     added: tuple[str, ...]
 
-    def enumerated(self, topology: Topology) -> list[str]:
+    def enumerated(self, topology: GuestTopology) -> list[str]:
         """Return the functions that this kernel must enumerate."""
         return sorted((set(topology.functions) - set(self.missing)) | set(self.added))
 
@@ -70,7 +70,7 @@ class Scenario:
     title: str
     shows: str
     parts: PartsKind
-    topology: Topology
+    topology: GuestTopology
     boots: tuple[LabBoot, ...]
     verdict: str
     exit_status: int
@@ -123,7 +123,7 @@ def load(name: str) -> Scenario:
     return scenario
 
 
-def _boot(table: Table, topology: Topology) -> LabBoot:
+def _boot(table: Table, topology: GuestTopology) -> LabBoot:
     blackout: list[ConfigWrite | PortFault] = []
     for entry in table.tables("blackout"):
         bdf, fault = entry.take("bdf", str), entry.take("fault", str, "")
@@ -150,7 +150,7 @@ def _boot(table: Table, topology: Topology) -> LabBoot:
     return boot
 
 
-def _expected(table: Table, topology: Topology) -> ExpectedKexec:
+def _expected(table: Table, topology: GuestTopology) -> ExpectedKexec:
     bridges = {bdf: str(value) for bdf, value in table.table("bridges").rest().items()}
     for bdf in bridges:
         topology.device(bdf)

@@ -48,7 +48,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Topology:
+class GuestTopology:
     """The devices of a guest, ports before what is below them.
 
     Attributes:
@@ -91,7 +91,7 @@ class Topology:
         return frozenset(device.model for device in self.devices)
 
 
-def load(name: str) -> Topology:
+def load(name: str) -> GuestTopology:
     """Read a topology of the package.
 
     Raises:
@@ -105,7 +105,7 @@ def load(name: str) -> Topology:
     hidden = table.strings("unreachable")
     table.end()
     shown = {device.bdf for device in devices if device.bdf} - set(hidden)
-    return Topology(name, title, tuple(devices), tuple(sorted({*MACHINE_FUNCTIONS, *shown})))
+    return GuestTopology(name, title, tuple(devices), tuple(sorted({*MACHINE_FUNCTIONS, *shown})))
 
 
 def _device(table: Table, earlier: list[Device]) -> Device:

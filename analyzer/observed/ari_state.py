@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Belief:
+class OutgoingState:
     """What the outgoing kernel believed of one bridge.
 
     Attributes:
@@ -32,18 +32,18 @@ class Belief:
     from_read: bool = False
 
 
-def belief(bridge: Function | None, decisions: list[Decision]) -> Belief:
+def outgoing_state(bridge: Function | None, decisions: list[Decision]) -> OutgoingState:
     """Return what the outgoing kernel last believed and used.
 
     Its last set, clear or inherit decision, or a later confirmed set (a write of 1 that a read confirms). A
-    stray clear is the loss itself, not a new belief. A capture that does not hold the decision is served by
+    stray clear is the loss itself, not a new state. A capture that does not hold the decision is served by
     reads of the register. It is never inferred from an address: that a function above 7 answers does not show
     the bit.
     """
     if bridge is None:
-        return Belief(None)
+        return OutgoingState(None)
     decided = [decision for decision in decisions if decision.enabled is not None]
-    current = Belief(decided[-1].enabled, decided[-1].row) if decided else Belief(None)
+    current = OutgoingState(decided[-1].enabled, decided[-1].row) if decided else OutgoingState(None)
     wrote = False
     shown: list[tuple[int, bool]] = []
     for sample in bridge.devctl2:
@@ -55,19 +55,19 @@ def belief(bridge: Function | None, decisions: list[Decision]) -> Belief:
             continue
         shown.append((sample.row, bit))
         if wrote and bit and current.enabled is False:
-            current = Belief(True, sample.row)
+            current = OutgoingState(True, sample.row)
     if current.enabled is not None:
         return current
     return _without_decision(shown)
 
 
-def _without_decision(shown: list[tuple[int, bool]]) -> Belief:
+def _without_decision(shown: list[tuple[int, bool]]) -> OutgoingState:
     for row, bit in shown:
         if bit:
-            return Belief(True, row, from_read=True)
+            return OutgoingState(True, row, from_read=True)
     if shown:
-        return Belief(False, shown[0][0], from_read=True)
-    return Belief(None)
+        return OutgoingState(False, shown[0][0], from_read=True)
+    return OutgoingState(None)
 
 
 def hardware(bridge: Function) -> bool | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Placing:
+class LogPlacement:
     """Places logs in the boots of one capture.
 
     Attributes:

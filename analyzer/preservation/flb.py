@@ -45,7 +45,7 @@ _PLAUSIBLE_VERSIONS = range(1, 16)
 
 
 @dataclass(frozen=True)
-class PreservedSet:
+class FlbContent:
     """What the outgoing kernel handed over.
 
     Attributes:
@@ -67,7 +67,7 @@ class PreservedSet:
         return frozenset(function for function, _ in self.entries)
 
 
-def decode(data: bytes, name: str = "", *, path: str | None = None) -> PreservedSet:
+def decode(data: bytes, name: str = "", *, path: str | None = None) -> FlbContent:
     """Decode a raw dump of the kernel's preserved set.
 
     Args:
@@ -167,7 +167,7 @@ def _resembles(data: bytes, layout: str, versions: Container[int] | None = None)
     return bool(address and header.nr_devices <= _MOST and (header.devices or not header.nr_devices))
 
 
-def _decode_array(data: bytes) -> PreservedSet:
+def _decode_array(data: bytes) -> FlbContent:
     """Decode H6: the header and ``max_nr_devices`` slots."""
     header = _header(data, PciSerH6)
     if header is None:
@@ -188,10 +188,10 @@ def _decode_array(data: bytes) -> PreservedSet:
         )
     slots = np.frombuffer(data, _ENTRY, offset=start)
     offsets = start + ENTRY_SIZE * np.arange(len(slots), dtype=np.int64)
-    return PreservedSet("H6", None, _entries(slots, offsets, header.nr_devices, 4))
+    return FlbContent("H6", None, _entries(slots, offsets, header.nr_devices, 4))
 
 
-def _decode_blocks(data: bytes, layout: str) -> PreservedSet:
+def _decode_blocks(data: bytes, layout: str) -> FlbContent:
     """Decode H7 or H8: the header and its KHO blocks in chain order."""
     declaration = BLOCK_LAYOUTS[layout]
     size = declaration.sizeof()
@@ -213,10 +213,10 @@ def _decode_blocks(data: bytes, layout: str) -> PreservedSet:
                 offset=size,
             )
         none = _entries(np.zeros(0, _ENTRY), np.zeros(0, np.int64), header.nr_devices, count_at)
-        return PreservedSet(layout, version, none)
+        return FlbContent(layout, version, none)
     page, start = _page_size(data, size, header.devices)
     slots, offsets = _chain(data, start, header.devices, page)
-    return PreservedSet(layout, version, _entries(slots, offsets, header.nr_devices, count_at), page)
+    return FlbContent(layout, version, _entries(slots, offsets, header.nr_devices, count_at), page)
 
 
 def _page_size(data: bytes, size: int, first: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Capture
     from analyzer.kernel_logs.kernel_log import RunsAt
-    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.decisions import Decision
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.topology import Topology
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from analyzer.results import ObservedPolicy, PreservedSource
 
 #: Kexec number -> what a source says of it, or None.
-Ask: TypeAlias = "Callable[[int], Answer | None]"
+Ask: TypeAlias = "Callable[[int], PreservedAnswer | None]"
 
 _TEXT_LIMIT = 16 << 20
 #: Rules that a kernel follows on preserved bridges alone.
@@ -51,7 +51,7 @@ class HandedOver:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PreservedAnswer:
     """What one source says of one kexec."""
 
     keys: frozenset[int]
@@ -76,7 +76,7 @@ class PreservedSet:
 
 
 @dataclass(frozen=True)
-class Sources:
+class PreservedSources:
     """The sources of one capture, opened once; each answers for the kexec of a given number, or None.
 
     A source that does not speak of that kexec answers None and the next one is asked.
@@ -84,7 +84,7 @@ class Sources:
 
     answers: Sequence[tuple[PreservedSource, Ask]]
 
-    def at(self, kexec: int) -> list[tuple[PreservedSource, Answer]]:
+    def at(self, kexec: int) -> list[tuple[PreservedSource, PreservedAnswer]]:
         """Every answer for one kexec, in order of precedence."""
         found = [(source, ask(kexec)) for source, ask in self.answers]
         return [(source, answer) for source, answer in found if answer is not None]
@@ -95,7 +95,7 @@ class Sources:
         return sorted({number for ask in lists for number in ask.by_kexec if number >= kexecs})
 
 
-def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sources:
+def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> PreservedSources:
     """Open everything that may say what was preserved.
 
     Args:
@@ -125,7 +125,7 @@ def sources(options: Options, capture: Capture, runs: dict[str, RunsAt]) -> Sour
     answers.extend(("sidecar", _dump(path, "")) for path in beside(capture.pieces, ".flb"))
     if "sidecar" in runs:
         answers.append(("sidecar", _logged(runs["sidecar"])))
-    return Sources(answers)
+    return PreservedSources(answers)
 
 
 def _given(text: str, options: Options) -> Ask:
@@ -195,10 +195,10 @@ class _Listed:
     everywhere: frozenset[int]
     by_kexec: Mapping[int, frozenset[int]]
 
-    def __call__(self, kexec: int) -> Answer | None:
+    def __call__(self, kexec: int) -> PreservedAnswer | None:
         if not self.everywhere and kexec not in self.by_kexec:
             return None
-        return Answer(self.everywhere | self.by_kexec.get(kexec, frozenset()))
+        return PreservedAnswer(self.everywhere | self.by_kexec.get(kexec, frozenset()))
 
 
 def _listed(entries: Iterable[tuple[int | None, int]]) -> Ask:
@@ -221,7 +221,7 @@ def _dumped(data: bytes, name: str, path: str, kexec: int | None = None) -> Ask:
     from analyzer.preservation import flb
 
     dump = flb.decode(data, name, path=path)
-    answer = Answer(dump.functions, HandedOver(dump.layout, dump.version, name))
+    answer = PreservedAnswer(dump.functions, HandedOver(dump.layout, dump.version, name))
     return lambda number: answer if kexec is None or kexec == number else None
 
 
@@ -233,22 +233,24 @@ def _logged(runs_at: RunsAt) -> Ask:
     end: then nothing was preserved.
     """
 
-    def answer(kexec: int) -> Answer | None:
+    def answer(kexec: int) -> PreservedAnswer | None:
         outgoing, incoming = runs_at(kexec)
         told = frozenset() if outgoing is None else outgoing.will_be_preserved
         if incoming is not None:
             told |= incoming.was_preserved | incoming.never_finished
         if told:
-            return Answer(told)
+            return PreservedAnswer(told)
         if outgoing is None or incoming is None:
             return None
         nothing = incoming.live_update_evidence and outgoing.kexec_started
-        return Answer(frozenset()) if nothing else None
+        return PreservedAnswer(frozenset()) if nothing else None
 
     return answer
 
 
-def resolve(opened: Sources, kexec: int, outgoing: Topology, fallback: frozenset[int]) -> PreservedSet:
+def resolve(
+    opened: PreservedSources, kexec: int, outgoing: Topology, fallback: frozenset[int]
+) -> PreservedSet:
     """The set at one kexec.
 
     Args:
@@ -284,7 +286,7 @@ def with_bridges(keys: Iterable[int], outgoing: Topology) -> frozenset[int]:
 def assumed(
     outgoing: Topology,
     incoming: Topology,
-    believed: dict[int, Belief],
+    outgoing_states: dict[int, OutgoingState],
     decided_after: dict[int, list[Decision]],
     observed: ObservedPolicy,
 ) -> frozenset[int]:
@@ -297,7 +299,7 @@ def assumed(
     and says nothing about Live Update.
     """
     keys: set[int] = set()
-    for bridge, below in _carried(outgoing, believed):
+    for bridge, below in _carried(outgoing, outgoing_states):
         if observed not in LIVE_UPDATE_POLICIES or _treated_as_preserved(
             bridge, incoming, decided_after, len(below)
         ):
@@ -337,21 +339,23 @@ def without(keys: frozenset[int], others: frozenset[int], outgoing: Topology) ->
     return with_bridges(left, outgoing)
 
 
-def _carried(outgoing: Topology, believed: dict[int, Belief]) -> Iterator[tuple[Function, set[int]]]:
+def _carried(
+    outgoing: Topology, outgoing_states: dict[int, OutgoingState]
+) -> Iterator[tuple[Function, set[int]]]:
     """Bridges on which a kernel used ARI, or may have, with the functions on the bus below."""
     on_bus: defaultdict[int, set[int]] = defaultdict(set)
     for key in outgoing.functions:
         on_bus[key >> 8].add(key)
     for bridge in outgoing.bridges():
-        belief, numbers = believed.get(bridge.function), bridge.bus_numbers
-        if belief is None or numbers is None:
+        outgoing_state, numbers = outgoing_states.get(bridge.function), bridge.bus_numbers
+        if outgoing_state is None or numbers is None:
             continue
         below = on_bus[bridge.bus >> 8 << 8 | numbers.secondary]
         # Of a bit that is not in the input a function above 7 says nothing; that it was preserved is assumed.
-        may_be_on = belief.enabled is None and any(key & 0xFF > 7 for key in below)
+        may_be_on = outgoing_state.enabled is None and any(key & 0xFF > 7 for key in below)
         types = (None, *DOWNSTREAM_TYPES) if may_be_on else DOWNSTREAM_TYPES
         possible = may_be_on and bridge.ari_supported is not False
-        if (belief.enabled or possible) and bridge.pcie_type in types:
+        if (outgoing_state.enabled or possible) and bridge.pcie_type in types:
             yield bridge, below
 
 

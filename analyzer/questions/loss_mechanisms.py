@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class LossMechanism:
     """One way to lose the bit.
 
     Attributes:
@@ -31,19 +31,19 @@ class Mechanism:
     source: str
 
 
-_FIRMWARE = Mechanism(
+_FIRMWARE = LossMechanism(
     "firmware, SMM, a management controller or a tool writes the register",
     [],
     "bit",
     "Device Control 2 is writable by anybody (PCIe 7.5.3.16)",
 )
-_POWER = Mechanism(
+_POWER = LossMechanism(
     "the port goes to D3cold, or to D3hot with No_Soft_Reset 0",
     [],
     "everything",
     "PCIe 5.3.1.4, 7.5.2.2",
 )
-_PLATFORM = Mechanism(
+_PLATFORM = LossMechanism(
     "the root complex is reset or its host bridge driver initialises it anew",
     [],
     "everything",
@@ -51,7 +51,7 @@ _PLATFORM = Mechanism(
 )
 
 
-def of_port(node: Node, topology: Topology) -> list[Mechanism]:
+def of_port(node: Node, topology: Topology) -> list[LossMechanism]:
     """What resets Device Control 2 of a port."""
     if node.pcie_type == TYPE_ROOT_PORT:
         return [_FIRMWARE, _PLATFORM, _POWER]
@@ -60,7 +60,7 @@ def of_port(node: Node, topology: Topology) -> list[Mechanism]:
     found = [_FIRMWARE]
     if node.pcie_type == TYPE_DOWNSTREAM and names:
         found.append(
-            Mechanism(
+            LossMechanism(
                 "a secondary bus reset on a bridge above (VFIO hot reset, error recovery, setpci)",
                 names,
                 "everything",
@@ -68,7 +68,7 @@ def of_port(node: Node, topology: Topology) -> list[Mechanism]:
             )
         )
         found.append(
-            Mechanism(
+            LossMechanism(
                 "the link of a bridge above goes down, or DPC contains it",
                 names[:-1] or names,
                 "everything",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
-    from analyzer.questions.loss_mechanisms import Mechanism
+    from analyzer.questions.loss_mechanisms import LossMechanism
     from analyzer.replay.world import Node
 
 
@@ -56,7 +56,7 @@ class PortAtRisk:
     lost_with_bit: list[str]
     lost_with_reset: list[str]
     preserved: list[str]
-    takers: list[Mechanism]
+    takers: list[LossMechanism]
     ari_hardware: bool | None = None
     ari_kernel: bool | None = None
     not_seen: list[str] = field(default_factory=list)
@@ -84,8 +84,8 @@ class Machine:
         self.topology = topology
         self.functions = (earlier.functions if earlier is not None else {}) | topology.functions
         self.notes = capture.notes
-        believed = bridges.beliefs(topology, decisions.of_boot(study.index, topology))
-        self.kernel = {key: belief.enabled for key, belief in believed.items()}
+        outgoing_states = bridges.outgoing_states(topology, decisions.of_boot(study.index, topology))
+        self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         self.bits = {bridge.function: ari_state.hardware(bridge) for bridge in topology.bridges()}
         self.hardware = world.of_one_boot(topology, self.bits, earlier)
         self.virtual = virtual_functions.of_topology(topology)

@@ -115,14 +115,14 @@ def take_capture(capture: Capture, boot: int | None = None, options: Options | N
             advice="analyze stat lists them",
         )
     topology = study.topologies[number]
-    source = _Source(study.index, topology, _dead(study.index))
+    source = _SnapshotSource(study.index, topology, _dead(study.index))
     found = _spaces(source, list(topology.functions), virtual=False)
     found += _spaces(source, _virtual(study.index, topology, found), virtual=True)
     return Snapshot(rows[number], sorted(found, key=lambda space: space.function))
 
 
 @dataclass(frozen=True)
-class _Source:
+class _SnapshotSource:
     """What a snapshot is made of: a boot of a capture, and the reads in it that are no content."""
 
     index: AccessIndex
@@ -130,7 +130,7 @@ class _Source:
     dead: NDArray[np.bool_]
 
 
-def _spaces(source: _Source, keys: Sequence[int], *, virtual: bool) -> list[FunctionSpace]:
+def _spaces(source: _SnapshotSource, keys: Sequence[int], *, virtual: bool) -> list[FunctionSpace]:
     """What is known of some functions when the boot ended."""
     boot = source.topology.boot
     (found,) = read([Wanted(source.index, boot.first, boot.end, keys)])
@@ -193,7 +193,7 @@ def _all_ones(value: NDArray[np.int64], width: NDArray[np.uint8]) -> NDArray[np.
     return np.asarray(value == ones, np.bool_)
 
 
-def _space(source: _Source, function: Function, *, virtual: bool) -> FunctionSpace:
+def _space(source: _SnapshotSource, function: Function, *, virtual: bool) -> FunctionSpace:
     """Apply the accesses of one function in order; one numpy pass, because a later assignment wins."""
     index, rows = source.index, function.view.rows
     sizes, cleared = _layout(function)
@@ -219,7 +219,7 @@ def _space(source: _Source, function: Function, *, virtual: bool) -> FunctionSpa
     return FunctionSpace(function.function, data, known | filled)
 
 
-def _answered_ones(source: _Source, function: Function, *, virtual: bool) -> NDArray[np.bool_]:
+def _answered_ones(source: _SnapshotSource, function: Function, *, virtual: bool) -> NDArray[np.bool_]:
     """Which of a function's reads of all ones are what its registers hold, not silence.
 
     Those between two reads that it answered, unless a register among them cannot hold ones: the first of the

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LAST_BUS = 255
 
 
-def mark_beyond_reach(world: World) -> None:
+def mark_unreachable(world: World) -> None:
     """Note the bridges whose new bus numbers, if a kernel assigned them, would reach nothing."""
     for root in sorted(world.roots):
         _number(world.roots[root], root & 0xFF, _LAST_BUS)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.questions.atrisk import AtRisk, Verdict
-    from analyzer.questions.loss_mechanisms import Mechanism
+    from analyzer.questions.loss_mechanisms import LossMechanism
     from analyzer.questions.ports_at_risk import PortAtRisk
     from analyzer.report.page import Page, Style
 
@@ -182,5 +182,5 @@ def _mechanisms(found: AtRisk) -> Iterator[str]:
         yield f"{event}{where} ({what}; {source})"
 
 
-def _key(way: Mechanism) -> tuple[str, str, str]:
+def _key(way: LossMechanism) -> tuple[str, str, str]:
     return way.event, way.takes, way.source

@@ -55,7 +55,7 @@ def add_tree(page: Page, kexec: KexecResult, *, everything: bool = False, indent
     Returns:
         False if there was nothing to show.
     """
-    rows = list(_Tree(page, kexec, everything).rows())
+    rows = list(_TextTree(page, kexec, everything).rows())
     width = max((len(row.label) for row in rows), default=0)
     for row in rows:
         mark = Span(f"{page.glyph(row.mark) if row.mark else ' ':2}", row.style)
@@ -63,7 +63,7 @@ def add_tree(page: Page, kexec: KexecResult, *, everything: bool = False, indent
     return bool(rows)
 
 
-class _Tree:
+class _TextTree:
     """Who hangs below whom, and what of it is worth a line."""
 
     def __init__(self, page: Page, kexec: KexecResult, everything: bool) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.converting.conversion import Converted
 
 
-def tell(converted: Converted) -> None:
+def print_converted(converted: Converted) -> None:
     """Print what became of one capture."""
     what = [count(converted.accesses, "access", "accesses")]
     if converted.of is not None:

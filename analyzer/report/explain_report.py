@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         KexecExplanation,
         PolicyDecision,
         TimelineEntry,
-        VirtualFunction,
+        VirtualFunctionFacts,
     )
     from analyzer.report.page import Page, Style
 
@@ -111,7 +111,7 @@ def _add_place(page: Page, explanation: Explanation) -> None:
         page.line("  on a root bus: no bridge above, ARI Forwarding does not apply to reaching it")
 
 
-def _add_virtual_function(page: Page, explanation: Explanation, virtual: VirtualFunction) -> None:
+def _add_virtual_function(page: Page, explanation: Explanation, virtual: VirtualFunctionFacts) -> None:
     if virtual.physical is None:
         page.prose(
             "it reads ffff at its vendor ID and other values elsewhere; its physical function's SR-IOV "

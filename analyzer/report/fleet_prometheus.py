@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry, Gauge
 
-    from analyzer.fleet.answers import BridgeCount, FleetReport, Rate, Tally
+    from analyzer.fleet.answers import AriCounts, BridgeCount, FleetReport, Rate
 
 _UNKNOWN: Final = ""
 _STATES: Final = ("lost", "healed", "kept", "undetermined")
@@ -123,7 +123,7 @@ def _location(bridge: BridgeCount) -> tuple[str, ...]:
     return (segment, bus, device, function, *ids)
 
 
-def _states(tally: Tally) -> dict[str, int]:
+def _states(tally: AriCounts) -> dict[str, int]:
     return {state: getattr(tally, state) for state in _STATES}
 
 

@@ -13,7 +13,7 @@ from analyzer.report.wording import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.fleet.answers import FleetReport, Group, PolicyCount, Tally
+    from analyzer.fleet.answers import AriCounts, FleetReport, Group, PolicyCount
     from analyzer.fleet.running import RunSummary
     from analyzer.report.page import Page
 
@@ -234,7 +234,7 @@ def _heads() -> tuple[str | Span, ...]:
     return ("", *(Span(head, "dim") for head in _HEADS))
 
 
-def _cells(tally: Tally) -> tuple[str | Span, ...]:
+def _cells(tally: AriCounts) -> tuple[str | Span, ...]:
     numbers = (tally.healed, tally.loss.trials, tally.undetermined, tally.hosts)
     lost = Span(f"{tally.lost:,}", "bad" if tally.lost else "")
     return (lost, *(f"{number:,}" for number in numbers), share(tally.loss), interval(tally.loss))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
-def tell(text: str) -> None:
+def print_lab_message(text: str) -> None:
     """Say on standard error how the work goes on."""
     print(inert(text), file=sys.stderr, flush=True)
 

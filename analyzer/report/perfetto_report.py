@@ -68,7 +68,7 @@ def perfetto_trace(result: CaptureResult, lanes: Lanes) -> bytes:
     if lanes.events:
         events = trace.track("events", top)
         for entry in lanes.events:
-            trace.instant(events, entry.note, entry.access or 0, _told(entry))
+            trace.instant(events, entry.note, entry.access or 0, _reported(entry))
     return trace.serialize()
 
 
@@ -239,10 +239,10 @@ def _add_lane(trace: _Trace, top: int, lane: Lane, result: CaptureResult) -> Non
     accesses = trace.track("accesses", track)
     for entry in lane.entries:
         said = access_text(entry.op, None, entry.register, entry.value)
-        trace.instant(accesses, " ".join(said.split()) or entry.note, entry.access or 0, _told(entry))
+        trace.instant(accesses, " ".join(said.split()) or entry.note, entry.access or 0, _reported(entry))
 
 
-def _told(entry: TimelineEntry) -> dict[str, Any]:
+def _reported(entry: TimelineEntry) -> dict[str, Any]:
     """What a click on an instant shows."""
     fields = ", ".join(item.text or f"{item.name} {item.value:#x}" for item in entry.fields if item.value)
     return {

@@ -12,8 +12,8 @@ from analyzer.observed import decisions
 from analyzer.readers.option_files import command_line as given_command_line
 from analyzer.readers.option_files import kernel_log, kernel_log_bytes
 from analyzer.results import LIVE_UPDATE_POLICIES
-from analyzer.verdicts.kexecs import Setting
-from analyzer.verdicts.reset_evidence import Told
+from analyzer.verdicts.kexecs import KernelSettings
+from analyzer.verdicts.reset_evidence import LogMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class BootLogs:
     """
 
     spans: Sequence[BootSpan]
-    events: Sequence[Told] = ()
+    events: Sequence[LogMessage] = ()
     by_source: dict[str, dict[int, KernelRun]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     given_cmdline: str | None = None
@@ -47,10 +47,10 @@ class BootLogs:
             AritraceError: a file that an option names, or a sidecar, cannot be read or holds no log.
         """
         from analyzer.kernel_logs import kernel_log as log_reader  # compiled only where there is a log
-        from analyzer.observed.log_placing import Placing
+        from analyzer.observed.log_placing import LogPlacement
 
         events = [
-            Told(bdf.key(*event.bdf), event.text, capture.path, event.seq, event.time_ns)
+            LogMessage(bdf.key(*event.bdf), event.text, capture.path, event.seq, event.time_ns)
             for event in capture.notes.events
             if event.bdf is not None
         ]
@@ -66,7 +66,7 @@ class BootLogs:
             whole = b"\n".join(kernel_log_bytes(path) for path in paths)
             found["sidecar"] = log_reader.parse(whole), ", ".join(paths)
         logs = cls(spans, events, given_cmdline=given_command_line(options))
-        placing = Placing(spans, capture.notes.releases)
+        placing = LogPlacement(spans, capture.notes.releases)
         # The capture's own log goes first: what it says is the capture's word as well.
         aligned = {
             source: placing.place(log, name)
@@ -92,18 +92,20 @@ class BootLogs:
 
         return {source: lookup(runs) for source, runs in self.by_source.items()}
 
-    def _told(self, handover: Handover, runs: tuple[KernelRun | None, KernelRun | None]) -> tuple[Told, ...]:
+    def _reported(
+        self, handover: Handover, runs: tuple[KernelRun | None, KernelRun | None]
+    ) -> tuple[LogMessage, ...]:
         """Messages of both kernels about functions, and the capture's own events between their scans."""
         logged = [
-            Told(event.function, event.text, "kernel log")
+            LogMessage(event.function, event.text, "kernel log")
             for run in runs
             if run is not None
             for event in run.events
             if event.function is not None
         ]
-        return (*logged, *(told for told in self.events if handover.covers(told.access)))
+        return (*logged, *(messages for messages in self.events if handover.covers(messages.access)))
 
-    def setting(self, handover: Handover, options: Options) -> Setting:
+    def settings(self, handover: Handover, options: Options) -> KernelSettings:
         """What is known of one kexec beside the accesses."""
         outgoing = self.run_of(handover.outgoing.boot.index)
         incoming = self.run_of(handover.incoming.boot.index)
@@ -113,12 +115,12 @@ class BootLogs:
             noari, scan_all = given.noari, given.pcie_scan_all
         if noari is None:
             noari = decisions.observed_noari(handover.decided_after)
-        return Setting(
+        return KernelSettings(
             kind=_kind(handover, outgoing, incoming),
             noari=noari,
             scan_all=bool(scan_all),
             logged_series=incoming.series if incoming is not None else (),
-            told=self._told(handover, (outgoing, incoming)),
+            messages=self._reported(handover, (outgoing, incoming)),
             options=options,
         )
 

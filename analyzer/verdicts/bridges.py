@@ -20,7 +20,7 @@ from schemas.pcie_capability import (
 )
 
 if TYPE_CHECKING:
-    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.decisions import Decision
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from analyzer.replay.world import Node, World
     from analyzer.results import BridgeVerdictName, Evidence, Phase
     from analyzer.verdicts.causes import Attribution
-    from analyzer.verdicts.evidence import Witness
-    from analyzer.verdicts.reset_evidence import Told
+    from analyzer.verdicts.evidence import EvidenceBuilder
+    from analyzer.verdicts.reset_evidence import LogMessage
 
 PORT_TYPES = {
     TYPE_ROOT_PORT: "root-port",
@@ -44,7 +44,7 @@ _CAUSED = frozenset({"lost", "healed", "unconfigured", "renumbered", "gone"})
 
 
 @dataclass(frozen=True)
-class Stage:
+class KexecContext:
     """Everything that the verdict on a bridge looks at, once per kexec.
 
     Attributes:
@@ -55,7 +55,7 @@ class Stage:
         as_observed: that policy is the one that ran, so that what the kernel was seen to decide counts.
         preserved: keys of the preserved set (outgoing numbering).
         stranded: keys of the devices called stranded.
-        told: messages and events about functions, from logs and captures.
+        messages: messages and events about functions, from logs and captures.
     """
 
     outgoing: Topology
@@ -67,8 +67,8 @@ class Stage:
     as_observed: bool
     preserved: frozenset[int]
     stranded: frozenset[int]
-    witness: Witness
-    told: tuple[Told, ...] = ()
+    builder: EvidenceBuilder
+    messages: tuple[LogMessage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,62 +76,66 @@ class _Facts:
     node: Node
     before_function: Function | None
     after_function: Function | None
-    belief: Belief
+    outgoing_state: OutgoingState
     after: Sample | None
     decision: Decision | None
     decided: bool | None
 
 
-def beliefs(outgoing: Topology, decided: dict[int, list[Decision]]) -> dict[int, Belief]:
+def outgoing_states(outgoing: Topology, decided: dict[int, list[Decision]]) -> dict[int, OutgoingState]:
     """What the outgoing kernel believed of each of its bridges, by key."""
     return {
-        bridge.function: ari_state.belief(bridge, decided.get(bridge.function, []))
+        bridge.function: ari_state.outgoing_state(bridge, decided.get(bridge.function, []))
         for bridge in outgoing.bridges()
     }
 
 
-def verdicts(stage: Stage, believed: dict[int, Belief]) -> list[BridgeVerdict]:
+def verdicts(context: KexecContext, outgoing_states: dict[int, OutgoingState]) -> list[BridgeVerdict]:
     """One verdict per bridge that either boot enumerated, sorted by BDF."""
-    found = [_verdict(stage, _facts(stage, node, believed)) for node in stage.world.nodes() if node.is_bridge]
+    found = [
+        _verdict(context, _facts(context, node, outgoing_states))
+        for node in context.world.nodes()
+        if node.is_bridge
+    ]
     return sorted(found, key=lambda bridge: bdf.parse(bridge.bdf))
 
 
-def _facts(stage: Stage, node: Node, believed: dict[int, Belief]) -> _Facts:
-    before = stage.outgoing.functions.get(node.outgoing) if node.outgoing is not None else None
-    after = stage.incoming.functions.get(node.incoming) if node.incoming is not None else None
-    taken = stage.decided_after.get(node.incoming, []) if node.incoming is not None else []
+def _facts(context: KexecContext, node: Node, outgoing_states: dict[int, OutgoingState]) -> _Facts:
+    before = context.outgoing.functions.get(node.outgoing) if node.outgoing is not None else None
+    after = context.incoming.functions.get(node.incoming) if node.incoming is not None else None
+    taken = context.decided_after.get(node.incoming, []) if node.incoming is not None else []
     decision = taken[0] if taken else None
-    predicted = stage.prediction.decisions.get(node.path)
+    predicted = context.prediction.decisions.get(node.path)
     decided = None if predicted is None else predicted.enabled
-    if stage.as_observed and decision is not None and decision.enabled is not None:
+    if context.as_observed and decision is not None and decision.enabled is not None:
         decided = decision.enabled
     first = ari_state.first_after(after)
-    if stage.as_observed and stage.incoming.is_snapshot:
+    if context.as_observed and context.incoming.is_snapshot:
         decided = None if first is None else first.bit(ARI_BIT)  # what the kernel left is what it uses
     return _Facts(
         node,
         before,
         after,
-        believed.get(node.outgoing, ari_state.Belief(None))
+        outgoing_states.get(node.outgoing, ari_state.OutgoingState(None))
         if node.outgoing is not None
-        else ari_state.Belief(None),
+        else ari_state.OutgoingState(None),
         first,
         decision,
         decided,
     )
 
 
-def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
+def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
     node = facts.node
     after = None if facts.after is None else facts.after.bit(ARI_BIT)
-    name = _name(stage, facts, after)
-    cause = _cause(stage, facts, name) if name in _CAUSED else None
+    name = _name(context, facts, after)
+    cause = _cause(context, facts, name) if name in _CAUSED else None
     numbers = node.outgoing_numbers or node.numbers
     renumbered = name == "renumbered" and node.incoming_numbers is not None
-    keys = devices.below(node, stage.stranded)
+    keys = devices.below(node, context.stranded)
     confidence = cause.confidence if cause is not None else None
     if name == "kept":
-        sure = facts.belief.enabled is not None and not stage.incoming.is_snapshot
+        sure = facts.outgoing_state.enabled is not None and not context.incoming.is_snapshot
         confidence = "high" if sure else "low"  # in a snapshot the bit may have been lost and healed before
     return BridgeVerdict(
         bdf=bdf.text(node.name),
@@ -142,18 +146,18 @@ def _verdict(stage: Stage, facts: _Facts) -> BridgeVerdict:
         port_type=(
             PORT_TYPES.get(node.pcie_type, "pci") if node.pcie_type is not None else _conventional(node)
         ),
-        preserved=node.name in stage.preserved,
-        ari_before=facts.belief.enabled,
+        preserved=node.name in context.preserved,
+        ari_before=facts.outgoing_state.enabled,
         ari_after=after,
         ari_decided=facts.decided,
         verdict=name,
         cause=None if cause is None else cause.cause,
         cause_bdf=None if cause is None else cause.cause_bdf,
         confidence=confidence,
-        window=_window(stage, facts, name, cause),
-        evidence=_evidence(stage, facts, cause),
+        window=_window(context, facts, name, cause),
+        evidence=_evidence(context, facts, cause),
         stranded=[bdf.text(key) for key in sorted(keys)],
-        missing_access=_missing_access(stage, facts, after) if name == "undetermined" else None,
+        missing_access=_missing_access(context, facts, after) if name == "undetermined" else None,
         cause_note=None if cause is None else cause.note,
     )
 
@@ -162,14 +166,14 @@ def _conventional(node: Node) -> str | None:
     return "pci" if node.is_pcie is False else None
 
 
-def _name(stage: Stage, facts: _Facts, after: bool | None) -> BridgeVerdictName:
+def _name(context: KexecContext, facts: _Facts, after: bool | None) -> BridgeVerdictName:
     node = facts.node
     if not node.present:
         return "hidden" if node.unroutable else "gone"
-    discovered = node.path in stage.prediction.certain or node.path in stage.prediction.possible
+    discovered = node.path in context.prediction.certain or node.path in context.prediction.possible
     if not discovered:
         return "hidden"
-    numbers = stage.prediction.numbers.get(node.path)
+    numbers = context.prediction.numbers.get(node.path)
     came_back_invalid = node.outgoing_numbers is not None or node.outgoing is None
     if numbers == "refuse" and came_back_invalid:
         return "unconfigured"
@@ -179,7 +183,7 @@ def _name(stage: Stage, facts: _Facts, after: bool | None) -> BridgeVerdictName:
         return "undetermined"
     if _moved(node):
         return "renumbered"
-    if _not_applicable(stage, node):
+    if _not_applicable(context, node):
         return "not-applicable"
     return _ari_name(facts, after)
 
@@ -193,17 +197,17 @@ def _moved(node: Node) -> bool:
     return before is not None and after is not None and 0 != after.secondary != before.secondary
 
 
-def _not_applicable(stage: Stage, node: Node) -> bool:
+def _not_applicable(context: KexecContext, node: Node) -> bool:
     """No ARI support, or nothing to need it: no function 0 below in either boot, nothing preserved."""
     if node.ari_supported is False:
         return True
     has_function_0 = 0 in node.children
-    return not has_function_0 and not devices.below(node, stage.preserved)
+    return not has_function_0 and not devices.below(node, context.preserved)
 
 
 def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
     """The before / after / decided table of the interface."""
-    before, decided = facts.belief.enabled, facts.decided
+    before, decided = facts.outgoing_state.enabled, facts.decided
     rule = None if facts.decision is None else facts.decision.rule
     read = None if facts.decision is None else facts.decision.read
     if before and decided is False and rule == "inherit" and read is not None and not read.dead:
@@ -221,13 +225,13 @@ def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
     return "gained" if decided else "off"
 
 
-def _missing_access(stage: Stage, facts: _Facts, after: bool | None) -> str:
+def _missing_access(context: KexecContext, facts: _Facts, after: bool | None) -> str:
     place = bdf.text(facts.node.name)
-    if stage.prediction.numbers.get(facts.node.path) == "unknown":
+    if context.prediction.numbers.get(facts.node.path) == "unknown":
         return f"the incoming kernel's visit of {place} and of the bridges beside it (0x18.l in both passes)"
     for topology, function, bit, when in (
-        (stage.outgoing, facts.before_function, facts.belief.enabled, "before"),
-        (stage.incoming, facts.after_function, after, "after"),
+        (context.outgoing, facts.before_function, facts.outgoing_state.enabled, "before"),
+        (context.incoming, facts.after_function, after, "after"),
     ):
         if topology.boot.scan is None and function is not None:
             wanted = [
@@ -236,86 +240,92 @@ def _missing_access(stage: Stage, facts: _Facts, after: bool | None) -> str:
             ]
             if wanted:
                 return f"{', '.join(dict.fromkeys(wanted))} of {place} {when} the kexec"
-    if facts.belief.enabled is None:
+    if facts.outgoing_state.enabled is None:
         return f"the outgoing kernel's ARI decision on {place} (CAP_EXP+28.w written or read during its scan)"
     if after is None:
         return f"a read of CAP_EXP+28.w of {place} by the incoming kernel"
     return f"the incoming kernel's ARI decision on {place}"
 
 
-def _scene(stage: Stage, facts: _Facts) -> causes.Scene:
+def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
     node = facts.node
     before = facts.before_function
-    since = facts.belief.row
+    since = facts.outgoing_state.row
     if since is None:
         since = (
-            stage.outgoing.boot.scan
-            if stage.outgoing.boot.scan is not None
-            else stage.outgoing.boot.first - 1
+            context.outgoing.boot.scan
+            if context.outgoing.boot.scan is not None
+            else context.outgoing.boot.first - 1
         )
-    return causes.Scene(
+    return causes.CauseContext(
         outgoing=before,
         incoming=facts.after_function,
-        ancestors=[] if node.outgoing is None else stage.outgoing.ancestors(node.outgoing),
+        ancestors=[] if node.outgoing is None else context.outgoing.ancestors(node.outgoing),
         since=since,
-        decision=facts.decision.row if facts.decision is not None else stage.incoming.boot.last + 1,
-        belief=facts.belief,
-        told=stage.told,
-        scanned=stage.incoming.boot.scan is not None,
+        decision=facts.decision.row if facts.decision is not None else context.incoming.boot.last + 1,
+        outgoing_state=facts.outgoing_state,
+        messages=context.messages,
+        scanned=context.incoming.boot.scan is not None,
     )
 
 
-def _cause(stage: Stage, facts: _Facts, name: BridgeVerdictName) -> Attribution:
+def _cause(context: KexecContext, facts: _Facts, name: BridgeVerdictName) -> Attribution:
     return causes.attribute(
-        _scene(stage, facts),
-        stage.witness,
+        _cause_context(context, facts),
+        context.builder,
         gone=name == "gone",
         needs_bit=name in ("lost", "healed"),
     )
 
 
-def _window(stage: Stage, facts: _Facts, name: BridgeVerdictName, cause: Attribution | None) -> Window | None:
-    if name not in ("lost", "healed", "unconfigured", "renumbered") or not facts.belief.enabled:
+def _window(
+    context: KexecContext, facts: _Facts, name: BridgeVerdictName, cause: Attribution | None
+) -> Window | None:
+    if name not in ("lost", "healed", "unconfigured", "renumbered") or not facts.outgoing_state.enabled:
         return None
     kept = facts.after is not None and facts.after.bit(ARI_BIT)
     if kept and name in ("unconfigured", "renumbered"):
         return None  # only the bus numbers were lost
-    on = ari_state.last_on(facts.before_function, facts.belief.row)
+    on = ari_state.last_on(facts.before_function, facts.outgoing_state.row)
     off = ari_state.first_off(facts.before_function, on)
     taken = off if off is not None or cause is None else cause.row
     phase: Phase = "blackout"
-    if taken is not None and taken <= stage.outgoing.boot.end:
+    if taken is not None and taken <= context.outgoing.boot.end:
         phase = "outgoing"
     elif cause is not None and cause.cause == "incoming-write":
         phase = "incoming"
     if off is None:
         off = facts.after.row if facts.after is not None else None
-    return Window(stage.witness.number(on), stage.witness.number(off), phase)
+    return Window(context.builder.number(on), context.builder.number(off), phase)
 
 
-def _evidence(stage: Stage, facts: _Facts, cause: Attribution | None) -> list[Evidence]:
+def _evidence(context: KexecContext, facts: _Facts, cause: Attribution | None) -> list[Evidence]:
     """What proves the verdict, in capture order; of a bridge without ARI support its bit says nothing."""
-    proof = [] if facts.node.ari_supported is False else _of_its_bit(stage, facts)
+    proof = [] if facts.node.ari_supported is False else _of_its_bit(context, facts)
     if cause is not None:
         proof.extend(cause.evidence)
     unique = {(item.access, item.note): item for item in proof}
     return sorted(unique.values(), key=lambda item: (item.access is None, item.access or 0))
 
 
-def _of_its_bit(stage: Stage, facts: _Facts) -> list[Evidence]:
-    """Belief, first read, decision."""
+def _of_its_bit(context: KexecContext, facts: _Facts) -> list[Evidence]:
+    """What the outgoing kernel had, first read, decision."""
     proof: list[Evidence] = []
     before, after = facts.before_function, facts.after_function
-    if facts.belief.row is not None and before is not None and before.pcie is not None:
-        state = "on" if facts.belief.enabled else "off"
+    if facts.outgoing_state.row is not None and before is not None and before.pcie is not None:
+        state = "on" if facts.outgoing_state.enabled else "off"
         note = f"outgoing kernel: ARI Forwarding {state}"
-        proof.append(stage.witness.access(facts.belief.row, "CAP_EXP", note, capability=before.pcie, size=2))
+        proof.append(
+            context.builder.access(facts.outgoing_state.row, "CAP_EXP", note, capability=before.pcie, size=2)
+        )
     if after is None or after.pcie is None:
         return proof
     if facts.after is not None:
         state = "on" if facts.after.bit(ARI_BIT) else "off"
-        proof.append(stage.witness.pcie(facts.after, after.pcie, f"first read after the kexec: {state}"))
+        proof.append(context.builder.pcie(facts.after, after.pcie, f"first read after the kexec: {state}"))
     if facts.decision is not None and facts.decision.rule in ("set", "clear", "restore"):
         note = f"incoming kernel: ARI Forwarding {'set' if facts.decision.enabled else 'clear'}"
-        proof.append(stage.witness.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2))
+        proof.append(
+            context.builder.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2)
+        )
     return proof

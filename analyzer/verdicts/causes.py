@@ -19,12 +19,12 @@ from schemas import config_header, pcie_capability
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
     from analyzer.results import Cause, Confidence, Evidence
-    from analyzer.verdicts.evidence import Witness
-    from analyzer.verdicts.reset_evidence import Told
+    from analyzer.verdicts.evidence import EvidenceBuilder
+    from analyzer.verdicts.reset_evidence import LogMessage
 
 LTR_BIT = pcie_capability.DEVCTL2_LTR.bit_length() - 1
 
@@ -46,7 +46,7 @@ class Attribution:
 
 
 @dataclass(frozen=True)
-class Scene:
+class CauseContext:
     """What the attribution of one bridge looks at.
 
     Attributes:
@@ -56,8 +56,8 @@ class Scene:
         the
             outgoing scan).
         decision: row of the incoming kernel's decision, or of its end.
-        belief: what the outgoing kernel believed.
-        told: messages and events about functions.
+        outgoing_state: what the outgoing kernel believed.
+        messages: messages and events about functions.
         scanned: the incoming kernel's scan is in the input; else only what it left is known.
     """
 
@@ -66,8 +66,8 @@ class Scene:
     ancestors: Sequence[Function]
     since: int
     decision: int
-    belief: Belief
-    told: Sequence[Told] = ()
+    outgoing_state: OutgoingState
+    messages: Sequence[LogMessage] = ()
     scanned: bool = True
 
 
@@ -82,48 +82,52 @@ _RENUMBERED_BY = (
 )
 
 
-def attribute(scene: Scene, witness: Witness, *, gone: bool = False, needs_bit: bool = True) -> Attribution:
+def attribute(
+    context: CauseContext, builder: EvidenceBuilder, *, gone: bool = False, needs_bit: bool = True
+) -> Attribution:
     """Name the cause of a loss.
 
     Args:
-        scene: the bridge.
-        witness: makes evidence.
+        context: the bridge.
+        builder: makes evidence.
         gone: the bridge does not answer: its state is unknown, only links and power can be blamed.
         needs_bit: ARI itself was lost (else bus numbers only, on a bridge without ARI).
     """
-    found = _by_write(scene, witness) if needs_bit and not gone else None
+    found = _by_write(context, builder) if needs_bit and not gone else None
     if found is None and gone:
-        found = _reset_above(scene, witness) or Attribution("unknown", "high")
+        found = _reset_above(context, builder) or Attribution("unknown", "high")
     if found is None:
-        if was_reset(scene):
-            found = _reset(scene, witness)
+        if was_reset(context):
+            found = _reset(context, builder)
         else:
-            found = _selective(scene, witness) if scene.scanned else _from_dumps(scene, witness, needs_bit)
+            found = (
+                _selective(context, builder) if context.scanned else _from_dumps(context, builder, needs_bit)
+            )
     return found
 
 
-def was_reset(scene: Scene) -> bool:
+def was_reset(context: CauseContext) -> bool:
     """The reset signature R of a port in its first reads after the boundary.
 
     Bus numbers zero, and Bridge Control zero or DEVCTL error reporting (bits 3:0) zero where it was not
     zero before.
     """
-    bridge = scene.incoming
+    bridge = context.incoming
     if bridge is None:
         return False
     numbers = bridge.first_bus_numbers
     if numbers is None or (numbers.primary, numbers.secondary, numbers.subordinate) != (0, 0, 0):
         return False
     control = bridge.value(config_header.BRIDGE_CONTROL)
-    return control == 0 or _reporting_lost(scene)
+    return control == 0 or _reporting_lost(context)
 
 
-def _reporting_lost(scene: Scene) -> bool:
+def _reporting_lost(context: CauseContext) -> bool:
     """Whether error reporting was on before and is off in the first read of DEVCTL."""
-    after = None if scene.incoming is None else scene.incoming.pcie_value(pcie_capability.DEVCTL)
+    after = None if context.incoming is None else context.incoming.pcie_value(pcie_capability.DEVCTL)
     if after is None or after & pcie_capability.DEVCTL_ERROR_REPORTING:
         return False
-    before = scene.outgoing
+    before = context.outgoing
     if before is None or before.pcie is None:
         return True  # how it was is not in the input
     held = [
@@ -160,24 +164,26 @@ def clearing_write(bridge: Function, since: int, until: int) -> tuple[Sample, Sa
     return found
 
 
-def _by_write(scene: Scene, witness: Witness) -> Attribution | None:
+def _by_write(context: CauseContext, builder: EvidenceBuilder) -> Attribution | None:
     """Rows 2 and 3: somebody wrote 0."""
-    if scene.outgoing is not None and scene.outgoing.pcie is not None:
-        found = clearing_write(scene.outgoing, scene.since, scene.outgoing.view.rows[-1] + 1)
+    if context.outgoing is not None and context.outgoing.pcie is not None:
+        found = clearing_write(context.outgoing, context.since, context.outgoing.view.rows[-1] + 1)
         if found is not None:
             write, read = found
-            restore = _is_restore(scene.outgoing, write.row)
-            proof = [witness.pcie(write, scene.outgoing.pcie, "bit 5 (ARIFwd) written as 0")]
+            restore = _is_restore(context.outgoing, write.row)
+            proof = [builder.pcie(write, context.outgoing.pcie, "bit 5 (ARIFwd) written as 0")]
             if read is not None:
-                proof.insert(0, witness.pcie(read, scene.outgoing.pcie, "last read before that write"))
+                proof.insert(0, builder.pcie(read, context.outgoing.pcie, "last read before that write"))
             return Attribution(
                 "restore-write" if restore else "explicit-write", "high", None, proof, row=write.row
             )
-    if scene.incoming is not None and scene.incoming.pcie is not None and scene.incoming.view.rows.size:
-        found = clearing_write(scene.incoming, int(scene.incoming.view.rows[0]) - 1, scene.decision)
+    if context.incoming is not None and context.incoming.pcie is not None and context.incoming.view.rows.size:
+        found = clearing_write(context.incoming, int(context.incoming.view.rows[0]) - 1, context.decision)
         if found is not None:
             write, _ = found
-            proof = [witness.pcie(write, scene.incoming.pcie, "bit 5 written as 0 before the decision read")]
+            proof = [
+                builder.pcie(write, context.incoming.pcie, "bit 5 written as 0 before the decision read")
+            ]
             return Attribution("incoming-write", "high", None, proof)
     return None
 
@@ -198,103 +204,103 @@ def _is_restore(bridge: Function, row: int) -> bool:
     return written[::-1][:2] == order
 
 
-def _reset(scene: Scene, witness: Witness) -> Attribution:
+def _reset(context: CauseContext, builder: EvidenceBuilder) -> Attribution:
     """Row 5: the port was reset; by what else is seen."""
-    proof = _reset_proof(scene, witness)
-    found = _reset_above(scene, witness) or _from_power_state(scene, witness)
+    proof = _reset_proof(context, builder)
+    found = _reset_above(context, builder) or _from_power_state(context, builder)
     if found is None:
-        found = _from_the_port(scene, witness)
+        found = _from_the_port(context, builder)
     found.evidence.extend(proof)
     return found
 
 
-def _from_the_port(scene: Scene, witness: Witness) -> Attribution:
+def _from_the_port(context: CauseContext, builder: EvidenceBuilder) -> Attribution:
     """Rows 5d to 5f: nothing above was seen; the port itself tells what is left."""
-    bridge = scene.incoming or scene.outgoing
+    bridge = context.incoming or context.outgoing
     if bridge is not None and bridge.pcie_type == pcie_capability.TYPE_ROOT_PORT:
         # A root port's registers do not reset with its own link (PCIe 6.6.1): the host bridge was.
         return Attribution("host-bridge-reinit", "medium")
-    sticky = reset_evidence.sticky_lost(scene.outgoing, scene.incoming, witness)
+    sticky = reset_evidence.sticky_lost(context.outgoing, context.incoming, builder)
     if sticky is not None:
         return Attribution("power-cycle", sticky.confidence, None, [sticky.evidence])
     return Attribution("hot-reset", "medium")
 
 
-def _reset_proof(scene: Scene, witness: Witness) -> list[Evidence]:
-    bridge = scene.incoming
+def _reset_proof(context: CauseContext, builder: EvidenceBuilder) -> list[Evidence]:
+    bridge = context.incoming
     if bridge is None or bridge.first_bus_numbers is None:
         return []
     note = "bus numbers are 0: the port was reset"
-    proof = [witness.access(bridge.first_bus_numbers.row, "PRIMARY_BUS.l", note, size=4)]
+    proof = [builder.access(bridge.first_bus_numbers.row, "PRIMARY_BUS.l", note, size=4)]
     control = bridge.register(config_header.BRIDGE_CONTROL, 2)
     if control is not None and control[0] == 0:
         note = "Bridge Control reads its reset value"
-        proof.append(witness.access(control[1], "BRIDGE_CONTROL", note, size=2))
+        proof.append(builder.access(control[1], "BRIDGE_CONTROL", note, size=2))
     devctl = None if bridge.pcie is None else bridge.register(bridge.pcie + pcie_capability.DEVCTL, 2)
-    if devctl is not None and _reporting_lost(scene) and bridge.pcie is not None:
+    if devctl is not None and _reporting_lost(context) and bridge.pcie is not None:
         note = "error reporting is off"
-        proof.append(witness.access(devctl[1], "CAP_EXP", note, capability=bridge.pcie, size=2))
+        proof.append(builder.access(devctl[1], "CAP_EXP", note, capability=bridge.pcie, size=2))
     return proof
 
 
-def _reset_above(scene: Scene, witness: Witness) -> Attribution | None:
+def _reset_above(context: CauseContext, builder: EvidenceBuilder) -> Attribution | None:
     """Rows 5a and 5b: a reset or a lost link on a bridge above, the topmost one that shows it."""
-    for ancestor in reversed(scene.ancestors):
-        sign = reset_evidence.secondary_bus_reset(ancestor, scene.since, witness)
+    for ancestor in reversed(context.ancestors):
+        sign = reset_evidence.secondary_bus_reset(ancestor, context.since, builder)
         if sign is not None:
             place = bdf.text(ancestor.function)
             return Attribution("secondary-bus-reset", "high", place, [sign.evidence], row=sign.row)
-    for ancestor in reversed(scene.ancestors):
-        sign = reset_evidence.link_lost(ancestor, scene.since, scene.told, witness)
+    for ancestor in reversed(context.ancestors):
+        sign = reset_evidence.link_lost(ancestor, context.since, context.messages, builder)
         if sign is not None:
             place = bdf.text(ancestor.function)
             return Attribution("upstream-link-down", sign.confidence, place, [sign.evidence])
     return None
 
 
-def _from_power_state(scene: Scene, witness: Witness) -> Attribution | None:
+def _from_power_state(context: CauseContext, builder: EvidenceBuilder) -> Attribution | None:
     """Row 5c: the port was in D3 and does not keep its state."""
-    if scene.outgoing is None:
+    if context.outgoing is None:
         return None
-    sign = reset_evidence.powered_down(scene.outgoing, scene.since, witness)
+    sign = reset_evidence.powered_down(context.outgoing, context.since, builder)
     if sign is None:
         return None
     return Attribution("power-state", sign.confidence, None, [sign.evidence], row=sign.row)
 
 
-def _from_dumps(scene: Scene, witness: Witness, needs_bit: bool) -> Attribution:
+def _from_dumps(context: CauseContext, builder: EvidenceBuilder, needs_bit: bool) -> Attribution:
     """Without the incoming kernel's scan: a reset that was seen before, else nothing but alternatives."""
-    seen = _reset_above(scene, witness) or _from_power_state(scene, witness)
+    seen = _reset_above(context, builder) or _from_power_state(context, builder)
     if seen is not None:
         return seen
     return Attribution("unknown", "low", note=_LEFT_BY_THE_KERNEL if needs_bit else _RENUMBERED_BY)
 
 
-def _selective(scene: Scene, witness: Witness) -> Attribution:
+def _selective(context: CauseContext, builder: EvidenceBuilder) -> Attribution:
     """Row 6: the bit is gone, its neighbours are intact, nobody was seen writing."""
-    power = _from_power_state(scene, witness)
+    power = _from_power_state(context, builder)
     if power is not None:
         return power
-    bridge = scene.incoming
+    bridge = context.incoming
     if bridge is None or bridge.first_bus_numbers is None:
         return Attribution("unknown", "low")
     note = "bus numbers are intact"
-    proof = [witness.access(bridge.first_bus_numbers.row, "PRIMARY_BUS.l", note, size=4)]
+    proof = [builder.access(bridge.first_bus_numbers.row, "PRIMARY_BUS.l", note, size=4)]
     control = bridge.register(config_header.BRIDGE_CONTROL, 2)
     if control is not None:
         note = "Bridge Control is intact" if control[0] else "Bridge Control reads 0"
-        proof.append(witness.access(control[1], "BRIDGE_CONTROL", note, size=2))
-    proof.extend(_latency_tolerance(scene, witness))
+        proof.append(builder.access(control[1], "BRIDGE_CONTROL", note, size=2))
+    proof.extend(_latency_tolerance(context, builder))
     return Attribution("selective-loss", "medium", None, proof)
 
 
-def _latency_tolerance(scene: Scene, witness: Witness) -> list[Evidence]:
-    """LTR Enable as a second witness: a port loses it with its own link, ARI Forwarding it does not.
+def _latency_tolerance(context: CauseContext, builder: EvidenceBuilder) -> list[Evidence]:
+    """LTR Enable beside it: a port loses it with its own link, ARI Forwarding it does not.
 
     Kept with ARI gone means a selective write; gone as well means that the link went down besides (PCIe
     7.5.3.16). Ports that never had it on say nothing.
     """
-    before, after = scene.outgoing, scene.incoming
+    before, after = context.outgoing, context.incoming
     if before is None or after is None or after.pcie is None:
         return []
     held = [sample.bit(LTR_BIT) for sample in before.devctl2]
@@ -308,4 +314,4 @@ def _latency_tolerance(scene: Scene, witness: Witness) -> list[Evidence]:
         if kept
         else "LTR Enable is off too: the link went down"
     )
-    return [witness.pcie(first, after.pcie, note)]
+    return [builder.pcie(first, after.pcie, note)]

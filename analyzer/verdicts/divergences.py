@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, Path, World
     from analyzer.results import DeviceReason
-    from analyzer.verdicts.reset_evidence import Told
+    from analyzer.verdicts.reset_evidence import LogMessage
 
 #: Messages that a slot lost or gained its device (pciehp; docs/replay.md, log lines).
 _HOT_PLUG = re.compile(r"Link (?:Down|Up)\b(?! ignored)|Card (?:not )?present")
@@ -60,7 +60,7 @@ def compare(
     world: World,
     prediction: Prediction,
     incoming: Topology,
-    told: Sequence[Told] = (),
+    messages: Sequence[LogMessage] = (),
     *,
     complete: bool = True,
 ) -> Comparison:
@@ -73,7 +73,7 @@ def compare(
         world: the hardware.
         prediction: replay of the policy that ran.
         incoming: what the incoming kernel enumerated.
-        told: messages and events about functions, which may explain a difference.
+        messages: messages and events about functions, which may explain a difference.
         complete: the input is not known to lack functions: what a snapshot does not list is gone.
     """
     listed = incoming.is_snapshot and complete
@@ -97,7 +97,7 @@ def compare(
             if hidden is not None and hidden.reason is not None:
                 why = hidden._replace(reason="ancestor-hidden")
             else:
-                why = _why_not_observed(world, node, incoming, told, later=number > last)
+                why = _why_not_observed(world, node, incoming, messages, later=number > last)
             if listed and why.reason is None and node.outgoing is not None:
                 why = _Why(_NOT_LISTED, explained=True, reason="not-listed")
             reasons[node.path] = why
@@ -113,7 +113,7 @@ def compare(
     # A silent function was enumerated before it fell silent, on a machine that a snapshot no longer shows.
     extra = observed - incoming.silent - certain.keys() - possible.keys()
     for key in extra:
-        known = _hot_plugged(incoming.ancestors(key), told) or _fell_silent_since(key, incoming)
+        known = _hot_plugged(incoming.ancestors(key), messages) or _fell_silent_since(key, incoming)
         note = known or "the incoming kernel enumerated it, the replay does not reach it"
         differing.append(
             Divergence(bdf.text(key), predicted=False, observed=True, note=note, explained=known is not None)
@@ -133,7 +133,7 @@ def compare(
 
 
 def _why_not_observed(
-    world: World, node: Node, incoming: Topology, told: Sequence[Told], *, later: bool
+    world: World, node: Node, incoming: Topology, messages: Sequence[LogMessage], *, later: bool
 ) -> _Why:
     """Why a function was predicted and not enumerated."""
     if incoming.scan_ends.get(node.path[0]) is None and later and not incoming.is_snapshot:
@@ -149,7 +149,7 @@ def _why_not_observed(
         note = f"{bdf.text(died.incoming or 0)} stopped answering while the scan set it up"
         beside: DeviceReason = "chain-broken" if died.devfn else "function-0-absent"
         return _Why(note, explained=True, reason="bridge-gone" if died is world.parent(node) else beside)
-    plugged = _hot_plugged(bridges, told)
+    plugged = _hot_plugged(bridges, messages)
     if plugged is not None:
         return _Why(plugged, explained=True, reason="no-response")
     place = f" below {bdf.text(bridges[0].function)}" if bridges else ""
@@ -194,9 +194,9 @@ def _fell_silent_since(key: int, incoming: Topology) -> str | None:
     return None
 
 
-def _hot_plugged(bridges: Sequence[Function], told: Sequence[Told]) -> str | None:
+def _hot_plugged(bridges: Sequence[Function], messages: Sequence[LogMessage]) -> str | None:
     keys = {bridge.function for bridge in bridges}
-    for item in told:
+    for item in messages:
         if item.function in keys and _HOT_PLUG.search(item.text):
             return f"hot-plug on {bdf.text(item.function)}: {item.text}"
     return None

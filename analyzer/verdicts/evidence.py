@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SUFFIX = {1: "b", 2: "w", 4: "l"}
 
 
-class Witness:
+class EvidenceBuilder:
     """Makes evidence out of rows of one capture."""
 
     def __init__(self, index: AccessIndex, files: Sequence[SourceFile]) -> None:

@@ -23,7 +23,7 @@ from analyzer.verdicts import bridges, devices, divergences, secondary
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.observed.ari_state import Belief
+    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from analyzer.replay.profile import Handover as FlbHandover
     from analyzer.replay.world import World
     from analyzer.results import KexecKind, ObservedPolicy, PolicyName
-    from analyzer.verdicts.evidence import Witness
-    from analyzer.verdicts.reset_evidence import Told
+    from analyzer.verdicts.evidence import EvidenceBuilder
+    from analyzer.verdicts.reset_evidence import LogMessage
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Handover:
     incoming: Topology
     decided_before: dict[int, list[decisions.Decision]]
     decided_after: dict[int, list[decisions.Decision]]
-    believed: dict[int, Belief]
+    outgoing_states: dict[int, OutgoingState]
     observed_policy: ObservedPolicy
     accesses: tuple[int, int]
 
@@ -63,7 +63,7 @@ class Handover:
 
 
 @dataclass(frozen=True)
-class Setting:
+class KernelSettings:
     """What is known of the kernels beside the accesses: log, command line, options.
 
     ``complete``: the input is not known to lack functions.
@@ -73,13 +73,13 @@ class Setting:
     noari: bool | None
     scan_all: bool
     logged_series: tuple[str, ...]
-    told: tuple[Told, ...]
+    messages: tuple[LogMessage, ...]
     options: Options
     complete: bool = True
 
 
 @dataclass(frozen=True)
-class Judgement:
+class KexecAnalysis:
     """The result of one kexec and the replay that it rests on.
 
     Attributes:
@@ -98,27 +98,29 @@ def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topo
     """Recognise what both kernels decided."""
     before = decisions.of_boot(index, outgoing)
     after = decisions.of_boot(index, incoming)
-    believed = bridges.beliefs(outgoing, before)
+    outgoing_states = bridges.outgoing_states(outgoing, before)
     return Handover(
         number,
         outgoing,
         incoming,
         before,
         after,
-        believed,
-        decisions.observed_policy(after, incoming, {key: belief.enabled for key, belief in believed.items()}),
+        outgoing_states,
+        decisions.observed_policy(
+            after, incoming, {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
+        ),
         (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
     )
 
 
-def judge(
+def analyze_kexec(
     index: AccessIndex,
     kexec: Handover,
     preserved: PreservedSet,
     what_if: frozenset[int],
-    setting: Setting,
-    witness: Witness,
-) -> Judgement:
+    settings: KernelSettings,
+    builder: EvidenceBuilder,
+) -> KexecAnalysis:
     """Replay every policy and give the verdicts under the chosen one.
 
     Args:
@@ -127,21 +129,21 @@ def judge(
         preserved: the set that verdicts go by.
         what_if: the set that the policies are compared on: the same, or the assumed one where a plain kexec
             handed nothing over.
-        setting: what is known beside the accesses.
-        witness: makes evidence.
+        settings: what is known beside the accesses.
+        builder: makes evidence.
     """
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
-    numbering.mark_beyond_reach(hardware)
+    numbering.mark_unreachable(hardware)
     ran = policy_that_ran(kexec.observed_policy)
-    policy = ran if setting.options.policy == "observed" else setting.options.policy
-    version = _series(hardware, kexec, preserved, setting)
+    policy = ran if settings.options.policy == "observed" else settings.options.policy
+    version = _series(hardware, kexec, preserved, settings)
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
         # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
         # not: what hangs on its command line is then unknown too.
-        noari = setting.noari if name == ran else bool(setting.noari)
+        noari = settings.noari if name == ran else bool(settings.noari)
         handed = series_recognition.handover(version, preserved.handed_over)
-        return _profile(name, kexec, keys, setting, version, handed, noari=noari)
+        return _profile(name, kexec, keys, settings, version, handed, noari=noari)
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
     walks: enumeration.Walks = {}
@@ -150,7 +152,11 @@ def judge(
         for name in POLICIES
     }
     compared = divergences.compare(
-        hardware, predictions[ran], kexec.incoming, setting.told, complete=setting.complete
+        hardware,
+        predictions[ran],
+        kexec.incoming,
+        settings.messages,
+        complete=settings.complete,
     )
     as_observed = policy == ran
     # What the kernel that ran did says nothing of another policy.
@@ -158,7 +164,7 @@ def judge(
     virtual = virtual_functions.bridges_above(kexec.outgoing, preserved.keys)
     judged = devices.verdicts(hardware, predictions[policy], preserved.keys, counts, virtual)
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
-    stage = bridges.Stage(
+    context = bridges.KexecContext(
         kexec.outgoing,
         kexec.incoming,
         kexec.decided_before,
@@ -168,12 +174,12 @@ def judge(
         as_observed,
         preserved.keys,
         stranded,
-        witness,
-        setting.told,
+        builder,
+        settings.messages,
     )
     result = KexecResult(
         index=kexec.number,
-        kind=setting.kind,
+        kind=settings.kind,
         outgoing_boot=kexec.outgoing.boot.index,
         incoming_boot=kexec.incoming.boot.index,
         at_access=int(index.seq[kexec.incoming.boot.first]),
@@ -181,18 +187,18 @@ def judge(
         observed_policy=kexec.observed_policy,
         policy=policy,
         series=version,
-        noari=setting.noari,
+        noari=settings.noari,
         preserved_source=preserved.source,
-        bridges=bridges.verdicts(stage, kexec.believed),
+        bridges=bridges.verdicts(context, kexec.outgoing_states),
         devices=judged,
         policies={name: _outcome(hardware, predictions[name], what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
         divergences=compared.divergences,
         not_in_input=[*_not_in_input(kexec, preserved), *_never_listed(kexec, hardware, preserved)],
-        secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, witness),
+        secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
         warnings=list(preserved.warnings),
     )
-    return Judgement(kexec, hardware, profiles, predictions, ran, result)
+    return KexecAnalysis(kexec, hardware, profiles, predictions, ran, result)
 
 
 def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
@@ -241,24 +247,34 @@ def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> 
         return []
     found = []
     for node in hardware.nodes():
-        belief = None if node.outgoing is None else kexec.believed.get(node.outgoing)
-        unknown = node.is_bridge and node.hardware and (belief is None or belief.enabled is None)
+        outgoing_state = None if node.outgoing is None else kexec.outgoing_states.get(node.outgoing)
+        unknown = (
+            node.is_bridge and node.hardware and (outgoing_state is None or outgoing_state.enabled is None)
+        )
         concerned = preserved.source == "assumed" or node.name in preserved.keys
         if unknown and concerned and all(child.outgoing is None for child in node.children.values()):
             found.append(f"the outgoing kernel's enumeration below {bdf.text(node.name)}")
     return found
 
 
-def _series(hardware: World, kexec: Handover, preserved: PreservedSet, setting: Setting) -> str:
+def _series(hardware: World, kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> str:
     """Version of the patches: given, logged, told by the handed-over data, or recognised."""
     fitting = series_recognition.candidates(
-        setting.options.series, setting.logged_series, preserved.handed_over
+        settings.options.series, settings.logged_series, preserved.handed_over
     )
 
     def predict(version: str) -> Prediction:
         return enumeration.predict(
             hardware,
-            _profile("inherit", kexec, preserved.keys, setting, version, "matched", noari=setting.noari),
+            _profile(
+                "inherit",
+                kexec,
+                preserved.keys,
+                settings,
+                version,
+                "matched",
+                noari=settings.noari,
+            ),
         )
 
     return series_recognition.recognise(
@@ -270,7 +286,7 @@ def _profile(
     name: PolicyName,
     kexec: Handover,
     preserved: frozenset[int],
-    setting: Setting,
+    settings: KernelSettings,
     version: str,
     handed: FlbHandover,
     *,
@@ -281,8 +297,8 @@ def _profile(
         series=version,
         preserved=preserved,
         noari=noari,
-        scan_all=setting.scan_all,
-        saved={key: belief.enabled for key, belief in kexec.believed.items()},
+        scan_all=settings.scan_all,
+        saved={key: outgoing_state.enabled for key, outgoing_state in kexec.outgoing_states.items()},
         handover=handed,
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from analyzer.observed.registers.functions import Function
     from analyzer.results import Confidence, Evidence
-    from analyzer.verdicts.evidence import Witness
+    from analyzer.verdicts.evidence import EvidenceBuilder
 
 _SBR_BIT = config_header.BRIDGE_CONTROL_SBR.bit_length() - 1
 _DLLLA_BIT = pcie_capability.LNKSTA_DLLLA.bit_length() - 1
@@ -31,7 +31,7 @@ _LINK_LOST = re.compile(
 
 
 @dataclass(frozen=True)
-class Told:
+class LogMessage:
     """A message or event about a function: from a kernel log (``access`` None) or from the capture."""
 
     function: int
@@ -41,7 +41,7 @@ class Told:
     time_ns: int | None = None
 
 
-class Sign(NamedTuple):
+class ResetIndicator(NamedTuple):
     """What was seen, and how sure it makes the cause."""
 
     evidence: Evidence
@@ -49,7 +49,7 @@ class Sign(NamedTuple):
     row: int | None
 
 
-def secondary_bus_reset(bridge: Function, since: int, witness: Witness) -> Sign | None:
+def secondary_bus_reset(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
     """First write behind ``since`` that takes Secondary Bus Reset from 0 to 1."""
     state = False
     for sample in bridge.view.samples(config_header.BRIDGE_CONTROL, 2):
@@ -58,25 +58,29 @@ def secondary_bus_reset(bridge: Function, since: int, witness: Witness) -> Sign 
             continue
         if sample.write and bit and not state and sample.row > since:
             note = "Secondary Bus Reset set (0 to 1)"
-            return Sign(witness.access(sample.row, "BRIDGE_CONTROL", note, size=2), "high", sample.row)
+            return ResetIndicator(
+                builder.access(sample.row, "BRIDGE_CONTROL", note, size=2), "high", sample.row
+            )
         state = bit
     return None
 
 
-def link_lost(bridge: Function, since: int, told: Sequence[Told], witness: Witness) -> Sign | None:
+def link_lost(
+    bridge: Function, since: int, messages: Sequence[LogMessage], builder: EvidenceBuilder
+) -> ResetIndicator | None:
     """The link below a bridge went down: Data Link Layer status, slot status, DPC, AER, or a message."""
     if bridge.pcie is None:
         return None
-    found = _link_status(bridge, since, witness) or _error_status(bridge, since, witness)
+    found = _link_status(bridge, since, builder) or _error_status(bridge, since, builder)
     if found is not None:
         return found
-    for item in told:
+    for item in messages:
         if item.function == bridge.function and _LINK_LOST.search(item.text):
-            return Sign(log_line(item.text, item.source, item.access, item.time_ns), "high", None)
+            return ResetIndicator(log_line(item.text, item.source, item.access, item.time_ns), "high", None)
     return None
 
 
-def _link_status(bridge: Function, since: int, witness: Witness) -> Sign | None:
+def _link_status(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
     capability = bridge.pcie or 0
     active = False
     for sample in bridge.view.samples(capability + pcie_capability.LNKSTA, 2):
@@ -84,14 +88,14 @@ def _link_status(bridge: Function, since: int, witness: Witness) -> Sign | None:
         if bit is None or sample.write:
             continue
         if active and not bit and sample.row > since:
-            return Sign(
-                witness.pcie(sample, capability, "Data Link Layer no longer active"), "high", sample.row
+            return ResetIndicator(
+                builder.pcie(sample, capability, "Data Link Layer no longer active"), "high", sample.row
             )
         active = active or bit
     return None
 
 
-def _error_status(bridge: Function, since: int, witness: Witness) -> Sign | None:
+def _error_status(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
     """Sticky notes of a lost link: SLTSTA data link change, DPC triggered, AER Surprise Down."""
     capability = bridge.pcie or 0
     extended = bridge.capabilities.extended
@@ -112,14 +116,14 @@ def _error_status(bridge: Function, since: int, witness: Witness) -> Sign | None
                 continue
             if sample.value & bit and clear_before and sample.row > since:
                 note = "the link below went down"
-                return Sign(
-                    witness.access(sample.row, name, note, capability=base, size=size), "medium", sample.row
+                return ResetIndicator(
+                    builder.access(sample.row, name, note, capability=base, size=size), "medium", sample.row
                 )
             clear_before = not sample.value & bit
     return None
 
 
-def powered_down(bridge: Function, since: int, witness: Witness) -> Sign | None:
+def powered_down(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
     """The port was put into D3 and does not keep its state on the way back (No_Soft_Reset = 0)."""
     capability = bridge.capabilities.standard.get(power_management.CAP_ID)
     if capability is None:
@@ -130,8 +134,8 @@ def powered_down(bridge: Function, since: int, witness: Witness) -> Sign | None:
         in_d3 = sample.value & power_management.PMCSR_STATE == 3
         if in_d3 and not sample.value & power_management.PMCSR_NO_SOFT_RESET:
             note = "in D3, No_Soft_Reset 0: state is lost on the way back"
-            evidence = witness.access(sample.row, "CAP_PM", note, capability=capability, size=2)
-            return Sign(evidence, "medium", sample.row)
+            evidence = builder.access(sample.row, "CAP_PM", note, capability=capability, size=2)
+            return ResetIndicator(evidence, "medium", sample.row)
     return None
 
 
@@ -144,7 +148,9 @@ _STICKY = (
 )
 
 
-def sticky_lost(outgoing: Function | None, incoming: Function | None, witness: Witness) -> Sign | None:
+def sticky_lost(
+    outgoing: Function | None, incoming: Function | None, builder: EvidenceBuilder
+) -> ResetIndicator | None:
     """A sticky register had been changed and is back at what it was at first: only a loss of power does that.
 
     AER masks and severities survive every reset but that. Their defaults differ between devices, so the
@@ -164,6 +170,6 @@ def sticky_lost(outgoing: Function | None, incoming: Function | None, witness: W
         default, last = held[0].value, held[-1].value
         if last != default and now.value == default:
             note = f"a sticky AER register was 0x{last:08x} and is at its first value again"
-            evidence = witness.access(now.row, "ECAP_AER", note, capability=after, size=4)
-            return Sign(evidence, "medium", now.row)
+            evidence = builder.access(now.row, "ECAP_AER", note, capability=after, size=4)
+            return ResetIndicator(evidence, "medium", now.row)
     return None

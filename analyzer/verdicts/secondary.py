@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
     from analyzer.observed.topology import Topology
-    from analyzer.verdicts.evidence import Witness
+    from analyzer.verdicts.evidence import EvidenceBuilder
 
 _MASTER_BIT = config_header.COMMAND_MASTER.bit_length() - 1
 _HIERARCHY_BIT = extended_capabilities.SRIOV_CTRL_ARI.bit_length() - 1
@@ -23,7 +23,7 @@ _VF_ENABLE_BIT = extended_capabilities.SRIOV_CTRL_VFE.bit_length() - 1
 
 
 def findings(
-    outgoing: Topology, incoming: Topology, preserved: frozenset[int], witness: Witness
+    outgoing: Topology, incoming: Topology, preserved: frozenset[int], builder: EvidenceBuilder
 ) -> list[Secondary]:
     """Secondary findings of one kexec, by function."""
     found: list[Secondary] = []
@@ -34,9 +34,9 @@ def findings(
         if key in preserved:
             # What the shutdown left is known only where the shutdown is in the capture.
             whole = incoming.boot.orderly is True
-            master = _bus_master(before, after, witness) if whole else None
-            found.extend(filter(None, (_acs(before, after, witness), master)))
-        hierarchy = _sriov_hierarchy(before, after, witness)
+            master = _bus_master(before, after, builder) if whole else None
+            found.extend(filter(None, (_acs(before, after, builder), master)))
+        hierarchy = _sriov_hierarchy(before, after, builder)
         if hierarchy is not None:
             found.append(hierarchy)
     return found
@@ -54,7 +54,7 @@ def _first_read(samples: list[Sample], mask: int) -> Sample | None:
     return None if telling is None or telling.write else telling
 
 
-def _acs(before: Function, after: Function, witness: Witness) -> Secondary | None:
+def _acs(before: Function, after: Function, builder: EvidenceBuilder) -> Secondary | None:
     """ACS Control was set and reads 0: isolation is lost, and the series inherits that silently."""
     old = before.capabilities.extended.get(extended_capabilities.ACS_ID)
     new = after.capabilities.extended.get(extended_capabilities.ACS_ID)
@@ -66,13 +66,13 @@ def _acs(before: Function, after: Function, witness: Witness) -> Secondary | Non
         return None
     note = f"ACS Control was 0x{held.value:04x} before the kexec and reads 0x{read.value:04x} behind it"
     proof = [
-        witness.access(held.row, "ECAP_ACS", "isolation on", capability=old, size=2),
-        witness.access(read.row, "ECAP_ACS", "isolation off", capability=new, size=2),
+        builder.access(held.row, "ECAP_ACS", "isolation on", capability=old, size=2),
+        builder.access(read.row, "ECAP_ACS", "isolation off", capability=new, size=2),
     ]
     return Secondary(bdf.text(after.function), "acs-lost", note, proof)
 
 
-def _bus_master(before: Function, after: Function, witness: Witness) -> Secondary | None:
+def _bus_master(before: Function, after: Function, builder: EvidenceBuilder) -> Secondary | None:
     """A preserved bridge kept Bus Master through the shutdown and reads it off.
 
     An outgoing kernel without the series' bus-master patch clears it everywhere (Linux 7.3
@@ -86,14 +86,14 @@ def _bus_master(before: Function, after: Function, witness: Witness) -> Secondar
     if held is None or read is None or not held.bit(_MASTER_BIT) or read.bit(_MASTER_BIT):
         return None
     proof = [
-        witness.access(held.row, "COMMAND", "Bus Master on", size=2),
-        witness.access(read.row, "COMMAND", "Bus Master off", size=2),
+        builder.access(held.row, "COMMAND", "Bus Master on", size=2),
+        builder.access(read.row, "COMMAND", "Bus Master off", size=2),
     ]
     note = "Bus Master was on when the outgoing kernel ended and is off behind the kexec"
     return Secondary(bdf.text(after.function), "bus-master-lost", note, proof)
 
 
-def _sriov_hierarchy(before: Function, after: Function, witness: Witness) -> Secondary | None:
+def _sriov_hierarchy(before: Function, after: Function, builder: EvidenceBuilder) -> Secondary | None:
     """The incoming kernel set ARI Capable Hierarchy up as 0 where it was 1: VFs get other routing IDs.
 
     Linux 7.3 sriov_init writes the bit from the ARI state of the bus; First VF Offset and VF Stride may
@@ -113,8 +113,8 @@ def _sriov_hierarchy(before: Function, after: Function, witness: Witness) -> Sec
     if enabled:
         note += "; VFs were enabled" + _routing_ids(before, old)
     proof = [
-        witness.access(held.row, "ECAP_SRIOV", "ARIHierarchy+", capability=old, size=2),
-        witness.access(wrote.row, "ECAP_SRIOV", "ARIHierarchy-", capability=new, size=2),
+        builder.access(held.row, "ECAP_SRIOV", "ARIHierarchy+", capability=old, size=2),
+        builder.access(wrote.row, "ECAP_SRIOV", "ARIHierarchy-", capability=new, size=2),
     ]
     return Secondary(bdf.text(after.function), "sriov-hierarchy-lost", note, proof)
 

@@ -7,7 +7,7 @@ import result_samples as samples
 from result_samples import OTHER, PORT, ROOT, bridge, kexec
 
 from analyzer.fleet import rows
-from analyzer.fleet.judging import Judged, lost
+from analyzer.fleet.judging import AnalyzedInput, failed_input
 from analyzer.fleet.manifest import Entry
 from analyzer.fleet.schema import TABLES
 from analyzer.results import Boot
@@ -59,7 +59,7 @@ def test_ari_in_one_word(bridges, kind, word):
 
 
 def tables(result, **more):
-    return rows.tables([Judged(7, Entry(b"lost.bin", 10), result, "ok", **more)], None)
+    return rows.tables([AnalyzedInput(7, Entry(b"lost.bin", 10), result, "ok", **more)], None)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_odd_text_becomes_valid_text():
 
 
 def test_what_took_its_worker_down_has_a_row_and_an_error():
-    frames = rows.tables([lost(3, Entry(b"\xff.bin"), "crashed", "died of SIGSEGV")], None)
+    frames = rows.tables([failed_input(3, Entry(b"\xff.bin"), "crashed", "died of SIGSEGV")], None)
     (capture,) = frames["captures"].iter_rows(named=True)
     (error,) = frames["errors"].iter_rows(named=True)
     assert (capture["path"], capture["outcome"], capture["verdict"]) == ("\\xff.bin", "crashed", "unreadable")

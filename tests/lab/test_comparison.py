@@ -9,7 +9,7 @@ import analyzer
 from analyzer.lab.comparison import compare
 from analyzer.lab.runner import Run
 from analyzer.lab.scenarios import ExpectedKexec, LabBoot, Scenario
-from analyzer.lab.topologies import Topology
+from analyzer.lab.topologies import GuestTopology
 
 CAPTURE = Path(__file__).parents[2] / "traces" / "healed-by-stock-kernel.bin"
 
@@ -29,7 +29,7 @@ def scenario(result):
         title="",
         shows="",
         parts="built",
-        topology=Topology("", "", (), functions),
+        topology=GuestTopology("", "", (), functions),
         boots=boots,
         verdict="findings",
         exit_status=0,

@@ -33,7 +33,7 @@ def world_of(story: Story, *preserved: str, without: pl.Expr | None = None) -> W
     capture = story.recording.capture()
     if without is not None:
         capture = replace(capture, accesses=capture.accesses.filter(~without))
-    return study(capture, Options(preserved=",".join(preserved) or None)).judgements[-1].world
+    return study(capture, Options(preserved=",".join(preserved) or None)).kexec_analyses[-1].world
 
 
 def lost() -> Story:
@@ -236,7 +236,7 @@ def test_a_node_is_named_by_its_outgoing_address(
 
 
 def test_the_world_as_one_kernel_sees_it() -> None:
-    recorded = study(tell(one_port(), preserve=BELOW_PORT).recording.capture()).judgements[-1].handover
+    recorded = study(tell(one_port(), preserve=BELOW_PORT).recording.capture()).kexec_analyses[-1].handover
     world = of_one_boot(recorded.outgoing, {8: True})
     port = world.by_path[PORT_PATH]
     assert (port.outgoing, port.incoming, port.hardware, port.is_bridge) == (8, None, True, True)

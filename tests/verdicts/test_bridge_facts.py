@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hand_made import EXP, Access, Part, PlainWitness, read, shown, write
-from hand_made_stage import KEY, decision, node, stage
+from hand_made_context import KEY, decision, kexec_context, node
 
-from analyzer.observed.ari_state import Belief
+from analyzer.observed.ari_state import OutgoingState
 from analyzer.results import Window
 from analyzer.verdicts import bridges
 from analyzer.verdicts.causes import Attribution
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 DEVCTL2, PLACE = EXP + 0x28, f"CAP_EXP behind {EXP:#x}, 2 bytes"
 ON, OFF = 0x20, 0x00
-BELIEF = Belief(True, 50)
+BELIEF = OutgoingState(True, 50)
 
 
-def facts(setting: bridges.Stage, belief: Belief | None = BELIEF) -> bridges._Facts:
-    (made,) = setting.world.nodes()
-    return bridges._facts(setting, made, {} if belief is None else {KEY: belief})
+def facts(context: bridges.KexecContext, outgoing_state: OutgoingState | None = BELIEF) -> bridges._Facts:
+    (made,) = context.world.nodes()
+    return bridges._facts(context, made, {} if outgoing_state is None else {KEY: outgoing_state})
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def facts(setting: bridges.Stage, belief: Belief | None = BELIEF) -> bridges._Fa
     ],
 )
 def test_what_was_decided(more: dict[str, object], expected: bool | None) -> None:
-    assert facts(stage(**more)).decided is expected
+    assert facts(kexec_context(**more)).decided is expected
 
 
 def test_facts_of_a_bridge_that_both_boots_saw() -> None:
     before, after = Part((write(DEVCTL2, 2, ON),)), Part((read(DEVCTL2, 2, OFF),))
-    found = facts(stage(before, after, decided=(decision(True), decision(False))))
-    assert (found.before_function, found.after_function, found.belief) == (before, after, BELIEF)
+    found = facts(kexec_context(before, after, decided=(decision(True), decision(False))))
+    assert (found.before_function, found.after_function, found.outgoing_state) == (before, after, BELIEF)
     assert found.decision == decision(True)
     assert found.after is not None
     assert (found.after.row, found.after.bit(5)) == (100, False)
@@ -70,45 +70,47 @@ def test_facts_of_a_bridge_that_both_boots_saw() -> None:
 
 @pytest.mark.parametrize("made", [node(outgoing=None), node(incoming=None)], ids=["new", "not found"])
 def test_facts_of_a_bridge_that_one_boot_did_not_see(made: Node) -> None:
-    found = facts(stage(Part(), Part((read(DEVCTL2, 2, OFF),)), decided=(decision(True),), made=made))
+    found = facts(kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), decided=(decision(True),), made=made))
     old, new = made.outgoing is not None, made.incoming is not None
-    assert (found.before_function is not None, found.belief == BELIEF) == (old, old)
+    assert (found.before_function is not None, found.outgoing_state == BELIEF) == (old, old)
     assert [found.after_function is None, found.after is None, found.decision is None] == [not new] * 3
-    assert old or found.belief == Belief(None)
+    assert old or found.outgoing_state == OutgoingState(None)
 
 
 def test_nothing_is_believed_of_a_bridge_that_nobody_judged() -> None:
-    assert facts(stage(), belief=None).belief == Belief(None)
+    assert facts(kexec_context(), outgoing_state=None).outgoing_state == OutgoingState(None)
 
 
 @pytest.mark.parametrize(
-    ("belief", "scan", "since"),
+    ("outgoing_state", "scan", "since"),
     [
-        (Belief(True, 50), 30, 50),
-        (Belief(True, 0), 30, 0),
-        (Belief(True), 30, 30),
-        (Belief(True), 0, 0),
-        (Belief(True), None, 9),  # the row before the boot's first
+        (OutgoingState(True, 50), 30, 50),
+        (OutgoingState(True, 0), 30, 0),
+        (OutgoingState(True), 30, 30),
+        (OutgoingState(True), 0, 0),
+        (OutgoingState(True), None, 9),  # the row before the boot's first
     ],
 )
-def test_from_which_row_on_a_cause_is_looked_for(belief: Belief, scan: int | None, since: int) -> None:
-    setting = stage(Part(), Part(), scan=scan)
-    found = bridges._scene(setting, facts(setting, belief))
-    assert (found.since, found.belief, found.told) == (since, belief, ("told",))
+def test_from_which_row_on_a_cause_is_looked_for(
+    outgoing_state: OutgoingState, scan: int | None, since: int
+) -> None:
+    context = kexec_context(Part(), Part(), scan=scan)
+    found = bridges._cause_context(context, facts(context, outgoing_state))
+    assert (found.since, found.outgoing_state, found.messages) == (since, outgoing_state, ("told",))
     assert [item.function for item in found.ancestors] == [0x05, 0x06]
-    assert found.outgoing is setting.outgoing.functions[KEY]
-    assert found.incoming is setting.incoming.functions[KEY]
+    assert found.outgoing is context.outgoing.functions[KEY]
+    assert found.incoming is context.incoming.functions[KEY]
 
 
 @pytest.mark.parametrize(("decided", "row"), [((decision(True, row=77),), 77), ((), 901)])
 def test_up_to_which_row(decided: tuple[Decision, ...], row: int) -> None:
-    setting = stage(decided=decided)
-    assert bridges._scene(setting, facts(setting)).decision == row
+    context = kexec_context(decided=decided)
+    assert bridges._cause_context(context, facts(context)).decision == row
 
 
 def test_a_new_bridge_has_no_ancestors_before() -> None:
-    setting = stage(made=node(outgoing=None))
-    assert bridges._scene(setting, facts(setting)).ancestors == []
+    context = kexec_context(made=node(outgoing=None))
+    assert bridges._cause_context(context, facts(context)).ancestors == []
 
 
 @pytest.mark.parametrize(
@@ -160,33 +162,33 @@ def test_a_new_bridge_has_no_ancestors_before() -> None:
 def test_between_which_accesses_the_bit_went(
     before: list[Access], after: list[Access] | None, cause: Attribution | None, expected: Window, name: str
 ) -> None:
-    setting = stage(Part(tuple(before)), None if after is None else Part(tuple(after)))
-    assert bridges._window(setting, facts(setting), name, cause) == expected
+    context = kexec_context(Part(tuple(before)), None if after is None else Part(tuple(after)))
+    assert bridges._window(context, facts(context), name, cause) == expected
 
 
 def test_only_accesses_behind_the_belief_show_the_bit_off() -> None:
     """The kernel took an all-ones read for a set bit."""
-    setting = stage(Part((write(DEVCTL2, 2, OFF),)))
-    found = bridges._window(setting, facts(setting, Belief(True, 105)), "lost", None)
+    context = kexec_context(Part((write(DEVCTL2, 2, OFF),)))
+    found = bridges._window(context, facts(context, OutgoingState(True, 105)), "lost", None)
     assert found == Window(105, None, "blackout")
 
 
 @pytest.mark.parametrize("name", ["kept", "gone", "hidden", "off", "undetermined"])
 def test_verdicts_without_a_window(name: str) -> None:
-    setting = stage(Part((write(DEVCTL2, 2, OFF),)))
-    assert bridges._window(setting, facts(setting), name, None) is None
+    context = kexec_context(Part((write(DEVCTL2, 2, OFF),)))
+    assert bridges._window(context, facts(context), name, None) is None
 
 
 @pytest.mark.parametrize("enabled", [False, None])
 def test_a_bit_that_was_not_on_has_no_window(enabled: bool | None) -> None:
-    setting = stage(Part((write(DEVCTL2, 2, OFF),)))
-    assert bridges._window(setting, facts(setting, Belief(enabled, 50)), "unconfigured", None) is None
+    context = kexec_context(Part((write(DEVCTL2, 2, OFF),)))
+    assert bridges._window(context, facts(context, OutgoingState(enabled, 50)), "unconfigured", None) is None
 
 
 def evidence(
-    setting: bridges.Stage, belief: Belief = BELIEF, cause: Attribution | None = None
+    context: bridges.KexecContext, outgoing_state: OutgoingState = BELIEF, cause: Attribution | None = None
 ) -> list[object]:
-    return shown(bridges._evidence(setting, facts(setting, belief), cause))
+    return shown(bridges._evidence(context, facts(context, outgoing_state), cause))
 
 
 BELIEVED_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
@@ -195,50 +197,52 @@ READ_ON, READ_OFF = ((100, PLACE, f"first read after the kexec: {state}") for st
 
 
 @pytest.mark.parametrize(
-    ("setting", "belief", "expected"),
+    ("context", "outgoing_state", "expected"),
     [
-        (stage(Part()), BELIEF, [BELIEVED_ON]),
-        (stage(Part()), Belief(False, 50), [BELIEVED_OFF]),
-        (stage(Part()), Belief(True), []),
-        (stage(Part(pcie=None)), BELIEF, []),
-        (stage(), BELIEF, []),
-        (stage(None, Part((read(DEVCTL2, 2, ON),))), BELIEF, [READ_ON]),
-        (stage(None, Part((read(DEVCTL2, 2, OFF),))), BELIEF, [READ_OFF]),
-        (stage(Part(), Part((read(DEVCTL2, 2, OFF),))), BELIEF, [BELIEVED_ON, READ_OFF]),
+        (kexec_context(Part()), BELIEF, [BELIEVED_ON]),
+        (kexec_context(Part()), OutgoingState(False, 50), [BELIEVED_OFF]),
+        (kexec_context(Part()), OutgoingState(True), []),
+        (kexec_context(Part(pcie=None)), BELIEF, []),
+        (kexec_context(), BELIEF, []),
+        (kexec_context(None, Part((read(DEVCTL2, 2, ON),))), BELIEF, [READ_ON]),
+        (kexec_context(None, Part((read(DEVCTL2, 2, OFF),))), BELIEF, [READ_OFF]),
+        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),))), BELIEF, [BELIEVED_ON, READ_OFF]),
         (
-            stage(None, Part(), decided=(decision(True),)),
+            kexec_context(None, Part(), decided=(decision(True),)),
             BELIEF,
             [(80, PLACE, "incoming kernel: ARI Forwarding set")],
         ),
         (
-            stage(None, Part(), decided=(decision(False, "clear"),)),
+            kexec_context(None, Part(), decided=(decision(False, "clear"),)),
             BELIEF,
             [(80, PLACE, "incoming kernel: ARI Forwarding clear")],
         ),
-        (stage(None, Part(), decided=(decision(True, "inherit"),)), BELIEF, []),
-        (stage(None, Part(pcie=None), decided=(decision(True),)), BELIEF, []),
-        (stage(decided=(decision(True),)), BELIEF, []),
-        (stage(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), BELIEF, []),
-        (stage(Part(), made=node(ari_supported=None)), BELIEF, [BELIEVED_ON]),
+        (kexec_context(None, Part(), decided=(decision(True, "inherit"),)), BELIEF, []),
+        (kexec_context(None, Part(pcie=None), decided=(decision(True),)), BELIEF, []),
+        (kexec_context(decided=(decision(True),)), BELIEF, []),
+        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), BELIEF, []),
+        (kexec_context(Part(), made=node(ari_supported=None)), BELIEF, [BELIEVED_ON]),
     ],
 )
-def test_evidence_of_a_bridge(setting: bridges.Stage, belief: Belief, expected: list[object]) -> None:
-    assert evidence(setting, belief) == expected
+def test_evidence_of_a_bridge(
+    context: bridges.KexecContext, outgoing_state: OutgoingState, expected: list[object]
+) -> None:
+    assert evidence(context, outgoing_state) == expected
 
 
 def test_evidence_of_the_cause_stands_among_it_in_order_and_once() -> None:
-    witness = PlainWitness()
+    builder = PlainWitness()
     proof = [
-        witness.access(200, "B", "later"),
-        witness.access(None, "LOG", "told"),
-        witness.access(90, "A", "between"),
-        witness.access(90, "A", "between"),
-        witness.access(90, "A", "and more"),
-        witness.access(1, "A", "the second access"),
-        witness.access(0, "A", "the first access"),
+        builder.access(200, "B", "later"),
+        builder.access(None, "LOG", "told"),
+        builder.access(90, "A", "between"),
+        builder.access(90, "A", "between"),
+        builder.access(90, "A", "and more"),
+        builder.access(1, "A", "the second access"),
+        builder.access(0, "A", "the first access"),
     ]
-    setting = stage(Part(), Part((read(DEVCTL2, 2, OFF),)))
-    notes = [note for *_, note in evidence(setting, cause=Attribution("unknown", "low", evidence=proof))]
+    context = kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)))
+    notes = [note for *_, note in evidence(context, cause=Attribution("unknown", "low", evidence=proof))]
     assert notes == [
         "the first access",
         "the second access",
@@ -253,6 +257,6 @@ def test_evidence_of_the_cause_stands_among_it_in_order_and_once() -> None:
 
 def test_a_bridge_without_ari_has_the_evidence_of_its_cause_alone() -> None:
     proof = [PlainWitness().access(90, "A", "why")]
-    setting = stage(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False))
-    found = bridges._evidence(setting, facts(setting), Attribution("hot-reset", "medium", evidence=proof))
+    context = kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False))
+    found = bridges._evidence(context, facts(context), Attribution("hot-reset", "medium", evidence=proof))
     assert found == proof

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from analyzer.observed.ari_state import Belief
+from analyzer.observed.ari_state import OutgoingState
 from analyzer.observed.decisions import Decision
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.observed.registers.samples import Sample
@@ -28,7 +28,7 @@ def facts(
 ) -> bridges._Facts:
     decision = None if rule is None else Decision(8, 0x100, rule, decided, 80, 75, read)
     return bridges._Facts(
-        node or Node(BRIDGE, outgoing=8), None, None, Belief(before), None, decision, decided
+        node or Node(BRIDGE, outgoing=8), None, None, OutgoingState(before), None, decision, decided
     )
 
 
@@ -107,7 +107,7 @@ def node(**more: object) -> Node:
     return made
 
 
-def stage(
+def kexec_context(
     numbers: str | None = "use",
     *,
     certain: bool = True,
@@ -130,33 +130,33 @@ NO_FUNCTION_0 = {"children": {8: Node((0, 8, 8), outgoing=0x108)}}
 
 
 @pytest.mark.parametrize(
-    ("changes", "setting", "expected"),
+    ("changes", "context", "expected"),
     [
-        ({}, stage(), "kept"),
-        ({"present": False}, stage(), "gone"),
-        ({"present": False, "unroutable": True}, stage(), "hidden"),
-        ({}, stage(certain=False), "hidden"),
-        ({}, stage(certain=False, possible=True), "kept"),
-        ({}, stage("refuse"), "unconfigured"),
-        (UNNUMBERED, stage("refuse"), "kept"),  # the outgoing kernel had given it none
-        (UNNUMBERED | {"outgoing": None}, stage("refuse"), "unconfigured"),
-        ({}, stage("assign"), "renumbered"),
-        (UNNUMBERED, stage("assign"), "kept"),
-        ({}, stage("unknown"), "undetermined"),
-        ({}, stage(None), "kept"),
-        ({"ari_supported": False}, stage(), "not-applicable"),
-        ({"ari_supported": False}, stage("refuse"), "unconfigured"),
-        ({"ari_supported": None}, stage(), "kept"),
-        (NO_FUNCTION_0, stage(), "not-applicable"),
-        (NO_FUNCTION_0, stage(preserved=(0x108,)), "kept"),
-        (NO_FUNCTION_0, stage(preserved=(0x109,)), "not-applicable"),
-        ({"children": {}}, stage(preserved=(0x108,)), "not-applicable"),
+        ({}, kexec_context(), "kept"),
+        ({"present": False}, kexec_context(), "gone"),
+        ({"present": False, "unroutable": True}, kexec_context(), "hidden"),
+        ({}, kexec_context(certain=False), "hidden"),
+        ({}, kexec_context(certain=False, possible=True), "kept"),
+        ({}, kexec_context("refuse"), "unconfigured"),
+        (UNNUMBERED, kexec_context("refuse"), "kept"),  # the outgoing kernel had given it none
+        (UNNUMBERED | {"outgoing": None}, kexec_context("refuse"), "unconfigured"),
+        ({}, kexec_context("assign"), "renumbered"),
+        (UNNUMBERED, kexec_context("assign"), "kept"),
+        ({}, kexec_context("unknown"), "undetermined"),
+        ({}, kexec_context(None), "kept"),
+        ({"ari_supported": False}, kexec_context(), "not-applicable"),
+        ({"ari_supported": False}, kexec_context("refuse"), "unconfigured"),
+        ({"ari_supported": None}, kexec_context(), "kept"),
+        (NO_FUNCTION_0, kexec_context(), "not-applicable"),
+        (NO_FUNCTION_0, kexec_context(preserved=(0x108,)), "kept"),
+        (NO_FUNCTION_0, kexec_context(preserved=(0x109,)), "not-applicable"),
+        ({"children": {}}, kexec_context(preserved=(0x108,)), "not-applicable"),
     ],
 )
 def test_what_comes_before_the_question_of_ari(
-    changes: dict[str, object], setting: SimpleNamespace, expected: str
+    changes: dict[str, object], context: SimpleNamespace, expected: str
 ) -> None:
-    assert bridges._name(setting, facts(True, True, node=node(**changes)), True) == expected
+    assert bridges._name(context, facts(True, True, node=node(**changes)), True) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_comes_before_the_question_of_ari(
 def test_the_access_that_would_tell(
     numbers: str, before: bool | None, after: bool | None, expected: str
 ) -> None:
-    assert bridges._missing_access(stage(numbers), facts(before, None), after) == expected
+    assert bridges._missing_access(kexec_context(numbers), facts(before, None), after) == expected
 
 
 @pytest.mark.parametrize(("is_pcie", "expected"), [(False, "pci"), (True, None), (None, None)])

@@ -12,7 +12,7 @@ from analyzer.replay.enumeration import Prediction
 from analyzer.replay.world import Node, World, _link
 from analyzer.results import Divergence
 from analyzer.verdicts import divergences
-from analyzer.verdicts.reset_evidence import Told
+from analyzer.verdicts.reset_evidence import LogMessage
 
 if TYPE_CHECKING:
     from analyzer.verdicts.divergences import Comparison
@@ -51,7 +51,7 @@ def comparison(
     snapshot: bool = False,
     ended: bool = True,
     functions: dict[tuple[int, ...], Part] | None = None,
-    told: tuple[Told, ...] = (),
+    messages: tuple[LogMessage, ...] = (),
     unseen: tuple[tuple[int, ...], ...] = (),
     vanished: tuple[tuple[int, ...], ...] = (),
     extended: bool | None = None,
@@ -88,7 +88,7 @@ def comparison(
     for path, key in (renamed or {}).items():
         if key is None:
             del made.by_path[path]
-    return divergences.compare(made, predicted, incoming, told)
+    return divergences.compare(made, predicted, incoming, messages)
 
 
 def compared(*missing: tuple[int, ...], **more: object) -> list[Divergence]:
@@ -177,17 +177,17 @@ LINK = "pciehp: Slot(1): Link Down"
     ],
 )
 def test_hot_plug_explains(text: str, function: int, explained: bool) -> None:
-    told = (Told(0x10, "x", "log"), Told(function, text, "log"))
+    messages = (LogMessage(0x10, "x", "log"), LogMessage(function, text, "log"))
     note = f"hot-plug on 0000:00:01.0: {text}"
-    assert compared(ONE, told=told) == [lost(ONE, note if explained else BEHIND, explained=explained)]
-    assert compared(unpredicted=(ONE,), told=told) == [
+    assert compared(ONE, messages=messages) == [lost(ONE, note if explained else BEHIND, explained=explained)]
+    assert compared(unpredicted=(ONE,), messages=messages) == [
         gained(ONE, note if explained else BEYOND, explained=explained)
     ]
 
 
 def test_hot_plug_further_up_explains_as_well() -> None:
-    told = (Told(0x08, LINK, "log"),)
-    assert compared(DEEP, told=told) == [lost(DEEP, f"hot-plug on 0000:00:01.0: {LINK}")]
+    messages = (LogMessage(0x08, LINK, "log"),)
+    assert compared(DEEP, messages=messages) == [lost(DEEP, f"hot-plug on 0000:00:01.0: {LINK}")]
 
 
 @pytest.mark.parametrize("unseen", [(PORT,), ()])
@@ -269,7 +269,7 @@ def test_neighbours_that_were_not_seen_are_passed_over() -> None:
 
 
 def test_death_is_asked_before_hot_plug() -> None:
-    (found,) = compared(ONE, functions=dying(ALIVE, DEAD), told=(Told(0x08, LINK, "log"),))
+    (found,) = compared(ONE, functions=dying(ALIVE, DEAD), messages=(LogMessage(0x08, LINK, "log"),))
     assert found.note == STOPPED
 
 
@@ -289,11 +289,17 @@ def sets(found: Comparison) -> tuple[set[int], dict[int, str], set[int]]:
         ((ONE,), {}, (ONE,), {}, ()),
         ((ONE, LAST), {}, (ONE, LAST), {}, ()),
         ((), {"unpredicted": (ONE,)}, (), {}, (ONE,)),
-        ((), {"unpredicted": (ONE,), "told": (Told(0x08, LINK, "log"),)}, (), {}, (ONE,)),
+        ((), {"unpredicted": (ONE,), "messages": (LogMessage(0x08, LINK, "log"),)}, (), {}, (ONE,)),
         # the capture ends: nothing is said of the function
         ((DEEP,), {"ended": False}, (), {}, ()),
         # hot-plug, and who died
-        ((ONE,), {"told": (Told(0x08, LINK, "log"),), "vanished": (ONE,)}, (), {ONE: "no-response"}, ()),
+        (
+            (ONE,),
+            {"messages": (LogMessage(0x08, LINK, "log"),), "vanished": (ONE,)},
+            (),
+            {ONE: "no-response"},
+            (),
+        ),
         ((ONE,), {"functions": dying(ALIVE, DEAD), "vanished": (ONE,)}, (), {ONE: "function-0-absent"}, ()),
         (
             (ONE,),
@@ -346,14 +352,18 @@ def test_a_bridge_that_has_an_address_but_no_function_is_not_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "unpredicted", "told"),
-    [((ONE,), (), ()), ((ONE,), (), (Told(0x08, LINK, "log"),)), ((), (ONE,), ())],
+    ("missing", "unpredicted", "messages"),
+    [((ONE,), (), ()), ((ONE,), (), (LogMessage(0x08, LINK, "log"),)), ((), (ONE,), ())],
     ids=["doubted", "gone", "found"],
 )
 def test_functions_are_named_as_the_outgoing_kernel_did(
-    missing: tuple[tuple[int, ...], ...], unpredicted: tuple[tuple[int, ...], ...], told: tuple[Told, ...]
+    missing: tuple[tuple[int, ...], ...],
+    unpredicted: tuple[tuple[int, ...], ...],
+    messages: tuple[LogMessage, ...],
 ) -> None:
-    found = comparison(*missing, unpredicted=unpredicted, told=told, vanished=missing, renamed={ONE: 0x701})
+    found = comparison(
+        *missing, unpredicted=unpredicted, messages=messages, vanished=missing, renamed={ONE: 0x701}
+    )
     assert [item.bdf for item in found.divergences] == ["0000:01:00.1"]  # where the scan looks
     assert set().union(*sets(found)) == {0x701}
 

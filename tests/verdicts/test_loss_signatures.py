@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import EXP, Access, Part, read, write
 
-from analyzer.observed.ari_state import Belief
+from analyzer.observed.ari_state import OutgoingState
 from analyzer.verdicts import causes
 
 DEVCTL, DEVCTL2, CONTROL = EXP + 0x08, EXP + 0x28, 0x3E
@@ -68,15 +68,15 @@ def test_the_signature_of_a_reset(
 ) -> None:
     accesses = [] if control is None else [read(CONTROL, 2, control)]
     accesses += [] if devctl is None else [read(DEVCTL, 2, devctl)]
-    assert causes.was_reset(_scene(Part(tuple(accesses), numbers=numbers))) is expected
+    assert causes.was_reset(_cause_context(Part(tuple(accesses), numbers=numbers))) is expected
 
 
-def _scene(incoming: Part | None, outgoing: Part | None = None) -> causes.Scene:
-    return causes.Scene(outgoing, incoming, [], 0, 0, Belief(None))
+def _cause_context(incoming: Part | None, outgoing: Part | None = None) -> causes.CauseContext:
+    return causes.CauseContext(outgoing, incoming, [], 0, 0, OutgoingState(None))
 
 
 def test_a_bridge_that_was_not_seen_was_not_reset() -> None:
-    assert causes.was_reset(_scene(None)) is False
+    assert causes.was_reset(_cause_context(None)) is False
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_a_bridge_that_was_not_seen_was_not_reset() -> None:
 )
 def test_error_reporting_proves_a_reset_only_where_it_was_on(before: list[Access], expected: bool) -> None:
     after = Part((read(CONTROL, 2, 0x0002), read(DEVCTL, 2, 0x0000)), numbers=(0, 0, 0))
-    assert causes.was_reset(_scene(after, Part(tuple(before)))) is expected
+    assert causes.was_reset(_cause_context(after, Part(tuple(before)))) is expected

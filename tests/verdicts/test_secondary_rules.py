@@ -198,13 +198,13 @@ def test_capabilities_that_one_boot_does_not_show(side: str) -> None:
     after = (read(ACS_CTRL, 2, 0), write(CTRL, 2, 0))
     outgoing = Part(before, **({} if side == "incoming" else {"capabilities": none}))
     incoming = Part(after, **({} if side == "outgoing" else {"capabilities": none}))
-    told = secondary.findings(
+    messages = secondary.findings(
         SimpleNamespace(functions={KEY: outgoing}),
         SimpleNamespace(functions={KEY: incoming}, boot=SimpleNamespace(orderly=True)),
         frozenset((KEY,)),
         PlainWitness(),
     )
-    assert told == []
+    assert messages == []
 
 
 def test_functions_are_told_in_order_and_new_ones_not_at_all() -> None:
@@ -212,13 +212,13 @@ def test_functions_are_told_in_order_and_new_ones_not_at_all() -> None:
     keys = (0x0300, 0x0200, 0x0100)
     before = {key: Part((read(ACS_CTRL, 2, 0x1D),), function=key) for key in keys if key != 0x0200}
     after = {key: Part((read(ACS_CTRL, 2, 0),), function=key) for key in keys}
-    told = secondary.findings(
+    messages = secondary.findings(
         SimpleNamespace(functions=before),
         SimpleNamespace(functions=after, boot=SimpleNamespace(orderly=True)),
         frozenset(keys),
         PlainWitness(),
     )
-    assert [item.bdf for item in told] == ["0000:01:00.0", "0000:03:00.0"]
+    assert [item.bdf for item in messages] == ["0000:01:00.0", "0000:03:00.0"]
 
 
 def test_all_of_one_function() -> None:

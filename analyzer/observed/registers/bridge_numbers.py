@@ -12,11 +12,11 @@ from analyzer.observed.registers.functions import BusNumbers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analyzer.observed.registers.samples import Seen
+    from analyzer.observed.registers.samples import RegisterAccesses
 
 
 def of_runs(
-    seen: Seen, run: NDArray[np.int64], runs: int
+    seen: RegisterAccesses, run: NDArray[np.int64], runs: int
 ) -> tuple[list[BusNumbers | None], list[BusNumbers | None]]:
     """The bus numbers that each run read first, before it wrote, and those that it last used."""
     first: list[BusNumbers | None] = [None] * runs

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from analyzer.observed.batches import Accesses, Batch
     from analyzer.observed.index import AccessIndex
-    from analyzer.observed.registers.samples import Sample, Seen
+    from analyzer.observed.registers.samples import RegisterAccesses, Sample
 
 #: Functions that are worked out at a time (the first reads of so many take at most 64 MiB), and their
 #: accesses, of which some arrays are made (one function may have more).
@@ -231,14 +231,14 @@ def _silent(accesses: Accesses, run: NDArray[np.int64], runs: int, offset: int) 
 
 def _seen_at(
     accesses: Accesses, run: NDArray[np.int64], capability: NDArray[np.int64], offset: int, size: int
-) -> Seen:
+) -> RegisterAccesses:
     """What the register at an offset of each run's capability sees; nothing where it is NONE."""
     nowhere = 2 * config_header.EXTENDED_CONFIG_SIZE + 0x10000
     starts = np.where(capability == NONE, nowhere, capability + offset).astype(np.int32)
     return samples.seen(accesses, starts[run], size)
 
 
-def _split(seen: Seen, run: NDArray[np.int64], runs: int) -> list[list[Sample]]:
+def _split(seen: RegisterAccesses, run: NDArray[np.int64], runs: int) -> list[list[Sample]]:
     samples = seen.samples()
     edges = np.searchsorted(run[seen.places], np.arange(runs + 1)).tolist()
     return [samples[first:last] for first, last in itertools.pairwise(edges)]

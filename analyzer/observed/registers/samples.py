@@ -49,7 +49,7 @@ class Sample(NamedTuple):
         return bool(self.value >> number & 1)
 
 
-class Seen(NamedTuple):
+class RegisterAccesses(NamedTuple):
     """Accesses as one register sees them, those that miss it left out (fields as in :class:`Sample`).
 
     Attributes:
@@ -78,7 +78,7 @@ def assembled(samples: Iterable[Sample]) -> tuple[int, int]:
     return value, known
 
 
-def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Seen:
+def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> RegisterAccesses:
     """Every access that shows or changes some of a register.
 
     Args:
@@ -97,9 +97,9 @@ def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Seen
     mask = np.where(low < high, ((1 << 8 * np.maximum(high - low, 0)) - 1) << 8 * low, 0)
     moved = value >> 8 * (low - behind) << 8 * low & mask
     dead = failed | (~write & (accesses.absent[places] | (value == _all_ones(value, wide))))
-    found = Seen(places, accesses.rows[places], write, moved, mask, dead, failed)
+    found = RegisterAccesses(places, accesses.rows[places], write, moved, mask, dead, failed)
     inside = mask > 0
-    return found if inside.all() else Seen._make(column[inside] for column in found)
+    return found if inside.all() else RegisterAccesses._make(column[inside] for column in found)
 
 
 def _all_ones(value: NDArray[np.int64], width: NDArray[np.int64]) -> NDArray[np.int64]:

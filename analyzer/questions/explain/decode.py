@@ -15,7 +15,7 @@ FieldValue = bool | int | str
 _WIDTH_LETTER = {1: "b", 2: "w", 4: "l"}
 
 
-class Part(NamedTuple):
+class RegisterShare(NamedTuple):
     """The share of one register in an access: its bits in place, and which of them the access carries."""
 
     register: Register
@@ -114,7 +114,7 @@ def place(base: str, offset: int, width: int) -> str:
     return f"{offset:02x}{letter}"
 
 
-def parts(base: str, offset: int, width: int, value: int) -> list[Part]:
+def parts(base: str, offset: int, width: int, value: int) -> list[RegisterShare]:
     """The registers that an access touches, each with the bits that the access carries, in order.
 
     A ``width`` of 0 (not recorded) is taken as the register's own size, or more where the value needs it.
@@ -130,5 +130,5 @@ def parts(base: str, offset: int, width: int, value: int) -> list[Part]:
         if low < high:
             mask = ((1 << 8 * (high - low)) - 1) << 8 * (low - register.offset)
             shifted = value >> 8 * (low - offset) << 8 * (low - register.offset)
-            found.append(Part(register, shifted & mask, mask))
+            found.append(RegisterShare(register, shifted & mask, mask))
     return found

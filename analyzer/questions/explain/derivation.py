@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analyzer.kernel_logs.kernel_log import KernelRun
     from analyzer.observed.decisions import Decision, Rule
     from analyzer.options import Options
-    from analyzer.verdicts.kexecs import Judgement
+    from analyzer.verdicts.kexecs import KexecAnalysis
 
 _TRANSITIONS = {
     "start": "the capture begins with it",
@@ -41,14 +41,14 @@ def of_capture(study: Study) -> list[str]:
     return [*_boots(study), *_logs(study)]
 
 
-def of_kexec(study: Study, judgement: Judgement, options: Options) -> list[str]:
+def of_kexec(study: Study, kexec_analysis: KexecAnalysis, options: Options) -> list[str]:
     """Return what the verdicts of one kexec rest on, a sentence each."""
     return [
-        *_kind(study, judgement),
-        *_decisions(study, judgement),
-        _policy(judgement, options),
-        _series(study, judgement, options),
-        *_handover(judgement),
+        *_kind(study, kexec_analysis),
+        *_decisions(study, kexec_analysis),
+        _policy(kexec_analysis, options),
+        _series(study, kexec_analysis, options),
+        *_handover(kexec_analysis),
     ]
 
 
@@ -84,9 +84,9 @@ def _run(run: KernelRun) -> str:
     return f"{release} from line {run.first_line}"
 
 
-def _kind(study: Study, judgement: Judgement) -> Iterator[str]:
-    result = judgement.result
-    boot = judgement.handover.incoming.boot
+def _kind(study: Study, kexec_analysis: KexecAnalysis) -> Iterator[str]:
+    result = kexec_analysis.result
+    boot = kexec_analysis.handover.incoming.boot
     why = (
         "as marked in the capture"
         if boot.kexec_kind is not None
@@ -97,9 +97,9 @@ def _kind(study: Study, judgement: Judgement) -> Iterator[str]:
     yield f"kexec {result.index} is {result.kind}, {why}"
 
 
-def _decisions(study: Study, judgement: Judgement) -> Iterator[str]:
+def _decisions(study: Study, kexec_analysis: KexecAnalysis) -> Iterator[str]:
     """What both kernels decided on each bridge, with the deciding access."""
-    kexec = judgement.handover
+    kexec = kexec_analysis.handover
     sides = (("outgoing", kexec.decided_before), ("incoming", kexec.decided_after))
     for side, decided in sides:
         for key, several in sorted(decided.items()):
@@ -113,8 +113,8 @@ def _decision(study: Study, decision: Decision) -> str:
     return f"{_RULES[decision.rule]} at access {study.index.seq[decision.row]}: {used} from then on"
 
 
-def _policy(judgement: Judgement, options: Options) -> str:
-    result = judgement.result
+def _policy(kexec_analysis: KexecAnalysis, options: Options) -> str:
+    result = kexec_analysis.result
     if options.policy != "observed":
         return f"policy {result.policy} as --policy says; observed: {result.observed_policy}"
     if result.observed_policy == "unknown":
@@ -122,9 +122,9 @@ def _policy(judgement: Judgement, options: Options) -> str:
     return f"policy {result.policy}: the one that the incoming kernel followed"
 
 
-def _series(study: Study, judgement: Judgement, options: Options) -> str:
-    version = judgement.result.series
-    run = study.logs.run_of(judgement.handover.incoming.boot.index)
+def _series(study: Study, kexec_analysis: KexecAnalysis, options: Options) -> str:
+    version = kexec_analysis.result.series
+    run = study.logs.run_of(kexec_analysis.handover.incoming.boot.index)
     if options.series is not None:
         return f"bus-number rules of series {version}: as --series says"
     if run is not None and run.series:
@@ -132,16 +132,16 @@ def _series(study: Study, judgement: Judgement, options: Options) -> str:
     return f"bus-number rules of series {version}: the newest that fits what the incoming kernel did"
 
 
-def _handover(judgement: Judgement) -> Iterator[str]:
-    result = judgement.result
-    profile = judgement.profiles[result.policy]
+def _handover(kexec_analysis: KexecAnalysis) -> Iterator[str]:
+    result = kexec_analysis.result
+    profile = kexec_analysis.profiles[result.policy]
     yield f"preserved: {len(profile.preserved):,} functions, source {result.preserved_source}"
     if profile.handover != "matched":
         yield f"the incoming kernel does not take the handed-over data ({profile.handover})"
     if result.noari:
         yield "pci=noari is in force"
-    for policy, prediction in judgement.predictions.items():
-        ran = " (the one compared with the observation)" if policy == judgement.ran else ""
+    for policy, prediction in kexec_analysis.predictions.items():
+        ran = " (the one compared with the observation)" if policy == kexec_analysis.ran else ""
         certain, open_ = len(prediction.certain), len(prediction.possible)
         unknown = f", {open_:,} that the capture leaves open" if open_ else ""
         yield f"replay of {policy}{ran}: {certain:,} functions found{unknown}"

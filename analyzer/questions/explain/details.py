@@ -43,7 +43,7 @@ class DetailsGatherer:
         """Take the details of one capture (see ``analyzer.analysis.analyze``)."""
         self._working(capture, study)
         if self._working.of(study.result) is not None:
-            of_kexecs = [derivation.of_kexec(study, item, self.options) for item in study.judgements]
+            of_kexecs = [derivation.of_kexec(study, item, self.options) for item in study.kexec_analyses]
             self._premises.append((study.result, derivation.of_capture(study), of_kexecs))
 
     def of(self, result: CaptureResult) -> Details | None:

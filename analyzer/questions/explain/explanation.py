@@ -122,7 +122,7 @@ class KexecExplanation:
 
 
 @dataclass(frozen=True)
-class VirtualFunction:
+class VirtualFunctionFacts:
     """What is known of a virtual function in one boot.
 
     Attributes:
@@ -170,4 +170,4 @@ class Explanation:
     unknown: list[str] = field(default_factory=list)
     kind_missing: list[str] = field(default_factory=list)
     missing_bridge_bus: int | None = None
-    virtual_function: VirtualFunction | None = None
+    virtual_function: VirtualFunctionFacts | None = None

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
-    from analyzer.questions.explain.explanation import FunctionKind, StepOutcome, VirtualFunction
+    from analyzer.questions.explain.explanation import FunctionKind, StepOutcome, VirtualFunctionFacts
     from analyzer.replay.enumeration import Prediction, Step
     from analyzer.replay.world import Node
     from analyzer.results import BridgeVerdict, DeviceReason, DeviceVerdict, PolicyName
-    from analyzer.verdicts.kexecs import Judgement
+    from analyzer.verdicts.kexecs import KexecAnalysis
 
 
 def explain(path: str, function: str, options: Options | None = None) -> Explanation:
@@ -73,7 +73,7 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
         bridge=None if above is None else bdf.text(above.function),
         path_from_root=[bdf.text(bridge.function) for bridge in reversed(topology.ancestors(place))],
         timeline=explain_timeline.of_function(study, key, physical),
-        kexecs=[_at_kexec(judgement, key, virtual) for judgement in study.judgements],
+        kexecs=[_at_kexec(kexec_analysis, key, virtual) for kexec_analysis in study.kexec_analyses],
         unknown=[*_unknown(study, key), *_unknown_places(boots, topology, place)],
         kind_missing=missing,
         missing_bridge_bus=_missing_bridge_bus(topology, place),
@@ -110,7 +110,7 @@ def _unknown_places(boots: list[Topology], shown: Topology, key: int) -> list[st
 
 
 def _kind(
-    study: Study, key: int, known: list[Topology], virtual: VirtualFunction | None
+    study: Study, key: int, known: list[Topology], virtual: VirtualFunctionFacts | None
 ) -> tuple[FunctionKind, list[str]]:
     if virtual is not None:
         return "virtual-function", []
@@ -120,8 +120,8 @@ def _kind(
 
 
 def _port_type(study: Study, key: int) -> str | None:
-    for judgement in study.judgements:
-        for bridge in judgement.result.bridges:
+    for kexec_analysis in study.kexec_analyses:
+        for bridge in kexec_analysis.result.bridges:
             if bridge.bdf == bdf.text(key):
                 return bridge.port_type
     return None
@@ -130,22 +130,24 @@ def _port_type(study: Study, key: int) -> str | None:
 def _unknown(study: Study, key: int) -> list[str]:
     text = bdf.text(key)
     found: list[str] = []
-    for judgement in study.judgements:
+    for kexec_analysis in study.kexec_analyses:
         found.extend(
-            f"kexec {judgement.result.index}: {bridge.missing_access}"
-            for bridge in judgement.result.bridges
+            f"kexec {kexec_analysis.result.index}: {bridge.missing_access}"
+            for bridge in kexec_analysis.result.bridges
             if bridge.bdf == text and bridge.missing_access
         )
     return found
 
 
-def _at_kexec(judgement: Judgement, key: int, virtual: VirtualFunction | None) -> KexecExplanation:
+def _at_kexec(
+    kexec_analysis: KexecAnalysis, key: int, virtual: VirtualFunctionFacts | None
+) -> KexecExplanation:
     """The same as :func:`at_kexec`, also of a virtual function, which no kernel enumerates."""
-    found = at_kexec(judgement, key)
-    device, outgoing = found.device, judgement.handover.outgoing
+    found = at_kexec(kexec_analysis, key)
+    device, outgoing = found.device, kexec_analysis.handover.outgoing
     if virtual is None or (device is not None and device.reason != "never-seen"):
         return found
-    incoming = judgement.handover.incoming
+    incoming = kexec_analysis.handover.incoming
     what = f"{'looks like' if virtual.physical is None else 'is'} a virtual function"
     if _is_virtual(outgoing, key):
         said = f"{what}, which {_NOT_PRESERVED}"
@@ -162,14 +164,14 @@ def _is_virtual(topology: Topology, key: int) -> bool:
     return key in topology.nameless or bool(virtual_functions.among(topology, [key]))
 
 
-def at_kexec(judgement: Judgement, key: int) -> KexecExplanation:
+def at_kexec(kexec_analysis: KexecAnalysis, key: int) -> KexecExplanation:
     """Explain one function (``domain << 16 | bus << 8 | devfn``) at one kexec."""
-    result = judgement.result
+    result = kexec_analysis.result
     text = bdf.text(key)
     bridge = next((item for item in result.bridges if item.bdf == text), None)
     device = next((item for item in result.devices if item.bdf == text), None)
-    node = judgement.world.by_outgoing.get(key) or _incoming_node(judgement, key)
-    shown = bridge if bridge is not None else _bridge_above(judgement, node)
+    node = kexec_analysis.world.by_outgoing.get(key) or _incoming_node(kexec_analysis, key)
+    shown = bridge if bridge is not None else _bridge_above(kexec_analysis, node)
     return KexecExplanation(
         index=result.index,
         kind=result.kind,
@@ -180,8 +182,8 @@ def at_kexec(judgement: Judgement, key: int) -> KexecExplanation:
         conclusion=_conclusion(bridge, device),
         bridge=bridge,
         device=device,
-        decisions=[] if node is None else [_decision(judgement, node, name) for name in POLICIES],
-        walks={} if node is None else _walks(judgement, node),
+        decisions=[] if node is None else [_decision(kexec_analysis, node, name) for name in POLICIES],
+        walks={} if node is None else _walks(kexec_analysis, node),
         cause=None if shown is None else shown.cause,
         cause_source="docs/replay.md, causes" if shown is not None and shown.cause else None,
         confidence=None if shown is None else shown.confidence,
@@ -189,16 +191,16 @@ def at_kexec(judgement: Judgement, key: int) -> KexecExplanation:
     )
 
 
-def _incoming_node(judgement: Judgement, key: int) -> Node | None:
-    return next((node for node in judgement.world.nodes() if node.incoming == key), None)
+def _incoming_node(kexec_analysis: KexecAnalysis, key: int) -> Node | None:
+    return next((node for node in kexec_analysis.world.nodes() if node.incoming == key), None)
 
 
-def _bridge_above(judgement: Judgement, node: Node | None) -> BridgeVerdict | None:
-    above = None if node is None else judgement.world.parent(node)
+def _bridge_above(kexec_analysis: KexecAnalysis, node: Node | None) -> BridgeVerdict | None:
+    above = None if node is None else kexec_analysis.world.parent(node)
     if above is None:
         return None
     text = bdf.text(above.name)
-    return next((item for item in judgement.result.bridges if item.bdf == text), None)
+    return next((item for item in kexec_analysis.result.bridges if item.bdf == text), None)
 
 
 _NOT_PRESERVED = "no series preserves: the incoming kernel clears VF Enable"
@@ -231,22 +233,22 @@ def _conclusion(bridge: BridgeVerdict | None, device: DeviceVerdict | None) -> s
     return f"{device.bdf} is {device.verdict}: {_WHY[device.reason]}" if device.reason else device.verdict
 
 
-def _decision(judgement: Judgement, node: Node, name: PolicyName) -> PolicyDecision:
+def _decision(kexec_analysis: KexecAnalysis, node: Node, name: PolicyName) -> PolicyDecision:
     """What a policy does with the bridge itself, or with the bridge above an endpoint."""
-    prediction = judgement.predictions[name]
-    bridge = node if node.is_bridge and node.children else judgement.world.parent(node)
+    prediction = kexec_analysis.predictions[name]
+    bridge = node if node.is_bridge and node.children else kexec_analysis.world.parent(node)
     found: bool | None = node.path in prediction.certain
     if node.path in prediction.possible:
         found = None
     rule, source, ari, writes = _rule(bridge, prediction)
-    if bridge is None and not _is_on_root_bus(judgement, node):
+    if bridge is None and not _is_on_root_bus(kexec_analysis, node):
         found, rule, source = None, "the bridge above is not in the input", ""
-    runs = name == judgement.ran and judgement.result.observed_policy != "unknown"
+    runs = name == kexec_analysis.ran and kexec_analysis.result.observed_policy != "unknown"
     return PolicyDecision(name, ari, found, rule, source, writes, runs)
 
 
-def _is_on_root_bus(judgement: Judgement, node: Node) -> bool:
-    kexec = judgement.handover
+def _is_on_root_bus(kexec_analysis: KexecAnalysis, node: Node) -> bool:
+    kexec = kexec_analysis.handover
     return any(topology.is_root(node.path[0]) for topology in (kexec.outgoing, kexec.incoming))
 
 
@@ -265,27 +267,29 @@ def _rule(bridge: Node | None, prediction: Prediction) -> tuple[str, str, bool |
     return (*citations.ARI[decision.branch], decision.enabled, writes)
 
 
-def _walks(judgement: Judgement, node: Node) -> dict[str, list[ChainStep]]:
+def _walks(kexec_analysis: KexecAnalysis, node: Node) -> dict[str, list[ChainStep]]:
     """The walk over the function's bus: under the policy that verdicts go by, and under any that differs."""
-    above = judgement.world.parent(node)
+    above = kexec_analysis.world.parent(node)
     if above is None or (node.is_bridge and node.children):
         above = node if node.children else above
     if above is None or not above.one_child:
         return {}
     walks: dict[str, list[ChainStep]] = {}
-    for name in (judgement.result.policy, *POLICIES):
-        decision = judgement.predictions[name].decisions.get(above.path)
+    for name in (kexec_analysis.result.policy, *POLICIES):
+        decision = kexec_analysis.predictions[name].decisions.get(above.path)
         if decision is None or decision.enabled is None:
             continue
-        steps = _steps(above, judgement, name, enabled=decision.enabled)
+        steps = _steps(above, kexec_analysis, name, enabled=decision.enabled)
         if name not in walks and steps not in walks.values():
             walks[name] = steps
     return walks
 
 
-def _steps(bridge: Node, judgement: Judgement, name: PolicyName, *, enabled: bool) -> list[ChainStep]:
+def _steps(
+    bridge: Node, kexec_analysis: KexecAnalysis, name: PolicyName, *, enabled: bool
+) -> list[ChainStep]:
     answering = {devfn: child for devfn, child in bridge.children.items() if child.present}
-    bus = _bus_below(bridge, judgement.predictions[name])
+    bus = _bus_below(bridge, kexec_analysis.predictions[name])
     return [_step(bus, step) for step in enumeration.slot_steps(answering, 0, enabled=enabled, go_on=False)]
 
 

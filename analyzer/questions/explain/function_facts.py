@@ -10,7 +10,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.observed import ari_state, virtual_functions
 from analyzer.observed.registers import missing_bytes
-from analyzer.questions.explain.explanation import VirtualFunction
+from analyzer.questions.explain.explanation import VirtualFunctionFacts
 from analyzer.verdicts.bridges import PORT_TYPES
 from schemas import config_header
 from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_RC_ENDPOINT, TYPE_RC_EVENT_COLLECTOR
@@ -124,7 +124,7 @@ def _forwarding(topology: Topology, bus: int) -> Function | None:
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def virtual_function(study: Study, key: int) -> VirtualFunction | None:
+def virtual_function(study: Study, key: int) -> VirtualFunctionFacts | None:
     """What is known of a virtual function, in the last boot that shows it; None if nothing shows that it is.
 
     By the SR-IOV capability of its physical function, or by its own bytes: all ones at the vendor ID and not
@@ -137,17 +137,19 @@ def virtual_function(study: Study, key: int) -> VirtualFunction | None:
     for topology in reversed(study.topologies):
         if key in topology.nameless:
             way = reach(topology, key)
-            return VirtualFunction(topology.boot.index, needs_ari=way.needs_ari, ari=way.ari)
+            return VirtualFunctionFacts(topology.boot.index, needs_ari=way.needs_ari, ari=way.ari)
     return None
 
 
-def _by_registers(topology: Topology, key: int, found: virtual_functions.VirtualFunction) -> VirtualFunction:
+def _by_registers(
+    topology: Topology, key: int, found: virtual_functions.VirtualFunction
+) -> VirtualFunctionFacts:
     physical = found.physical.function
     way = reach(topology, physical)
     needs = reach(topology, key).needs_ari
     if key >> 8 != physical >> 8 and topology.parent(key) is None:
         needs = False  # another bus: the port forwards its requests as Type 1
-    return VirtualFunction(
+    return VirtualFunctionFacts(
         topology.boot.index,
         physical=bdf.text(physical),
         number=found.number,

@@ -80,10 +80,10 @@ def _boundary(study: Study, topology: Topology) -> TimelineEntry:
 def _decisions(study: Study, topology: Topology, key: int) -> dict[int, Decision]:
     """Row of the deciding access -> decision, of one bridge in one boot."""
     found: dict[int, Decision] = {}
-    for judgement in study.judgements:
+    for kexec_analysis in study.kexec_analyses:
         for side, decided in (
-            (judgement.handover.outgoing, judgement.handover.decided_before),
-            (judgement.handover.incoming, judgement.handover.decided_after),
+            (kexec_analysis.handover.outgoing, kexec_analysis.handover.decided_before),
+            (kexec_analysis.handover.incoming, kexec_analysis.handover.decided_after),
         ):
             if side is topology:
                 found.update({decision.row: decision for decision in decided.get(key, [])})

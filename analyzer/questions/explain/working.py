@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analyzer.questions.explain.explanation import KexecExplanation
     from analyzer.questions.explain.lanes import Lanes
     from analyzer.results import CaptureResult
-    from analyzer.verdicts.kexecs import Judgement
+    from analyzer.verdicts.kexecs import KexecAnalysis
 
 #: Captures whose working is kept: with something to tell, and without.
 MOST_TELLING, MOST_QUIET = 200, 100
@@ -54,12 +54,14 @@ class Working:
 
 def of_study(capture: Capture, study: Study) -> Working:
     """Take what a page needs from a study."""
-    return Working(lanes.gather(capture, study), [_of_kexec(judgement) for judgement in study.judgements])
+    return Working(
+        lanes.gather(capture, study), [_of_kexec(kexec_analysis) for kexec_analysis in study.kexec_analyses]
+    )
 
 
-def _of_kexec(judgement: Judgement) -> KexecWorking:
-    known = judgement.world.by_outgoing
-    telling = [bridge.bdf for bridge in judgement.result.bridges if bridge.verdict not in _QUIET]
+def _of_kexec(kexec_analysis: KexecAnalysis) -> KexecWorking:
+    known = kexec_analysis.world.by_outgoing
+    telling = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in _QUIET]
     return KexecWorking(
         frozenset(bdf.text(key) for key in known),
         {
@@ -67,7 +69,7 @@ def _of_kexec(judgement: Judgement) -> KexecWorking:
             for key, node in sorted(known.items())
             if node.incoming is not None and node.incoming != key
         },
-        {name: at_kexec(judgement, bdf.parse(name)) for name in telling[:_MOST_EXPLAINED]},
+        {name: at_kexec(kexec_analysis, bdf.parse(name)) for name in telling[:_MOST_EXPLAINED]},
     )
 
 

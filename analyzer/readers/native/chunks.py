@@ -80,7 +80,7 @@ class Stream(Protocol):
         ...
 
 
-class Window:
+class LookAhead:
     """A look ahead into a sequential stream."""
 
     def __init__(self, stream: Stream) -> None:

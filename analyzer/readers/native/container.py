@@ -15,7 +15,7 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.readers.native.chunks import Window
+from analyzer.readers.native.chunks import LookAhead
 from analyzer.readers.native.framing import Framing
 from analyzer.readers.native.ledger import Ledger
 from analyzer.readers.native.records import ContentError, SideRecords, split, text
@@ -77,7 +77,7 @@ def read(stream: Stream, notes: Notes, options: Options) -> Iterator[pl.DataFram
         DamagedInputError: neither the file header nor any chunk is intact.
     """
     del options
-    window = Window(stream)
+    window = LookAhead(stream)
     ledger = Ledger(notes)
     size = _file_header(window, notes)
     framing = Framing(window, ledger, size or len(MAGIC), lost=size is None)
@@ -111,7 +111,7 @@ def read(stream: Stream, notes: Notes, options: Options) -> Iterator[pl.DataFram
     ledger.close()
 
 
-def _judge_end(window: Window, framing: Framing, notes: Notes, *, complete: bool) -> None:
+def _judge_end(window: LookAhead, framing: Framing, notes: Notes, *, complete: bool) -> None:
     if not complete:
         notes.truncated = True
         notes.problem(
@@ -128,7 +128,7 @@ def _judge_end(window: Window, framing: Framing, notes: Notes, *, complete: bool
         )
 
 
-def _file_header(window: Window, notes: Notes) -> int | None:
+def _file_header(window: LookAhead, notes: Notes) -> int | None:
     """Read the file header into the notes; return its size, or None if it is damaged (and passed over)."""
     start = window.peek(FILE_HEADER_START.sizeof())
     if start[: len(MAGIC)] != MAGIC:
@@ -158,7 +158,7 @@ def _file_header(window: Window, notes: Notes) -> int | None:
     return len(window.take(header.header_size))
 
 
-def _parse_header(window: Window, start: bytes, path: str) -> Any | None:
+def _parse_header(window: LookAhead, start: bytes, path: str) -> Any | None:
     """Parse the file header if its checksum is right."""
     if len(start) < FILE_HEADER_START.sizeof():
         return None

@@ -18,7 +18,7 @@ from schemas.native import ALIGNMENT, CHUNK_MAGIC, MAX_RAW, MAX_RAW_SNAPSHOTS, M
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.readers.native.chunks import ChunkHead, Window
+    from analyzer.readers.native.chunks import ChunkHead, LookAhead
     from analyzer.readers.native.ledger import Ledger
 
 #: Bytes of bad payloads that are searched for chunk headers; a file made to exceed it is not worth more time.
@@ -59,7 +59,7 @@ class Framing:
         end: how the file ended, where that was inside a chunk; else an empty string.
     """
 
-    def __init__(self, window: Window, ledger: Ledger, position: int, *, lost: bool = False) -> None:
+    def __init__(self, window: LookAhead, ledger: Ledger, position: int, *, lost: bool = False) -> None:
         self.position = position
         self.intact = 0
         self.end = ""

@@ -28,7 +28,7 @@ class Ledger:
         self.notes = notes
         self.due = 0
         self.rows = 0
-        self._told = 0
+        self._reported = 0
         # Runs of accesses unbroken both in the file and in the rows: first number, first row, length.
         self._first: list[int] = []
         self._row: list[int] = []
@@ -70,11 +70,11 @@ class Ledger:
 
     def problem(self, kind: str, message: str, offset: int | None) -> None:
         """Record a problem, or only count it once there are very many."""
-        self._told += 1
-        if self._told <= MAX_PROBLEMS:
+        self._reported += 1
+        if self._reported <= MAX_PROBLEMS:
             self.notes.problem(kind, message, offset)
 
     def close(self) -> None:
         """Tell how many problems were only counted."""
-        if self._told > MAX_PROBLEMS:
-            self.notes.problem("damaged", f"and {self._told - MAX_PROBLEMS} more problems, not listed")
+        if self._reported > MAX_PROBLEMS:
+            self.notes.problem("damaged", f"and {self._reported - MAX_PROBLEMS} more problems, not listed")

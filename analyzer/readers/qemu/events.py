@@ -103,7 +103,7 @@ class Count:
 
 
 @dataclass
-class Tally:
+class EventTally:
     """What a QEMU capture holds beside usable accesses, for the notes at its end."""
 
     accesses: int = 0

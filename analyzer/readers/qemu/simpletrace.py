@@ -8,7 +8,7 @@ import numpy as np
 
 from analyzer.capture.accesses import WRITE
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.readers.qemu.events import CfgEvents, Tally
+from analyzer.readers.qemu.events import CfgEvents, EventTally
 from analyzer.readers.qemu.simpletrace_walk import Walk
 from schemas import simpletrace as layout
 from schemas.bulk import dtype_of
@@ -39,7 +39,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     del options  # the format says everything itself
     order = _read_header(stream)
     notes.clock = "monotonic"  # QEMU's get_clock()
-    tally = Tally()
+    tally = EventTally()
     walk = Walk(order, notes, tally)
     pending, base, last = b"", layout.HEADER_SIZE, False
     while not last:
@@ -84,7 +84,7 @@ def _decode(
     places: NDArray[np.int64],
     ops: dict[int, int],
     order: Literal["little", "big"],
-    tally: Tally,
+    tally: EventTally,
     base: int,
 ) -> CfgEvents:
     """Return the events of the ``pci_cfg_*`` records at ``places``; count those that cannot be used."""

@@ -19,7 +19,7 @@ from schemas import simpletrace as layout
 
 if TYPE_CHECKING:
     from analyzer.capture import Notes
-    from analyzer.readers.qemu.events import Tally
+    from analyzer.readers.qemu.events import EventTally
 
 #: Bounds of ``length`` of a pci_cfg_* record: older schema with an empty name, newer with the longest.
 _SHORTEST_CFG = layout.EVENT_HEADER_SIZE + 4 + 8 * len(layout.OLD_CFG_ARGUMENTS)
@@ -45,7 +45,7 @@ class Walk:
         ops: ``READ`` or ``WRITE`` by event id.
     """
 
-    def __init__(self, order: Literal["little", "big"], notes: Notes, tally: Tally) -> None:
+    def __init__(self, order: Literal["little", "big"], notes: Notes, tally: EventTally) -> None:
         sign = "<" if order == "little" else ">"
         self.found = array("q")
         self.ops: dict[int, int] = {}

@@ -12,7 +12,7 @@ import polars as pl
 
 from analyzer.capture.accesses import WRITE
 from analyzer.readers.qemu import side_lines
-from analyzer.readers.qemu.events import CfgEvents, Tally
+from analyzer.readers.qemu.events import CfgEvents, EventTally
 from analyzer.readers.qemu.log_lines import parse
 from analyzer.readers.qemu.widths import WidthPairing
 
@@ -39,7 +39,7 @@ class QemuText:
 
     def __init__(self, notes: Notes, options: Options) -> None:
         self._notes = notes
-        self._tally = Tally()
+        self._tally = EventTally()
         self._pairing = WidthPairing(options.ecam_base)
         self.long = 0
         self.first_long: int | None = None

@@ -137,14 +137,14 @@ class Reads:
         self._repeated = 0
         self._overlaps = False
         self._without_bytes = 0
-        self._told = 0
+        self._reported = 0
 
     def tell(self, kind: str, message: str, where: int) -> None:
         """Note a problem of one function or row; beyond a hundred they are only counted."""
-        self._told += 1
+        self._reported += 1
         if kind == "truncated":
             self._notes.truncated = True
-        if self._told <= _MAX_TOLD:
+        if self._reported <= _MAX_TOLD:
             self._notes.problem(kind, message, where)
 
     def add(self, function: ConfigBytes) -> Iterator[pl.DataFrame]:
@@ -190,9 +190,9 @@ class Reads:
         """
         if self._parts:
             yield from self._frame()
-        if self._told > _MAX_TOLD:
+        if self._reported > _MAX_TOLD:
             self._notes.problem(
-                "damaged", f"{self._told - _MAX_TOLD} further problems of this kind are not listed"
+                "damaged", f"{self._reported - _MAX_TOLD} further problems of this kind are not listed"
             )
         if self._without_bytes:
             message = f"{self._without_bytes} functions are named without a byte of them"

@@ -49,7 +49,7 @@ _ROW_BYTES: Final = 16
 
 
 @dataclass
-class _Dump:
+class _FunctionDump:
     """One function's rows.
 
     Attributes:
@@ -114,11 +114,11 @@ class _Log:
     """The lines of a log and the dumps in it."""
 
     def __init__(self, notes: Notes) -> None:
-        self.dumps: list[_Dump] = []
+        self.dumps: list[_FunctionDump] = []
         self._notes = notes
         self._number = 0
         self._bytes = 0
-        self._current: dict[bytes, _Dump] = {}
+        self._current: dict[bytes, _FunctionDump] = {}
         self._last_row = 0  # number of its line
         self._nobodys = 0
 
@@ -161,7 +161,7 @@ class _Log:
             return
         key = bdf.key(int(match[1], 16), int(match[2], 16), int(match[3], 16) << 3 | int(match[4]))
         time_us = next((message.time_us for message in log_lines.messages(line)), None)
-        dump = _Dump(key, self._number, time_us)
+        dump = _FunctionDump(key, self._number, time_us)
         self._current[_caller(line)] = dump
         self.dumps.append(dump)
         self._last_row = self._number

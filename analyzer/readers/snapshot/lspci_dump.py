@@ -70,7 +70,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         LimitExceededError: more functions than any host has.
     """
     del options  # the format says everything itself
-    dump = _Dump(notes)
+    dump = _DumpReader(notes)
     carry, base, skipping = b"", 0, False
     while block := stream.read(_BLOCK):
         if skipping:
@@ -90,7 +90,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     yield from dump.finish()
 
 
-class _Dump:
+class _DumpReader:
     """The devices of a dump, one at a time."""
 
     def __init__(self, notes: Notes) -> None:

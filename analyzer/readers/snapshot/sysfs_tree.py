@@ -35,7 +35,7 @@ _MAX_SHOWN: Final = 3
 def is_tree(path: str) -> bool:
     """Whether a directory is such a tree: it holds devices (or links to them), or root buses that do."""
     names = _names(Path(path))
-    tree = _Tree(path) if names else None
+    tree = _SysfsTree(path) if names else None
     for name in names:
         if _ROOT_BUS.fullmatch(name):
             if is_tree(str(Path(path, name))):
@@ -57,7 +57,7 @@ def read_tree(path: str, notes: Notes) -> Generator[pl.DataFrame, None, str]:
         EmptyInputError: there is no file that may be read.
         UnreadableInputError: the file system failed.
     """
-    tree = _Tree(path)
+    tree = _SysfsTree(path)
     reads = Reads(notes)
     members = Members(reads)
     digest = hashlib.sha256()
@@ -82,7 +82,7 @@ def read_tree(path: str, notes: Notes) -> Generator[pl.DataFrame, None, str]:
     return digest.hexdigest()
 
 
-class _Tree:
+class _SysfsTree:
     """The files of a tree, and what is left out of it.
 
     Attributes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.readers.tlp.matching import Transactions
-    from analyzer.readers.tlp.tally import Tally
+    from analyzer.readers.tlp.tally import TlpTally
 
 _STATUS = {
     layout.SUCCESSFUL: accesses.OK,
@@ -53,7 +53,7 @@ def _lanes() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return table[..., 0], table[..., 1]
 
 
-def frame(found: Transactions, tally: Tally) -> pl.DataFrame:
+def frame(found: Transactions, tally: TlpTally) -> pl.DataFrame:
     """Return the accesses of matched transactions as a reader's frame; count those that tell nothing.
 
     A read without completion is left out: nobody knows what it would have returned. A write is an access
@@ -106,7 +106,7 @@ def _time(time: NDArray[np.int64], timed: NDArray[np.bool_]) -> pl.Series:
     return pl.DataFrame({"time": time, "timed": timed}).select(pl.when("timed").then("time")).to_series()
 
 
-def _usable(found: Transactions, tally: Tally) -> Transactions:
+def _usable(found: Transactions, tally: TlpTally) -> Transactions:
     """Leave out what is no access, or one of which nothing is known."""
     request, completion, answered = found
     where, read = request["where"], request["kind"] == READ

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from analyzer.readers.tlp.frames import Frames, Places
     from analyzer.readers.tlp.packet_files import Packets
-    from analyzer.readers.tlp.tally import Tally
+    from analyzer.readers.tlp.tally import TlpTally
 
     Mask = NDArray[np.bool_]
 
@@ -79,7 +79,7 @@ def _kinds() -> NDArray[np.uint8]:
     return kinds
 
 
-def decode(packets: Packets, frames: Frames, tally: Tally) -> Events:
+def decode(packets: Packets, frames: Frames, tally: TlpTally) -> Events:
     """Return the events among the TLPs of a batch, in order; count those that cannot be used."""
     start, prefixed = _behind_prefixes(packets, frames, tally)
     first = np.where(start < frames.end, packets.data[np.minimum(start, frames.end)], 0)
@@ -96,7 +96,7 @@ def decode(packets: Packets, frames: Frames, tally: Tally) -> Events:
     return events
 
 
-def _behind_prefixes(packets: Packets, frames: Frames, tally: Tally) -> tuple[Places, Mask]:
+def _behind_prefixes(packets: Packets, frames: Frames, tally: TlpTally) -> tuple[Places, Mask]:
     """Where each header starts, and which TLPs have nothing but prefixes."""
     start = frames.start
     for _ in range(layout.MAX_PREFIXES + 1):
@@ -109,7 +109,7 @@ def _behind_prefixes(packets: Packets, frames: Frames, tally: Tally) -> tuple[Pl
     return start, prefixed
 
 
-def _account(first: NDArray[np.uint8], tally: Tally) -> None:
+def _account(first: NDArray[np.uint8], tally: TlpTally) -> None:
     """Count the TLPs of other kinds by name."""
     counts = np.bincount(first, minlength=256)
     for code in np.flatnonzero(counts).tolist():
@@ -159,7 +159,7 @@ class _Headers(NamedTuple):
 
 
 def _headers(
-    packets: Packets, frames: Frames, start: Places, kind: NDArray[np.uint8], tally: Tally
+    packets: Packets, frames: Frames, start: Places, kind: NDArray[np.uint8], tally: TlpTally
 ) -> _Headers:
     """Return the headers that are there as a whole."""
     whole = start + layout.HEADER_SIZE <= frames.end
@@ -170,12 +170,12 @@ def _headers(
     return headers.pick(whole)
 
 
-def _tally_short(headers: _Headers, short: Mask, tally: Tally) -> None:
+def _tally_short(headers: _Headers, short: Mask, tally: TlpTally) -> None:
     tally.add("cut", headers.where[short & headers.cut])
     tally.add("short", headers.where[short & ~headers.cut])
 
 
-def _intact(headers: _Headers, tally: Tally) -> _Headers:
+def _intact(headers: _Headers, tally: TlpTally) -> _Headers:
     """Leave out what never reached its receiver or is not whole, and completions of no config request."""
     words = headers.request["length"]
     # A completion of more than one doubleword is one of a memory read.
@@ -193,7 +193,7 @@ def _intact(headers: _Headers, tally: Tally) -> _Headers:
     return headers.pick(good & ~missing)
 
 
-def _regular(headers: _Headers, tally: Tally) -> _Headers:
+def _regular(headers: _Headers, tally: TlpTally) -> _Headers:
     """Leave out what non-flit mode does not allow."""
     config, words, flags = headers.config, headers.request["length"], headers.request["attributes"]
     flit = config & (flags & layout.TH > 0)
@@ -253,7 +253,7 @@ def _keys(request: NDArray[Any], answer: NDArray[Any], completion: Mask) -> NDAr
     return np.asarray(requester << layout.TAG_BITS | high | low, np.uint32)
 
 
-def _received(headers: _Headers, behind: Places, tally: Tally) -> Mask:
+def _received(headers: _Headers, behind: Places, tally: TlpTally) -> Mask:
     """Which TLPs came over their link as their sender meant them: the LCRC is right, and END follows it.
 
     A frame that the recorder cut cannot be checked and is taken as it is. ``behind`` is where each TLP ends.

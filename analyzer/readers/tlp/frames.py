@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.readers.tlp.packet_files import Packets
-    from analyzer.readers.tlp.tally import Tally
+    from analyzer.readers.tlp.tally import TlpTally
 
     Places = NDArray[np.int64]
 
@@ -55,7 +55,7 @@ def gather(data: NDArray[np.uint8], dtype: np.dtype[Any], places: Places) -> NDA
     return np.ndarray((len(data) - dtype.itemsize + 1,), opaque, data, 0, (1,))[places].view(dtype)
 
 
-def find(packets: Packets, raw_link_type: int | None, tally: Tally) -> Frames:
+def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames:
     """Return where the TLPs of a batch are.
 
     Args:
@@ -90,7 +90,7 @@ def _bare(packets: Packets, index: Places) -> Frames:
     return Frames(index, packets.start[index], packets.end[index], none, np.zeros(len(index), bool))
 
 
-def _analyser(packets: Packets, index: Places, tally: Tally) -> Frames:
+def _analyser(packets: Packets, index: Places, tally: TlpTally) -> Frames:
     """Records of pad2pcapng: a header of the analyser, then what was on the link from a start symbol on."""
     start, end = packets.start[index], packets.end[index]
     head = gather(packets.data, _AGILENT, start)
@@ -115,7 +115,7 @@ def _analyser(packets: Packets, index: Places, tally: Tally) -> Frames:
     )
 
 
-def _network(packets: Packets, index: Places, link_type: int, tally: Tally) -> Frames:
+def _network(packets: Packets, index: Places, link_type: int, tally: TlpTally) -> Frames:
     """NetTLP: Ethernet or what Linux makes of it, any VLAN tags, IPv4, UDP."""
     data, end = packets.data, packets.end[index]
     size, kind_at = layout.LINK_HEADERS[link_type]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.readers.tlp.decode import Events
-    from analyzer.readers.tlp.tally import Tally
+    from analyzer.readers.tlp.tally import TlpTally
 
     Mask = NDArray[np.bool_]
 
@@ -60,7 +60,7 @@ class Transactions(NamedTuple):
 class Matcher:
     """The transactions of one file, batch by batch."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: TlpTally) -> None:
         self._tally = tally
         self._carried = np.empty(0, EVENT)
         self._asking: set[int] = set()

@@ -31,7 +31,7 @@ _NS = 1_000_000_000
 _LARGEST_TIME = np.iinfo(np.int64).max
 
 
-class Source:
+class PacketSource:
     """What scapy's readers need of a file, over a byte stream.
 
     Attributes:
@@ -115,7 +115,7 @@ class Pcap:
     first_orphan: int | None = None
     dropped = 0
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PacketSource) -> None:
         from scapy.utils import RawPcapReader
 
         self._source = source
@@ -161,7 +161,7 @@ class PcapNg:
     recorder says it lost.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PacketSource) -> None:
         from scapy.error import Scapy_Exception
 
         from analyzer.readers.tlp.pcapng_blocks import WatchingReader

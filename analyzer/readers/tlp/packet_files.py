@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.readers.tlp.packet_containers import Gathered, Pcap, PcapNg, Source
+from analyzer.readers.tlp.packet_containers import Gathered, PacketSource, Pcap, PcapNg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ class PacketFile:
         """
         self.damage: tuple[int, str, str] | None = None
         self.link_types: set[int] = set()
-        self._source = Source(stream)
+        self._source = PacketSource(stream)
         self._number = 0
         head = stream.peek(_PCAP_HEADER)
         self._container: Pcap | PcapNg

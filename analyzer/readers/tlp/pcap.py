@@ -16,7 +16,7 @@ from analyzer.readers.tlp import frames as tlp_frames
 from analyzer.readers.tlp.decode import EVENT, decode
 from analyzer.readers.tlp.matching import Matcher
 from analyzer.readers.tlp.packet_files import PacketFile
-from analyzer.readers.tlp.tally import Tally
+from analyzer.readers.tlp.tally import TlpTally
 from schemas import tlp_containers as layout
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
             f"expected a link type from 0 to 65535 for --linktype-raw-tlp, found {raw}",
             advice="capinfos or file(1) names the one of a capture",
         )
-    tally = Tally()
+    tally = TlpTally()
     file = PacketFile(stream)
     matcher = Matcher(tally)
     for packets in file.batches():
@@ -70,7 +70,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     tally.close(notes)
 
 
-def _check_usable(file: PacketFile, raw: int | None, tally: Tally, notes: Notes) -> None:
+def _check_usable(file: PacketFile, raw: int | None, tally: TlpTally, notes: Notes) -> None:
     """Refuse a file that holds TLPs in a form that is not read."""
     if not tally.config_requests and tally.first("flit") is not None:
         raise UnsupportedFormatError(

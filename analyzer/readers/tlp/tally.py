@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_KINDS = 12
 
 
-class Reason(NamedTuple):
+class ProblemKind(NamedTuple):
     """A kind of problem: its stable word, whether accesses were lost by it, and what to say of ``{}``."""
 
     kind: str
@@ -29,68 +29,68 @@ class Reason(NamedTuple):
 
 #: By name; the order is the one in which they are told.
 REASONS = {
-    "interface": Reason("damaged", True, "{} packets are of interfaces that the file does not describe"),
-    "dropped": Reason("dropped", True, "the recorder lost {} packets, by its own count"),
-    "fragment": Reason(
+    "interface": ProblemKind("damaged", True, "{} packets are of interfaces that the file does not describe"),
+    "dropped": ProblemKind("dropped", True, "the recorder lost {} packets, by its own count"),
+    "fragment": ProblemKind(
         "unsupported", True, "{} packets are fragments of IPv4 packets, which are not put together"
     ),
-    "cut": Reason(
+    "cut": ProblemKind(
         "cut",
         True,
         "{} config TLPs were cut by the recorder before their end, and with it their value; record whole"
         " packets (tcpdump -s 0)",
     ),
-    "short": Reason("damaged", True, "{} config TLPs are shorter than their header or data says"),
-    "prefixes": Reason("damaged", True, "{} TLPs have more prefixes than there are kinds of them"),
-    "malformed": Reason(
+    "short": ProblemKind("damaged", True, "{} config TLPs are shorter than their header or data says"),
+    "prefixes": ProblemKind("damaged", True, "{} TLPs have more prefixes than there are kinds of them"),
+    "malformed": ProblemKind(
         "damaged",
         True,
         "{} config TLPs break the rules of PCI Express (Length, TC, AT, Last DW BE, status) and are left out",
     ),
-    "framing": Reason("damaged", True, "{} frames with config TLPs do not end with END or EDB"),
-    "lcrc": Reason(
+    "framing": ProblemKind("damaged", True, "{} frames with config TLPs do not end with END or EDB"),
+    "lcrc": ProblemKind(
         "damaged", False, "{} config TLPs have a wrong LCRC; a link discards such TLPs and sends them again"
     ),
-    "nullified": Reason("nullified", False, "{} config TLPs were taken back by their sender (EDB)"),
-    "flit": Reason("unsupported", True, "{} config requests are of flit mode and are left out"),
-    "tcfg": Reason(
+    "nullified": ProblemKind("nullified", False, "{} config TLPs were taken back by their sender (EDB)"),
+    "flit": ProblemKind("unsupported", True, "{} config requests are of flit mode and are left out"),
+    "tcfg": ProblemKind(
         "unsupported",
         False,
         "{} TLPs are of the types TCfgRd and TCfgWr (the latter now a memory write), which are not used",
     ),
-    "poisoned": Reason(
+    "poisoned": ProblemKind(
         "poisoned", True, "{} config reads were answered with poisoned data, which is left out"
     ),
-    "poisoned write": Reason("poisoned", False, "{} config writes carried poisoned data"),
-    "no bytes": Reason("no-bytes", False, "{} config requests enable no byte, so they access nothing"),
-    "mismatch": Reason(
+    "poisoned write": ProblemKind("poisoned", False, "{} config writes carried poisoned data"),
+    "no bytes": ProblemKind("no-bytes", False, "{} config requests enable no byte, so they access nothing"),
+    "mismatch": ProblemKind(
         "damaged", True, "{} config requests have a completion that cannot be theirs (with or without data)"
     ),
-    "reused": Reason(
+    "reused": ProblemKind(
         "lost-completion",
         False,
         "{} config requests have no completion in the capture: their tag was used again before one came",
     ),
-    "lost": Reason("lost-completion", False, "{} config requests have no completion in the capture"),
-    "lost read": Reason(
+    "lost": ProblemKind("lost-completion", False, "{} config requests have no completion in the capture"),
+    "lost read": ProblemKind(
         "dropped",
         True,
         "{} config reads without completion are left out: what they would have returned is unknown",
     ),
-    "open": Reason(
+    "open": ProblemKind(
         "lost-completion", False, "the capture ends in front of the completions of {} config requests"
     ),
-    "early": Reason(
+    "early": ProblemKind(
         "stray-completion",
         False,
         "{} completions have no request in the capture; their requesters made no config request before",
     ),
-    "stray": Reason(
+    "stray": ProblemKind(
         "stray-completion",
         True,
         "{} completions for requesters of config requests have no request: accesses are missing",
     ),
-    "repeated": Reason(
+    "repeated": ProblemKind(
         "repeated",
         False,
         "{} config TLPs were seen again on a further link, or repeated by the link, and count once",
@@ -104,7 +104,7 @@ class _Count:
     first: int | None = None
 
 
-class Tally:
+class TlpTally:
     """The account of one file.
 
     Attributes:

@@ -17,8 +17,8 @@ import numpy as np
 from analyzer.readers.config_events import FieldNames
 from analyzer.readers.trace.dat_blocks import Trouble, page_blocks
 from analyzer.readers.trace.dat_events import EventReader
-from analyzer.readers.trace.dat_facts import TraceClock, clock_of, lost_events, tell
-from analyzer.readers.trace.dat_merge import KeyMaker, Part, merged
+from analyzer.readers.trace.dat_facts import TraceClock, clock_of, lost_events, note_facts
+from analyzer.readers.trace.dat_merge import CpuRows, KeyMaker, merged
 from analyzer.readers.trace.dat_pages import PageDecoder
 from analyzer.readers.trace.dat_sections import open_file
 from analyzer.readers.trace.kvm_accesses import TraceAccesses
@@ -58,7 +58,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     names = FieldNames.of(options.field_map)
     with WholeContent(stream) as content:
         file = open_file(content, notes)
-        tell(file, notes)
+        note_facts(file, notes)
         clock = clock_of(file, notes)
         notes.clock = clock.name
         found = TraceAccesses(notes, options, timed=clock.counts_ns)
@@ -106,7 +106,7 @@ class _Decoding:
             ]
         )
 
-    def _parts(self, number: int, buffer: Buffer, cpu: CpuData) -> Iterator[Part]:
+    def _parts(self, number: int, buffer: Buffer, cpu: CpuData) -> Iterator[CpuRows]:
         assert self._file.header is not None  # noqa: S101 open_file() has seen to it
         decoder = PageDecoder(self._file.layouts.order, self._file.header, buffer.page_size)
         where = _Where(number, buffer, cpu, KeyMaker())
@@ -120,7 +120,7 @@ class _Decoding:
         if held is not None:
             yield self._part(*held, None, where)
 
-    def _part(self, block: Block, records: Records, next_page: int | None, where: _Where) -> Part:
+    def _part(self, block: Block, records: Records, next_page: int | None, where: _Where) -> CpuRows:
         keys, last, repaired = where.keys.keys(records, next_page)
         if len(repaired):
             place = block.where + int(repaired[0]) * where.buffer.page_size
@@ -129,7 +129,7 @@ class _Decoding:
         rows, index = self.events.rows(block, records, cpu, where.number, self._trouble)
         if len(rows):
             self._cpus.add(cpu)
-        return Part(rows, keys[index], last)
+        return CpuRows(rows, keys[index], last)
 
     def _note_missed(self, block: Block, records: Records, buffer: Buffer, cpu: CpuData) -> None:
         for page in np.flatnonzero(records.missed).tolist():

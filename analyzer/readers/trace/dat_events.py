@@ -176,7 +176,7 @@ class EventReader:
             if short.any():
                 trouble.add("short", block.where + int(records.payload[index[short]][0]), int(short.sum()))
                 index = index[~short]
-            source = _Source(block, records, cpu, buffer << 16 | plan.number)
+            source = _EventOrigin(block, records, cpu, buffer << 16 | plan.number)
             found = _Gathered(source, plan, self._sign, index)
             part, kept = self._read(found, trouble)
             parts.append(part)
@@ -267,7 +267,7 @@ class EventReader:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _EventOrigin:
     """Where records come from, and the number of their event."""
 
     block: Block
@@ -279,7 +279,7 @@ class _Source:
 class _Gathered:
     """The records of one event in a block: those that ``index`` counts."""
 
-    def __init__(self, source: _Source, plan: _Plan, sign: str, index: NDArray[np.int64]) -> None:
+    def __init__(self, source: _EventOrigin, plan: _Plan, sign: str, index: NDArray[np.int64]) -> None:
         self.plan = plan
         self.index = index
         self._source = source

@@ -98,7 +98,7 @@ def _offset(data: bytes) -> int:
     return 0 if found is None else int(found[1] + found[2], 16 if b"x" in found[2].lower() else 10)
 
 
-def tell(file: TraceFile, notes: Notes) -> None:
+def note_facts(file: TraceFile, notes: Notes) -> None:
     """Write into the notes which machine and kernel recorded, and with what."""
     for data in file.option(Option.UNAME):
         # uname's sysname, nodename, release and machine (trace-record.c, add_uname).

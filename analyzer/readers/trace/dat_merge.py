@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LATEST = np.iinfo(np.int64).max
 
 
-class Part(NamedTuple):
+class CpuRows(NamedTuple):
     """Rows of a block of one CPU, a key that never falls for each, and the highest key of the block."""
 
     rows: TraceRows
@@ -79,10 +79,10 @@ def _signed(time: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.minimum(time, np.uint64(_LATEST)).astype(np.int64)
 
 
-class _Source:
+class _CpuParts:
     """The parts of one CPU and what of the current one is not taken yet."""
 
-    def __init__(self, parts: Iterable[Part]) -> None:
+    def __init__(self, parts: Iterable[CpuRows]) -> None:
         self._parts = iter(parts)
         self.rows = rows.make(0)
         self.keys = np.zeros(0, np.int64)
@@ -106,9 +106,9 @@ class _Source:
         return taken
 
 
-def merged(cpus: Sequence[Iterable[Part]]) -> Iterator[TraceRows]:
+def merged(cpus: Sequence[Iterable[CpuRows]]) -> Iterator[TraceRows]:
     """Yield the rows of all CPUs in order; where times are equal, that of the CPUs decides."""
-    sources = [_Source(parts) for parts in cpus]
+    sources = [_CpuParts(parts) for parts in cpus]
     horizon = -1
     while True:
         for source in sources:

@@ -66,7 +66,7 @@ class TraceFile:
         clock: text of ``trace_clock``.
     """
 
-    layouts: layout.Layouts
+    layouts: layout.TraceDatLayouts
     version: int
     page_size: int
     compression: str = "none"
@@ -81,7 +81,7 @@ class TraceFile:
         return [data for option, data in self.options if option == kind]
 
 
-class Parts:
+class PartReader:
     """Reads parts of one file into its ``TraceFile``.
 
     Every method that takes a cursor raises ``CursorError`` where the part is cut or damaged.

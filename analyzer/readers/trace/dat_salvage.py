@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from analyzer.readers.trace.whole_content import WholeContent
-    from schemas.trace_dat import Layouts
+    from schemas.trace_dat import TraceDatLayouts
 
 #: Limits that no recording reaches.
 _MOST_CHUNKS, _MOST_REGIONS, _MOST_PAGES = 1 << 24, 65_536, 1 << 24
 
 
 def split_chunks(
-    content: WholeContent, lay: Layouts, page: int, start: int, end: int
+    content: WholeContent, lay: TraceDatLayouts, page: int, start: int, end: int
 ) -> list[tuple[int, int]]:
     """Return offset and size of each list of compressed chunks between ``start`` and ``end``."""
     regions: list[tuple[int, int]] = []
@@ -38,7 +38,7 @@ def split_chunks(
 
 
 def split_pages(
-    content: WholeContent, lay: Layouts, page: int, start: int, end: int
+    content: WholeContent, lay: TraceDatLayouts, page: int, start: int, end: int
 ) -> list[tuple[int, int]]:
     """Return offset and size of each run of pages whose time does not go back, from ``start`` to ``end``."""
     regions: list[tuple[int, int]] = []

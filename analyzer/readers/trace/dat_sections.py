@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
 from analyzer.readers.trace.dat_cursor import Cursor, CursorError
-from analyzer.readers.trace.dat_parts import Parts, TraceFile
+from analyzer.readers.trace.dat_parts import PartReader, TraceFile
 from analyzer.readers.trace.dat_v6 import read_v6
 from analyzer.readers.trace.dat_v7 import read_v7
 from schemas import trace_dat as layout
@@ -38,7 +38,7 @@ def open_file(content: WholeContent, notes: Notes) -> TraceFile:
 
 def _opened(content: WholeContent, notes: Notes) -> TraceFile:
     file, place = _head(content, notes)
-    parts = Parts(content, notes, file)
+    parts = PartReader(content, notes, file)
     (read_v6 if file.version == 6 else read_v7)(parts, parts.cursor(place))
     if not file.buffers:
         raise CursorError("expected a buffer with CPU data, found none", 0, short=notes.truncated)

@@ -10,12 +10,12 @@ from schemas import trace_dat as layout
 from schemas.trace_dat import Option
 
 if TYPE_CHECKING:
-    from analyzer.readers.trace.dat_parts import Parts
+    from analyzer.readers.trace.dat_parts import PartReader
 
 _MARK_SIZE = len(layout.FLYRECORD_MARK)
 
 
-def read_v6(parts: Parts, cursor: Cursor) -> None:
+def read_v6(parts: PartReader, cursor: Cursor) -> None:
     """Read everything behind the file head.
 
     Raises:
@@ -44,7 +44,7 @@ def read_v6(parts: Parts, cursor: Cursor) -> None:
         _instance(parts, data, cpus)
 
 
-def _buffer(parts: Parts, mark: bytes, cursor: Cursor, name: str, cpus: int) -> None:
+def _buffer(parts: PartReader, mark: bytes, cursor: Cursor, name: str, cpus: int) -> None:
     if mark == layout.LATENCY_MARK:
         parts.refuse_text()
     place = cursor.place
@@ -58,7 +58,7 @@ def _buffer(parts: Parts, mark: bytes, cursor: Cursor, name: str, cpus: int) -> 
     parts.add(Buffer(name, None, page_size, compressed=False, cpus=data), place)
 
 
-def _clock(parts: Parts, cursor: Cursor) -> None:
+def _clock(parts: PartReader, cursor: Cursor) -> None:
     try:
         parts.file.clock = cursor.sized(8, "the trace clock", 4096).decode("utf-8", "replace")
     except CursorError:
@@ -66,7 +66,7 @@ def _clock(parts: Parts, cursor: Cursor) -> None:
         parts.file.clock = None
 
 
-def _instance(parts: Parts, data: bytes, cpus: int) -> None:
+def _instance(parts: PartReader, data: bytes, cpus: int) -> None:
     """Read a buffer beside the top one: the option holds its place and its name."""
     name = ""
     try:

@@ -16,13 +16,13 @@ from schemas import trace_dat as layout
 from schemas.trace_dat import Option, Section
 
 if TYPE_CHECKING:
-    from analyzer.readers.trace.dat_parts import Parts
+    from analyzer.readers.trace.dat_parts import PartReader
 
 _MOST_SECTIONS = 10_000
 _NEEDED = (Section.HEADER_INFO, Section.FTRACE_EVENTS, Section.EVENT_FORMATS)
 
 
-def read_v7(parts: Parts, cursor: Cursor) -> None:
+def read_v7(parts: PartReader, cursor: Cursor) -> None:
     """Read everything behind the file head.
 
     Raises:
@@ -61,7 +61,7 @@ def read_v7(parts: Parts, cursor: Cursor) -> None:
         parts.refuse_text()
 
 
-def _place(parts: Parts, section: Section) -> int | None:
+def _place(parts: PartReader, section: Section) -> int | None:
     """Return where the options say that a section is."""
     for option, data in parts.file.options:
         if option == section and len(data) == 8:
@@ -69,7 +69,7 @@ def _place(parts: Parts, section: Section) -> int | None:
     return None
 
 
-def _buffer(parts: Parts, data: bytes) -> None:
+def _buffer(parts: PartReader, data: bytes) -> None:
     cursor = Cursor(data, parts.lay.order, 0, fixed=True)
     name = ""
     try:
@@ -88,7 +88,7 @@ def _buffer(parts: Parts, data: bytes) -> None:
     parts.add(Buffer(name, clock or None, page_size, compressed, cpus_data), offset)
 
 
-def _chain(parts: Parts, offset: int) -> bool:
+def _chain(parts: PartReader, offset: int) -> bool:
     """Read the options sections one after the other; return whether they are all there."""
     seen = {offset}
     while offset:
@@ -110,7 +110,7 @@ def _next(offset: int, seen: set[int]) -> int:
     return offset
 
 
-def _search(parts: Parts, place: int) -> dict[int, int]:
+def _search(parts: PartReader, place: int) -> dict[int, int]:
     """Go from section head to section head; take over what the chain of options did not lead to.
 
     Returns the place of each section that is needed.
@@ -132,7 +132,7 @@ def _search(parts: Parts, place: int) -> dict[int, int]:
     return found
 
 
-def _orphan(parts: Parts, place: int, head: Any) -> None:
+def _orphan(parts: PartReader, place: int, head: Any) -> None:
     """Take over a buffer whose option is lost: neither its CPUs nor its clock are known any more."""
     page = parts.file.page_size
     if not layout.MIN_PAGE <= page <= layout.MAX_PAGE or page % layout.MIN_PAGE:
@@ -154,7 +154,7 @@ def _expect(kind: Section, head: Any, offset: int) -> Any:
     return head
 
 
-def _head(parts: Parts, offset: int) -> Any:
+def _head(parts: PartReader, offset: int) -> Any:
     size = parts.lay.section.sizeof()
     data = parts.content.at(offset, size)
     if len(data) < size:
@@ -162,7 +162,7 @@ def _head(parts: Parts, offset: int) -> Any:
     return parts.lay.section.parse(data)
 
 
-def _section(parts: Parts, offset: int) -> tuple[Any, Cursor]:
+def _section(parts: PartReader, offset: int) -> tuple[Any, Cursor]:
     """Return the head of the section at ``offset`` and a cursor at the start of its content."""
     head = _head(parts, offset)
     start = offset + parts.lay.section.sizeof()

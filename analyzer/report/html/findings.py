@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analyzer.questions.explain.explanation import DecodedField, KexecExplanation
     from analyzer.questions.explain.working import KexecWorking
-    from analyzer.report.html.grounds import Reason, Unknown
+    from analyzer.report.html.grounds import UnknownFact, VerdictStep
     from analyzer.report.html.tree import Sign
     from analyzer.results import (
         BridgeVerdict,
@@ -69,7 +69,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Told:
+class KexecTexts:
     """Everything that a page says about one kexec beside its tree."""
 
     sentences: list[tuple[Sign, str]]
@@ -78,14 +78,14 @@ class Told:
     cards: list[Card]
     cards_left_out: int
     secondary: list[tuple[Secondary, list[Proof]]]
-    unknown: list[Unknown]
-    reasons: list[Reason]
+    unknown: list[UnknownFact]
+    reasons: list[VerdictStep]
     codes: list[tuple[Rule, list[Finding]]]
     alarm: bool
     title_after: str
 
 
-def tell(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | None) -> Told:
+def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | None) -> KexecTexts:
     """Return what a page says about one kexec.
 
     Args:
@@ -108,7 +108,7 @@ def tell(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | Non
     by_code: dict[str, list[Finding]] = {}
     for finding in kexec.findings:
         by_code.setdefault(finding.code, []).append(finding)
-    return Told(
+    return KexecTexts(
         sentences=list(_sentences(capture, kexec, told)),
         act=[item for item in follow if item.code in consequences.ACTIONS] or _advice(weighed),
         follows=[item for item in follow if item.code not in consequences.ACTIONS],

@@ -20,7 +20,7 @@ from analyzer.report.wording import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.fleet.drilldown import Behind, Source
+    from analyzer.fleet.drilldown import CountedCapture, DrillDown
 
 #: Characters that all lists of a page may take; they get shorter together until they fit.
 BUDGET = 2_200_000
@@ -41,7 +41,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class SourceList:
+class ListedCaptures:
     """One list: ``total`` captures or kexecs are behind the number, ``entries`` of them are named.
 
     ``condition`` picks all of them in the query of the section; None where a text cannot be written in it.
@@ -62,7 +62,7 @@ class ListSection:
     title: str
     back: str
     query: list[str]
-    lists: list[SourceList]
+    lists: list[ListedCaptures]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class _Wanted:
 class FleetLists:
     """Hands out names of lists while tables are made, then the lists themselves."""
 
-    def __init__(self, behind: Behind, directory: str, trend_by: str) -> None:
+    def __init__(self, behind: DrillDown, directory: str, trend_by: str) -> None:
         """Make lists of ``behind``; ``directory`` and ``trend_by`` are those of the report."""
         self._behind, self._directory, self._trend_by = behind, directory, trend_by
         self._wanted: dict[str, list[_Wanted]] = {}
@@ -134,9 +134,9 @@ class FleetLists:
         )
         return next(fitting, 0)
 
-    def _list(self, one: _Wanted, most: int) -> SourceList:
+    def _list(self, one: _Wanted, most: int) -> ListedCaptures:
         sources = self._behind.sources[one.cell]
-        return SourceList(
+        return ListedCaptures(
             one.anchor,
             one.title,
             [_entry(source) for source in sources[:most]],
@@ -145,7 +145,7 @@ class FleetLists:
         )
 
 
-def _entry(source: Source) -> tuple[str, str]:
+def _entry(source: CountedCapture) -> tuple[str, str]:
     """The path as a shell takes it, and where in the capture, or why there was no answer."""
     plain = inert(source.path) == source.path
     path = shlex.quote(source.path) if plain else source.path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.fleet.answers import FleetReport, Rate
-    from analyzer.fleet.drilldown import Behind
+    from analyzer.fleet.drilldown import DrillDown
     from analyzer.report.html.tree import Sign
 
 #: Room on a page: values of a dimension, hosts, bridges, periods in the table and in the drawing.
@@ -45,7 +45,7 @@ def room(report: FleetReport) -> Shown:
     return Shown(report, rows=_ROWS, hosts=_HOSTS, bridges=_BRIDGES, periods=_PERIODS)
 
 
-def pieces(shown: Shown, found: Behind) -> Iterator[str]:
+def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
     """Yield the page piece by piece; the same results give the same page.
 
     Args:

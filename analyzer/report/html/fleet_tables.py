@@ -16,10 +16,10 @@ from analyzer.report.wording import CAUSES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.fleet.answers import Group, PolicyCount, Rate, Tally
+    from analyzer.fleet.answers import AriCounts, Group, PolicyCount, Rate
     from analyzer.fleet.drilldown import Shown
     from analyzer.report.html.fleet_lists import FleetLists
-    from analyzer.report.html.rate_chart import Bar
+    from analyzer.report.html.rate_chart import RateBar
 
 _STATES: Final = {
     "lost": "ARI Forwarding of a preserved bridge, or the bridge, was lost and stayed lost",
@@ -46,20 +46,20 @@ _ENTRY: Final = (
 
 
 @dataclass(frozen=True)
-class Row:
+class RateRow:
     """One row: its name and further texts (None: unknown), its rate as text and drawing, its counts."""
 
     name: str | None
     texts: list[str | None] = field(default_factory=list)
     share: str = ""
     interval: str = ""
-    bar: Bar | None = None
+    bar: RateBar | None = None
     numbers: list[Number] = field(default_factory=list)
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Table:
+class RateTable:
     """One table.
 
     Attributes:
@@ -74,7 +74,7 @@ class Table:
     caption: str
     heads: tuple[list[str], list[str]]
     rate: str
-    rows: list[Row]
+    rows: list[RateRow]
     scale: str = ""
     left_out: int = 0
 
@@ -86,33 +86,33 @@ class FleetTables:
         """Take what a page has room for, and who names its lists."""
         self._shown, self._report, self._lists = shown, shown.report, lists
 
-    def states(self) -> Table:
+    def states(self) -> RateTable:
         """What became of the kexecs."""
         tally, beside = self._report.tally, self._report.beside
         counts = vars(beside) | {name: getattr(tally, name) for name in STATES}
         rows = [
-            Row(state, [meaning], numbers=[self._number("all", (None,), state, counts[state], "", state)])
+            RateRow(state, [meaning], numbers=[self._number("all", (None,), state, counts[state], "", state)])
             for state, meaning in _STATES.items()
         ]
         caption = (
             "Rates are of the decided kexecs: lost, healed and kept together. The others are in no rate."
         )
-        return Table(
+        return RateTable(
             "kexecs", "What became of the kexecs", caption, (["State", "Meaning"], ["Kexecs"]), "", rows
         )
 
-    def inputs(self) -> Table:
+    def inputs(self) -> RateTable:
         """What became of the inputs."""
         rows = [
-            Row(outcome, numbers=[self._number("outcome", (None,), outcome, number, "", outcome)])
+            RateRow(outcome, numbers=[self._number("outcome", (None,), outcome, number, "", outcome)])
             for outcome, number in self._report.captures.outcomes.items()
         ]
         caption = (
             "Every input has a row, whatever became of it. Only those read in full or in part count above."
         )
-        return Table("inputs", "Inputs", caption, (["Outcome"], ["Captures"]), "", rows)
+        return RateTable("inputs", "Inputs", caption, (["Outcome"], ["Captures"]), "", rows)
 
-    def groups(self) -> list[Table]:
+    def groups(self) -> list[RateTable]:
         """Rates by kernel release, series, bridge and port type."""
         report = self._report
         return [
@@ -130,7 +130,7 @@ class FleetTables:
             self._tallies("port_type", "Port types", "Port type", report.by_port_type, _ENTRY),
         ]
 
-    def periods(self) -> Table:
+    def periods(self) -> RateTable:
         """Rates over time; the table that says what the drawing shows."""
         report, most = self._report, self._shown.periods
         shown = report.trend[-most:]
@@ -139,12 +139,12 @@ class FleetTables:
             "trend", "As a table", report.trend_by.capitalize(), shown, caption, len(report.trend)
         )
 
-    def causes(self) -> Table:
+    def causes(self) -> RateTable:
         """Causes of lost and healed bridges."""
         report = self._report
         scale = Scale.of((one.rate for one in report.causes), report.tally.hardware_loss)
         rows = [
-            Row(
+            RateRow(
                 one.cause or "none of its own",
                 [_CAUSES.get(one.cause or "", "as a rule: hidden below another lost bridge")],
                 *_rated(one.rate, scale, None),
@@ -160,9 +160,9 @@ class FleetTables:
             "Kexecs that show a cause, of the decided ones, lost and healed alike; a kexec can show several."
         )
         heads = (["Cause", "Meaning"], ["Kexecs", "Bridges", "Hosts"])
-        return Table("by-cause", "Causes", caption, heads, "Of decided kexecs", rows, scale.text)
+        return RateTable("by-cause", "Causes", caption, heads, "Of decided kexecs", rows, scale.text)
 
-    def policies(self) -> list[Table]:
+    def policies(self) -> list[RateTable]:
         """What each policy would have stranded."""
         report = self._report
         made = [
@@ -184,13 +184,13 @@ class FleetTables:
             )
         return made
 
-    def hosts(self) -> Table:
+    def hosts(self) -> RateTable:
         """The worst hosts."""
         report = self._report
         shown = report.hosts_worst[: self._shown.hosts]
         scale = Scale.of((one.tally.loss for one in shown), report.tally.loss)
         rows = [
-            Row(
+            RateRow(
                 shortened(one.host),
                 [],
                 *_rated(one.tally.loss, scale, report.tally.loss),
@@ -203,9 +203,9 @@ class FleetTables:
         )
         heads = (["Host"], ["Stranded", *_TALLY[:-1]])
         left = report.hosts_with_loss - len(shown)
-        return Table("hosts", "Worst hosts", caption, heads, "Loss per kexec", rows, scale.text, left)
+        return RateTable("hosts", "Worst hosts", caption, heads, "Loss per kexec", rows, scale.text, left)
 
-    def bridges(self) -> Table:
+    def bridges(self) -> RateTable:
         """The worst single bridges."""
         report = self._report
         shown = report.bridges_worst[: self._shown.bridges]
@@ -218,20 +218,20 @@ class FleetTables:
                 self._number("bridge", value, "healed", one.healed, named(value), "healed"),
                 _plain(one.devices_stranded, "bad"),
             ]
-            rows.append(Row(one.bdf, [host, one.vendor_device], numbers=numbers))
+            rows.append(RateRow(one.bdf, [host, one.vendor_device], numbers=numbers))
         heads = (["Bridge", "Host", "Vendor:device"], ["Lost", "Healed", "Stranded"])
         left = report.bridges_with_loss - len(shown)
         caption = "Single bridges that lost ARI Forwarding: at how many kexecs, and the devices that cost."
-        return Table("bridges", "Worst bridges", caption, heads, "", rows, left_out=left)
+        return RateTable("bridges", "Worst bridges", caption, heads, "", rows, left_out=left)
 
     def _tallies(
         self, dimension: str, title: str, head: str, groups: Sequence[Group], note: str, number: int = 0
-    ) -> Table:
+    ) -> RateTable:
         shown = groups if dimension == "trend" else groups[: self._shown.rows]
         whole = self._report.tally.loss if dimension in ("release", "series", "trend") else None
         scale = Scale.of((one.tally.loss for one in shown), self._report.tally.loss)
         rows = [
-            Row(
+            RateRow(
                 None if one.value is None else shortened(one.value),
                 [],
                 *_rated(one.tally.loss, scale, whole),
@@ -244,12 +244,14 @@ class FleetTables:
         rate = "Loss per kexec" if whole else "Loss per bridge and kexec"
         heads = ([head], list(_TALLY))
         left = (number or len(groups)) - len(shown)
-        return Table(anchor, title, _sentence(caption), heads, rate, rows, scale.text, left)
+        return RateTable(anchor, title, _sentence(caption), heads, rate, rows, scale.text, left)
 
-    def _policies(self, dimension: str, title: str, policies: Sequence[PolicyCount], caption: str) -> Table:
+    def _policies(
+        self, dimension: str, title: str, policies: Sequence[PolicyCount], caption: str
+    ) -> RateTable:
         scale = Scale.of((one.rate for one in policies), self._report.tally.loss)
         rows = [
-            Row(
+            RateRow(
                 one.policy,
                 [MEANINGS[one.policy]],
                 *_rated(one.rate, scale, None),
@@ -263,9 +265,9 @@ class FleetTables:
         ]
         heads = (["Policy", "What it does"], ["Devices stranded", "Kexecs that strand", "Of"])
         anchor = dimension.replace("_", "-")
-        return Table(anchor, title, caption, heads, "Kexecs that strand a device", rows, scale.text)
+        return RateTable(anchor, title, caption, heads, "Kexecs that strand a device", rows, scale.text)
 
-    def _counts(self, dimension: str, value: str | None, tally: Tally) -> list[Number]:
+    def _counts(self, dimension: str, value: str | None, tally: AriCounts) -> list[Number]:
         name = named([value])
         counted = [
             self._number(dimension, (value,), state, getattr(tally, state), name, state)
@@ -287,7 +289,7 @@ class FleetTables:
         return self._lists.number(Cell(dimension, value, state), total, title, word)
 
 
-def _rated(rate: Rate, scale: Scale, whole: Rate | None) -> tuple[str, str, Bar | None]:
+def _rated(rate: Rate, scale: Scale, whole: Rate | None) -> tuple[str, str, RateBar | None]:
     return share(rate), interval(rate), bar(rate, scale, whole)
 
 

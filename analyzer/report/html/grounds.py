@@ -19,7 +19,7 @@ _RULES_DOCUMENT = "docs/replay.md"
 
 
 @dataclass(frozen=True)
-class Unknown:
+class UnknownFact:
     """Something that is not known, and why."""
 
     what: str
@@ -27,87 +27,91 @@ class Unknown:
 
 
 @dataclass(frozen=True)
-class Reason:
+class VerdictStep:
     """One step of how the verdict was reached, with its source."""
 
     text: str
     source: str
 
 
-def unknown(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | None) -> list[Unknown]:
+def unknown(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | None) -> list[UnknownFact]:
     """Return everything about one kexec that is not known, the weightiest first."""
     found = [*_undetermined(kexec), *_circumstances(kexec)]
     if capture.truncated:
         found.append(
-            Unknown("What happened after the end of the capture", "it is cut short, analysed up to the cut")
+            UnknownFact(
+                "What happened after the end of the capture", "it is cut short, analysed up to the cut"
+            )
         )
     if capture.dropped:
-        found.append(Unknown(f"What {count(capture.dropped, 'record')} held", "the recorder dropped them"))
+        found.append(
+            UnknownFact(f"What {count(capture.dropped, 'record')} held", "the recorder dropped them")
+        )
     if capture.missing_dwords:
         number = count(capture.missing_dwords, "dword")
-        found.append(Unknown(f"What {number} of configuration space held", "the dump does not show them"))
+        found.append(UnknownFact(f"What {number} of configuration space held", "the dump does not show them"))
     if working is None:
         found.append(
-            Unknown(
+            UnknownFact(
                 "The accesses of each bridge, and what it decided", "this page was made from results alone"
             )
         )
     return found
 
 
-def reasons(capture: CaptureResult, kexec: KexecResult) -> list[Reason]:
+def reasons(capture: CaptureResult, kexec: KexecResult) -> list[VerdictStep]:
     """Return how the verdicts of one kexec were reached, in order."""
     return list(_all_reasons(capture, kexec))
 
 
-def _undetermined(kexec: KexecResult) -> Iterable[Unknown]:
+def _undetermined(kexec: KexecResult) -> Iterable[UnknownFact]:
     bridges = [bridge for bridge in kexec.bridges if bridge.verdict == "undetermined"]
     for bridge in bridges[:_MOST_LISTED]:
         missing = bridge.missing_access or "the access that would tell"
-        yield Unknown(f"What became of bridge {bridge.bdf}", f"the capture does not hold {missing}")
+        yield UnknownFact(f"What became of bridge {bridge.bdf}", f"the capture does not hold {missing}")
     devices = [device for device in kexec.devices if device.verdict == "undetermined"]
     for device in devices[:_MOST_LISTED]:
         why = REASONS[device.reason] if device.reason else "the capture does not tell"
-        yield Unknown(f"Whether {device.bdf} was found", why)
+        yield UnknownFact(f"Whether {device.bdf} was found", why)
     more = max(len(bridges) - _MOST_LISTED, 0) + max(len(devices) - _MOST_LISTED, 0)
     if more:
-        yield Unknown(f"{more:,} more bridges and devices", "as above; --format json lists all")
+        yield UnknownFact(f"{more:,} more bridges and devices", "as above; --format json lists all")
     for bridge in kexec.bridges:
         if bridge.cause == "unknown":
-            yield Unknown(f"Why {bridge.bdf} {BRIDGES[bridge.verdict]}", CAUSES["unknown"])
+            yield UnknownFact(f"Why {bridge.bdf} {BRIDGES[bridge.verdict]}", CAUSES["unknown"])
 
 
-def _circumstances(kexec: KexecResult) -> Iterable[Unknown]:
+def _circumstances(kexec: KexecResult) -> Iterable[UnknownFact]:
     if kexec.observed_policy == "unknown":
-        yield Unknown(
+        yield UnknownFact(
             "Which rule the incoming kernel followed",
             f"no access shows it; the verdicts take it to be {kexec.policy} (--policy changes that)",
         )
     if kexec.preserved_source == "assumed":
-        yield Unknown(
+        yield UnknownFact(
             "Which devices were really preserved",
             f"nothing says it; {PRESERVED_SOURCES['assumed']} (--preserved, --flb or --dmesg says it)",
         )
     ran = kexec.policies.get(kexec.policy)
     if ran is not None and ran.assumed:
-        yield Unknown(
+        yield UnknownFact(
             f"{count(len(ran.assumed), 'function')} that the incoming kernel did not read",
             f"taken as the outgoing kernel saw them: {listed(ran.assumed, _MOST_NAMED)}",
         )
     if kexec.blackout_ns is None:
-        yield Unknown("How long the blackout was", "the capture has no times for it, or its clock jumped")
+        yield UnknownFact("How long the blackout was", "the capture has no times for it, or its clock jumped")
     if kexec.noari is None:
-        yield Unknown(
+        yield UnknownFact(
             "Whether the incoming kernel ran with pci=noari",
             "no command line is at hand (--dmesg, --cmdline)",
         )
 
 
-def _all_reasons(capture: CaptureResult, kexec: KexecResult) -> Iterable[Reason]:
+def _all_reasons(capture: CaptureResult, kexec: KexecResult) -> Iterable[VerdictStep]:
     boots = {boot.index: boot for boot in capture.boots}
     before, after = boots.get(kexec.outgoing_boot), boots.get(kexec.incoming_boot)
     if before is not None and after is not None:
-        yield Reason(
+        yield VerdictStep(
             (
                 f"The outgoing kernel made accesses {before.first_access} to {before.last_access}, the "
                 f"incoming one {after.first_access} to {after.last_access}. The capture shows no firmware "
@@ -117,7 +121,7 @@ def _all_reasons(capture: CaptureResult, kexec: KexecResult) -> Iterable[Reason]
         )
     preserved = sum(device.preserved for device in kexec.devices)
     source = PRESERVED_SOURCES[kexec.preserved_source]
-    yield Reason(
+    yield VerdictStep(
         f"Preserved: {count(preserved, 'function') + ', ' + source if preserved else 'nothing'}.",
         f"{_RULES_DOCUMENT}, Preserved set",
     )
@@ -128,16 +132,16 @@ def _all_reasons(capture: CaptureResult, kexec: KexecResult) -> Iterable[Reason]
         "heal": "On preserved bridges the incoming kernel read bit 5 and then set it: the heal rule.",
         "unknown": "The accesses do not show which rule the incoming kernel followed.",
     }[kexec.observed_policy]
-    yield Reason(
+    yield VerdictStep(
         f"{observed} Verdicts are given under policy {kexec.policy}: {citations.POLICIES[kexec.policy]}.",
         f"{_RULES_DOCUMENT}, The ARI decision",
     )
     if kexec.series:
-        yield Reason(
+        yield VerdictStep(
             f"Bus numbers are judged by version {kexec.series} of the Live Update patches.",
             f"{_RULES_DOCUMENT}, Bus numbers",
         )
-    yield Reason(
+    yield VerdictStep(
         (
             "For each bridge: the bit as the outgoing kernel last used it, as the first read behind the "
             "kexec shows it, and as the incoming kernel used it. Which devices are then found follows from "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.fleet.drilldown import Seen
+from analyzer.fleet.drilldown import HostPeriod
 from analyzer.report.html.fleet_lists import shortened
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analyzer.report.html.tree import Sign
 
 _HOSTS, _COLUMNS = 30, 24
-_NONE = Seen(0, 0, 0, 0)
+_NONE = HostPeriod(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class HostGrid:
     left_out: int
 
 
-def hosts_over_time(report: FleetReport, seen: Mapping[tuple[str, str | None], Seen]) -> HostGrid:
+def hosts_over_time(report: FleetReport, seen: Mapping[tuple[str, str | None], HostPeriod]) -> HostGrid:
     """Arrange what was seen on the worst hosts; many periods share a column, so that all time is shown."""
     hosts = [one.host for one in report.hosts_worst[:_HOSTS]]
     known = [
@@ -68,7 +68,7 @@ def hosts_over_time(report: FleetReport, seen: Mapping[tuple[str, str | None], S
     return HostGrid([periods[0] for periods in columns], together, rows, report.hosts_with_loss - len(hosts))
 
 
-def _square(all_seen: Sequence[Seen]) -> Square:
+def _square(all_seen: Sequence[HostPeriod]) -> Square:
     counts: list[tuple[int, str, Sign]] = [
         (sum(seen.lost for seen in all_seen), "lost", "bad"),
         (sum(seen.healed for seen in all_seen), "healed", "warn"),

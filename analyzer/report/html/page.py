@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from analyzer.questions.explain.details import Details
     from analyzer.questions.explain.working import KexecWorking
     from analyzer.report.headline import Headline
-    from analyzer.report.html.findings import Told
+    from analyzer.report.html.findings import KexecTexts
     from analyzer.report.html.timeline import Drawing
-    from analyzer.report.html.tree import Sign, Step
+    from analyzer.report.html.tree import Sign, TreeStep
     from analyzer.results import Analysis, BridgeVerdict, CaptureResult, KexecResult
 
 #: Rows of all trees of a page, and of each tree at least.
@@ -80,9 +80,9 @@ class KexecView:
     kexec: KexecResult
     title: str
     sign: Sign
-    told: Told
+    told: KexecTexts
     preserved: int
-    tree: list[Step]
+    tree: list[TreeStep]
     legend: tuple[tuple[Sign, str], ...]
     new: list[str]
     bits: dict[str, str]
@@ -203,7 +203,7 @@ class _CaptureMaker:
         if self.details is not None:
             working = self.details.working.kexecs[number]
             premises = [*self.details.premises, *self.details.kexec_premises[number]]
-        told = findings.tell(self.capture, kexec, working)
+        told = findings.kexec_texts(self.capture, kexec, working)
         check, check_sign = _check(kexec)
         return KexecView(
             anchor=f"{self.anchor}-k{number}",
@@ -281,7 +281,7 @@ def _title(capture: CaptureResult, kexec: KexecResult) -> str:
     return title if kexec.blackout_ns is None else f"{title}, blackout {duration(kexec.blackout_ns)}"
 
 
-def _worst(told: Told) -> Sign:
+def _worst(told: KexecTexts) -> Sign:
     signs = {sign for sign, _ in told.sentences}
     if "bad" in signs:
         return "bad" if told.alarm else "warn"

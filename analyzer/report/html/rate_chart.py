@@ -53,7 +53,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Bar:
+class RateBar:
     """A rate in a row of a table; places in percent of the width, ``beyond``: the interval goes on."""
 
     low: float
@@ -63,11 +63,11 @@ class Bar:
     whole: float | None
 
 
-def bar(rate: Rate, scale: Scale, whole: Rate | None) -> Bar | None:
+def bar(rate: Rate, scale: Scale, whole: Rate | None) -> RateBar | None:
     """Return the drawing of a rate, with a line where the whole fleet's is; None without a trial."""
     if rate.rate is None or rate.low is None or rate.high is None:
         return None
-    return Bar(
+    return RateBar(
         scale.place(rate.low),
         scale.place(rate.rate),
         scale.place(rate.high),

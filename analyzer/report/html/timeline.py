@@ -65,7 +65,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Bar:
+class LaneBar:
     """The bit over a stretch of accesses; ``gone``: it was lost somewhere inside."""
 
     kind: Literal["on", "off", "unknown", "gone"]
@@ -96,7 +96,7 @@ class DrawnLane:
     kind: str
     sign: Sign
     word: str
-    bars: list[Bar]
+    bars: list[LaneBar]
     marks: list[Mark]
     left_out: int
 
@@ -295,7 +295,7 @@ def _where_lost(verdicts: Sequence[BridgeVerdict], entry: TimelineEntry) -> str:
     return ""
 
 
-def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None]]) -> Iterable[Bar]:
+def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None]]) -> Iterable[LaneBar]:
     for stretch in lane.stretches:
         first, last = scale.place(stretch.first), scale.place(stretch.last)
         between = f"access {stretch.first} to {stretch.last}"
@@ -306,7 +306,7 @@ def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None
         title = f"ARI Forwarding {state}, {between}"
         if lost:
             title = f"ARI Forwarding was lost somewhere between {between}"
-        yield Bar("gone" if lost else state, first, _difference(first, last), title)  # type: ignore[arg-type]  # a key of the table above
+        yield LaneBar("gone" if lost else state, first, _difference(first, last), title)  # type: ignore[arg-type]  # a key of the table above
 
 
 def _mark(entry: TimelineEntry, scale: _Scale, name: str, above: str, proof: bool) -> Mark:

@@ -42,7 +42,7 @@ _DEEPEST = 20
 
 
 @dataclass(frozen=True)
-class Row:
+class TreeRow:
     """One bridge or function: its name and kind, and what either kernel had there."""
 
     bdf: str
@@ -56,7 +56,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Step:
+class TreeStep:
     """What a template does next.
 
     ``row``: show ``row``; ``open`` and ``close``: a level of the tree; ``fold`` and ``unfold``: a part that
@@ -64,11 +64,11 @@ class Step:
     """
 
     kind: Literal["row", "open", "close", "fold", "unfold", "more"]
-    row: Row | None = None
+    row: TreeRow | None = None
     text: str = ""
 
 
-def steps(kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> list[Step]:
+def steps(kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> list[TreeStep]:
     """Return the tree of one kexec.
 
     Args:
@@ -76,10 +76,10 @@ def steps(kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> l
         working: what the outgoing kernel had, and which addresses moved; None: that is not known.
         most_rows: rows that the page has room for; harmed functions and bridges come before the others.
     """
-    return list(_Tree(kexec, working, most_rows).steps())
+    return list(_HtmlTree(kexec, working, most_rows).steps())
 
 
-class _Tree:
+class _HtmlTree:
     def __init__(self, kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> None:
         self.had = None if working is None else working.had
         self.moved = {} if working is None else working.moved
@@ -124,7 +124,7 @@ class _Tree:
             self.calm[bdf] = own and all(below)
         return self.calm[bdf]
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[TreeStep]:
         """Yield the tree from the root buses down."""
         seen: set[str] = set()
         tops = self.below.get(None, [])
@@ -133,7 +133,7 @@ class _Tree:
         yield from self._bridges([name for name in self.bridges if name not in seen], 0, seen)
         yield from self._functions(None, folded="on a root bus, not below any bridge")
 
-    def _bridges(self, names: list[str], depth: int, seen: set[str]) -> Iterator[Step]:
+    def _bridges(self, names: list[str], depth: int, seen: set[str]) -> Iterator[TreeStep]:
         """Bridges side by side; many to which nothing happened are folded away together."""
         calm = [name for name in names if self.calm[name] and name not in seen]
         together = len(calm) > _MOST_CALM
@@ -143,16 +143,16 @@ class _Tree:
             elif not together:
                 yield from self._if_room([name], depth, seen)
         if together:
-            yield Step("fold", text=f"{self._bridges_text(calm)}, all found again")
+            yield TreeStep("fold", text=f"{self._bridges_text(calm)}, all found again")
             yield from self._if_room(calm, depth, seen)
-            yield Step("unfold")
+            yield TreeStep("unfold")
 
-    def _if_room(self, names: list[str], depth: int, seen: set[str]) -> Iterator[Step]:
+    def _if_room(self, names: list[str], depth: int, seen: set[str]) -> Iterator[TreeStep]:
         """Bridges to which nothing happened, as many as fit, and a line that counts the others."""
         for number, name in enumerate(names):
             if self.room_found <= 0:
                 text = f"{self._bridges_text(names[number:])} found again, not listed for want of room"
-                yield Step("more", text=text)
+                yield TreeStep("more", text=text)
                 seen.update(names[number:])
                 return
             self.room_found -= 1
@@ -162,26 +162,26 @@ class _Tree:
         below = self._size(*names)
         return count(len(names), "more bridge") + (f" with {below} below" if below else "")
 
-    def _bridge(self, bdf: str, depth: int, seen: set[str]) -> Iterator[Step]:
+    def _bridge(self, bdf: str, depth: int, seen: set[str]) -> Iterator[TreeStep]:
         if bdf in seen:
             return
         seen.add(bdf)
         calm = self.calm[bdf]
-        yield Step("row", self._bridge_row(self.bridges[bdf]))
+        yield TreeStep("row", self._bridge_row(self.bridges[bdf]))
         inside = len(self.functions.get(bdf, ())) + len(self.below.get(bdf, ()))
         if not inside:
             return
         fold = calm and inside > 1
         if depth < _DEEPEST:
-            yield Step("open")
+            yield TreeStep("open")
         if fold:
-            yield Step("fold", text=f"{self._size(bdf)} below, all found again")
+            yield TreeStep("fold", text=f"{self._size(bdf)} below, all found again")
         yield from self._functions(bdf)
         yield from self._bridges(self.below.get(bdf, []), depth + 1, seen)
         if fold:
-            yield Step("unfold")
+            yield TreeStep("unfold")
         if depth < _DEEPEST:
-            yield Step("close")
+            yield TreeStep("close")
 
     def _size(self, *names: str) -> str:
         """How much hangs below bridges."""
@@ -196,20 +196,20 @@ class _Tree:
         parts = [count(functions, "function")] if functions else []
         return " and ".join([*parts, count(bridges, "bridge")] if bridges else parts)
 
-    def _functions(self, bdf: str | None, folded: str = "") -> Iterator[Step]:
+    def _functions(self, bdf: str | None, folded: str = "") -> Iterator[TreeStep]:
         functions = self.functions.get(bdf, [])
         if not folded and len(functions) <= min(_MOST_TOGETHER, self.room_harmed, self.room_found):
             self.room_harmed, self.room_found = (
                 room - len(functions) for room in (self.room_harmed, self.room_found)
             )
-            yield from (Step("row", self._function_row(function)) for function in functions)
+            yield from (TreeStep("row", self._function_row(function)) for function in functions)
             return
         harmed = [f for f in functions if f.verdict != "reachable"]
         found = [f for f in functions if f.verdict == "reachable"]
         self.room_harmed, shown = self.room_harmed - len(harmed), harmed[: max(self.room_harmed, 0)]
         yield from self._several(shown, _MOST_HARMED, f"{len(shown) - _MOST_HARMED:,} more not found")
         if len(harmed) > len(shown):
-            yield Step(
+            yield TreeStep(
                 "more", text=f"{len(harmed) - len(shown):,} more not found, not listed for want of room"
             )
         self.room_found, shown = self.room_found - len(found), found[: max(self.room_found, 0)]
@@ -218,20 +218,20 @@ class _Tree:
         else:
             yield from self._several(shown, _MOST_FOUND, f"{len(shown) - _MOST_FOUND:,} more found again")
         if len(found) > len(shown):
-            yield Step(
+            yield TreeStep(
                 "more", text=f"{len(found) - len(shown):,} more found again, not listed for want of room"
             )
 
-    def _several(self, functions: list[DeviceVerdict], most: int, title: str) -> Iterator[Step]:
+    def _several(self, functions: list[DeviceVerdict], most: int, title: str) -> Iterator[TreeStep]:
         head, tail = (
             (functions, []) if len(functions) <= most + 1 and most else (functions[:most], functions[most:])
         )
         for function in head:
-            yield Step("row", self._function_row(function))
+            yield TreeStep("row", self._function_row(function))
         if tail:
-            yield Step("fold", text=title)
-            yield from (Step("row", self._function_row(function)) for function in tail)
-            yield Step("unfold")
+            yield TreeStep("fold", text=title)
+            yield from (TreeStep("row", self._function_row(function)) for function in tail)
+            yield TreeStep("unfold")
 
     def _before(self, bdf: str, text: str) -> str:
         """``text`` if the outgoing kernel had the function, which only the working tells."""
@@ -239,7 +239,7 @@ class _Tree:
             return text
         return text if bdf in self.had else "not there"
 
-    def _bridge_row(self, bridge: BridgeVerdict) -> Row:
+    def _bridge_row(self, bridge: BridgeVerdict) -> TreeRow:
         device = self.devices.get(bridge.bdf)
         before = {True: "ARI on", False: "ARI off", None: "ARI unknown"}[bridge.ari_before]
         if bridge.verdict == "not-applicable":
@@ -249,7 +249,7 @@ class _Tree:
         sign, word, after = _after(bridge)
         if bridge.verdict not in _MARKS and device is not None and device.verdict != "reachable":
             sign, word, after = self._outcome(device)
-        return Row(
+        return TreeRow(
             bridge.bdf,
             port(bridge.port_type),
             bridge.vendor_device or "",
@@ -260,11 +260,11 @@ class _Tree:
             after,
         )
 
-    def _function_row(self, device: DeviceVerdict) -> Row:
+    def _function_row(self, device: DeviceVerdict) -> TreeRow:
         sign, word, after = self._outcome(device)
         tag = self.kept if device.preserved else ""
         before = self._before(device.bdf, "found")
-        return Row(device.bdf, "", device.vendor_device or "", tag, before, sign, word, after)
+        return TreeRow(device.bdf, "", device.vendor_device or "", tag, before, sign, word, after)
 
     def _outcome(self, device: DeviceVerdict) -> tuple[Sign, str, str]:
         why = REASONS[device.reason] if device.reason else ""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 from hand_made import EXP, Access, Part, read
-from hand_made_stage import BRIDGE, KEY, node, stage
+from hand_made_context import BRIDGE, KEY, kexec_context, node
 
-from analyzer.observed.ari_state import Belief
+from analyzer.observed.ari_state import OutgoingState
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.world import Node
 from analyzer.verdicts import bridges
 
 DEVCTL2 = EXP + 0x28
 ON, OFF = 0x20, 0x00
-BELIEF = Belief(True, 50)
+BELIEF = OutgoingState(True, 50)
 
 
-def judged(setting: bridges.Stage, belief: Belief = BELIEF) -> object:
-    (found,) = bridges.verdicts(setting, {KEY: belief})
+def judged(context: bridges.KexecContext, outgoing_state: OutgoingState = BELIEF) -> object:
+    (found,) = bridges.verdicts(context, {KEY: outgoing_state})
     return found
 
 
@@ -29,18 +29,20 @@ def with_leaf(**more: object) -> Node:
 
 
 @pytest.mark.parametrize(
-    ("belief", "snapshot", "confidence"),
+    ("outgoing_state", "snapshot", "confidence"),
     [
-        (Belief(True, 50), False, "high"),
-        (Belief(None), False, "low"),
-        (Belief(True, 50), True, "low"),
+        (OutgoingState(True, 50), False, "high"),
+        (OutgoingState(None), False, "low"),
+        (OutgoingState(True, 50), True, "low"),
     ],
 )
-def test_how_sure_it_is_that_the_bit_was_kept(belief: Belief, snapshot: bool, confidence: str) -> None:
-    setting = stage(
+def test_how_sure_it_is_that_the_bit_was_kept(
+    outgoing_state: OutgoingState, snapshot: bool, confidence: str
+) -> None:
+    context = kexec_context(
         Part(), Part((read(DEVCTL2, 2, ON),)), predicted=True, made=with_leaf(), snapshot=snapshot
     )
-    found = judged(setting, belief)
+    found = judged(context, outgoing_state)
     assert (found.verdict, found.confidence, found.missing_access) == ("kept", confidence, None)
 
 
@@ -54,7 +56,7 @@ def test_how_sure_it_is_that_the_bit_was_kept(belief: Belief, snapshot: bool, co
 def test_an_undetermined_bridge_names_the_missing_access(
     after: tuple[Access, ...], predicted: bool | None, missing: str
 ) -> None:
-    found = judged(stage(Part(), Part(after), predicted=predicted, made=with_leaf()))
+    found = judged(kexec_context(Part(), Part(after), predicted=predicted, made=with_leaf()))
     assert (found.verdict, found.confidence, found.cause, found.window) == ("undetermined", None, None, None)
     assert found.missing_access == missing
 
@@ -73,8 +75,8 @@ def test_an_undetermined_bridge_names_the_missing_access(
     ],
 )
 def test_port_types(port_type: int | None, pcie: bool, expected: str | None) -> None:
-    setting = stage(Part(), made=with_leaf(pcie_type=port_type, is_pcie=pcie))
-    assert judged(setting).port_type == expected
+    context = kexec_context(Part(), made=with_leaf(pcie_type=port_type, is_pcie=pcie))
+    assert judged(context).port_type == expected
 
 
 @pytest.mark.parametrize(
@@ -88,16 +90,16 @@ def test_port_types(port_type: int | None, pcie: bool, expected: str | None) -> 
 def test_bus_numbers_are_those_of_the_outgoing_kernel(
     numbers: dict[str, BusNumbers], expected: tuple[int | None, int | None]
 ) -> None:
-    found = judged(stage(Part(), made=with_leaf(**numbers)))
+    found = judged(kexec_context(Part(), made=with_leaf(**numbers)))
     assert (found.secondary, found.subordinate, found.new_secondary) == (*expected, None)
 
 
 @pytest.mark.parametrize("new", [BusNumbers(0, 6, 6, row=0), None])
 def test_new_bus_numbers_of_a_renumbered_bridge(new: BusNumbers | None) -> None:
     made = with_leaf(outgoing_numbers=BusNumbers(0, 3, 5, row=0), incoming_numbers=new)
-    setting = stage(Part(), Part((read(DEVCTL2, 2, OFF),)), made=made)
-    setting.prediction.numbers[BRIDGE] = "assign"
-    found = judged(setting)
+    context = kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=made)
+    context.prediction.numbers[BRIDGE] = "assign"
+    found = judged(context)
     assert (found.verdict, found.cause) == ("renumbered", "unknown")
     assert (found.secondary, found.new_secondary) == (3, None if new is None else 6)
 
@@ -105,11 +107,11 @@ def test_new_bus_numbers_of_a_renumbered_bridge(new: BusNumbers | None) -> None:
 def test_preserved_and_stranded() -> None:
     made = with_leaf(vendor_device="8086:347a")
     made.children[1] = Node((0, 8, 1), outgoing=0x101)
-    found = judged(stage(Part(), made=made, preserved=(KEY,), stranded=(0x101, 0x100, 0x200)))
+    found = judged(kexec_context(Part(), made=made, preserved=(KEY,), stranded=(0x101, 0x100, 0x200)))
     assert (found.preserved, found.stranded) == (True, ["0000:01:00.0", "0000:01:00.1"])
     assert (found.bdf, found.vendor_device) == ("0000:00:01.0", "8086:347a")
-    assert not judged(stage(Part(), made=made, preserved=(0x100,))).preserved
+    assert not judged(kexec_context(Part(), made=made, preserved=(0x100,))).preserved
 
 
 def test_functions_that_are_no_bridges_have_no_bridge_verdict() -> None:
-    assert bridges.verdicts(stage(made=node(is_bridge=False)), {}) == []
+    assert bridges.verdicts(kexec_context(made=node(is_bridge=False)), {}) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.numbering import mark_beyond_reach
+from analyzer.replay.numbering import mark_unreachable
 from analyzer.replay.world import Node, World
 
 LOST = (0, 0, 0)
@@ -30,7 +30,7 @@ def beyond(*roots: Node) -> list[tuple[int, ...]]:
     world = World({}, {}, {})
     for node in roots:
         world.roots.setdefault(node.path[0], {})[node.devfn] = node
-    mark_beyond_reach(world)
+    mark_unreachable(world)
     found, waiting = [], list(roots)
     while waiting:
         node = waiting.pop()

@@ -9,7 +9,7 @@ import pytest
 
 from analyzer.observed.registers.samples import Sample
 from analyzer.results import Evidence
-from analyzer.verdicts.evidence import Witness, log_line
+from analyzer.verdicts.evidence import EvidenceBuilder, log_line
 
 #: A word read of DEVCTL2, a write of unknown width, a byte in a second file, a read of unknown width.
 INDEX = SimpleNamespace(
@@ -26,18 +26,18 @@ INDEX = SimpleNamespace(
 FILES = [SimpleNamespace(path="first.bin"), SimpleNamespace(path="second.bin")]
 
 
-def witness(*, files: int = 2) -> Witness:
-    return Witness(INDEX, FILES[:files])
+def builder(*, files: int = 2) -> EvidenceBuilder:
+    return EvidenceBuilder(INDEX, FILES[:files])
 
 
 def test_a_register_of_a_capability() -> None:
-    assert witness().access(0, "CAP_EXP", "why", capability=0x4C, size=2) == Evidence(
+    assert builder().access(0, "CAP_EXP", "why", capability=0x4C, size=2) == Evidence(
         4001, "first.bin", 0x100, 1_000, "read", "0000:02:01.3", "CAP_EXP+28.w", "0x0020", "why"
     )
 
 
 def test_a_register_of_its_own_name() -> None:
-    assert witness().access(1, "BRIDGE_CONTROL", "why", size=2) == Evidence(
+    assert builder().access(1, "BRIDGE_CONTROL", "why", size=2) == Evidence(
         4002, "first.bin", 0x140, 1_001, "write", "0000:02:01.3", "BRIDGE_CONTROL", "0x0042", "why"
     )
 
@@ -55,30 +55,30 @@ def test_a_register_of_its_own_name() -> None:
     ],
 )
 def test_widths(row: int, size: int, register: str, value: str) -> None:
-    found = witness().access(row, "CAP", "", capability=0x70, size=size)
+    found = builder().access(row, "CAP", "", capability=0x70, size=size)
     assert (found.register, found.value) == (register, value)
 
 
 def test_the_width_is_not_guessed_unless_asked() -> None:
-    assert witness().access(3, "CAPABILITY_LIST", "").value == "0x5"
+    assert builder().access(3, "CAPABILITY_LIST", "").value == "0x5"
 
 
 @pytest.mark.parametrize(("files", "name"), [(2, "second.bin"), (1, "")])
 def test_files(files: int, name: str) -> None:
-    found = witness(files=files).access(2, "CAP", "")
+    found = builder(files=files).access(2, "CAP", "")
     assert (found.file, found.time_ns, found.bdf) == (name, None, "0001:02:01.3")
 
 
 def test_a_word_of_the_pci_express_capability() -> None:
-    found = witness().pcie(Sample(0, False, 0x20, 0xFFFF, False), 0x4C, "why")
+    found = builder().pcie(Sample(0, False, 0x20, 0xFFFF, False), 0x4C, "why")
     assert (found.register, found.note, found.access) == ("CAP_EXP+28.w", "why", 4001)
-    unknown = witness().pcie(Sample(1, True, 0x42, 0xFFFF, False), 0x30, "why")
+    unknown = builder().pcie(Sample(1, True, 0x42, 0xFFFF, False), 0x30, "why")
     assert (unknown.register, unknown.value) == ("CAP_EXP+0e.w", "0x0042")
 
 
 @pytest.mark.parametrize(("row", "number"), [(0, 4001), (2, 4003), (None, None)])
 def test_numbers_as_the_user_knows_them(row: int | None, number: int | None) -> None:
-    assert witness().number(row) == number
+    assert builder().number(row) == number
 
 
 def test_a_log_line() -> None:

@@ -26,7 +26,7 @@ def decision(enabled: bool | None, rule: str = "set", row: int = 80) -> Decision
     return Decision(KEY, 0x100, rule, enabled, row)
 
 
-def stage(
+def kexec_context(
     before: Part | None = None,
     after: Part | None = None,
     *,
@@ -38,13 +38,13 @@ def stage(
     preserved: tuple[int, ...] = (),
     stranded: tuple[int, ...] = (),
     scan: int | None = 30,
-) -> bridges.Stage:
+) -> bridges.KexecContext:
     above = [Part(function=0x05), Part(function=0x06)]
     prediction = Prediction(certain={BRIDGE}, numbers={BRIDGE: "use"})
     if predicted != "none":
         prediction.decisions[BRIDGE] = AriDecision(predicted, "set")
     made = made or node()
-    return bridges.Stage(
+    return bridges.KexecContext(
         outgoing=SimpleNamespace(
             functions={} if before is None else {KEY: before},
             boot=SimpleNamespace(scan=scan, first=10, last=400, end=300),
@@ -63,6 +63,6 @@ def stage(
         as_observed=as_observed,
         preserved=frozenset(preserved),
         stranded=frozenset(stranded),
-        witness=PlainWitness(),
-        told=("told",),
+        builder=PlainWitness(),
+        messages=("told",),
     )

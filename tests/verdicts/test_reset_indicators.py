@@ -7,14 +7,14 @@ from hand_made import AER, DPC, EXP, PM, Access, Capabilities, Part, PlainWitnes
 
 from analyzer.results import Evidence
 from analyzer.verdicts import reset_evidence
-from analyzer.verdicts.reset_evidence import Sign, Told
+from analyzer.verdicts.reset_evidence import LogMessage, ResetIndicator
 
 CONTROL, LNKSTA, SLTSTA = 0x3E, EXP + 0x12, EXP + 0x1A
 DPC_STATUS, AER_STATUS, PMCSR = DPC + 0x08, AER + 0x04, PM + 0x04
 ROWS = (100, 110, 120, 130, 140)
 
 
-def said(sign: Sign | None) -> tuple[object, ...] | None:
+def said(sign: ResetIndicator | None) -> tuple[object, ...] | None:
     if sign is None:
         return None
     assert sign.evidence.access == sign.row
@@ -108,9 +108,9 @@ def test_registers_of_capabilities_that_are_not_there(capabilities: Capabilities
 
 
 def test_a_bridge_without_pci_express_has_no_link() -> None:
-    told = [Told(0x0200, "pciehp: Slot(1): Link Down", "kernel log")]
+    messages = [LogMessage(0x0200, "pciehp: Slot(1): Link Down", "kernel log")]
     bridge = Part((read(SLTSTA, 2, 0x0100),), pcie=None)
-    assert reset_evidence.link_lost(bridge, 0, told, PlainWitness()) is None
+    assert reset_evidence.link_lost(bridge, 0, messages, PlainWitness()) is None
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,17 @@ def test_a_bridge_without_pci_express_has_no_link() -> None:
     ],
 )
 def test_messages_of_a_lost_link(text: str, lost: bool) -> None:
-    told = [Told(0x0100, text, "dmesg", 7, 8), Told(0x0200, text, "kernel log", 41, 1_000)]
-    sign = reset_evidence.link_lost(Part(), 0, told, PlainWitness())
-    expected = Sign(Evidence(41, "kernel log", None, 1_000, None, None, None, None, text), "high", None)
+    messages = [LogMessage(0x0100, text, "dmesg", 7, 8), LogMessage(0x0200, text, "kernel log", 41, 1_000)]
+    sign = reset_evidence.link_lost(Part(), 0, messages, PlainWitness())
+    expected = ResetIndicator(
+        Evidence(41, "kernel log", None, 1_000, None, None, None, None, text), "high", None
+    )
     assert sign == (expected if lost else None)
 
 
 def test_registers_are_asked_before_messages() -> None:
-    told = [Told(0x0200, "pciehp: Slot(1): Link Down", "kernel log")]
-    sign = reset_evidence.link_lost(Part((read(SLTSTA, 2, 0x0100),)), 0, told, PlainWitness())
+    messages = [LogMessage(0x0200, "pciehp: Slot(1): Link Down", "kernel log")]
+    sign = reset_evidence.link_lost(Part((read(SLTSTA, 2, 0x0100),)), 0, messages, PlainWitness())
     assert said(sign) == (100, *SLOT)
 
 
