@@ -74,17 +74,13 @@ TYPE_PCI_TO_PCIE = 8
 TYPE_RC_ENDPOINT = 9
 TYPE_RC_EVENT_COLLECTOR = 10
 
-#: Names in reports; a bridge without this capability is ``pci``.
-TYPE_NAMES = {
-    TYPE_ENDPOINT: "endpoint",
-    TYPE_LEGACY_ENDPOINT: "legacy-endpoint",
+#: Bridges in reports; one without this capability is ``pci``.
+PORT_TYPES = {
     TYPE_ROOT_PORT: "root-port",
     TYPE_UPSTREAM: "switch-upstream",
     TYPE_DOWNSTREAM: "switch-downstream",
     TYPE_PCIE_TO_PCI: "pcie-to-pci",
     TYPE_PCI_TO_PCIE: "pci-to-pcie",
-    TYPE_RC_ENDPOINT: "rc-endpoint",
-    TYPE_RC_EVENT_COLLECTOR: "rc-event-collector",
 }
 #: Below these a bus holds one device number: the kernel's ``pcie_downstream_port`` (only_one_child, 7.3).
 DOWNSTREAM_TYPES = frozenset({TYPE_ROOT_PORT, TYPE_DOWNSTREAM, TYPE_PCI_TO_PCIE})

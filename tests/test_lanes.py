@@ -74,7 +74,7 @@ def test_an_explicit_write_ends_the_bit_at_that_access():
 
 def test_a_loss_in_the_blackout_lies_somewhere_between_two_reads():
     lane = of_trace("lost-selective-in-blackout")[PORT]
-    assert [(s.ari, s.first < 15115 < s.last) for s in lane.stretches if s.ari is None] == [(None, True)]
+    assert [(s.state, s.first < 15115 < s.last) for s in lane.stretches if s.state is None] == [(None, True)]
 
 
 def test_bridges_with_a_finding_come_first_then_what_caused_it():

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from analyzer.observed.register_state import OutgoingState
 from schemas import pcie_capability
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
     from analyzer.observed.topology import Topology
     from analyzer.results import ObservedPolicy
-
-ARI_BIT = pcie_capability.DEVCTL2_ARI.bit_length() - 1
 
 #: ``set``/``clear``: the stock rule wrote the bit. ``inherit``: read, not written. ``restore``: read at once,
 #: then written, without the stock rule's walk of function 0 (heal or serialize). ``untouched``: DEVCAP2
@@ -116,7 +116,9 @@ def _decide(
     devcap2 = supported[-1]
     if devcap2.failed or not devcap2.value & pcie_capability.DEVCAP2_ARI:
         return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
-    accesses = [sample for sample in bridge.devctl2 if devcap2.row < sample.row < end]
+    accesses = [
+        sample for sample in bridge.accesses_to(ARI_FORWARDING.register) if devcap2.row < sample.row < end
+    ]
     return _from_devctl2(index, function_0, devcap2.row, accesses, (key, child), cut=cut)
 
 
@@ -136,7 +138,7 @@ def _from_devctl2(
     read = next((sample for sample in accesses if not sample.write), None)
     write = next((sample for sample in accesses if sample.write), None)
     if write is not None or read is None:
-        enabled = None if write is None else write.bit(ARI_BIT)
+        enabled = None if write is None else _is_on(write)
         row = devcap2 if write is None else write.row
         rule: Rule = "set" if enabled else "clear"
         if write is not None and read is not None and _is_restore(index, function_0, devcap2, read, write):
@@ -152,8 +154,13 @@ def _from_devctl2(
         return Decision(key, child, "set" if has_ari else "clear", has_ari, read.row, devcap2, read)
     # An all-ones read that raised no error is data to the kernel, bit 5 set; a failed one leaves the preset
     # 0.
-    enabled = not read.failed if read.dead else read.bit(ARI_BIT)
+    enabled = not read.failed if read.dead else _is_on(read)
     return Decision(key, child, "inherit", enabled, read.row, devcap2, read)
+
+
+def _is_on(sample: Sample) -> bool | None:
+    field = sample.field(ARI_FORWARDING.mask)
+    return None if field is None else bool(field)
 
 
 def _walked(function_0: Function, devcap2: int, read: int) -> bool:
@@ -172,7 +179,17 @@ def _is_restore(index: AccessIndex, function_0: Function, devcap2: int, read: Sa
     thinned = index.seq[read.row] - index.seq[devcap2] != read.row - devcap2
     if thinned or write.row < read.row or _walked(function_0, devcap2, read.row):
         return False
-    return bool(write.bit(ARI_BIT) or function_0.has_ari)
+    return bool(_is_on(write) or function_0.has_ari)
+
+
+def last_decided(decisions: Iterable[Decision]) -> OutgoingState:
+    """What a kernel last decided on a bridge, as far as the capture shows it."""
+    known = [
+        OutgoingState(int(decision.enabled), decision.row)
+        for decision in decisions
+        if decision.enabled is not None
+    ]
+    return known[-1] if known else OutgoingState()
 
 
 def observed_policy(

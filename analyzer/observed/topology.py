@@ -191,7 +191,7 @@ class Topology:
     def _holds_root_complex(self, bus: int) -> bool:
         return any(
             entry.pcie_type in _ON_ROOT_BUS
-            or entry.value(config_header.CLASS_DEVICE) == config_header.CLASS_BRIDGE_HOST
+            or (entry.register(config_header.CLASS_DEVICE, 2) or (0,))[0] == config_header.CLASS_BRIDGE_HOST
             for key, entry in self.functions.items()
             if key >> 8 == bus
         )

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from analyzer import bdf, series
 from analyzer.errors import UsageError
-from analyzer.observed import ari_state, decisions, virtual_functions
+from analyzer.observed import decisions, virtual_functions
+from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.preservation.preserved import resolve, sources, with_bridges
 from analyzer.questions import loss_mechanisms
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges
+from schemas.inherited_state import ARI_FORWARDING
+from schemas.pcie_capability import PORT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +89,7 @@ class Machine:
         self.notes = capture.notes
         outgoing_states = bridges.outgoing_states(topology, decisions.of_boot(study.index, topology))
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
-        self.bits = {bridge.function: ari_state.hardware(bridge) for bridge in topology.bridges()}
+        self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}
         self.hardware = world.of_one_boot(topology, self.bits, earlier)
         self.virtual = virtual_functions.of_topology(topology)
         self.virtual_keys = virtual_functions.keys(topology)
@@ -152,7 +155,7 @@ class Machine:
         return PortAtRisk(
             bdf=bdf.text(node.name),
             vendor_device=node.vendor_device,
-            port_type=bridges.PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
+            port_type=PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
             secondary=None if numbers is None else numbers.secondary,
             ari=bit,
             ari_hardware=bit,

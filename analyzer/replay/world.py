@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.observed.decisions import ARI_BIT
+from analyzer.observed import register_state
 from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
+from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
@@ -236,15 +237,10 @@ def hardware_bit(function: Function) -> bool | None:
     An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
     (Linux 7.3 pcie_capability_read_word).
     """
-    for sample in function.devctl2:
-        if not sample.mask >> ARI_BIT & 1:
-            continue
-        if sample.write:
-            return None
-        if sample.dead:
-            return not sample.failed
-        return sample.bit(ARI_BIT)
-    return None
+    first = next(register_state.history(function, ARI_FORWARDING), None)
+    if first is None or first.write:
+        return None
+    return not first.failed if first.dead else bool(first.field(ARI_FORWARDING.mask))
 
 
 def _mark_unroutable(world: World) -> None:

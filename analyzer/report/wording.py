@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schemas.inherited_state import ARI_FORWARDING
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -132,6 +134,6 @@ def port(kind: str | None) -> str:
     return f"{words} port" if words.startswith("switch") else words
 
 
-def on_off(state: bool | None) -> str:
+def on_off(state: int | None) -> str:
     """Return a state of ARI Forwarding as lspci prints flags, with ``?`` for unknown."""
-    return {True: "ARIFwd+", False: "ARIFwd-", None: "ARIFwd?"}[state]
+    return ARI_FORWARDING.text(state)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed import ari_state, decisions, virtual_functions
+from analyzer.observed import decisions, virtual_functions
+from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import enumeration, numbering, series_recognition, world
 from analyzer.replay.profile import Profile
@@ -19,12 +20,13 @@ from analyzer.results import (
     policy_that_ran,
 )
 from analyzer.verdicts import bridges, devices, divergences, secondary
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.index import AccessIndex
+    from analyzer.observed.register_state import OutgoingState
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSet
@@ -234,7 +236,7 @@ def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
             continue
         first = topology.functions.get(key & ~0xFF)
         if function.next_function > 7:
-            reachable = ari_state.hardware(above) is not False
+            reachable = is_on(above, ARI_FORWARDING) is not False
         else:  # a device that is not multi-function may name a function 1 all the same (QEMU)
             reachable = first is not None and first.multifunction is not False
         if reachable:

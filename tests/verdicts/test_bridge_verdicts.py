@@ -6,7 +6,7 @@ import pytest
 from hand_made import EXP, Access, Part, read
 from hand_made_context import BRIDGE, KEY, kexec_context, node
 
-from analyzer.observed.ari_state import OutgoingState
+from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.world import Node
 from analyzer.verdicts import bridges

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import AER, EXP, PM, Access, Part, PlainWitness, read, shown, write
 
-from analyzer.observed.ari_state import OutgoingState
+from analyzer.observed.register_state import OutgoingState
 from analyzer.verdicts import causes
 from analyzer.verdicts.causes import Attribution, CauseContext
 from analyzer.verdicts.reset_evidence import LogMessage
@@ -124,7 +124,7 @@ def test_only_writes_behind_the_last_sign_of_the_bit_count(since: int, cause: st
 
 def test_a_bridge_that_lost_only_its_numbers_is_not_asked_for_writes() -> None:
     outgoing = Part((write(DEVCTL2, 2, OFF),))
-    found = causes.attribute(context(outgoing=outgoing), PlainWitness(), needs_bit=False)
+    found = causes.attribute(context(outgoing=outgoing), PlainWitness(), needs_state=False)
     assert found.cause == "unknown"
 
 
@@ -211,7 +211,7 @@ STICKY = Part((read(AER + 8, 4, 0x10), write(AER + 8, 4, 0x30)))
                 (
                     120,
                     f"ECAP_AER behind {AER:#x}, 4 bytes",
-                    "a sticky AER register was 0x00000030 and is at its first value again",
+                    "a sticky AER register was 0x00000030 and has its first value again",
                 )
             ],
         ),
@@ -267,7 +267,7 @@ def test_a_bridge_that_is_gone(ancestors: tuple[Part, ...], expected: tuple[obje
 
 INTACT = (5, NUMBERS, "bus numbers are intact")
 LTR_ON, LTR_OFF = (
-    "LTR Enable is still on: only bit 5 was taken",
+    "LTR Enable is still on: only ARI Forwarding was cleared",
     "LTR Enable is off too: the link went down",
 )
 

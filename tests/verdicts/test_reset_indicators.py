@@ -222,7 +222,7 @@ def test_sticky_registers(
     before: tuple[Access, ...], after: list[Access], row: int | None, value: int
 ) -> None:
     sign = reset_evidence.sticky_lost(Part(tuple(before)), Part(tuple(after)), PlainWitness())
-    note = f"a sticky AER register was 0x{value:08x} and is at its first value again"
+    note = f"a sticky AER register was 0x{value:08x} and has its first value again"
     expected = (row, f"ECAP_AER behind {AER:#x}, 4 bytes", note, "medium")
     assert said(sign) == (None if row is None else expected)
 

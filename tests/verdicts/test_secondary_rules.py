@@ -85,7 +85,7 @@ def test_acs_lost(
     if old is None:
         assert findings == []
         return
-    note = f"ACS Control was 0x{old} before the kexec and reads 0x{new} behind it"
+    note = f"ACS Control was 0x{old} before the kexec and reads 0x{new} after it"
     assert said(*findings) == [("0000:02:00.0", "acs-lost", note)]
     place = f"ECAP_ACS behind {ACS:#x}, 2 bytes"
     assert shown(findings[0].evidence) == [
@@ -109,7 +109,7 @@ def test_acs_lost(
 )
 def test_bus_master_lost(before: list[Access], after: list[Access], rows: tuple[int, int] | None) -> None:
     findings = found(before, after)
-    note = "Bus Master was on when the outgoing kernel ended and is off behind the kexec"
+    note = "Bus Master was on when the outgoing kernel ended and is off after the kexec"
     assert said(*findings) == ([] if rows is None else [("0000:02:00.0", "bus-master-lost", note)])
     if rows is not None:
         place = "COMMAND, 2 bytes"

@@ -42,11 +42,11 @@ class Sample(NamedTuple):
     dead: bool
     failed: bool = False
 
-    def bit(self, number: int) -> bool | None:
-        """The bit's value, or None where this access does not show it (or is dead)."""
-        if self.dead or not self.mask >> number & 1:
+    def field(self, mask: int) -> int | None:
+        """The field under ``mask``, shifted down; None where this access does not show all of it."""
+        if self.dead or self.mask & mask != mask:
             return None
-        return bool(self.value >> number & 1)
+        return (self.value & mask) // (mask & -mask)
 
 
 class RegisterAccesses(NamedTuple):

@@ -1,4 +1,4 @@
-"""Registers in words: values as ``lspci -vv`` prints them (``ARIFwd+``), places as setpci (``CAP_EXP+28.w``).
+"""Registers in words: values as ``lspci -vv`` prints them (``ARIFwd+``).
 
 The layouts come from ``schemas.registers``; this is the reading side, for reports and ``explain``.
 """
@@ -11,8 +11,6 @@ from schemas.registers import REGISTERS, Register
 
 #: A flag, a number, or the word that lspci has for a code.
 FieldValue = bool | int | str
-
-_WIDTH_LETTER = {1: "b", 2: "w", 4: "l"}
 
 
 class RegisterShare(NamedTuple):
@@ -92,26 +90,6 @@ def describe(register: Register, value: int, mask: int | None = None) -> str:
         else:
             text += f"{name} {field}, "
     return text.rstrip(", ")
-
-
-def place(base: str, offset: int, width: int) -> str:
-    """Where an access goes, as setpci writes it: ``CAP_EXP+28.w``, ``BRIDGE_CONTROL``, ``PRIMARY_BUS.l``.
-
-    Args:
-        base: what ``offset`` counts from; ``HEADER0`` and ``HEADER1`` are named by register.
-        offset: in bytes.
-        width: 1, 2 or 4; 0 where the capture does not say.
-    """
-    letter = f".{_WIDTH_LETTER[width]}" if width in _WIDTH_LETTER else ""
-    if not base.startswith("HEADER"):
-        return f"{base}+{offset:02x}{letter}"
-    register = register_at(base, offset)
-    if register is not None:
-        return register.name if width in (0, register.size) else register.name + letter
-    for register in REGISTERS.get(base, {}).values():
-        if register.offset < offset < register.offset + register.size:
-            return f"{register.name}+{offset - register.offset:x}{letter}"
-    return f"{offset:02x}{letter}"
 
 
 def parts(base: str, offset: int, width: int, value: int) -> list[RegisterShare]:
