@@ -19,7 +19,6 @@ from analyzer.readers.option_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
 from analyzer.verdicts import kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
-from analyzer.verdicts.conclusion import conclude
 from analyzer.verdicts.evidence import EvidenceBuilder
 
 if TYPE_CHECKING:
@@ -278,7 +277,7 @@ def _judge(
     kexec_analysis = kexecs.analyze_kexec(index, handover, preserved, what_if, settings, known.builder)
     kexec_analysis.result.preservation = how if preserved.source == "assumed" else "known"
     kexec_analysis.result.warnings.extend(known.logs.warnings)
-    conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
+    verdict.conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
     return kexec_analysis
 
 

@@ -8,7 +8,7 @@ from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
     from analyzer.options import Options
-    from analyzer.questions.explain.details import DetailsGatherer
+    from analyzer.questions.explain.working import DetailsGatherer
     from analyzer.results import Analysis
 
 
@@ -53,7 +53,7 @@ class HtmlOutput:
         self.gatherer: DetailsGatherer | None = None
         if path is None:
             return
-        from analyzer.questions.explain.details import DetailsGatherer
+        from analyzer.questions.explain.working import DetailsGatherer
 
         refuse_shared(path, output)
         self.gatherer = DetailsGatherer(options)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.questions.explain.details import DetailsGatherer
+    from analyzer.questions.explain.working import DetailsGatherer
     from analyzer.readers.sources import Sources
     from analyzer.results import Analysis
 
@@ -227,7 +227,7 @@ def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":
 
 
 def _details(options: Options) -> "DetailsGatherer":
-    from analyzer.questions.explain.details import DetailsGatherer
+    from analyzer.questions.explain.working import DetailsGatherer
 
     return DetailsGatherer(options)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import series
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from analyzer.replay.ari import Branch
     from analyzer.replay.bus_numbers import Outcome
     from analyzer.results import PolicyName
 
-_CONFIGURE_ARI = "Linux 7.3 drivers/pci/pci.c pci_configure_ari()"
+_CONFIGURE_ARI = ARI_FORWARDING.kernel
 
 
 def _patch_title(words: tuple[tuple[series.Series, str], ...], rest: str, *, dated: bool) -> str:

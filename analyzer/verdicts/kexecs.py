@@ -9,7 +9,7 @@ from analyzer import bdf
 from analyzer.observed import decisions, virtual_functions
 from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
-from analyzer.replay import enumeration, numbering, series_recognition, world
+from analyzer.replay import bus_numbers, enumeration, series_recognition, world
 from analyzer.replay.profile import Profile
 from analyzer.results import (
     LIVE_UPDATE_POLICIES,
@@ -135,7 +135,7 @@ def analyze_kexec(
         builder: makes evidence.
     """
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
-    numbering.mark_unreachable(hardware)
+    bus_numbers.mark_unreachable(hardware)
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
     version = _series(hardware, kexec, preserved, settings)

@@ -4,7 +4,7 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.options import Options
-from analyzer.questions.explain.details import DetailsGatherer
+from analyzer.questions.explain.working import DetailsGatherer
 from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
 

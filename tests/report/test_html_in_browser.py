@@ -15,7 +15,7 @@ from contrast import assert_text_stands_out
 
 from analyzer.analysis import analyze
 from analyzer.options import Options
-from analyzer.questions.explain.details import DetailsGatherer
+from analyzer.questions.explain.working import DetailsGatherer
 from analyzer.report.html.page import pieces
 
 pytestmark = pytest.mark.system

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from analyzer import bdf
 from analyzer.questions.explain import timeline as explain_timeline
-from analyzer.questions.explain.evidence_fields import of_evidence
+from analyzer.questions.explain.decode import of_evidence
 from analyzer.questions.explain.explanation import TimelineEntry
 from schemas.inherited_state import ARI_FORWARDING
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.observed import register_state
 from analyzer.questions.explain import decode
-from analyzer.questions.explain.evidence_fields import of_access
+from analyzer.questions.explain.decode import of_access
 from analyzer.questions.explain.explanation import TimelineEntry
 from schemas import config_header, extended_capabilities, pcie_capability
 from schemas.inherited_state import ARI_FORWARDING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.questions.explain import evidence_fields
+from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
 from analyzer.report.wording import BRIDGES, CAUSES, REASONS, count, listed, port
 from analyzer.results import Consequence, rules
@@ -133,7 +133,7 @@ def proofs(evidence: Sequence[Evidence], start_ns: int | None) -> list[Proof]:
     """Return evidence with its registers decoded; ``start_ns``: the incoming kernel's first access."""
     found = []
     for item in evidence:
-        fields = evidence_fields.of_evidence(item)
+        fields = decode.of_evidence(item)
         telling = [part for part in fields if part.value or part.name.startswith("ARI")]
         relative = ""
         if start_ns is not None and item.time_ns is not None:
