@@ -28,7 +28,7 @@ class InheritedState:
         reset_value: its field (shifted down) after a conventional reset.
         rule: what the kernels do with it at a Live Update.
         dependents: what depends on it, and is lost with it.
-        kernel: the kernel function behind the rule.
+        kernel: the kernel function that has the rule.
         specification: the section that defines it.
     """
 
@@ -81,7 +81,7 @@ ARI_FORWARDING = InheritedState(
     mask=pcie_capability.DEVCTL2_ARI,
     word="ARIFwd",
     on_bridge=True,
-    rule="an incoming preserved bridge keeps what its first read returns; a stock kernel writes the bit anew",
+    rule="an incoming preserved bridge keeps what its first read returns; a stock kernel writes the bit",
     dependents="configuration requests to functions 8 and up of the bus below",
     kernel="Linux 7.3 drivers/pci/pci.c pci_configure_ari()",
     specification=("PCI Express Base Specification, Device Control 2 Register (7.5.3.16) and ARI (6.13)"),

@@ -1,7 +1,7 @@
 """What a kernel decided about ARI on each bridge, recognised from the accesses around the decision.
 
 Linux pci_configure_ari (7.3, drivers/pci/pci.c) runs while function 0 of the bus is being set up. Its
-accesses, between function 0's vendor read and the next function's, tell which rule ran (docs/replay.md,
+accesses, between function 0's vendor read and the next function's, show which rule ran (docs/replay.md,
 decisions): the stock rule reads DEVCAP2 of the bridge, walks function 0's extended capabilities, then reads
 and always writes DEVCTL2; the inherit rule (series v4 to v9) reads DEVCAP2 and then DEVCTL2 at once and
 writes nothing. A kernel that heals or restores the bit reads like the inherit rule and then writes.
@@ -45,7 +45,7 @@ class Decision:
     Attributes:
         bridge, function_0: keys.
         rule: see :data:`Rule`.
-        enabled: the value that the kernel used from then on, None if the capture does not tell.
+        enabled: the value that the kernel used from then on, None if the capture does not show it.
         row: row of the deciding access (the write, or the inherit read), else of the DEVCAP2 read or of
             function 0's vendor read.
         devcap2: row of the DEVCAP2 read, or None.
@@ -89,7 +89,7 @@ def of_boot(index: AccessIndex, topology: Topology) -> dict[int, list[Decision]]
 
 
 def _window_end(index: AccessIndex, topology: Topology, key: int, scan: int) -> tuple[int, bool]:
-    """Row of the next function's vendor read behind ``scan``, or the boot's end and True if there is none."""
+    """Row of the next function's vendor read after ``scan``, or the boot's end and True if there is none."""
     rows = topology.vendor_rows
     position = int(np.searchsorted(rows, scan, side="right"))
     while position < rows.size and int(index.function[rows[position]]) == key:
@@ -131,7 +131,7 @@ def _from_devctl2(
     *,
     cut: bool,
 ) -> Decision:
-    """Tell the rules apart by what follows the DEVCAP2 read."""
+    """Distinguish the rules by what follows the DEVCAP2 read."""
     key, child = keys
     if not accesses:
         return Decision(key, child, "cut" if cut else "untouched", None if cut else False, devcap2, devcap2)
@@ -148,7 +148,7 @@ def _from_devctl2(
         if not read.failed:
             return Decision(
                 key, child, "cut", None, read.row, devcap2, read
-            )  # its write is beyond the capture
+            )  # its write is not in the capture
         # A read that fails is followed by no write, but ari_enabled is set all the same.
         has_ari = bool(function_0.has_ari)
         return Decision(key, child, "set" if has_ari else "clear", has_ari, read.row, devcap2, read)
@@ -205,7 +205,7 @@ def observed_policy(
     Args:
         decisions: of the kernel, by bridge.
         topology: its boot.
-        before: what the outgoing kernel believed of each bridge.
+        before: what the outgoing kernel last used on each bridge.
     """
     refused, renumbered = topology.lost_numbers()
     first = [several[0] for several in decisions.values() if several]

@@ -1,6 +1,6 @@
 """The regression corpus: captures with the verdicts that a human signed, as ``NAME.bin`` with ``NAME.toml``.
 
-Nothing updates an expectation by itself: ``update`` only shows what would change unless it is told to write.
+Nothing updates an expectation by itself: ``update`` only shows what would change unless asked to write.
 """
 
 from __future__ import annotations

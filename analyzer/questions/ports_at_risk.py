@@ -53,7 +53,7 @@ _FIRMWARE = LossMechanism(
     "firmware, SMM, a management controller or a tool writes the register",
     [],
     "bit",
-    "Device Control 2 is writable by anybody (PCIe 7.5.3.16)",
+    "any software can write Device Control 2 (PCIe 7.5.3.16)",
 )
 _POWER = LossMechanism(
     "the port goes to D3cold, or to D3hot with No_Soft_Reset 0",
@@ -62,7 +62,7 @@ _POWER = LossMechanism(
     "PCIe 5.3.1.4, 7.5.2.2",
 )
 _PLATFORM = LossMechanism(
-    "the root complex is reset or its host bridge driver initialises it anew",
+    "the root complex is reset or its host bridge driver initialises it again",
     [],
     "everything",
     "PCIe 6.6.1: a root port's own link, SBR or DPC does not reset it",
@@ -71,7 +71,7 @@ _PLATFORM = LossMechanism(
 
 @dataclass(frozen=True)
 class PortAtRisk:
-    """One bridge with functions that depend on its bit 5, or whose bit is on.
+    """One bridge with functions that depend on its ARI Forwarding, or whose bit is on.
 
     Attributes:
         ari: the bit now, as ``ari_hardware`` (None: not in the input).

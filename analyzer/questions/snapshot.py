@@ -4,7 +4,7 @@ The functions are those that the boot enumerated, with the virtual functions tha
 is not in the capture, those that answered or that a snapshot lists. What a read returned and what a write set
 counts, the later over the earlier. Not taken:
 
-* failed reads and Request Retry Status: nobody answered;
+* failed reads and Request Retry Status: no response;
 * reads of all ones, unless the function answered around them: then they fill what nothing else shows (a
   register may well read ones, and a function without extended space does at 0x100);
 * writes to status registers whose bits are cleared by writing 1: the value is not what was written.
@@ -79,7 +79,7 @@ def take(path: str, boot: int | None = None, options: Options | None = None) -> 
     Args:
         path: the capture.
         boot: number of the boot, None for the last.
-        options: boundaries by hand and logs, as for the main job.
+        options: explicit boundaries and logs, as for the main job.
 
     Raises:
         UsageError: the capture has no such boot.
@@ -153,9 +153,9 @@ def _placement(space: FunctionSpace, function: Function) -> Placement | None:
 
 
 def _dead(index: AccessIndex) -> NDArray[np.bool_]:
-    """Rows whose value is no content of a register: nobody answered, or not yet."""
+    """Rows whose value is no content of a register: no response, or not yet."""
     retry = (index.offset == config_header.VENDOR_ID) & (index.value & 0xFFFF == config_header.RRS_VENDOR)
-    # One byte of all ones is a value like any other (a BAR, a line number): only wider reads tell.
+    # One byte of all ones is a value like any other (a BAR, a line number): only wider reads show silence.
     silent = index.absent | index.failed | (index.width != 1) & _all_ones(index.value, index.width)
     return np.asarray(index.is_read & (silent | retry), np.bool_)
 

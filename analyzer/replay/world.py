@@ -31,7 +31,7 @@ Path = tuple[int, ...]
 
 @dataclass(slots=True)
 class Node:
-    """One function of the hardware, as far as two boots' reads tell; unknown values are None.
+    """One function of the hardware, as far as two boots' reads show; unknown values are None.
 
     Attributes:
         path: root bus (``domain << 8 | bus``), then device/function numbers downwards.
@@ -44,7 +44,8 @@ class Node:
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
         beyond_reach: new bus numbers, if a kernel assigned them, would reach nothing.
         silent: a snapshot lists it, and no read of it was answered in either boot: what it is is unknown.
-        unroutable: it is behind new bus numbers that no bridge above forwards: not ``present``, but not dead.
+        unroutable: it is below a bridge with new bus numbers that no bridge above forwards: not ``present``,
+            but not dead.
     """
 
     path: Path
@@ -244,9 +245,9 @@ def hardware_bit(function: Function) -> bool | None:
 
 
 def _mark_unroutable(world: World) -> None:
-    """Note the functions behind new bus numbers that no bridge above forwards.
+    """Note the functions below bridges with new bus numbers that no bridge above forwards.
 
-    Linux 7.3 pci_scan_bridge_extend gives a bridge the number behind the highest in use on its bus, and does
+    Linux 7.3 pci_scan_bridge_extend gives a bridge the number after the highest in use on its bus, and does
     not widen a bridge above that kept its numbers: in a packed switch nothing answers there.
     """
     for node in world.nodes():

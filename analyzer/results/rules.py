@@ -30,7 +30,7 @@ class Rule:
         title: a few words that stand before the function's address in a report.
         severity: at worst; a finding about something that is not preserved weighs less.
         meaning: what was seen, and why it matters.
-        source: the kernel function and version, the patch, or the PCI Express section behind the rule.
+        source: the kernel function and version, the patch, or the PCI Express section that the rule follows.
         advice: what the operator does about it.
     """
 
@@ -71,8 +71,8 @@ _TABLE = (
         f"{_ARI_PATCH}. Bit 5 is not sticky: {ARI_FORWARDING.specification}.",
         (
             "Look at the cause in the report and stop it (a tool that writes the register, firmware, a "
-            "reset in the blackout). If preserved devices are stranded, reboot the host; setting the bit by"
-            " hand does not help."
+            "reset in the blackout). If preserved devices are stranded, reboot the host; setting the bit "
+            "manually does not help."
         ),
     ),
     Rule(
@@ -80,7 +80,7 @@ _TABLE = (
         "ARI Forwarding lost and healed",
         "warning",
         (
-            "Bit 5 was clear behind the kexec, but the incoming kernel set it again before it enumerated. "
+            "Bit 5 was clear after the kexec, but the incoming kernel set it again before it enumerated. "
             "Nothing is stranded; a kernel that inherits the bit for preserved bridges would have left it "
             "clear."
         ),
@@ -130,7 +130,7 @@ _TABLE = (
         "bridge gone",
         "error",
         (
-            "The bridge answered before the kexec and reads all ones behind it. Its registers are unknown "
+            "The bridge answered before the kexec and reads all ones after it. Its registers are unknown "
             "and its subtree is unreachable."
         ),
         "Linux 7.3 pci_bus_generic_read_dev_vendor_id(): 0xffffffff is an absent function.",
@@ -153,8 +153,8 @@ _TABLE = (
         "error",
         (
             "The device was handed over by Live Update and the outgoing kernel had enumerated it, but the "
-            "incoming kernel did not discover it: no driver, no file descriptor for its owner, nobody in "
-            "charge of its DMA."
+            "incoming kernel did not discover it: no driver, no file descriptor for its owner, and its "
+            "DMA may go on."
         ),
         (
             f"{_REPLAY}; Live Update series {_SPAN}: a preserved device is matched when the scan reaches its "
@@ -197,7 +197,7 @@ _TABLE = (
         "ARI010",
         "undetermined",
         "warning",
-        "The capture does not hold the access that would tell what happened. The report names it.",
+        "The deciding access is not in the capture. The report names it.",
         "This program's rule: unknown is never reported as clean.",
         "Record the missing access: capture both kernels whole, including the silent blackout between them.",
     ),
@@ -218,21 +218,21 @@ _TABLE = (
         "ACS isolation lost",
         "warning",
         (
-            "Access Control Services were enabled before the kexec and read 0 behind it. The incoming "
+            "Access Control Services were enabled before the kexec and read 0 after it. The incoming "
             "kernel inherits that for preserved devices, silently: peer-to-peer isolation is gone."
         ),
         (
             f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
             "ACS Control defaults to 0."
         ),
-        "Treat the IOMMU groups behind this port as not isolated until the host was rebooted.",
+        "Treat the IOMMU groups below this port as not isolated until the host was rebooted.",
     ),
     Rule(
         "ARI013",
         "Bus Master lost on a preserved bridge",
         "warning",
         (
-            "The outgoing kernel left Bus Master on for the preserved bridge; it reads 0 behind the kexec. "
+            "The outgoing kernel left Bus Master on for the preserved bridge; it reads 0 after the kexec. "
             "DMA from below stopped in the blackout."
         ),
         (
@@ -245,7 +245,7 @@ _TABLE = (
         "ARI014",
         "other state lost",
         "note",
-        "Another register that the outgoing kernel had set reads its default behind the kexec.",
+        "Another register that the outgoing kernel had set reads its default after the kexec.",
         "PCI Express Base Specification, conventional reset (6.6.1).",
         "Supports a reset as the cause; nothing to do by itself.",
     ),

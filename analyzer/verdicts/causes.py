@@ -186,7 +186,7 @@ def _reset(context: CauseContext, builder: EvidenceBuilder) -> Attribution:
 
 
 def _from_the_port(context: CauseContext, builder: EvidenceBuilder) -> Attribution:
-    """Rows 5d to 5f: nothing above was seen; the port itself tells what is left."""
+    """Rows 5d to 5f: nothing above was seen; the port's own registers decide."""
     bridge = context.incoming or context.outgoing
     if bridge is not None and bridge.pcie_type == pcie_capability.TYPE_ROOT_PORT:
         # A root port's registers do not reset with its own link (PCIe 6.6.1): the host bridge was.

@@ -59,5 +59,5 @@ class EvidenceBuilder:
 
 
 def log_line(text: str, source: str, access: int | None = None, time_ns: int | None = None) -> Evidence:
-    """Evidence from a kernel log line or an event beside the accesses."""
+    """Evidence from a kernel log line or an event that is no access."""
     return Evidence(access, source, None, time_ns, None, None, None, None, text)

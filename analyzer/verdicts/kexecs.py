@@ -1,4 +1,4 @@
-"""One kexec: two boots, the preserved set, the policies, and everything said about what was lost."""
+"""One kexec: two boots, the preserved set, the policies, and the verdicts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Handover:
     Attributes:
         number: 0-based number of the kexec in the capture.
         decided_before, decided_after: ARI decisions by bridge key.
-        believed: what the outgoing kernel believed of each bridge.
+        outgoing_states: ARI Forwarding as the outgoing kernel last used it, by bridge key.
         observed_policy: the policy that the incoming kernel followed.
         accesses: numbers of the first and the last access of the two boots.
     """
@@ -66,7 +66,7 @@ class Handover:
 
 @dataclass(frozen=True)
 class KernelSettings:
-    """What is known of the kernels beside the accesses: log, command line, options.
+    """What is known of the kernels besides the accesses: log, command line, options.
 
     ``complete``: the input is not known to lack functions.
     """
@@ -131,7 +131,7 @@ def analyze_kexec(
         preserved: the set that verdicts go by.
         what_if: the set that the policies are compared on: the same, or the assumed one where a plain kexec
             handed nothing over.
-        settings: what is known beside the accesses.
+        settings: what is known besides the accesses.
         builder: makes evidence.
     """
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
@@ -142,7 +142,7 @@ def analyze_kexec(
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
         # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
-        # not: what hangs on its command line is then unknown too.
+        # not: what depends on its command line is then unknown too.
         noari = settings.noari if name == ran else bool(settings.noari)
         handed = series_recognition.handover(version, preserved.handed_over)
         return _profile(name, kexec, keys, settings, version, handed, noari=noari)
@@ -253,14 +253,14 @@ def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> 
         unknown = (
             node.is_bridge and node.hardware and (outgoing_state is None or outgoing_state.enabled is None)
         )
-        concerned = preserved.source == "assumed" or node.name in preserved.keys
-        if unknown and concerned and all(child.outgoing is None for child in node.children.values()):
+        affected = preserved.source == "assumed" or node.name in preserved.keys
+        if unknown and affected and all(child.outgoing is None for child in node.children.values()):
             found.append(f"the outgoing kernel's enumeration below {bdf.text(node.name)}")
     return found
 
 
 def _series(hardware: World, kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> str:
-    """Version of the patches: given, logged, told by the handed-over data, or recognised."""
+    """Version of the patches: given, logged, shown by the handed-over data, or recognised."""
     fitting = series_recognition.candidates(
         settings.options.series, settings.logged_series, preserved.handed_over
     )

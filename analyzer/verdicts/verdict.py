@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Findings that cast doubt instead of naming a loss.
 _DOUBTS = frozenset({rules.UNDETERMINED, rules.DIVERGENCE})
-#: Findings that contradict "nothing lost", whoever was preserved.
+#: Findings that contradict "nothing lost", whatever was preserved.
 _NOT_CLEAN = frozenset(
     {rules.BRIDGE_CODES[name] for name in LOSSES} | {rules.BRIDGE_CODES["healed"], rules.MISSING}
 )
@@ -88,7 +88,7 @@ def summarise(captures: Sequence[CaptureResult]) -> Summary:
 
 
 def unreadable(path: str, error: AritraceError) -> CaptureResult:
-    """Return the result of a capture that could not be judged: verdict ``unreadable`` and the reason.
+    """Return the result of a capture that could not be analysed: verdict ``unreadable`` and the reason.
 
     Where another file is at fault (a piece, a sidecar, what an option names), the message begins with it.
     """

@@ -70,7 +70,7 @@ def of_port_type(port: Function) -> list[str]:
 
 
 def of_port(port: Function, *, bit_known: bool) -> list[str]:
-    """All that is needed to judge a port: its type, its support of ARI Forwarding, the bit."""
+    """All that is needed for a verdict on a port: its type, its support of ARI Forwarding, the bit."""
     wanted = [*of_port_type(port), *of_support(port), *of_state(port, ARI_FORWARDING, known=bit_known)]
     return list(dict.fromkeys(wanted))
 

@@ -1,7 +1,7 @@
 """Functions of many boots and captures, worked out at once.
 
-The accesses of each function in each boot are a run; the runs are laid one behind the other, and every step
-is a few array operations over all of them. What each step gives is told in
+The accesses of each function in each boot are a run; the runs follow each other, and every step
+is a few array operations over all of them. What each step gives is described in
 :class:`analyzer.observed.registers.functions.Function`.
 """
 
@@ -141,7 +141,7 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     has_ari = np.where(ari != NONE, 1, np.where((is_pcie == 0) | extended.ended, 0, NONE))
     next_function = _next_function(reads, ari)
 
-    # A function that did not tell its header type may be a bridge.
+    # A function whose header type was not read may be a bridge.
     bridge = np.where((header == NONE) | (header & config_header.HEADER_TYPE_LAYOUT == 1), 0, NONE)
     numbers = _seen_at(accesses, run, bridge, config_header.PRIMARY_BUS, 4)
     first_numbers, last_numbers = bridge_numbers.of_runs(numbers, run, count)

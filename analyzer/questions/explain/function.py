@@ -215,7 +215,7 @@ _WHY: dict[DeviceReason, str] = {
     "noari": "pci=noari keeps ARI off",
     "no-response": "it does not answer",
     "never-seen": "it is in the preserved list, but the outgoing kernel never enumerated it",
-    "not-captured": "the capture does not hold the access that would tell",
+    "not-captured": "the deciding access is not in the capture",
     "not-listed": "the snapshot taken after the kexec does not list it",
     "virtual-function": f"it is a virtual function, which {_NOT_PRESERVED}",
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.results import BridgeVerdict, BridgeVerdictName, Evidence
     from schemas.inherited_state import InheritedState
 
-#: Bridges with a lane of their own, accesses shown on one lane, and events beside all lanes.
+#: Bridges with a lane of their own, accesses shown on one lane, and events outside of all lanes.
 MOST_LANES, MOST_ENTRIES, MOST_EVENTS = 40, 80, 100
 _HARMED: frozenset[BridgeVerdictName] = frozenset(
     {"lost", "healed", "unconfigured", "renumbered", "hidden", "gone", "cleared", "ignored", "gained"}
@@ -52,7 +52,7 @@ class Lane:
         secondary: the bus below it.
         entries: the accesses and events that show, change or decide something, in order.
         stretches: the state over the capture, without gaps from the first access that shows it.
-        left_out: accesses that merely showed the state once more and are not among ``entries``.
+        left_out: reads that showed the state once more and are not among ``entries``.
     """
 
     bdf: str
@@ -112,12 +112,12 @@ def gather(
         if lane.entries:
             lanes.append(lane)
     drawn = {lane.bdf for lane in lanes}
-    beside = [event for event in events if event.bdf not in drawn]
+    others = [event for event in events if event.bdf not in drawn]
     return Lanes(
         lanes,
         max(len(ranked) - most_lanes, 0),
-        beside[:most_events],
-        max(len(beside) - most_events, 0),
+        others[:most_events],
+        max(len(others) - most_events, 0),
     )
 
 
@@ -232,15 +232,15 @@ def _joined(parts: list[Stretch]) -> list[Stretch]:
 
 
 def _shortened(entries: list[TimelineEntry]) -> list[TimelineEntry]:
-    """At most :data:`MOST_ENTRIES`: first what is no mere read, then changes of the state, then the ends."""
+    """At most :data:`MOST_ENTRIES`: first all but mere reads, then changes of the state, then the ends."""
     last = len(entries) - 1
 
     def weight(number: int) -> tuple[int, int]:
         entry, ends = entries[number], min(number, last - number)
         if entry.kind != "shows":
             return 0, ends
-        beside = entries[max(number - 1, 0)], entries[min(number + 1, last)]
-        return (1 if any(other.ari not in (entry.ari, None) for other in beside) else 2), ends
+        neighbours = entries[max(number - 1, 0)], entries[min(number + 1, last)]
+        return (1 if any(other.ari not in (entry.ari, None) for other in neighbours) else 2), ends
 
     kept = sorted(range(len(entries)), key=weight)[:MOST_ENTRIES]
     return [entries[number] for number in sorted(kept)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.results import CaptureResult
     from analyzer.verdicts.kexecs import KexecAnalysis
 
-#: Captures whose working is kept: with something to tell, and without.
+#: Captures whose working is kept: with something to report, and without.
 MOST_TELLING, MOST_QUIET = 200, 100
 #: Bridges of one kexec whose decisions are explained.
 _MOST_EXPLAINED = 12
@@ -62,7 +62,7 @@ def of_study(capture: Capture, study: Study) -> Working:
 
 def _of_kexec(kexec_analysis: KexecAnalysis) -> KexecWorking:
     known = kexec_analysis.world.by_outgoing
-    telling = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in _QUIET]
+    reported = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in _QUIET]
     return KexecWorking(
         frozenset(bdf.text(key) for key in known),
         {
@@ -70,7 +70,7 @@ def _of_kexec(kexec_analysis: KexecAnalysis) -> KexecWorking:
             for key, node in sorted(known.items())
             if node.incoming is not None and node.incoming != key
         },
-        {name: at_kexec(kexec_analysis, bdf.parse(name)) for name in telling[:_MOST_EXPLAINED]},
+        {name: at_kexec(kexec_analysis, bdf.parse(name)) for name in reported[:_MOST_EXPLAINED]},
     )
 
 
