@@ -9,7 +9,7 @@ from schemas.inherited_state import ARI_FORWARDING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.results import BridgeVerdictName, Cause, DeviceReason, Preservation, PreservedSource
+    from analyzer.results import BridgeVerdictName, Cause, Preservation, PreservedSource
 
 CAUSES: dict[Cause, str] = {
     "explicit-write": "a register write cleared the bit before the incoming kernel ran",
@@ -42,24 +42,6 @@ BRIDGES: dict[BridgeVerdictName, str] = {
     "gone": "does not answer",
     "not-applicable": "ARI does not apply",
     "undetermined": "undetermined",
-}
-
-REASONS: dict[DeviceReason, str] = {
-    "ari-off": "only ARI can address it and ARI is off",
-    "bridge-unconfigured": "its bridge has no bus numbers",
-    "bridge-gone": "its bridge does not answer",
-    "ancestor-hidden": "a bridge further up was never seen",
-    "chain-broken": "the next-function chain does not reach it",
-    "function-0-absent": "function 0 of its bus does not answer",
-    "function-0-not-ari": "function 0 of its bus shows no ARI capability",
-    "noari": "the incoming kernel runs with pci=noari",
-    "no-response": "it does not answer",
-    "not-listed": "the snapshot taken after the kexec does not list it",
-    "virtual-function": (
-        "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
-    ),
-    "never-seen": "in the preserved set but never enumerated by the outgoing kernel",
-    "not-captured": "the capture does not hold the accesses that would tell",
 }
 
 PRESERVED_SOURCES: dict[PreservedSource, str] = {

@@ -16,7 +16,7 @@ from schemas.inherited_state import ARI_FORWARDING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.results import BridgeVerdictName
+    from analyzer.results import BridgeVerdictName, DeviceReason
 
 Severity = Literal["error", "warning", "note"]
 
@@ -285,6 +285,25 @@ BRIDGE_CODES: dict[BridgeVerdictName, str] = {
     "undetermined": "ARI010",
     "gained": "ARI016",
 }
+#: Why a function was not discovered, in words.
+REASONS: dict[DeviceReason, str] = {
+    "ari-off": "only ARI can address it and ARI is off",
+    "bridge-unconfigured": "its bridge has no bus numbers",
+    "bridge-gone": "its bridge does not answer",
+    "ancestor-hidden": "a bridge further up was never seen",
+    "chain-broken": "the next-function chain does not reach it",
+    "function-0-absent": "function 0 of its bus does not answer",
+    "function-0-not-ari": "function 0 of its bus shows no ARI capability",
+    "noari": "the incoming kernel runs with pci=noari",
+    "no-response": "it does not answer",
+    "not-listed": "the snapshot taken after the kexec does not list it",
+    "virtual-function": (
+        "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
+    ),
+    "never-seen": "in the preserved set but never enumerated by the outgoing kernel",
+    "not-captured": "the deciding accesses are not in the capture",
+}
+
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
 SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
 OTHER_SECONDARY = "ARI014"

@@ -10,6 +10,7 @@ import numpy as np
 
 from analyzer import bdf
 from analyzer.results import Divergence
+from analyzer.results.rules import REASONS
 from schemas import config_header
 
 if TYPE_CHECKING:
@@ -51,9 +52,6 @@ class _Why(NamedTuple):
     note: str
     explained: bool
     reason: DeviceReason | None = None
-
-
-_NOT_LISTED = "the snapshot taken after the kexec does not list it"
 
 
 def compare(
@@ -99,7 +97,7 @@ def compare(
             else:
                 why = _why_not_observed(world, node, incoming, messages, later=number > last)
             if listed and why.reason is None and node.outgoing is not None:
-                why = _Why(_NOT_LISTED, explained=True, reason="not-listed")
+                why = _Why(REASONS["not-listed"], explained=True, reason="not-listed")
             reasons[node.path] = why
             differing.append(
                 Divergence(

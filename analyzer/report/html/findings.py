@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, REASONS, count, listed, port
+from analyzer.report.wording import BRIDGES, CAUSES, count, listed, port
 from analyzer.results import Consequence, rules
+from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 from analyzer.verdicts.loss_weight import WEIGHTS
 

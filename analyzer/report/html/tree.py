@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from analyzer.report.wording import REASONS, count, port
+from analyzer.report.wording import count, port
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
