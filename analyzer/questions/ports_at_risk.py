@@ -177,7 +177,7 @@ class Machine:
         if node.ari_supported is None or self.bits[node.name] is None or node.one_child is None:
             return None  # unknown
         dependent = self.dependent(node)
-        not_seen = self._named_by_chains(node)
+        not_seen = self._not_seen(node)
         virtual = {name for one in self.virtual if one.bridge_key == node.name for name in one.need_ari}
         carries = dependent or not_seen or virtual
         if not carries and not self.bits[node.name]:
@@ -227,8 +227,8 @@ class Machine:
             if missing:
                 yield f"{', '.join(missing)} of {bdf.text(child.name)}"
 
-    def _named_by_chains(self, node: Node) -> list[str]:
-        """Functions above 7 that a Next Function Number names and that are not in the input."""
+    def _not_seen(self, node: Node) -> list[str]:
+        """Functions above 7 that are not in the input and that a chain names, if ARI Forwarding is on."""
         bus = next(iter(node.children.values())).name >> 8
         named = {child.next_function for child in node.children.values() if child.has_ari}
         return [

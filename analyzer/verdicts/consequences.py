@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from analyzer import series
 from analyzer.results import LIVE_UPDATE_POLICIES, Consequence
 from analyzer.verdicts.loss_weight import LOSSES
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,10 +74,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "bit-by-hand-useless": (
         (
-            "Setting the bit manually (setpci CAP_EXP+28.w) and rescanning does not bring the devices "
-            "back: a rescan skips the functions it knows and does not run the ARI decision again, and a"
-            " bridge that is still incoming only inherits. With the bit set, removing function 0 before"
-            " the rescan makes it decide again, at the price of the preserved devices that are removed."
+            f"Setting the bit manually (setpci {ARI_FORWARDING.register.setpci}) and rescanning does not "
+            "bring the devices back: a rescan skips the functions it knows and does not run the ARI "
+            "decision again, and a bridge that is still incoming only inherits. With the bit set, removing "
+            "function 0 before the rescan makes it decide again, at the price of the preserved devices "
+            "that are removed."
         ),
         _CONFIGURE_ARI,
     ),
