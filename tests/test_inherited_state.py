@@ -5,6 +5,7 @@ No program file knows these registers: what is tested is that a declaration is e
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -191,6 +192,15 @@ def test_what_a_declaration_says_fits_its_register(state: InheritedState) -> Non
     if state.is_flag:  # the one bit that lspci has this word for
         on = register.layout.parse(state.mask.to_bytes(register.size, "little"))
         assert [name for name, value in on.items() if value is True] == [state.word]
+
+
+def test_the_page_lists_every_declaration() -> None:
+    page = (Path(__file__).parents[1] / "docs/replay.md").read_text("utf-8")
+    for state in INHERITED:
+        place = f"`{state.register.setpci}` {state.bits}"
+        source = f"{state.kernel}; {state.specification}"
+        row = (state.name, place, f"`{state.word}`", state.rule, state.dependents, source)
+        assert f"| {' | '.join(row)} |" in page
 
 
 def test_ari_forwarding() -> None:

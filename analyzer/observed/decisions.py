@@ -62,7 +62,7 @@ class Decision:
 
     @property
     def supported(self) -> bool | None:
-        """DEVCAP2 bit 5 as the kernel took it, None if it did not read it.
+        """DEVCAP2 bit 5 as the kernel read it, None if it did not read it.
 
         All ones that raised no error are data, a read that failed counts as 0 (Linux 7.3
         pcie_capability_read_dword).
@@ -145,15 +145,12 @@ def _from_devctl2(
             rule = "restore"
         return Decision(key, child, rule, enabled, row, devcap2, read)
     if _walked(function_0, devcap2, read.row):  # the stock rule walks function 0 before it reads
-        if not read.failed:
-            return Decision(
-                key, child, "cut", None, read.row, devcap2, read
-            )  # its write is not in the capture
+        if not read.failed:  # its write is not in the capture
+            return Decision(key, child, "cut", None, read.row, devcap2, read)
         # A read that fails is followed by no write, but ari_enabled is set all the same.
         has_ari = bool(function_0.has_ari)
         return Decision(key, child, "set" if has_ari else "clear", has_ari, read.row, devcap2, read)
-    # An all-ones read that raised no error is data to the kernel, bit 5 set; a failed one leaves the preset
-    # 0.
+    # All ones that raised no error are data to the kernel, bit 5 set; a failed read leaves the preset 0.
     enabled = not read.failed if read.dead else _is_on(read)
     return Decision(key, child, "inherit", enabled, read.row, devcap2, read)
 

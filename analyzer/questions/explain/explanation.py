@@ -154,9 +154,8 @@ class Explanation:
     ``bridge`` is the port above it (of a virtual function that above its physical one); None on a root bus,
     or where ``missing_bridge_bus`` names the bus whose bridge is not in the input. ``path_from_root`` are the
     bridges from the root bus, or from that bus, down. ``kind_missing`` are the bytes that would show the
-    kind.
-    ``timeline`` is in access order; for an endpoint it holds the bridge's bit and the function's own accesses
-    that matter (vendor, header type, ARI capability).
+    kind. ``timeline`` is in access order; for an endpoint it holds the bridge's bit and the function's own
+    accesses that matter (vendor, header type, ARI capability).
     """
 
     path: str
