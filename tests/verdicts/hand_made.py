@@ -151,7 +151,7 @@ class Part:
         return None if known is None else known[0]
 
 
-class PlainWitness:
+class PlainEvidence:
     """Evidence that holds a row, a register as it is named, and a note."""
 
     def access(self, row: int, register: Register, note: str, function: Part) -> Evidence:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 DEVCTL2, PLACE = EXP + 0x28, f"CAP_EXP behind {EXP:#x}, 2 bytes"
 ON, OFF = 0x20, 0x00
-BELIEF = OutgoingState(True, 50)
+HELD = OutgoingState(True, 50)
 
 
-def facts(context: bridges.KexecContext, outgoing_state: OutgoingState | None = BELIEF) -> bridges._Facts:
+def facts(context: bridges.KexecContext, outgoing_state: OutgoingState | None = HELD) -> bridges._Facts:
     (made,) = context.world.nodes()
     return bridges._facts(context, made, {} if outgoing_state is None else {KEY: outgoing_state})
 
@@ -62,7 +62,7 @@ def test_what_was_decided(more: dict[str, object], expected: bool | None) -> Non
 def test_facts_of_a_bridge_that_both_boots_saw() -> None:
     before, after = Part((write(DEVCTL2, 2, ON),)), Part((read(DEVCTL2, 2, OFF),))
     found = facts(kexec_context(before, after, decided=(decision(True), decision(False))))
-    assert (found.ari.before, found.ari.after, found.ari.outgoing) == (before, after, BELIEF)
+    assert (found.ari.before, found.ari.after, found.ari.outgoing) == (before, after, HELD)
     assert found.decision == decision(True)
     assert found.ari.first is not None
     assert (found.ari.first.row, found.ari.is_on_after) == (100, False)
@@ -72,12 +72,12 @@ def test_facts_of_a_bridge_that_both_boots_saw() -> None:
 def test_facts_of_a_bridge_that_one_boot_did_not_see(made: Node) -> None:
     found = facts(kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), decided=(decision(True),), made=made))
     old, new = made.outgoing is not None, made.incoming is not None
-    assert (found.ari.before is not None, found.ari.outgoing == BELIEF) == (old, old)
+    assert (found.ari.before is not None, found.ari.outgoing == HELD) == (old, old)
     assert [found.ari.after is None, found.ari.first is None, found.decision is None] == [not new] * 3
     assert old or found.ari.outgoing == OutgoingState(None)
 
 
-def test_nothing_is_believed_of_a_bridge_that_nobody_judged() -> None:
+def test_nothing_is_held_of_a_bridge_without_a_state() -> None:
     assert facts(kexec_context(), outgoing_state=None).ari.outgoing == OutgoingState(None)
 
 
@@ -159,14 +159,14 @@ def test_a_new_bridge_has_no_ancestors_before() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["lost", "healed", "unconfigured", "renumbered"])
-def test_between_which_accesses_the_bit_went(
+def test_between_which_accesses_the_bit_was_cleared(
     before: list[Access], after: list[Access] | None, cause: Attribution | None, expected: Window, name: str
 ) -> None:
     context = kexec_context(Part(tuple(before)), None if after is None else Part(tuple(after)))
     assert bridges._window(context, facts(context), name, cause) == expected
 
 
-def test_only_accesses_behind_the_belief_show_the_bit_off() -> None:
+def test_only_accesses_after_the_state_was_held_show_the_bit_off() -> None:
     """The kernel took an all-ones read for a set bit."""
     context = kexec_context(Part((write(DEVCTL2, 2, OFF),)))
     found = bridges._window(context, facts(context, OutgoingState(True, 105)), "lost", None)
@@ -186,7 +186,7 @@ def test_a_bit_that_was_not_on_has_no_window(enabled: bool | None) -> None:
 
 
 def evidence(
-    context: bridges.KexecContext, outgoing_state: OutgoingState = BELIEF, cause: Attribution | None = None
+    context: bridges.KexecContext, outgoing_state: OutgoingState = HELD, cause: Attribution | None = None
 ) -> list[object]:
     return shown(bridges._evidence(context, facts(context, outgoing_state), cause))
 
@@ -195,37 +195,37 @@ def proof_of(row: int | None, note: str) -> Evidence:
     return Evidence(row, "", None, None, None, None, None, None, note)
 
 
-BELIEVED_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
-BELIEVED_OFF = (50, PLACE, "outgoing kernel: ARI Forwarding off")
+HELD_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
+HELD_OFF = (50, PLACE, "outgoing kernel: ARI Forwarding off")
 READ_ON, READ_OFF = ((100, PLACE, f"first read after the kexec: {state}") for state in ("on", "off"))
 
 
 @pytest.mark.parametrize(
     ("context", "outgoing_state", "expected"),
     [
-        (kexec_context(Part()), BELIEF, [BELIEVED_ON]),
-        (kexec_context(Part()), OutgoingState(False, 50), [BELIEVED_OFF]),
+        (kexec_context(Part()), HELD, [HELD_ON]),
+        (kexec_context(Part()), OutgoingState(False, 50), [HELD_OFF]),
         (kexec_context(Part()), OutgoingState(True), []),
-        (kexec_context(Part(pcie=None)), BELIEF, []),
-        (kexec_context(), BELIEF, []),
-        (kexec_context(None, Part((read(DEVCTL2, 2, ON),))), BELIEF, [READ_ON]),
-        (kexec_context(None, Part((read(DEVCTL2, 2, OFF),))), BELIEF, [READ_OFF]),
-        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),))), BELIEF, [BELIEVED_ON, READ_OFF]),
+        (kexec_context(Part(pcie=None)), HELD, []),
+        (kexec_context(), HELD, []),
+        (kexec_context(None, Part((read(DEVCTL2, 2, ON),))), HELD, [READ_ON]),
+        (kexec_context(None, Part((read(DEVCTL2, 2, OFF),))), HELD, [READ_OFF]),
+        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),))), HELD, [HELD_ON, READ_OFF]),
         (
             kexec_context(None, Part(), decided=(decision(True),)),
-            BELIEF,
+            HELD,
             [(80, PLACE, "incoming kernel: ARI Forwarding set")],
         ),
         (
             kexec_context(None, Part(), decided=(decision(False, "clear"),)),
-            BELIEF,
+            HELD,
             [(80, PLACE, "incoming kernel: ARI Forwarding clear")],
         ),
-        (kexec_context(None, Part(), decided=(decision(True, "inherit"),)), BELIEF, []),
-        (kexec_context(None, Part(pcie=None), decided=(decision(True),)), BELIEF, []),
-        (kexec_context(decided=(decision(True),)), BELIEF, []),
-        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), BELIEF, []),
-        (kexec_context(Part(), made=node(ari_supported=None)), BELIEF, [BELIEVED_ON]),
+        (kexec_context(None, Part(), decided=(decision(True, "inherit"),)), HELD, []),
+        (kexec_context(None, Part(pcie=None), decided=(decision(True),)), HELD, []),
+        (kexec_context(decided=(decision(True),)), HELD, []),
+        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), HELD, []),
+        (kexec_context(Part(), made=node(ari_supported=None)), HELD, [HELD_ON]),
     ],
 )
 def test_evidence_of_a_bridge(
@@ -249,7 +249,7 @@ def test_evidence_of_the_cause_stands_among_it_in_order_and_once() -> None:
     assert notes == [
         "the first access",
         "the second access",
-        BELIEVED_ON[2],
+        HELD_ON[2],
         "between",
         "and more",
         READ_OFF[2],

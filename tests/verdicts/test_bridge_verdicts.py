@@ -13,10 +13,10 @@ from analyzer.verdicts import bridges
 
 DEVCTL2 = EXP + 0x28
 ON, OFF = 0x20, 0x00
-BELIEF = OutgoingState(True, 50)
+HELD = OutgoingState(True, 50)
 
 
-def judged(context: bridges.KexecContext, outgoing_state: OutgoingState = BELIEF) -> object:
+def judged(context: bridges.KexecContext, outgoing_state: OutgoingState = HELD) -> object:
     (found,) = bridges.verdicts(context, {KEY: outgoing_state})
     return found
 
