@@ -290,7 +290,7 @@ REASONS: dict[DeviceReason, str] = {
     "ari-off": "only ARI can address it and ARI is off",
     "bridge-unconfigured": "its bridge has no bus numbers",
     "bridge-gone": "its bridge does not answer",
-    "ancestor-hidden": "a bridge further up was never seen",
+    "ancestor-hidden": "a bridge further up is unconfigured or gone",
     "chain-broken": "the next-function chain does not reach it",
     "function-0-absent": "function 0 of its bus does not answer",
     "function-0-not-ari": "function 0 of its bus shows no ARI capability",
