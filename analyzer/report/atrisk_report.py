@@ -34,7 +34,7 @@ _SOURCES = {
     "flb": "--flb",
     "dmesg": "--dmesg",
     "capture": "the capture itself",
-    "sidecar": "a file beside the capture",
+    "sidecar": "a file next to the capture",
 }
 #: Functions without an answer, and names in a list, before the rest is counted.
 _MOST_UNKNOWN, _MOST_NAMED = 12, 16

@@ -65,7 +65,7 @@ PRESERVED_SOURCES: dict[PreservedSource, str] = {
     "flb": "from the kernel's preserved-set dump",
     "dmesg": "from the kernel log",
     "capture": "from the capture itself",
-    "sidecar": "from a file beside the capture",
+    "sidecar": "from a file next to the capture",
     "assumed": "assumed: every function seen below a bridge with ARI Forwarding",
 }
 

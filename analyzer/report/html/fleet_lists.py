@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Characters that all lists of a page may take; they get shorter together until they fit.
 BUDGET = 2_200_000
 _LENGTHS: Final = (MOST, 30, 20, 10, 5, 3, 1)
-#: Characters of a list without an entry, and of an entry beside its text.
+#: Characters of a list without an entry, and of an entry without its text.
 _PER_LIST, _PER_ENTRY = 400, 60
 _LONGEST_DETAIL = 200
 
