@@ -1,13 +1,15 @@
 """What an analysis says, as plain objects; the field names are those of the JSON output.
 
 Everything here is data: lists are sorted by BDF, unknown values are None, register values are ``"0x…"``
-strings and BDFs ``dddd:bb:dd.f`` strings. ``analyzer.report`` only renders these objects.
+strings and BDFs ``dddd:bb:dd.f`` strings. ``analyzer.report`` only renders these objects, and
+:mod:`analyzer.results.columns` derives the columns of all tables from their fields: a new field is a new
+column.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from analyzer.capture import Problem, SourceFile
@@ -42,6 +44,15 @@ DeviceReason = Literal[
     "function-0-not-ari", "noari", "no-response", "not-listed", "never-seen", "not-captured",
     "virtual-function",
 ]  # fmt: skip
+
+#: Bridge verdicts that are a loss, of ARI Forwarding or of the bridge as it was, in the order of reports.
+LOSSES: Final[tuple[BridgeVerdictName, ...]] = ("lost", "unconfigured", "gone", "hidden", "renumbered")
+#: Losses that stay; a bridge with new bus numbers works again, and what is below it may be found again.
+LASTING_LOSSES: Final = tuple(verdict for verdict in LOSSES if verdict != "renumbered")
+#: Bridge verdicts that say that something changed: the losses first.
+CHANGES: Final[tuple[BridgeVerdictName, ...]] = (*LOSSES, "healed", "cleared", "ignored", "gained")
+#: Bridge verdicts that say that nothing did. ``undetermined`` alone is neither.
+UNCHANGED: Final[tuple[BridgeVerdictName, ...]] = ("kept", "off", "not-applicable")
 
 POLICIES: tuple[PolicyName, ...] = ("stock", "inherit", "serialize", "heal")
 #: Policies that only a kernel with the Live Update patches follows, on preserved bridges alone.
@@ -217,7 +228,7 @@ class KexecResult:
     preserved_source: PreservedSource
     bridges: list[BridgeVerdict] = field(default_factory=list)
     devices: list[DeviceVerdict] = field(default_factory=list)
-    policies: dict[str, PolicyOutcome] = field(default_factory=dict)
+    policies: dict[PolicyName, PolicyOutcome] = field(default_factory=dict)
     observed: Observed = field(default_factory=lambda: Observed([]))
     divergences: list[Divergence] = field(default_factory=list)
     secondary: list[Secondary] = field(default_factory=list)
