@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, TypedDict
 
 import polars as pl
 import pytest
@@ -11,7 +11,7 @@ import result_samples as samples
 
 from analyzer.fleet.rows import TABLES
 from analyzer.results import BridgeVerdict, Evidence, Window, frames
-from analyzer.results.columns import cells, columns, table
+from analyzer.results.columns import columns, table
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Outer:
     by_word: dict[Literal["x", "y"], Inner]
 
 
-class OneField(NamedTuple):
+class Truth(TypedDict):
     truth: bool
 
 
@@ -36,11 +36,11 @@ INNER = pl.Struct({"word": pl.String(), "numbers": pl.List(pl.Int64())})
 
 
 @pytest.mark.parametrize(
-    ("kind", "without", "expected"),
+    ("kinds", "without", "expected"),
     [
-        (Inner, (), {"word": pl.String(), "numbers": pl.List(pl.Int64())}),
+        ((Inner,), (), {"word": pl.String(), "numbers": pl.List(pl.Int64())}),
         (
-            Outer,
+            (Outer,),
             (),
             {
                 "number": pl.Int64(),
@@ -49,28 +49,42 @@ INNER = pl.Struct({"word": pl.String(), "numbers": pl.List(pl.Int64())})
                 "by_word": pl.Struct({"x": INNER, "y": INNER}),
             },
         ),
-        (Outer, ("inners", "by_word"), {"number": pl.Int64(), "inner": INNER}),
-        (OneField, (), {"truth": pl.Boolean()}),
-        (Window, (), {"last_on": pl.Int64(), "first_off": pl.Int64(), "phase": pl.String()}),
+        ((Outer,), ("inners", "by_word"), {"number": pl.Int64(), "inner": INNER}),
+        (
+            (Truth, Window),
+            (),
+            {"truth": pl.Boolean(), "last_on": pl.Int64(), "first_off": pl.Int64(), "phase": pl.String()},
+        ),
     ],
 )
-def test_dtypes(kind, without, expected):
-    assert columns(kind, without) == expected
+def test_dtypes(kinds, without, expected):
+    assert columns(*kinds, without=without) == expected
 
 
-def test_cells():
+def test_objects_become_cells():
     inner = Inner("a", [1, 2])
     plain = {"word": "a", "numbers": [1, 2]}
-    assert list(cells(Outer)(Outer(None, inner, [inner], {"x": inner}))) == [
-        None, plain, [plain], {"x": plain}
-    ]  # fmt: skip
-    assert list(cells(Outer, ("inners", "by_word"))(Outer(3, None, [], {}))) == [3, None]
-    assert list(cells(OneField)(OneField(True))) == [True]
+    rows = [{"number": None, "inner": inner, "inners": [inner], "by_word": {"x": inner, "y": inner}}, {}]
+    found = table([*rows, {"number": 3, "inners": [], "other": "no column"}], columns(Outer))
+    assert found.rows() == [
+        (None, plain, [plain], {"x": plain, "y": plain}),
+        (None, None, None, None),
+        (3, None, [], None),
+    ]
+
+
+def test_objects_in_objects_become_cells():
+    outer = Outer(1, None, [Inner("b", [])], {})
+    found = table([{"deep": [outer]}], {"deep": pl.List(pl.Struct(columns(Outer)))})["deep"].to_list()
+    by_word = {"x": None, "y": None}
+    assert found == [
+        [{"number": 1, "inner": None, "inners": [{"word": "b", "numbers": []}], "by_word": by_word}]
+    ]
 
 
 def test_a_byte_that_is_not_utf8_stays_visible_in_objects_too():
     inner = Inner("\udcff", [])  # type: ignore[arg-type]  # as a file's name may be
-    found = table([cells(Outer)(Outer(1, inner, [inner], {}))], columns(Outer))
+    found = table([vars(Outer(1, inner, [inner], {}))], columns(Outer))
     assert found["inner"].to_list() == [{"word": "\\xff", "numbers": []}]
     assert found["inners"].to_list() == [[{"word": "\\xff", "numbers": []}]]
 

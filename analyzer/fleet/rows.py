@@ -8,7 +8,7 @@ and a few that a fleet adds. Every table begins with the same key columns, and i
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from analyzer.results import (
     DeviceVerdict,
     KexecResult,
 )
-from analyzer.results.columns import cells, columns, table
+from analyzer.results.columns import columns, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,17 +35,21 @@ PARTITION: Final = "capture_verdict"
 VERDICTS: Final[tuple[CaptureVerdict, ...]] = get_args(CaptureVerdict)
 
 
-class _CaptureKey(NamedTuple):
+class _CaptureKey(TypedDict):
     capture_verdict: str
     capture: int
     path: str
     host: str | None
 
 
-class _InputColumns(NamedTuple):
-    """What a fleet knows of an input beside its result."""
+class _KexecKey(_CaptureKey):
+    kexec: int
 
-    host_source: str | None
+
+class _InputColumns(TypedDict):
+    """What a fleet knows of an input besides its result."""
+
+    host_source: Literal["path", "capture"] | None
     outcome: str
     reason: str | None
     size_bytes: int | None
@@ -54,15 +58,7 @@ class _InputColumns(NamedTuple):
     kexec_count: int
 
 
-class _KexecKey(NamedTuple):
-    capture_verdict: str
-    capture: int
-    path: str
-    host: str | None
-    kexec: int
-
-
-class _KexecColumns(NamedTuple):
+class _KexecColumns(TypedDict):
     """What is worked out for each kexec, so that questions need no join."""
 
     outgoing_release: str | None
@@ -76,26 +72,14 @@ class _KexecColumns(NamedTuple):
     devices_stranded: int
 
 
-#: Fields that are keys or have a table of their own.
-_CAPTURE_WITHOUT: Final = ("path", "host", "kexecs", "errors")
-_KEXEC_WITHOUT: Final = ("bridges", "devices")
+#: Without the lists that have a table of their own.
 TABLES: Final[dict[str, pl.Schema]] = {
-    name: pl.Schema({column: dtype for one in of for column, dtype in one.items()})
-    for name, of in {
-        "captures": (
-            columns(_CaptureKey),
-            columns(_InputColumns),
-            columns(CaptureResult, _CAPTURE_WITHOUT),
-        ),
-        "kexecs": (columns(_KexecKey), columns(_KexecColumns), columns(KexecResult, _KEXEC_WITHOUT)),
-        "bridges": (columns(_KexecKey), columns(BridgeVerdict)),
-        "devices": (columns(_KexecKey), columns(DeviceVerdict)),
-        "errors": (columns(_CaptureKey), columns(Problem)),
-    }.items()
+    "captures": pl.Schema(columns(_CaptureKey, _InputColumns, CaptureResult, without=("kexecs", "errors"))),
+    "kexecs": pl.Schema(columns(_KexecKey, _KexecColumns, KexecResult, without=("bridges", "devices"))),
+    "bridges": pl.Schema(columns(_KexecKey, BridgeVerdict)),
+    "devices": pl.Schema(columns(_KexecKey, DeviceVerdict)),
+    "errors": pl.Schema(columns(_CaptureKey, Problem)),
 }
-_of_capture: Final = cells(CaptureResult, _CAPTURE_WITHOUT)
-_of_kexec: Final = cells(KexecResult, _KEXEC_WITHOUT)
-_of_bridge, _of_device, _of_problem = cells(BridgeVerdict), cells(DeviceVerdict), cells(Problem)
 
 
 def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[str, pl.DataFrame]:
@@ -105,7 +89,7 @@ def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[
         judged: in order of their numbers.
         host_from_path: regular expression that finds the host in a path, or None.
     """
-    rows: dict[str, list[Sequence[Any]]] = {name: [] for name in TABLES}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     pattern = re.compile(host_from_path) if host_from_path else None
     for one in judged:
         _add(rows, one, pattern)
@@ -122,11 +106,11 @@ def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
     return match[1] if pattern.groups else match[0]
 
 
-def _add(rows: dict[str, list[Sequence[Any]]], one: AnalyzedInput, pattern: re.Pattern[str] | None) -> None:
+def _add(rows: dict[str, list[dict[str, Any]]], one: AnalyzedInput, pattern: re.Pattern[str] | None) -> None:
     result = one.result
     named = host_of(one.entry.name, pattern) if pattern else None
     host = named or result.host or None
-    keys = _CaptureKey(result.verdict, one.number, one.entry.name, host)
+    key = _CaptureKey(capture_verdict=result.verdict, capture=one.number, path=one.entry.name, host=host)
     about = _InputColumns(
         host_source=("path" if named else "capture") if host else None,
         outcome=one.outcome,
@@ -136,13 +120,13 @@ def _add(rows: dict[str, list[Sequence[Any]]], one: AnalyzedInput, pattern: re.P
         etag=one.entry.etag,
         kexec_count=len(result.kexecs),
     )
-    rows["captures"].append((*keys, *about, *_of_capture(result)))
-    rows["errors"].extend((*keys, *_of_problem(problem)) for problem in result.errors)
+    rows["captures"].append({**vars(result), **about, **key})
+    rows["errors"].extend({**vars(problem), **key} for problem in result.errors)
     for kexec in result.kexecs:
-        inner = _KexecKey(*keys, kexec.index)
-        rows["kexecs"].append((*inner, *_kexec_columns(kexec, one), *_of_kexec(kexec)))
-        rows["bridges"].extend((*inner, *_of_bridge(bridge)) for bridge in kexec.bridges)
-        rows["devices"].extend((*inner, *_of_device(device)) for device in kexec.devices)
+        inner = {**key, "kexec": kexec.index}
+        rows["kexecs"].append({**vars(kexec), **_kexec_columns(kexec, one), **inner})
+        rows["bridges"].extend({**vars(bridge), **inner} for bridge in kexec.bridges)
+        rows["devices"].extend({**vars(device), **inner} for device in kexec.devices)
 
 
 def _kexec_columns(kexec: KexecResult, one: AnalyzedInput) -> _KexecColumns:

@@ -8,10 +8,8 @@ added to a class in :mod:`analyzer.results` needs no other line in the program.
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
-from operator import attrgetter
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import polars as pl
 
@@ -19,97 +17,78 @@ from analyzer import capture
 from analyzer.capture.undecodable import all_encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-_DTYPES: dict[object, pl.DataType] = {str: pl.String(), bool: pl.Boolean(), int: pl.Int64()}
+TEXT, NUMBER = pl.String(), pl.Int64()
+_DTYPES: dict[object, pl.DataType] = {str: TEXT, bool: pl.Boolean(), int: NUMBER}
 
 
-def columns(kind: type, without: Collection[str] = ()) -> dict[str, pl.DataType]:
-    """Return the columns for a dataclass or named tuple: field name -> dtype, in the order of the fields.
+def columns(*kinds: type, without: Collection[str] = ()) -> dict[str, pl.DataType]:
+    """Return the columns for the fields of classes: field name -> dtype, in the order of the fields.
 
     Args:
-        kind: the class.
+        kinds: dataclasses or typed dictionaries; fields of one name are one column.
         without: fields that the table does not show.
 
     Raises:
         TypeError: no column holds values of a field's type.
     """
-    return {name: _dtype(hint) for name, hint in _hints(kind).items() if name not in without}
+    # The classes of analyzer.capture are known to type checkers only where they are named.
+    hints = [item for kind in kinds for item in get_type_hints(kind, localns=vars(capture)).items()]
+    return {name: _dtype(hint) for name, hint in dict(hints).items() if name not in without}
 
 
-@cache
-def cells(kind: type, without: tuple[str, ...] = ()) -> Callable[[Any], Sequence[Any]]:
-    """Return a function that makes an object of ``kind`` a row: its cells under the same :func:`columns`."""
-    hints = {name: hint for name, hint in _hints(kind).items() if name not in without}
-    values = attrgetter(*hints) if len(hints) > 1 else lambda item: [getattr(item, name) for name in hints]
-    made = [(place, make) for place, hint in enumerate(hints.values()) if (make := _maker(hint)) is not None]
-    if not made:
-        return values
-
-    def row(item: Any) -> list[Any]:
-        found = list(values(item))
-        for place, make in made:
-            if found[place] is not None:
-                found[place] = make(found[place])
-        return found
-
-    return row
-
-
-def table(rows: Collection[Sequence[Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    r"""Return rows of cells as a table; without rows it has all its columns too.
+def table(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    r"""Return rows as a table; without rows it has all its columns too.
 
     A byte of a name that is not UTF-8 (PEP 383) becomes ``\xNN``, as in the JSON output.
+
+    Args:
+        rows: column name -> value, which may be a result object; a column that a row does not have is null.
+        schema: names and dtypes of the columns; nothing else of a row is looked at.
     """
+    cells = [list(map(row.get, schema)) for row in rows]
+    for place, make in enumerate(map(_maker, schema.values())):
+        if make is not None:
+            for row in cells:
+                row[place] = make(row[place])
     try:
-        return pl.DataFrame(rows, schema=dict(schema), orient="row")
+        return pl.DataFrame(cells, schema=dict(schema), orient="row")
     except UnicodeError:
         # A lone surrogate, which stands for such a byte, is no text that a table can hold.
-        return pl.DataFrame(all_encodable(list(rows)), schema=dict(schema), orient="row")
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    # The classes of analyzer.capture are known to type checkers only where they are named.
-    return get_type_hints(kind, localns=vars(capture))
+        return pl.DataFrame(all_encodable(cells), schema=dict(schema), orient="row")
 
 
 def _dtype(hint: Any) -> pl.DataType:
-    inside = _inside(hint)
-    if inside in _DTYPES:
-        return _DTYPES[inside]
-    origin, arguments = get_origin(inside), get_args(inside)
-    if origin is Literal:
-        return pl.String()
-    if origin is list:
-        return pl.List(_dtype(arguments[0]))
-    if origin is dict and get_origin(arguments[0]) is Literal:
-        return pl.Struct(dict.fromkeys(get_args(arguments[0]), _dtype(arguments[1])))
-    if isinstance(inside, type) and dataclasses.is_dataclass(inside):
-        return pl.Struct(columns(inside))
+    if hint in _DTYPES:
+        return _DTYPES[hint]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return pl.Struct(columns(hint))
+    kind, inside = get_origin(hint), get_args(hint)
+    if len(inside) == 2 and NoneType in inside:
+        return _dtype(inside[inside[0] is NoneType])
+    if kind is Literal:
+        return TEXT
+    if kind is list:
+        return pl.List(_dtype(inside[0]))
+    if kind is dict and get_origin(inside[0]) is Literal:
+        return pl.Struct(dict.fromkeys(get_args(inside[0]), _dtype(inside[1])))
     raise TypeError(f"expected a type that a column can hold, found {hint!r}")
 
 
-def _maker(hint: Any) -> Callable[[Any], Any] | None:
-    """Return what makes a value with objects in it a cell, None where a value is a cell as it is."""
-    inside = _inside(hint)
-    if isinstance(inside, type) and dataclasses.is_dataclass(inside):
-        hints = _hints(inside)
-        if not any(map(_maker, hints.values())):
-            return vars
-        row = cells(inside)
-        return lambda item: dict(zip(hints, row(item), strict=True))
-    make = _maker(get_args(inside)[-1]) if get_origin(inside) in (list, dict) else None
-    if make is None:
+def _maker(dtype: pl.DataType) -> Callable[[Any], Any] | None:
+    """Return what makes a value with objects in it a cell, None where every value is a cell as it is."""
+    if isinstance(dtype, pl.List):
+        make = _maker(dtype.inner)  # type: ignore[arg-type]  # a dtype with its parameters
+        return None if make is None else lambda items: items and list(map(make, items))
+    if not isinstance(dtype, pl.Struct):
         return None
-    if get_origin(inside) is list:
-        return lambda items: list(map(make, items))
-    return lambda items: {name: make(item) for name, item in items.items()}
+    makers = {field.name: made for field in dtype.fields if (made := _maker(field.dtype)) is not None}  # type: ignore[arg-type]
 
+    def fields(item: Any) -> dict[str, Any] | None:
+        if item is None:
+            return None
+        found: dict[str, Any] = item if isinstance(item, dict) else vars(item)
+        return found | {name: make(found.get(name)) for name, make in makers.items()} if makers else found
 
-def _inside(hint: Any) -> Any:
-    """Return the hint of a value that is known: ``T`` of ``T | None``."""
-    if get_origin(hint) not in (Union, UnionType):
-        return hint
-    known = [one for one in get_args(hint) if one is not NoneType]
-    return known[0] if len(known) == 1 else hint
+    return fields

@@ -9,7 +9,7 @@ of their own. Rows are in the order of the JSON output: captures as given, then 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from analyzer.capture import Problem
 from analyzer.results import (
@@ -21,10 +21,9 @@ from analyzer.results import (
     Finding,
     KexecResult,
     PolicyOutcome,
-    Secondary,
     rules,
 )
-from analyzer.results.columns import cells, columns, table
+from analyzer.results.columns import NUMBER, TEXT, columns, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,33 +45,13 @@ __all__ = [
     "verdicts",
 ]
 
-#: Finding codes of device verdicts.
-_DEVICE_CODES = {"stranded": rules.STRANDED, "missing": rules.MISSING, "undetermined": rules.UNDETERMINED}
-
-
-class CaptureKey(NamedTuple):
-    """What every row begins with."""
-
-    capture: int
-    path: str
-
-
-class KexecKey(NamedTuple):
-    """What every row below a capture begins with."""
-
-    capture: int
-    path: str
-    kexec: int
-
-
-#: Fields that are no column: what is among the keys, or has a table of its own.
-_CAPTURE_WITHOUT = ("path", "boots", "kexecs", "errors")
-_KEXEC_WITHOUT = ("bridges", "devices", "policies", "divergences", "findings")
+_CAPTURE: dict[str, pl.DataType] = {"capture": NUMBER, "path": TEXT}
+_KEXEC = _CAPTURE | {"kexec": NUMBER}
 
 
 def captures(analysis: Analysis) -> pl.DataFrame:
     """One row per capture: the fields of :class:`CaptureResult`."""
-    return _of_captures(analysis, lambda capture: [capture], CaptureResult, _CAPTURE_WITHOUT)
+    return _of_captures(analysis, lambda capture: [capture], CaptureResult, "boots", "kexecs", "errors")
 
 
 def boots(analysis: Analysis) -> pl.DataFrame:
@@ -82,7 +61,8 @@ def boots(analysis: Analysis) -> pl.DataFrame:
 
 def kexecs(analysis: Analysis) -> pl.DataFrame:
     """One row per kexec: the fields of :class:`KexecResult`."""
-    return _of_captures(analysis, lambda capture: capture.kexecs, KexecResult, _KEXEC_WITHOUT)
+    elsewhere = ("bridges", "devices", "policies", "divergences", "findings")
+    return _of_captures(analysis, lambda capture: capture.kexecs, KexecResult, *elsewhere)
 
 
 def bridges(analysis: Analysis) -> pl.DataFrame:
@@ -97,14 +77,12 @@ def devices(analysis: Analysis) -> pl.DataFrame:
 
 def policies(analysis: Analysis) -> pl.DataFrame:
     """One row per policy and kexec: ``policy``, and the fields of :class:`PolicyOutcome`."""
-    read = cells(PolicyOutcome)
-    rows = [
-        (*key, name, *read(outcome))
+    rows = (
+        {**vars(outcome), **key, "policy": name}
         for key, kexec in _kexecs(analysis)
         for name, outcome in kexec.policies.items()
-    ]
-    named = {"policy": columns(KexecResult)["policy"]}
-    return table(rows, columns(KexecKey) | named | columns(PolicyOutcome))
+    )
+    return table(rows, _KEXEC | {"policy": TEXT} | columns(PolicyOutcome))
 
 
 def divergences(analysis: Analysis) -> pl.DataFrame:
@@ -123,65 +101,48 @@ def errors(analysis: Analysis) -> pl.DataFrame:
 
 
 def _of_captures(
-    analysis: Analysis,
-    items: Callable[[CaptureResult], Iterable[Any]],
-    kind: type,
-    without: tuple[str, ...] = (),
+    analysis: Analysis, items: Callable[[CaptureResult], Iterable[Any]], kind: type, *elsewhere: str
 ) -> pl.DataFrame:
-    read = cells(kind, without)
-    rows = [
-        (*CaptureKey(number, capture.path), *read(item))
+    """The table of one class, without the lists that have a table of their own."""
+    rows = (
+        {**vars(item), "capture": number, "path": capture.path}
         for number, capture in enumerate(analysis.captures)
         for item in items(capture)
-    ]
-    return table(rows, columns(CaptureKey) | columns(kind, without))
+    )
+    return table(rows, _CAPTURE | columns(kind, without=elsewhere))
 
 
 def _of_kexecs(analysis: Analysis, items: Callable[[KexecResult], Iterable[Any]], kind: type) -> pl.DataFrame:
-    read = cells(kind)
-    rows = [(*key, *read(item)) for key, kexec in _kexecs(analysis) for item in items(kexec)]
-    return table(rows, columns(KexecKey) | columns(kind))
+    rows = ({**vars(item), **key} for key, kexec in _kexecs(analysis) for item in items(kexec))
+    return table(rows, _KEXEC | columns(kind))
 
 
-def _kexecs(analysis: Analysis) -> Iterator[tuple[KexecKey, KexecResult]]:
+def _kexecs(analysis: Analysis) -> Iterator[tuple[dict[str, Any], KexecResult]]:
     for number, capture in enumerate(analysis.captures):
         for kexec in capture.kexecs:
-            yield KexecKey(number, capture.path, kexec.index), kexec
+            yield {"capture": number, "path": capture.path, "kexec": kexec.index}, kexec
 
 
-#: The columns of :func:`verdicts` that come first, in the order of the CSV output; docs/outputs.md describes
-#: them all.
+#: The columns of :func:`verdicts` that come first, in the order of the CSV output.
 _FIRST = (
     "capture", "path", "host", "kexec", "kexec_kind", "row", "bdf", "verdict", "reason", "cause", "cause_bdf",
     "confidence", "preserved", "code", "severity", "text", "vendor_device", "port_type", "bridge",
     "secondary", "subordinate", "new_secondary", "ari_before", "ari_after", "ari_decided", "policy",
     "observed_policy", "preserved_source", "stranded", "evidence",
 )  # fmt: skip
-
-
-class _VerdictKey(NamedTuple):
-    """What a row of :func:`verdicts` says besides its verdict: of what it is one, and what it rests on."""
-
-    capture: int
-    path: str
-    host: str | None
-    row: str = "capture"
-    kexec: int | None = None
-    kexec_kind: str | None = None
-    policy: str | None = None
-    observed_policy: str | None = None
-    preserved_source: str | None = None
-
-
-def _verdict_columns() -> dict[str, pl.DataType]:
-    # A bridge's missing access is its ``reason``; its window and alternatives are for readers of one bridge.
-    found = columns(_VerdictKey) | columns(Finding, ("weight",)) | columns(DeviceVerdict)
-    found |= columns(BridgeVerdict, ("window", "missing_access", "cause_note"))
-    return {name: found[name] for name in dict.fromkeys((*_FIRST, *found))}
-
-
 #: What :func:`verdicts` has; a field that is added to the verdicts or to their findings is its last column.
-VERDICT_COLUMNS = _verdict_columns()
+#: A bridge's missing access is its ``reason``; its window and alternatives are for readers of one bridge.
+VERDICT_COLUMNS = {
+    **dict.fromkeys(_FIRST, TEXT),
+    **_KEXEC,
+    **columns(
+        Finding,
+        DeviceVerdict,
+        BridgeVerdict,
+        without=("weight", "window", "missing_access", "cause_note"),
+    ),
+}
+_DEVICE_CODES = {"stranded": rules.STRANDED, "missing": rules.MISSING, "undetermined": rules.UNDETERMINED}
 
 
 def verdicts(analysis: Analysis) -> pl.DataFrame:
@@ -195,60 +156,51 @@ def verdicts(analysis: Analysis) -> pl.DataFrame:
 
     The columns are :data:`VERDICT_COLUMNS`.
     """
-    return table([[row.get(name) for name in VERDICT_COLUMNS] for row in _rows(analysis)], VERDICT_COLUMNS)
+    return table(_rows(analysis), VERDICT_COLUMNS)
 
 
 def _rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
     for number, capture in enumerate(analysis.captures):
-        key = _VerdictKey(number, capture.path, capture.host)
-        row = key._asdict() | {"verdict": capture.verdict}
+        key = {"capture": number, "path": capture.path, "host": capture.host}
+        row = key | {"row": "capture", "verdict": capture.verdict}
         if capture.errors:
             row |= {"reason": capture.errors[0].kind, "text": capture.errors[0].message}
         yield row
         for kexec in capture.kexecs:
-            of_kexec = key._replace(
-                kexec=kexec.index,
-                kexec_kind=kexec.kind,
-                policy=kexec.policy,
-                observed_policy=kexec.observed_policy,
-                preserved_source=kexec.preserved_source,
-            )._asdict()
+            key |= {
+                "kexec": kexec.index,
+                "kexec_kind": kexec.kind,
+                "policy": kexec.policy,
+                "observed_policy": kexec.observed_policy,
+                "preserved_source": kexec.preserved_source,
+            }
             for row in _rows_of_kexec(kexec):
-                yield of_kexec | row
+                yield row | key
 
 
 def _rows_of_kexec(kexec: KexecResult) -> Iterator[dict[str, Any]]:
     """The rows of one kexec, in the order of its findings (bridges, devices, divergences, secondary)."""
-    left: defaultdict[tuple[str, str], deque[Finding]] = defaultdict(deque)
+    left: defaultdict[tuple[str | None, str | None], deque[Finding]] = defaultdict(deque)
     for finding in kexec.findings:
-        if finding.bdf is not None:
-            left[finding.code, finding.bdf].append(finding)
+        left[finding.code, finding.bdf].append(finding)
 
     def found(code: str | None, bdf: str) -> dict[str, Any]:
-        waiting = left[code, bdf] if code is not None else None
+        waiting = left[code, bdf]
         return vars(waiting.popleft()) if waiting else {}
 
-    read_bridge, read_device = _reader(BridgeVerdict), _reader(DeviceVerdict)
     for bridge in kexec.bridges:
-        row = read_bridge(bridge) | {"row": "bridge", "reason": bridge.missing_access}
+        row = vars(bridge) | {"row": "bridge", "reason": bridge.missing_access}
         yield row | found(rules.BRIDGE_CODES.get(bridge.verdict), bridge.bdf)
     for device in kexec.devices:
         # As in analyzer.verdicts.findings: what was not preserved and is undetermined is no finding.
         counts = device.preserved or device.verdict != "undetermined"
         code = _DEVICE_CODES.get(device.verdict) if counts else None
-        yield read_device(device) | {"row": "device"} | found(code, device.bdf)
+        yield vars(device) | {"row": "device"} | found(code, device.bdf)
     for item in kexec.divergences:
-        row = {"row": "divergence", "bdf": item.bdf, "reason": item.note or None}
-        row["verdict"] = "explained" if item.explained else "unexplained"
+        verdict = "explained" if item.explained else "unexplained"
+        row = {"row": "divergence", "bdf": item.bdf, "verdict": verdict, "reason": item.note or None}
         yield row | found(rules.DIVERGENCE, item.bdf)
-    read_secondary = _reader(Secondary)
     for other in kexec.secondary:
         code = rules.SECONDARY_CODES.get(other.kind, rules.OTHER_SECONDARY)
-        row = read_secondary(other) | {"row": "secondary", "verdict": other.kind, "reason": other.note}
-        yield row | found(code, other.bdf)
-
-
-def _reader(kind: type) -> Callable[[Any], dict[str, Any]]:
-    """Return what gives the fields of an object by name."""
-    read, names = cells(kind), list(columns(kind))
-    return lambda item: dict(zip(names, read(item), strict=True))
+        row = {"row": "secondary", "verdict": other.kind, "reason": other.note}
+        yield vars(other) | row | found(code, other.bdf)
