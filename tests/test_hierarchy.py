@@ -19,7 +19,7 @@ def test_bridges_by_the_verdict_of_their_device_or_by_bus_numbers(with_devices):
         result = replace(result, devices=[])
     tree = hierarchy.of_kexec(result)
     assert tree.above == {ROOT: None, OTHER: None, SWITCH: ROOT, PORT: SWITCH}
-    assert names(tree.below) == {None: [ROOT, OTHER], ROOT: [SWITCH], SWITCH: [PORT]}
+    assert tree.below == {None: [ROOT, OTHER], ROOT: [SWITCH], SWITCH: [PORT]}
     assert names(tree.functions) == ({PORT: BELOW_PORT, OTHER: BELOW_OTHER} if with_devices else {})
 
 

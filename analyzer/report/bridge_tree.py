@@ -73,9 +73,8 @@ class _TextTree:
             return set(self.tree.bridges)
         shown: set[str] = set()
         for bdf, bridge in self.tree.bridges.items():
-            harmed = any(f.verdict in {"stranded", "missing"} for f in self.tree.functions.get(bdf, ()))
             interesting = bridge.verdict in MARKS and (bridge.preserved or bridge.verdict != "undetermined")
-            if not (interesting or harmed):
+            if not (interesting or self._harmed(bdf)):
                 continue
             step: str | None = bdf
             while step is not None and step not in shown:
@@ -83,26 +82,27 @@ class _TextTree:
                 step = self.tree.above[step]
         return shown
 
+    def _harmed(self, bdf: str) -> bool:
+        """A function right below was not found."""
+        return any(f.verdict in {"stranded", "missing"} for f in self.tree.functions.get(bdf, ()))
+
     def rows(self) -> Iterator[_Row]:
         """Yield the lines from the root bus down; a cycle of bus numbers in damaged data is cut."""
         seen: set[str] = set()
-        for bridge in (*self.tree.below.get(None, ()), *self.tree.bridges.values()):
-            yield from self._bridge(bridge, "", "", seen)
+        for bdf in (*self.tree.below.get(None, ()), *self.tree.bridges):
+            yield from self._bridge(bdf, "", "", seen)
 
-    def _bridge(self, bridge: BridgeVerdict, lead: str, below: str, seen: set[str]) -> Iterator[_Row]:
-        if bridge.bdf not in self.shown or bridge.bdf in seen:
+    def _bridge(self, bdf: str, lead: str, below: str, seen: set[str]) -> Iterator[_Row]:
+        if bdf not in self.shown or bdf in seen:
             return
-        seen.add(bridge.bdf)
+        seen.add(bdf)
+        bridge = self.tree.bridges[bdf]
         mark = MARKS.get(bridge.verdict, "")
         style: Style = "bad" if mark == "bad" else "warn" if mark and bridge.verdict != "gained" else ""
-        yield _Row(mark, f"{lead}{bridge.bdf}{_buses(bridge)}", self._describe(bridge), style)
-        harmed = bridge.verdict in MARKS or any(
-            f.verdict in {"stranded", "missing"} for f in self.tree.functions.get(bridge.bdf, ())
-        )
-        functions = list(self._functions(bridge)) if harmed or self.everything else []
-        children = [
-            b for b in self.tree.below.get(bridge.bdf, ()) if b.bdf in self.shown and b.bdf not in seen
-        ]
+        yield _Row(mark, f"{lead}{bdf}{_buses(bridge)}", self._describe(bridge), style)
+        in_full = self.everything or bridge.verdict in MARKS or self._harmed(bdf)
+        functions = list(self._functions(bdf)) if in_full else []
+        children = [one for one in self.tree.below.get(bdf, ()) if one in self.shown and one not in seen]
         for number, row in enumerate(functions):
             last = number == len(functions) - 1 and not children
             glyph = self.page.glyph("corner" if last else "tee")
@@ -136,8 +136,8 @@ class _TextTree:
             parts.append(self.kept)
         return "  ".join(parts)
 
-    def _functions(self, bridge: BridgeVerdict) -> Iterator[_Row]:
-        functions = self.tree.functions.get(bridge.bdf, ())
+    def _functions(self, bdf: str) -> Iterator[_Row]:
+        functions = self.tree.functions.get(bdf, ())
         harmed = [f for f in functions if f.verdict != "reachable"]
         reachable = [f for f in functions if f.verdict == "reachable"]
         if not self.everything and len(reachable) > _MOST_REACHABLE:

@@ -24,7 +24,7 @@ class Hierarchy:
 
     bridges: dict[str, BridgeVerdict]
     above: dict[str, str | None]
-    below: dict[str | None, list[BridgeVerdict]]
+    below: dict[str | None, list[str]]
     functions: dict[str | None, list[DeviceVerdict]]
 
 
@@ -46,7 +46,7 @@ def of_kexec(kexec: KexecResult) -> Hierarchy:
         domain, bus, _ = bridge.bdf.rsplit(":", 2)
         above = named.get(bridge.bdf) or leading_to.get((domain, int(bus, 16)))
         found.above[bridge.bdf] = above if above in bridges and above != bridge.bdf else None
-        found.below.setdefault(found.above[bridge.bdf], []).append(bridge)
+        found.below.setdefault(found.above[bridge.bdf], []).append(bridge.bdf)
     for device in kexec.devices:
         if device.bdf not in bridges:
             found.functions.setdefault(device.bridge if device.bridge in bridges else None, []).append(device)

@@ -76,8 +76,7 @@ class _HtmlTree:
         self.kept = "assumed preserved" if kexec.preserved_source == "assumed" else "preserved"
         self.devices = {device.bdf: device for device in kexec.devices}
         tree = hierarchy.of_kexec(kexec)
-        self.bridges, self.functions = tree.bridges, tree.functions
-        self.below = {above: [bridge.bdf for bridge in bridges] for above, bridges in tree.below.items()}
+        self.bridges, self.functions, self.below = tree.bridges, tree.functions, tree.below
         harmed = sum(device.verdict != "reachable" for device in kexec.devices)
         self.room_harmed = most_rows
         self.room_found = max(most_rows - harmed - len(self.bridges), most_rows // 4)
