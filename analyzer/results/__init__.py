@@ -21,9 +21,10 @@ KexecKind = Literal["live-update", "plain", "crash", "unknown"]
 PolicyName = Literal["stock", "inherit", "serialize", "heal"]
 ObservedPolicy = Literal["stock", "inherit", "serialize", "heal", "unknown"]
 PreservedSource = Literal["option", "flb", "dmesg", "capture", "sidecar", "assumed"]
-#: What is known of what was handed over at a kexec. ``known``: a source lists it. Else the set is assumed,
-#: and ``live-update``: something shows a live update; ``no-scan``: no scan of the incoming kernel is in the
-#: input; ``unrecognised``: neither the kind nor the rule is known; ``none``: nothing was handed over.
+#: What is known of the devices handed over at a kexec. ``known``: a source lists them. In all other cases
+#: they are assumed. ``live-update``: something shows a live update; ``no-scan``: no scan of the incoming
+#: kernel is in the input; ``unrecognised``: neither the kind nor the rule is known; ``none``: nothing was
+#: handed over.
 Preservation = Literal["known", "live-update", "no-scan", "unrecognised", "none"]
 Phase = Literal["outgoing", "blackout", "incoming"]
 Confidence = Literal["high", "medium", "low"]
@@ -60,7 +61,7 @@ LIVE_UPDATE_POLICIES: frozenset[ObservedPolicy] = frozenset({"inherit", "seriali
 
 
 def policy_that_ran(observed: ObservedPolicy) -> PolicyName:
-    """The policy that is compared with what the incoming kernel did: unrecognised, inherit is meant."""
+    """The policy that is compared with what the incoming kernel did: inherit where it was not recognised."""
     return "inherit" if observed == "unknown" else observed
 
 
@@ -80,7 +81,7 @@ class Boot:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One access (or log line: ``access`` None) that proves something, and what it proves (``note``).
+    """One access (or log line: ``access`` None) that proves something; ``note`` says what.
 
     ``register`` is written as setpci and lspci do: ``CAP_EXP+28.w``, ``BRIDGE_CONTROL``, ``ECAP_ARI+04.w``.
     """
@@ -98,7 +99,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Window:
-    """Between which accesses the bit went: the last that showed it on, the first that showed it off."""
+    """Where ARI Forwarding was lost: the last access that showed it on, and the first that showed it off."""
 
     last_on: int | None
     first_off: int | None
@@ -107,9 +108,9 @@ class Window:
 
 @dataclass(frozen=True)
 class BridgeVerdict:
-    """What became of one bridge at one kexec (interface: bridge verdicts).
+    """What became of one bridge at one kexec.
 
-    ``cause_note`` names the alternatives where the input cannot tell them apart.
+    ``cause_note`` names the alternatives where the input does not decide between them.
     """
 
     bdf: str
@@ -147,7 +148,7 @@ class DeviceVerdict:
 
 @dataclass(frozen=True)
 class PolicyOutcome:
-    """What a kernel with one policy must have found: every function, and which preserved ones it had not."""
+    """What a kernel with one policy finds: every function, and the preserved ones that it does not find."""
 
     discovered: list[str]
     stranded: list[str]
@@ -156,7 +157,7 @@ class PolicyOutcome:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the incoming kernel in the capture really enumerated."""
+    """What the incoming kernel in the capture enumerated."""
 
     discovered: list[str]
 
@@ -174,7 +175,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Secondary:
-    """A finding beside the question (ACS lost with the same reset, Bus Master lost, ...)."""
+    """Another observation: ACS lost with the same reset, Bus Master lost, ..."""
 
     bdf: str
     kind: str
@@ -184,7 +185,7 @@ class Secondary:
 
 @dataclass(frozen=True)
 class Consequence:
-    """What follows for the host or its operator, with the source of the statement."""
+    """What follows for the host or its operator, and the source that says so."""
 
     code: str
     text: str
@@ -193,9 +194,9 @@ class Consequence:
 
 @dataclass(frozen=True)
 class Finding:
-    """One coded alarm: what ``--select`` and ``--ignore`` choose by, and what decides the exit status.
+    """One coded alarm: ``--select`` and ``--ignore`` choose by its code, its weight decides the exit status.
 
-    ``weight`` is decided once, with every option that has a say (:mod:`analyzer.verdicts.findings`).
+    ``weight`` is decided in one place, with all options that matter (:mod:`analyzer.verdicts.findings`).
     """
 
     code: str
@@ -207,12 +208,12 @@ class Finding:
 
 @dataclass
 class KexecResult:
-    """Everything said about one kexec.
+    """Everything that is reported of one kexec.
 
     Attributes:
         preservation: what a loss weighs at this kexec (:mod:`analyzer.verdicts.loss_weight`).
-        ignored: findings that ``--select`` or ``--ignore`` leaves out; they weigh nothing.
-        not_in_input: what the input does not show of the machine and could be a loss.
+        ignored: findings that ``--select`` or ``--ignore`` leaves out; they have no weight.
+        not_in_input: what the input does not show of the machine, and where a loss may be.
     """
 
     index: int
@@ -247,10 +248,10 @@ class KexecResult:
 
 @dataclass
 class CaptureResult:
-    """Everything said about one capture.
+    """Everything that is reported of one capture.
 
-    ``dropped`` records were lost by the recorder; ``missing_dwords`` are what a snapshot must have shown and
-    does not. ``weight`` is what the capture does to the exit status.
+    The recorder lost ``dropped`` records; ``missing_dwords`` of config space are missing from a snapshot.
+    ``weight`` is what the capture does to the exit status.
     """
 
     path: str
@@ -270,7 +271,7 @@ class CaptureResult:
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts over all captures of one call; ``bridges_lost`` counts what costs devices or may cost them."""
+    """Counts over all captures of one call; ``bridges_lost`` counts preserved bridges with a loss."""
 
     captures: int
     kexecs: int
