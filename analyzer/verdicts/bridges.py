@@ -9,7 +9,7 @@ from analyzer import bdf
 from analyzer.observed import ari_state
 from analyzer.observed.decisions import ARI_BIT
 from analyzer.observed.registers import missing_bytes
-from analyzer.results import BridgeVerdict, Window
+from analyzer.results import LOSSES, BridgeVerdict, Window
 from analyzer.verdicts import causes, devices
 from schemas.pcie_capability import (
     TYPE_DOWNSTREAM,
@@ -40,7 +40,7 @@ PORT_TYPES = {
     TYPE_PCI_TO_PCIE: "pci-to-pcie",
 }
 
-_CAUSED = frozenset({"lost", "healed", "unconfigured", "renumbered", "gone"})
+_CAUSED = frozenset({*LOSSES, "healed"}) - {"hidden"}
 
 
 @dataclass(frozen=True)

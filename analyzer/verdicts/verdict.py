@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.capture import Problem
-from analyzer.results import CaptureResult, Summary, rules
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.results import LOSSES, CaptureResult, Summary, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
