@@ -10,6 +10,7 @@ import zstandard
 
 from analyzer.errors import UnsupportedFormatError
 from analyzer.kernel_logs.recognition import is_kernel_line, refuse_other_text
+from analyzer.readers.option_files import kernel_log_bytes
 
 FORMATS = Path(__file__).parents[1] / "traces" / "formats"
 KERNEL_LINES = [
@@ -77,9 +78,10 @@ def test_other_lines(line):
         (b"BZh91AY", "bzip2 data"),
     ],
 )
-def test_what_was_found_is_said(data, found):
+def test_what_was_found_is_said(data, found, tmp_path):
+    (tmp_path / "log").write_bytes(data)
     with pytest.raises(UnsupportedFormatError, match=f"found {found}"):
-        refuse_other_text(data, "log")
+        kernel_log_bytes(str(tmp_path / "log"))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FORMATS.glob("*console*")))

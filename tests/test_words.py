@@ -14,6 +14,7 @@ from analyzer.cli.atrisk_command import STATUS
 from analyzer.questions.atrisk import Verdict
 from analyzer.report import headline, text_report
 from analyzer.report.atrisk_report import WORDS
+from analyzer.results import CHANGES, LASTING_LOSSES, LOSSES, UNCHANGED, BridgeVerdictName
 from analyzer.verdicts.loss_weight import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +57,11 @@ def test_help_names_every_word_and_status(capsys: pytest.CaptureFixture[str]) ->
 def test_the_manual_has_every_status() -> None:
     manual = " ".join((ROOT / "docs" / "man" / "analyze.1").read_text("utf-8").split())
     assert all(meaning in manual for meaning in exit_status.MEANINGS.values())
+
+
+def test_every_bridge_verdict_is_a_change_or_none_or_undetermined() -> None:
+    assert sorted((*CHANGES, *UNCHANGED, "undetermined")) == sorted(get_args(BridgeVerdictName))
+    assert set(LASTING_LOSSES) < set(LOSSES) < set(CHANGES)
 
 
 def test_the_table_of_losses_names_every_row() -> None:

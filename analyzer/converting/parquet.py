@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Capture
 
-#: Key of the metadata. Its value is a JSON object with ``schema`` (the number below), ``path``, ``format``,
-#: ``files`` and ``notes``.
-METADATA_KEY: Final = "aritrace"
+#: ``schema`` in the metadata; beside it are ``path``, ``format``, ``files`` and ``notes``.
 METADATA_SCHEMA: Final = 1
 
 
@@ -28,7 +26,7 @@ def write_parquet(capture: Capture, path: str | os.PathLike[str]) -> None:
         UsageError: the operating system refuses to write there.
     """
     with replacing(path) as stream:
-        put_table(capture.accesses, stream, {METADATA_KEY: _metadata(capture)}, level=9)
+        put_table(capture.accesses, stream, _metadata(capture), level=9)
 
 
 def _metadata(capture: Capture) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
+from analyzer.fleet.rows import TABLES
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _sources(
     names = frame.collect_schema().names()
     missing = [
         pl.lit(None, kind).alias(name)
-        for name, kind in (("kexec", pl.UInt32), ("detail", pl.String))
+        for name, kind in (("kexec", TABLES["kexecs"]["kexec"]), ("detail", pl.String))
         if name not in names
     ]
     wanted = pl.LazyFrame(values, schema=dict.fromkeys(keys, pl.String), orient="row")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.results import UNCHANGED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from analyzer.results import CaptureResult, KexecResult
 
 #: Bridge verdicts that a scenario need not list.
-_QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _kexec(kexec: KexecResult, wanted: ExpectedKexec, truth: list[str]) -> Itera
     found = {item.bdf: bridge_text(item.verdict, item.cause, item.cause_bdf) for item in kexec.bridges}
     for bdf in sorted({*found, *wanted.bridges}):
         expected, seen = wanted.bridges.get(bdf), found.get(bdf, "not mentioned")
-        if expected is None and seen not in _QUIET:
+        if expected is None and seen not in UNCHANGED:
             yield f"bridge {bdf}: expected nothing remarkable, found {seen}"
         elif expected is not None and expected != seen:
             yield f"bridge {bdf}: expected {expected}, found {seen}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analyzer.errors import DamagedInputError, EmptyInputError, UnreadableInputError
 from analyzer.options import Options
 from analyzer.readers.small_files import read_limited
+from analyzer.results import UNCHANGED
 from analyzer.writing import replacing
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 DIRECTORY = "traces"
 _CASE_LIMIT = 1 << 20
 #: Bridge verdicts that go without saying in an expectation file.
-_UNREMARKABLE = frozenset({"kept", "off", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _kexec(kexec: KexecResult) -> dict[str, Any]:
                 filter(None, (bridge.verdict, bridge.cause, bridge.cause_bdf, bridge.confidence))
             )
             for bridge in kexec.bridges
-            if bridge.verdict not in _UNREMARKABLE
+            if bridge.verdict not in UNCHANGED
         },
         "stranded": [device.bdf for device in kexec.devices if device.verdict == "stranded"],
         "discovered": {

@@ -1,4 +1,4 @@
-"""Text from captures made harmless: what could fool a terminal or a reader's eye becomes an escape.
+"""Text from captures made harmless: what could mislead a terminal or a reader becomes an escape.
 
 Host names, kernel releases, log lines and paths come from whoever made the capture. Control characters would
 drive the terminal, bidirectional controls reorder what is read, zero-width ones hide in a
@@ -21,7 +21,7 @@ def inert(text: str, *, ascii_only: bool = False) -> str:
     A lone surrogate that stands for an undecodable byte (PEP 383) is written as that byte.
 
     Args:
-        text: anything; what is beyond :data:`LIMIT` characters is cut and the cut said.
+        text: anything; what is beyond :data:`LIMIT` characters is cut and its length added.
         ascii_only: escape all but printable ASCII, for streams that take no more.
     """
     if len(text) > LIMIT:

@@ -47,8 +47,8 @@ def dumps(value: object) -> str:
 
 
 def _dumps(value: object, indent: int | None) -> str:
-    # A path with undecodable bytes holds lone surrogates, no valid JSON: write such a byte as \xNN. Only then
-    # everything beyond ASCII is escaped, as JSON does it: in UTF-16 units.
+    # A path with undecodable bytes holds lone surrogates, which are not valid JSON: such a byte is written as
+    # \xNN. Only then everything beyond ASCII is escaped, as JSON does it: in UTF-16 units.
     text = json.dumps(value, default=_fields, indent=indent, ensure_ascii=False, allow_nan=False)
     text = _SURROGATE.sub(lambda match: f"\\\\x{ord(match[0]) & 0xFF:02x}", text)
     return _NOT_ASCII.sub(_escape, text)
@@ -63,5 +63,5 @@ def _escape(match: re.Match[str]) -> str:
 
 def _fields(value: object) -> dict[str, object]:
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"{type(value).__name__} is no result object")
+        raise TypeError(f"{type(value).__name__} is not a result object")
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

@@ -17,6 +17,7 @@ from analyzer.report.wording import (
     duration,
     listed,
 )
+from analyzer.results import CHANGES, LOSSES
 from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from analyzer.report.page import Page, Style
     from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult
 
-_EXPLAINED = frozenset(
-    {"lost", "healed", "unconfigured", "renumbered", "gone", "cleared", "ignored", "gained"}
-)
 _MOST = 12
 
 
@@ -37,10 +35,10 @@ def add_kexec(
     *,
     verbosity: int = 0,
 ) -> None:
-    """Add everything said about one kexec to the page.
+    """Add everything that is known about one kexec to the page.
 
     Args:
-        page: where to.
+        page: the page to add to.
         capture: the capture it belongs to (boots and files).
         kexec: its verdicts.
         verbosity: 0 what matters, 1 every bridge and function and all sources, 2 and more shorten no list.
@@ -62,13 +60,18 @@ def add_kexec(
         page.prose(f"No bridge lost anything; ARI Forwarding kept on {count(kept, 'bridge')}.", indent=2)
     several_files = len(capture.files) > 1
     for bridge in kexec.bridges:
-        if bridge.verdict in _EXPLAINED and (bridge.preserved or bridge.evidence or verbosity):
+        explained = bridge.verdict in CHANGES and bridge.verdict != "hidden"  # the bridge above says why
+        if explained and (bridge.preserved or bridge.evidence or verbosity):
             _add_why(page, bridge, several_files)
     _add_undetermined(page, kexec)
     _add_consequences(page, kexec, verbosity)
     if kexec.policies:
         page.blank()
-        page.line("  ", Span("What each kernel policy would have found", "strong"), " (* the one judged by)")
+        page.line(
+            "  ",
+            Span("What each kernel policy would have found", "strong"),
+            " (*: the verdicts are given under it)",
+        )
         add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
     _add_proof(page, kexec, verbosity)
     _add_secondary(page, kexec, several_files)
@@ -97,9 +100,9 @@ def _rules(kexec: KexecResult) -> str:
         "inherit": "the incoming kernel inherited ARI Forwarding on preserved bridges",
         "serialize": "the incoming kernel restored ARI Forwarding on preserved bridges as it was before",
         "heal": "the incoming kernel switched ARI Forwarding on where a preserved function needs it",
-        "unknown": "which rule the incoming kernel followed could not be recognised",
+        "unknown": "the rule that the incoming kernel followed could not be recognised",
     }[kexec.observed_policy]
-    text = f"{observed}; judged by policy {kexec.policy}"
+    text = f"{observed}; verdicts under policy {kexec.policy}"
     if kexec.series:
         text += f", bus numbers by patch series {kexec.series}"
     if kexec.noari:
@@ -113,7 +116,7 @@ def _rules(kexec: KexecResult) -> str:
 
 def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     page.blank()
-    harm: Style = "bad" if bridge.verdict in {"lost", "unconfigured", "gone", "renumbered"} else "warn"
+    harm: Style = "bad" if bridge.verdict in LOSSES else "warn"
     page.line("  ", Span(bridge.bdf, "strong"), " ", Span(BRIDGES[bridge.verdict], harm))
     if bridge.cause is not None:
         where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
@@ -122,7 +125,7 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
         page.prose(f"cause: {bridge.cause}{where}: {why}{sure}", indent=4)
     window = bridge.window
     if window is not None:
-        last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown moment"
+        last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown time"
         first = f"off at access {window.first_off}" if window.first_off is not None else "never seen off"
         phase = f" ({window.phase})" if window.phase else ""
         page.line(f"    last seen {last}, first seen {first}{phase}")
@@ -142,12 +145,10 @@ def _add_undetermined(page: Page, kexec: KexecResult) -> None:
     for missing in kexec.not_in_input[:_MOST]:
         page.prose(f"not in the input: {missing}", indent=4, bullet=page.glyph("unknown"))
     for bridge in bridges[:_MOST]:
-        missing = bridge.missing_access or "the access that would tell"
-        page.prose(
-            f"{bridge.bdf}: the capture does not hold {missing}", indent=4, bullet=page.glyph("unknown")
-        )
+        missing = bridge.missing_access or "the deciding access"
+        page.prose(f"{bridge.bdf}: not in the capture: {missing}", indent=4, bullet=page.glyph("unknown"))
     for device in devices[:_MOST]:
-        why = REASONS[device.reason] if device.reason else "the capture does not tell"
+        why = REASONS[device.reason] if device.reason else "the capture does not show it"
         kept = "" if device.preserved else " (not preserved)"
         page.prose(f"{device.bdf}{kept}: {why}", indent=4, bullet=page.glyph("unknown"))
     rest = max(len(bridges) - _MOST, 0) + max(len(devices) - _MOST, 0)
@@ -156,7 +157,7 @@ def _add_undetermined(page: Page, kexec: KexecResult) -> None:
 
 
 def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
-    """Say whether the prediction holds: it is the analyzer's own proof."""
+    """Say whether the prediction holds: the analyzer checks itself by it."""
     page.blank()
     if not kexec.divergences:
         if kexec.observed.discovered:
@@ -175,7 +176,7 @@ def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
         style=style,
     )
     if fitting:
-        page.prose(f"What it enumerated is what policy {fitting} predicts.", indent=2)
+        page.prose(f"It enumerated what policy {fitting} predicts.", indent=2)
     most = len(kexec.divergences) if verbosity > 1 else _MOST
     for divergence in kexec.divergences[:most]:
         said = "predicted, not enumerated" if divergence.predicted else "enumerated, not predicted"

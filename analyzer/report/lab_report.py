@@ -1,4 +1,4 @@
-"""``analyze lab``: which scenarios there are, how a run goes on, and whether all came out as it must."""
+"""``analyze lab``: the list of scenarios, the progress of a run, and whether its results are as expected."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from analyzer.lab.comparison import bridge_text
 from analyzer.report.inert import inert
 from analyzer.report.page import Span
 from analyzer.report.wording import count
+from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
     from analyzer.report.page import Page
     from analyzer.results import KexecResult
 
-_QUIET = frozenset({"kept", "off", "not-applicable"})
-
 
 def print_lab_message(text: str) -> None:
-    """Say on standard error how the work goes on."""
+    """Print progress to standard error."""
     print(inert(text), file=sys.stderr, flush=True)
 
 
@@ -46,7 +45,7 @@ def fill_build(page: Page, paths: Sequence[str]) -> Page:
 
 
 def fill_run(page: Page, outcomes: Sequence[Outcome]) -> Page:
-    """Write what came of each scenario, and the count at the end."""
+    """Write the result of each scenario, and the count at the end."""
     for outcome in outcomes:
         _add_outcome(page, outcome)
     failed = sum(not outcome.ok for outcome in outcomes)
@@ -81,7 +80,7 @@ def _add_kexec(page: Page, kexec: KexecResult) -> None:
     texts = [
         f"{item.bdf} {bridge_text(item.verdict, item.cause, item.cause_bdf)}"
         for item in kexec.bridges
-        if item.verdict not in _QUIET
+        if item.verdict not in UNCHANGED
     ]
     predicted = len(kexec.policies[kexec.policy].discovered)
     page.line(

@@ -9,7 +9,7 @@ from analyzer import bdf
 from analyzer.observed import decisions, register_state
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
-from analyzer.results import BridgeVerdict
+from analyzer.results import LOSSES, BridgeVerdict
 from analyzer.verdicts import causes, devices
 from analyzer.verdicts.state_at_kexec import StateAtKexec
 from schemas.inherited_state import ARI_FORWARDING
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.verdicts.reset_evidence import LogMessage
 
 _WRITING = frozenset({"set", "clear", "restore"})
-_CAUSED = frozenset({"lost", "healed", "unconfigured", "renumbered", "gone"})
+_CAUSED = frozenset({*LOSSES, "healed"}) - {"hidden"}
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import series
-from analyzer.results import LIVE_UPDATE_POLICIES, Consequence
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.results import LIVE_UPDATE_POLICIES, LOSSES, Consequence
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
@@ -194,8 +193,8 @@ _RESETS = frozenset(
 
 
 #: Losses that only a full enumeration repairs.
-_REBOOT = frozenset({"unconfigured", "hidden", "gone", "renumbered"})
-_HARMED = LOSSES | {"healed"}
+_REBOOT = frozenset(LOSSES) - {"lost"}
+_HARMED = frozenset({*LOSSES, "healed"})
 
 
 def for_kexec(kexec: KexecResult) -> list[Consequence]:

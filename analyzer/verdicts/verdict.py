@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.capture import Problem
-from analyzer.results import CaptureResult, Summary, rules
+from analyzer.results import LOSSES, CaptureResult, Summary, rules
 from analyzer.verdicts import consequences, findings
-from analyzer.verdicts.loss_weight import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

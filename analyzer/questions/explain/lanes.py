@@ -16,6 +16,7 @@ from analyzer import bdf
 from analyzer.questions.explain import timeline as explain_timeline
 from analyzer.questions.explain.decode import of_evidence
 from analyzer.questions.explain.explanation import TimelineEntry
+from analyzer.results import CHANGES
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
@@ -23,14 +24,11 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.results import BridgeVerdict, BridgeVerdictName, Evidence
+    from analyzer.results import BridgeVerdict, Evidence
     from schemas.inherited_state import InheritedState
 
 #: Bridges with a lane of their own, accesses shown on one lane, and events outside of all lanes.
 MOST_LANES, MOST_ENTRIES, MOST_EVENTS = 40, 80, 100
-_HARMED: frozenset[BridgeVerdictName] = frozenset(
-    {"lost", "healed", "unconfigured", "renumbered", "hidden", "gone", "cleared", "ignored", "gained"}
-)
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _ranked(study: Study, state: InheritedState) -> list[str]:
         for bridge in kexec.bridges:
             rank[bridge.bdf] = min(_rank(bridge), rank.get(bridge.bdf, 9))
         for bridge in kexec.bridges:
-            if bridge.cause_bdf is not None and bridge.verdict in _HARMED:
+            if bridge.cause_bdf is not None and bridge.verdict in CHANGES:
                 rank[bridge.cause_bdf] = min(1, rank.get(bridge.cause_bdf, 9))
     if not study.result.kexecs or state is not ARI_FORWARDING:  # the verdicts are about ARI Forwarding
         for topology in study.topologies:
@@ -140,7 +138,7 @@ def _ranked(study: Study, state: InheritedState) -> list[str]:
 
 
 def _rank(bridge: BridgeVerdict) -> int:
-    if bridge.verdict in _HARMED:
+    if bridge.verdict in CHANGES:
         return 0 if bridge.preserved or bridge.verdict != "gained" else 2
     if bridge.verdict == "undetermined" and bridge.preserved:
         return 1

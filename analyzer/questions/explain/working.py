@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.questions.explain import derivation, lanes
 from analyzer.questions.explain.function import at_kexec
+from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:
     from analyzer.analysis import Study
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 MOST_TELLING, MOST_QUIET = 200, 100
 #: Bridges of one kexec whose decisions are explained.
 _MOST_EXPLAINED = 12
-_QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def of_study(capture: Capture, study: Study) -> Working:
 
 def _of_kexec(kexec_analysis: KexecAnalysis) -> KexecWorking:
     known = kexec_analysis.world.by_outgoing
-    reported = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in _QUIET]
+    reported = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in UNCHANGED]
     return KexecWorking(
         frozenset(bdf.text(key) for key in known),
         {

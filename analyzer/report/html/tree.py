@@ -1,7 +1,7 @@
 """The tree of bridges and functions with two columns: what the outgoing kernel had, what the incoming found.
 
 The tree comes as a flat list of steps, so that templates need no recursion; subtrees in which nothing
-happened are folds that a reader may open. A page has room for so many rows; what does not fit is counted.
+happened are folds that a reader may open. The number of rows is limited; what does not fit is only counted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.report.bridge_tree import MARKS
 from analyzer.report.wording import count, port
+from analyzer.results import hierarchy
 from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
@@ -19,18 +21,6 @@ if TYPE_CHECKING:
     from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
 
 Sign = Literal["bad", "warn", "unknown", "good", "none"]
-_MARKS: dict[str, Sign] = {
-    "lost": "bad",
-    "unconfigured": "bad",
-    "hidden": "bad",
-    "gone": "bad",
-    "healed": "warn",
-    "renumbered": "warn",
-    "cleared": "warn",
-    "ignored": "warn",
-    "gained": "warn",
-    "undetermined": "unknown",
-}
 _FOUND_SIGNS: dict[str, Sign] = {"reachable": "good", "stranded": "bad", "missing": "warn"}
 #: Functions of one kind below one bridge that are shown one by one before the others are folded away.
 _MOST_HARMED, _MOST_FOUND = 40, 8
@@ -38,7 +28,7 @@ _MOST_HARMED, _MOST_FOUND = 40, 8
 _MOST_CALM = 8
 #: Functions of both kinds that are shown together, by address.
 _MOST_TOGETHER = 16
-#: Levels that are indented; what is deeper (hostile bus numbers) hangs at the last one.
+#: Levels that are indented; what is deeper (hostile bus numbers) is shown at the last one.
 _DEEPEST = 20
 
 
@@ -75,7 +65,7 @@ def steps(kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> l
     Args:
         kexec: its verdicts.
         working: what the outgoing kernel had, and which addresses moved; None: that is not known.
-        most_rows: rows that the page has room for; harmed functions and bridges come before the others.
+        most_rows: rows that the page may show; harmed functions and bridges come before the others.
     """
     return list(_HtmlTree(kexec, working, most_rows).steps())
 
@@ -85,27 +75,9 @@ class _HtmlTree:
         self.had = None if working is None else working.had
         self.moved = {} if working is None else working.moved
         self.kept = "assumed preserved" if kexec.preserved_source == "assumed" else "preserved"
-        self.bridges = {bridge.bdf: bridge for bridge in kexec.bridges}
         self.devices = {device.bdf: device for device in kexec.devices}
-        by_bus = {
-            (bridge.bdf.rsplit(":", 2)[0], bridge.secondary): bridge.bdf
-            for bridge in kexec.bridges
-            if bridge.secondary
-        }
-        self.below: dict[str | None, list[str]] = {}
-        self.functions: dict[str | None, list[DeviceVerdict]] = {}
-        for bdf in self.bridges:
-            domain, bus, _ = bdf.rsplit(":", 2)
-            device = self.devices.get(bdf)
-            parent = device.bridge if device is not None else None
-            parent = parent or by_bus.get((domain, int(bus, 16)))
-            self.below.setdefault(parent if parent in self.bridges and parent != bdf else None, []).append(
-                bdf
-            )
-        for device in kexec.devices:
-            if device.bdf not in self.bridges:
-                above = device.bridge if device.bridge in self.bridges else None
-                self.functions.setdefault(above, []).append(device)
+        tree = hierarchy.of_kexec(kexec)
+        self.bridges, self.functions, self.below = tree.bridges, tree.functions, tree.below
         harmed = sum(device.verdict != "reachable" for device in kexec.devices)
         self.room_harmed = most_rows
         self.room_found = max(most_rows - harmed - len(self.bridges), most_rows // 4)
@@ -119,7 +91,7 @@ class _HtmlTree:
             return True
         if bdf not in self.calm:
             bridge = self.bridges[bdf]
-            own = bridge.verdict not in _MARKS or (bridge.verdict == "undetermined" and not bridge.preserved)
+            own = bridge.verdict not in MARKS or (bridge.verdict == "undetermined" and not bridge.preserved)
             own = own and all(f.verdict == "reachable" for f in self.functions.get(bdf, ()))
             below = [self._is_calm(child, above | {bdf}) for child in self.below.get(bdf, ())]
             self.calm[bdf] = own and all(below)
@@ -129,7 +101,7 @@ class _HtmlTree:
         """Yield the tree from the root buses down."""
         seen: set[str] = set()
         tops = self.below.get(None, [])
-        # What hangs in a cycle of bus numbers (damaged data) is below nothing: it comes last.
+        # A bridge in a cycle of bus numbers (damaged data) is below no root bus: it comes last.
         yield from self._bridges(tops, 0, seen)
         yield from self._bridges([name for name in self.bridges if name not in seen], 0, seen)
         yield from self._functions(None, folded="on a root bus, not below any bridge")
@@ -152,7 +124,7 @@ class _HtmlTree:
         """Bridges to which nothing happened, as many as fit, and a line that counts the others."""
         for number, name in enumerate(names):
             if self.room_found <= 0:
-                text = f"{self._bridges_text(names[number:])} found again, not listed for want of room"
+                text = f"{self._bridges_text(names[number:])} found again, not listed for lack of space"
                 yield TreeStep("more", text=text)
                 seen.update(names[number:])
                 return
@@ -185,7 +157,7 @@ class _HtmlTree:
             yield TreeStep("close")
 
     def _size(self, *names: str) -> str:
-        """How much hangs below bridges."""
+        """How many functions and bridges are below some bridges."""
         functions, bridges, ahead, seen = 0, 0, list(names), set(names)
         while ahead:
             name = ahead.pop()
@@ -211,7 +183,7 @@ class _HtmlTree:
         yield from self._several(shown, _MOST_HARMED, f"{len(shown) - _MOST_HARMED:,} more not found")
         if len(harmed) > len(shown):
             yield TreeStep(
-                "more", text=f"{len(harmed) - len(shown):,} more not found, not listed for want of room"
+                "more", text=f"{len(harmed) - len(shown):,} more not found, not listed for lack of space"
             )
         self.room_found, shown = self.room_found - len(found), found[: max(self.room_found, 0)]
         if folded:
@@ -220,7 +192,7 @@ class _HtmlTree:
             yield from self._several(shown, _MOST_FOUND, f"{len(shown) - _MOST_FOUND:,} more found again")
         if len(found) > len(shown):
             yield TreeStep(
-                "more", text=f"{len(found) - len(shown):,} more found again, not listed for want of room"
+                "more", text=f"{len(found) - len(shown):,} more found again, not listed for lack of space"
             )
 
     def _several(self, functions: list[DeviceVerdict], most: int, title: str) -> Iterator[TreeStep]:
@@ -235,7 +207,7 @@ class _HtmlTree:
             yield TreeStep("unfold")
 
     def _before(self, bdf: str, text: str) -> str:
-        """``text`` if the outgoing kernel had the function, which only the working tells."""
+        """``text`` if the outgoing kernel had the function, which is known only with the working."""
         if self.had is None:
             return text
         return text if bdf in self.had else "not there"
@@ -248,7 +220,7 @@ class _HtmlTree:
         if bridge.secondary:
             before += f", {_buses(bridge.secondary, bridge.subordinate)}"
         sign, word, after = _after(bridge)
-        if bridge.verdict not in _MARKS and device is not None and device.verdict != "reachable":
+        if bridge.verdict not in MARKS and device is not None and device.verdict != "reachable":
             sign, word, after = self._outcome(device)
         return TreeRow(
             bridge.bdf,
@@ -283,7 +255,7 @@ class _HtmlTree:
 
 def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
     """Sign, word and explanation of what the incoming kernel had of a bridge."""
-    sign = _MARKS.get(bridge.verdict, "good")
+    sign: Sign = MARKS.get(bridge.verdict, "good")
     new = (
         ""
         if bridge.new_secondary is None
@@ -299,12 +271,12 @@ def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
         "ignored": "ARI on, but the kernel did not use it",
         "renumbered": f"new bus numbers{new}",
         "unconfigured": "no bus numbers, nothing below was scanned",
-        "hidden": "never reached: a bridge above is lost",
+        "hidden": "never reached: a bridge above was lost",
         "gone": "does not answer",
         "not-applicable": "found",
-        "undetermined": "the capture does not tell",
+        "undetermined": "not in the capture",
     }
-    word = bridge.verdict.upper() if bridge.verdict in _MARKS else ""
+    word = bridge.verdict.upper() if bridge.verdict in MARKS else ""
     return sign, word, texts[bridge.verdict]
 
 
