@@ -27,7 +27,7 @@ from analyzer.kernel_logs import cmdline, kernel_log
 from analyzer.options import Options
 from analyzer.preservation import flb
 from analyzer.questions import statistics as capture_statistics
-from analyzer.questions.atrisk import at_risk_of
+from analyzer.questions.atrisk import atrisk_of
 from analyzer.questions.explain import function as explain
 from analyzer.questions.snapshot import take_capture
 from analyzer.readers import open_capture, sniff
@@ -115,7 +115,7 @@ def analysed(capture: Capture, options: Options) -> None:
     page.plain(text_report.fill(page.Page(), analysis, verbosity=2))
     for number in {int(working.index.function[0]), int(working.index.function[-1])}:
         allowed(lambda _, key=number: explain.explain_capture(capture, bdf_text(key), options), b"")
-    allowed(lambda _: at_risk_of(capture, options), b"")
+    allowed(lambda _: atrisk_of(capture, options), b"")
     allowed(lambda _: list(lspci_text(take_capture(capture, None, options))), b"")
 
 
@@ -144,7 +144,7 @@ def trace_dat(data: bytes) -> None:
 def snapshot(data: bytes) -> None:
     capture = opened(data)
     analyze_capture(capture)
-    at_risk_of(capture)
+    atrisk_of(capture)
     list(lspci_text(take_capture(capture)))
 
 
