@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,6 +15,20 @@ if TYPE_CHECKING:
 
 #: Longer lines are not looked at.
 MAX_LINE = 64 * 1024
+
+
+def line_table(text: bytes, base: int) -> pl.DataFrame:
+    """Return whole lines as a table: ``text`` (without the newline) and ``where`` (start in the stream).
+
+    Args:
+        text: lines, the last one with its newline too.
+        base: place of ``text`` in the uncompressed stream.
+    """
+    newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    starts = base + np.concatenate(([0], newlines[:-1] + 1))[: len(newlines)]
+    # latin-1: any bytes make a text, each byte a character, and everything looked for is ASCII.
+    lines = pl.Series("text", [text.decode("latin-1")]).str.split("\n").list.explode()
+    return pl.DataFrame([lines.head(len(starts)), pl.Series("where", starts, pl.Int64)])
 
 
 class TextBlocks:

@@ -97,14 +97,12 @@ class QemuText:
         side = side_lines.none()
         foreign = len(lines.foreign)
         if foreign:
-            # latin-1: any bytes make a text, and everything looked for is ASCII.
-            text = pl.Series([lines.foreign_text.decode("latin-1")]).str.split("\n").list.explode()
-            text = text.head(foreign)
-            side, mine = side_lines.parse(text, lines.foreign)
+            text, where = lines.foreign["text"], lines.foreign["where"].to_numpy()
+            side, mine = side_lines.parse(text, where)
             foreign -= len(side)
-            torn = _without(lines.foreign[mine], side.where)
+            torn = _without(where[mine], side.where)
             remains = text.str.contains(_ACCESS_REMAINS).to_numpy() & ~mine
-            damaged = np.concatenate([damaged, lines.foreign[remains], torn])
+            damaged = np.concatenate([damaged, where[remains], torn])
             others = text.filter(pl.Series(~remains & ~mine))
             kinds = others.str.extract(_OTHER_EVENT).drop_nulls().value_counts()
             self._tally.others.update(dict(kinds.iter_rows()))

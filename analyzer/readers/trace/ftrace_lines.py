@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from analyzer.readers.text_blocks import line_table
+
 _CPU = r"\[\d{3,5}\]"
 _PID = r"[- ](\d+) +(?:\([ \d-]+\) +)?$"
 _BUFFER = r"^ *([^\s:]+): "
@@ -53,11 +55,7 @@ def parse(text: bytes, base: int) -> EventLines:
         text: lines, the last one with its newline too.
         base: place of ``text`` in the uncompressed stream.
     """
-    newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-    starts = base + np.concatenate(([0], newlines[:-1] + 1))
-    # latin-1: any bytes make a text, and everything looked for is ASCII.
-    lines = pl.DataFrame({"text": pl.Series([text.decode("latin-1")]).str.split("\n").list.explode()})
-    lines = lines.head(len(starts)).with_columns(pl.Series("where", starts))
+    lines = line_table(text, base)
     # Several simple expressions: one that takes a line apart as a whole is ten times slower.
     text_of = pl.col("text")
     place = text_of.str.find(_CPU)
