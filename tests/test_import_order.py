@@ -36,7 +36,7 @@ trace
 qemu | tlp | native | snapshot
 sniff
 config_events | config_mechanisms | small_files | tar_members | text_blocks
-unwrap
+tallies | unwrap
 opening
 """
 

@@ -22,6 +22,7 @@ from analyzer.errors import AritraceError, LimitExceededError, UnsupportedFormat
 from analyzer.readers.native import framing
 from analyzer.readers.native import ledger as native_ledger
 from analyzer.readers.native import records as native_records
+from analyzer.readers.tallies import MOST_LISTED
 from schemas.native import CHUNK_HEADER, FILE_HEADER, MAGIC, MAX_RAW, ChunkType
 
 
@@ -269,7 +270,7 @@ def test_payloads_that_claim_each_other_are_searched_only_up_to_a_limit(
 def test_very_many_problems_are_counted_not_listed() -> None:
     data = EMPTY + b"".join(b"junk" + chunk(1, b"", 0, number=number) for number in range(500))
     notes = read(data)[1]
-    assert len(notes.problems) == native_ledger.MAX_PROBLEMS + 2
+    assert len(notes.problems) == MOST_LISTED + 2
     assert notes.problems[-2].kind == "truncated"
     assert "400 more problems" in notes.problems[-1].message
 

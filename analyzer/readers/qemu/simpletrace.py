@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from analyzer.errors import DamagedInputError, UnsupportedFormatError
 from analyzer.readers.qemu.events import CfgEvents, EventTally
 from analyzer.readers.qemu.simpletrace_walk import Walk
 from schemas import simpletrace as layout
-from schemas.bulk import dtype_of
+from schemas.bulk import dtype_of, gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _decode(
     layouts = layout.LAYOUTS[order]
     head_type, arguments_type = dtype_of(layouts.cfg_head), dtype_of(layouts.cfg_arguments)
     old_size = dtype_of(layouts.old_cfg_arguments).itemsize
-    head = _gather(data, head_type, places)
+    head = gather(data, head_type, places)
     name_length = head["name_len"].astype(np.int64)
     size = head["length"].astype(np.int64) - layout.EVENT_HEADER_SIZE - 4 - name_length
     old = size == old_size
@@ -99,7 +99,7 @@ def _decode(
         tally.no_bus.add(int(old.sum()), base + int(places[old][0]))
     good = size == arguments_type.itemsize
     at = places + np.where(good, head_type.itemsize + name_length, 0)
-    arguments = _gather(data, arguments_type, at)
+    arguments = gather(data, arguments_type, at)
     # A field of 64 bits that holds more than its 8, 5, 3, 12 or 32 bits is damage, not an access.
     for field, bits in layout.CFG_BITS.items():
         good &= arguments[field] < 1 << bits
@@ -108,7 +108,7 @@ def _decode(
         tally.damaged.add(int(bad.sum()), base + int(places[bad][0]))
     if not good.all():
         arguments, head, places = arguments[good], head[good], places[good]
-    name = _gather(data, np.dtype(f"S{len(layout.ABSENT_NAME)}"), places + head_type.itemsize)
+    name = gather(data, np.dtype(f"S{len(layout.ABSENT_NAME)}"), places + head_type.itemsize)
     time = head["timestamp_ns"]
     writes = [event for event, op in ops.items() if op == WRITE]
     return CfgEvents.bare(
@@ -122,10 +122,3 @@ def _decode(
         value=arguments["val"].astype(np.uint32),
         absent=(head["name_len"] == len(layout.ABSENT_NAME)) & (name == layout.ABSENT_NAME),
     )
-
-
-def _gather(data: bytes, dtype: np.dtype[Any], places: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the item of ``dtype`` that begins at each of ``places``."""
-    # Overlapping items, one from every byte on, without a copy. numpy takes items without fields much faster.
-    opaque = np.dtype(f"V{dtype.itemsize}")
-    return np.ndarray((len(data) - dtype.itemsize + 1,), opaque, data, 0, (1,))[places].view(dtype)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analyzer.capture.accesses import READ, WRITE
+from analyzer.readers.tallies import ProblemList
 from schemas import simpletrace as layout
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 #: Limits that no file of QEMU reaches: event names, broken places, places tried behind broken ones, ids, and
 #: the length of a record that may mark the end of damage.
 _MOST_NAMES, _MOST_DAMAGES, _MOST_TRIES, _MOST_ID, _MOST_LENGTH = 1 << 16, 1000, 1 << 20, 1 << 32, 4096
-_MOST_LISTED = 100
 #: The count of dropped events is an int in QEMU.
 _MOST_DROPPED = (1 << 31) - 1
 _SCAN = 1 << 16
@@ -57,7 +57,7 @@ class Walk:
         self._u64 = struct.Struct(sign + "Q").unpack_from
         self._names: dict[int, str] = {}
         self._others: dict[int, int] = {}
-        self._marks = 0
+        self._marks = ProblemList(notes, "marks of dropped events")
         self._lost_from: int | None = None  # start of damage whose end is not found yet
         self._first_damage: int | None = None
         self._damages = self._skipped = self._tries = 0
@@ -115,8 +115,7 @@ class Walk:
                 " bytes with at least one record at each place are left out",
                 self._first_damage,
             )
-        if self._marks > _MOST_LISTED:
-            notes.problem("dropped", f"{self._marks - _MOST_LISTED} more marks of dropped events, not listed")
+        self._marks.close("dropped")
         # QEMU names both, or its build has neither: events may hide behind the damaged name.
         if len(self.ops) == 1 and any(event in self._names for event in self._others):
             notes.dropped += 1
@@ -164,15 +163,13 @@ class Walk:
             self._tally.damaged.add(1, place)
             return
         self._notes.dropped += number
-        self._marks += 1
-        if self._marks <= _MOST_LISTED:
-            # The writer thread puts the mark in front of what its full ring still held.
-            self._notes.problem(
-                "dropped",
-                f"QEMU dropped {number} events, which are missing somewhere in the next"
-                f" {layout.MAX_RECORD >> 10} KiB",
-                place,
-            )
+        # The writer thread puts the mark in front of what its full ring still held.
+        self._marks.add(
+            "dropped",
+            f"QEMU dropped {number} events, which are missing somewhere in the next"
+            f" {layout.MAX_RECORD >> 10} KiB",
+            place,
+        )
 
     def _learn(self, event: int, name: str, place: int) -> None:
         """Note the name of an event."""

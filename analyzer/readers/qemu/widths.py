@@ -16,7 +16,8 @@ import numpy as np
 from analyzer.capture.accesses import READ, WRITE
 from analyzer.readers.config_mechanisms import ADDRESS_PORT, DATA_PORT, FULL_WINDOW, ConfigMechanisms, Touches
 from analyzer.readers.qemu import side_lines as side
-from analyzer.readers.qemu.events import CfgEvents, Count
+from analyzer.readers.qemu.events import CfgEvents
+from analyzer.readers.tallies import Count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,9 +105,7 @@ class WidthPairing:
     def close(self, notes: Notes) -> None:
         """Write into the notes what could not be used; lines of ``vfio_alone`` are left to the caller."""
         for count, message in ((self._blind, _NO_ADDRESS), (self._no_window, _NO_WINDOW)):
-            if count.number:
-                notes.dropped += count.number
-                notes.problem("dropped", message.format(count.number), count.first)
+            count.report(notes, "dropped", message)
 
     def _sequence(self, events: CfgEvents, lines: SideLines) -> _Sequence:
         """Return all lines in order, behind those that were held back."""

@@ -14,6 +14,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, accesses
 from analyzer.errors import LimitExceededError
+from analyzer.readers.tallies import ProblemList
 from schemas.config_header import EXTENDED_CONFIG_SIZE, HEADER_TYPE
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ _FRAME_ROWS: Final = 1 << 17
 MAX_FUNCTIONS: Final = 1 << 16
 _FOUR_KNOWN: Final = 0x01010101
 _LANES: Final = np.arange(4)
-#: Problems listed one by one; the rest is counted.
-_MAX_TOLD: Final = 100
 
 
 class ConfigBytes:
@@ -137,15 +136,12 @@ class Reads:
         self._repeated = 0
         self._overlaps = False
         self._without_bytes = 0
-        self._reported = 0
+        self._problems = ProblemList(notes)
 
     def tell(self, kind: str, message: str, where: int) -> None:
-        """Note a problem of one function or row; beyond a hundred they are only counted."""
-        self._reported += 1
-        if kind == "truncated":
-            self._notes.truncated = True
-        if self._reported <= _MAX_TOLD:
-            self._notes.problem(kind, message, where)
+        """Note a problem of one function or row, or only count it once there are very many."""
+        self._notes.truncated |= kind == "truncated"
+        self._problems.add(kind, message, where)
 
     def add(self, function: ConfigBytes) -> Iterator[pl.DataFrame]:
         """Append the reads of one function; yields a frame if there is enough for one.
@@ -190,10 +186,7 @@ class Reads:
         """
         if self._parts:
             yield from self._frame()
-        if self._reported > _MAX_TOLD:
-            self._notes.problem(
-                "damaged", f"{self._reported - _MAX_TOLD} further problems of this kind are not listed"
-            )
+        self._problems.close()
         if self._without_bytes:
             message = f"{self._without_bytes} functions are named without a byte of them"
             self._notes.problem(LACKS_FUNCTIONS, message)

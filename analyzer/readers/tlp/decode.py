@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from analyzer.readers.tlp.frames import gather
 from schemas import tlp as layout
 from schemas import tlp_containers as containers
-from schemas.bulk import dtype_of
+from schemas.bulk import dtype_of, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

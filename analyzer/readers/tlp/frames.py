@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas import tlp_containers as layout
-from schemas.bulk import dtype_of
+from schemas.bulk import dtype_of, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,13 +46,6 @@ class Frames:
     def pick(self, rows: NDArray[Any]) -> Frames:
         """Return the TLPs that a mask or index array selects."""
         return Frames(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-def gather(data: NDArray[np.uint8], dtype: np.dtype[Any], places: Places) -> NDArray[Any]:
-    """Return the item of ``dtype`` that begins at each of ``places``; all of them lie within ``data``."""
-    # Overlapping items, one from every byte on, without a copy. numpy takes items without fields much faster.
-    opaque = np.dtype(f"V{dtype.itemsize}")
-    return np.ndarray((len(data) - dtype.itemsize + 1,), opaque, data, 0, (1,))[places].view(dtype)
 
 
 def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analyzer.readers.tallies import Count
 from analyzer.readers.trace.dat_cursor import Cursor, CursorError, expand
 
 if TYPE_CHECKING:
@@ -32,29 +33,26 @@ class Block:
     missing: int = 0
 
 
-@dataclass
 class Trouble:
-    """What is wrong with the CPU data: number, lost records (at least) and first place of each kind."""
+    """What is wrong with the CPU data: number and first place by kind, in the order of the first."""
 
-    numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    first: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._counts: dict[str, Count] = defaultdict(Count)
 
-    def add(self, kind: str, place: int, number: int = 1, lost: int | None = None) -> None:
-        """Count ``number`` troubles of a kind, which cost at least ``lost`` records (default: one each)."""
-        self.numbers[kind] += number
-        self.lost[kind] += number if lost is None else lost
-        self.first.setdefault(kind, place)
+    def add(self, kind: str, place: int, number: int = 1) -> None:
+        """Count ``number`` troubles of a kind, the first of them at byte ``place``."""
+        self._counts[kind].add(number, place)
 
     def close(self, notes: Notes) -> None:
         """Write the account into ``notes``."""
-        for kind, number in self.numbers.items():
+        for kind, count in self._counts.items():
             word, message = _TROUBLES[kind]
-            notes.problem(word, message.format(number), self.first[kind])
-            notes.dropped += self.lost[kind]
+            count.report(notes, word, message, loses=kind not in _WITHOUT_LOSS)
             notes.truncated |= word == "truncated"
 
 
+#: Troubles that lose no record, or none that is known of.
+_WITHOUT_LOSS = ("cut", "clock", "entry")
 #: Problem kind and message of each kind of trouble.
 _TROUBLES = {
     "cut": ("truncated", "the file ends within the data of {} CPUs: they are read up to there"),
@@ -92,7 +90,7 @@ def page_blocks(
         data = np.frombuffer(content.at(offset, min(step, end - offset)), np.uint8)
         yield _padded(data, buffer.page_size, offset)
     if cpu.offset + cpu.size > content.size:
-        trouble.add("cut", content.size, lost=0)
+        trouble.add("cut", content.size)
 
 
 def _padded(data: NDArray[np.uint8], page_size: int, where: int) -> Block:
@@ -145,6 +143,6 @@ def _expanded(content: WholeContent, file: TraceFile, cpu: CpuData, trouble: Tro
                 trouble.add("chunk", place)
     except CursorError as error:
         if error.short and len(available) < size:
-            trouble.add("cut", content.size, lost=0)
+            trouble.add("cut", content.size)
         else:
             trouble.add("chunk", place)

@@ -14,7 +14,7 @@ import polars as pl
 from analyzer.capture import accesses
 from analyzer.capture.accesses import ABORT, OK, WRITE
 from analyzer.readers.config_mechanisms import ConfigMechanisms, Touches
-from analyzer.readers.qemu.events import Count
+from analyzer.readers.tallies import Count
 from analyzer.readers.trace import rows
 from analyzer.readers.trace.evidence import event_of
 from analyzer.readers.trace.nested import NestedProbes
@@ -127,20 +127,17 @@ class TraceAccesses:
             (self._no_address, _NO_ADDRESS),
             (self._odd, _ODD),
         ):
-            if count.number:
-                self._notes.dropped += count.number
-                self._notes.problem("dropped", message.format(count.number), count.first)
+            count.report(self._notes, "dropped", message)
         if self._no_window.number and self._mechanisms.may_have_window:
             # Most memory that a guest touches is no ECAM window; whether any of this is cannot be told.
             self._notes.dropped += 1
             self._notes.problem("dropped", _NO_WINDOW.format(self._no_window.number), self._no_window.first)
-        if self._nested.count.number:
-            self._notes.problem(
-                "duplicate",
-                f"{self._nested.count.number} records are of accesses that another probe or buffer recorded,"
-                " too, and do not count again",
-                self._nested.count.first,
-            )
+        self._nested.count.report(
+            self._notes,
+            "duplicate",
+            "{} records are of accesses that another probe or buffer recorded, too, and do not count again",
+            loses=False,
+        )
         return frames
 
     def _frame(self, table: _Table) -> list[pl.DataFrame]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.readers.qemu.events import Count
+from analyzer.readers.tallies import Count
 from analyzer.readers.trace import rows
 
 if TYPE_CHECKING:
