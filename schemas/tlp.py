@@ -89,7 +89,6 @@ SUCCESSFUL, UNSUPPORTED_REQUEST, REQUEST_RETRY, COMPLETER_ABORT = 0, 1, 2, 4
 TAG_BITS = 10
 
 _DW0 = ("fmt_type" / cs.Int8ub, "attributes" / cs.Int8ub, "length" / cs.Int16ub)
-COMMON = cs.Struct(*_DW0)
 CONFIG_REQUEST = cs.Struct(
     *_DW0,
     "requester_id" / cs.Int16ub,
@@ -107,7 +106,7 @@ COMPLETION = cs.Struct(
     "tag" / cs.Int8ub,
     "lower_address" / cs.Int8ub,
 )
-#: The doubleword behind the header of CfgWr and CplD.
+#: The doubleword after the header of CfgWr and CplD.
 DATA = cs.Struct("data" / cs.Int32ul)
 
 #: By First DW BE: the accesses it stands for, as byte in the doubleword and width. Bytes that are enabled

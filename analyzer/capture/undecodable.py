@@ -1,4 +1,4 @@
-r"""Bytes of names that are no UTF-8: lone surrogates in Python (PEP 383), ``\xNN`` in tables and JSON."""
+r"""Bytes of names that are not UTF-8: lone surrogates in Python (PEP 383), ``\xNN`` in tables and JSON."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from analyzer.fleet.source_lists import SourceList
-    from analyzer.readers.directories import LeftOut, Source
+    from analyzer.readers.sources import LeftOut, Source
 
 SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
 

@@ -14,7 +14,7 @@ from analyzer.fleet import job as jobs_file
 from analyzer.fleet import listing, locks, source_lists
 from analyzer.fleet.job import Job, Limits, Request, cannot_write
 from analyzer.fleet.own_files import BEFORE_THE_JOB
-from analyzer.readers.option_files import command_line
+from analyzer.readers.small_files import command_line
 from analyzer.version import version
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.fleet.engines import Engine
     from analyzer.fleet.source_lists import SourceList
     from analyzer.options import Options
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
 
     #: Told after each batch: captures done, of how many, and where.
     Progress = Callable[[int, int, str], None]
@@ -174,7 +174,7 @@ def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -
 def _begin(request: Request, lists: Mapping[str, SourceList], directory: str) -> tuple[Job, LeftOut]:
     """List the sources and write down the job; if another shard is faster, its job counts."""
     from analyzer.fleet import manifest
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
 
     left_out = LeftOut()
     listed = manifest.write(listing.entries(request.sources, directory, lists, left_out), directory)

@@ -15,7 +15,7 @@ from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
     from analyzer.errors import AritraceError
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
     from analyzer.results import Analysis
 
 _PROGRAM = "analyze"

@@ -85,7 +85,7 @@ def test_problems_are_counted_beyond_a_hundred():
     notes = Notes("x")
     reads = Reads(notes)
     for number in range(150):
-        reads.tell("truncated", "short", number)
+        reads.problem("truncated", "short", number)
     list(reads.finish({}))
     assert notes.truncated
     assert len(notes.problems) == 101

@@ -15,9 +15,8 @@ from work_done import counted
 
 from analyzer.capture import Notes
 from analyzer.errors import AritraceError
-from analyzer.readers.trace.dat_blocks import Block, Trouble
-from analyzer.readers.trace.dat_formats import PageHeader
-from analyzer.readers.trace.dat_pages import PageDecoder
+from analyzer.readers.trace.dat_pages import Block, PageDecoder, Trouble
+from analyzer.readers.trace.dat_parts import PageHeader
 
 FORMATS = Path(__file__).parents[2] / "traces" / "formats"
 KINDS = [(6, "none"), (7, "none"), (7, "zstd")]

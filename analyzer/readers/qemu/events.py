@@ -1,7 +1,7 @@
 """What the two QEMU readers have in common: the frame of ``pci_cfg_*`` events, the account of all others.
 
 Source: QEMU ``hw/pci/pci_host.c`` (``pci_host_config_read_common``, ``pci_host_config_write_common``). The
-events say no width, no domain and no completion status; lines of other events beside them may say a width
+events have no width, no domain and no completion status; lines of other events next to them may have a width
 (:mod:`analyzer.readers.qemu.widths`). A device model that exists always answers; since QEMU 10.0 a function
 that does not exist is a device ``empty``.
 """
@@ -89,7 +89,7 @@ class CfgEvents:
 
 @dataclass
 class EventTally:
-    """What a QEMU capture holds beside usable accesses, for the notes at its end."""
+    """What a QEMU capture holds besides usable accesses, for the notes at its end."""
 
     accesses: int = 0
     no_bus: Count = field(default_factory=Count)

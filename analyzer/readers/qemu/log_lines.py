@@ -29,7 +29,7 @@ from schemas.simpletrace import ABSENT_NAME
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: ``first`` is the thread or the year: of two alternatives that begin alike the regex engine could not tell
+#: ``first`` is the thread or the year: of two alternatives that begin alike the regex engine could not know
 #: in one pass which one it is in.
 TIME = (
     r"(?:(?P<first>[0-9]{1,10})(?:@(?P<seconds>[0-9]{1,10})\.(?P<micros>[0-9]{6}):"
@@ -103,7 +103,7 @@ def _parts(lines: pl.DataFrame) -> pl.DataFrame:
         pl.col("a", "b").str.to_integer(base=16, dtype=pl.UInt8),
         pl.col("c").cast(pl.UInt8),
         pl.col("offset", "value").str.to_integer(base=16, dtype=pl.UInt32),
-        slot=pl.col("a").cast(pl.UInt8, strict=False),  # in decimal, where ``a`` is no bus
+        slot=pl.col("a").cast(pl.UInt8, strict=False),  # in decimal, where ``a`` is not a bus
         address_size=pl.col("b").str.len_bytes(),
     )
     new = pl.col("c").is_not_null() & (pl.col("address_size") == 2) & (pl.col("b") < 32)

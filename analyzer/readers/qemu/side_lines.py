@@ -1,4 +1,4 @@
-"""The lines of a QEMU log that stand beside ``pci_cfg_*`` and tell the width of an access, or tell more.
+"""The lines of a QEMU log next to ``pci_cfg_*`` that show the width of an access, or more of it.
 
 ``memory_region_ops_*`` shows what the guest's CPU did to the ports 0xCF8 and 0xCFC and to the ECAM window:
 with its width, and also where no function answered. ``vfio_pci_*_config`` shows what the device behind VFIO
@@ -90,7 +90,7 @@ def parse(text: pl.Series, where: NDArray[np.int64]) -> tuple[SideLines, NDArray
     """Take those lines out of the others.
 
     Args:
-        text: lines of a log that are no ``pci_cfg_*`` events.
+        text: lines of a log that are not ``pci_cfg_*`` events.
         where: start of each.
 
     Returns:

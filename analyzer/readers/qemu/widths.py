@@ -1,9 +1,9 @@
 """Put the lines of one config access together: ``pci_cfg_*`` says which function, the others how wide.
 
 An access that the guest made shows as a ``pci_cfg_*`` line and, if they are traced too, as one of
-``memory_region_ops_*`` and one of ``vfio_pci_*_config`` right beside it (order: ``qemu_side_lines``). It
-becomes one row. A ``memory_region_ops_*`` line without a partner is an access that no function answered, or
-one of a log in which ``pci_cfg_*`` was not traced.
+``memory_region_ops_*`` and one of ``vfio_pci_*_config`` next to it (order:
+:mod:`analyzer.readers.qemu.side_lines`). It becomes one row. A ``memory_region_ops_*`` line without a partner
+is an access that no function answered, or one of a log in which ``pci_cfg_*`` was not traced.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class WidthPairing:
         ecam_base: where the ECAM window is, if the user says it.
 
     Attributes:
-        vfio_alone: lines of ``vfio_pci_*_config`` without a ``pci_cfg_*`` line beside them, by direction.
+        vfio_alone: lines of ``vfio_pci_*_config`` without a ``pci_cfg_*`` line next to them, by direction.
     """
 
     def __init__(self, ecam_base: int | None) -> None:
@@ -108,7 +108,7 @@ class WidthPairing:
             count.report(notes, "dropped", message)
 
     def _sequence(self, events: CfgEvents, lines: SideLines) -> _Sequence:
-        """Return all lines in order, behind those that were held back."""
+        """Return all lines in order, after those that were held back."""
         cfg = _Sequence(
             where=events.where,
             kind=np.full(len(events), _CFG, np.uint8),
@@ -162,7 +162,7 @@ class WidthPairing:
         return [_others(lines.pick(used), _REGION, address[used], low=lines.address[used])]
 
     def _learn_window(self, cfg: _Sequence, ecam: SideLines) -> None:
-        """Tell the ECAM window from an access to it and the ``pci_cfg_*`` line beside it."""
+        """Learn the ECAM window from an access to it and the ``pci_cfg_*`` line next to it."""
         at = np.searchsorted(cfg.where, ecam.where)
         partner = np.where(ecam.op == READ, at - 1, at)
         fits = (partner >= 0) & (partner < len(cfg))
@@ -212,7 +212,7 @@ class WidthPairing:
         at = np.flatnonzero(cfg & before)
         size[at] = rows.size[at - 1]
         at = np.flatnonzero(cfg & behind)
-        # The partner behind a read is the region, which the guest really touched; behind a write it is VFIO.
+        # The partner after a read is the region, which the guest really touched; after a write it is VFIO.
         size[at] = np.where((rows.op[at] == READ) | (size[at] == 0), rows.size[at + 1], size[at])
         alone = (rows.kind == _REGION) & ~behind & ~before
         blind = alone & (rows.address == _BLIND)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Notes
 
 #: What a snapshot of no more than the header, or of no extended space, cannot show.
-NO_CAPABILITIES: Final = "no capability can be seen, and ARI Forwarding not be judged"
+NO_CAPABILITIES: Final = "no capability can be seen, so that ARI Forwarding is unknown"
 NO_EXTENDED: Final = "ARI, SR-IOV and ACS capabilities of devices cannot be seen"
 #: Rows at which a frame is handed on.
 _FRAME_ROWS: Final = 1 << 17
@@ -61,7 +61,7 @@ class ConfigBytes:
             offset: register of the first byte.
             data: the bytes.
             where: place of the first byte in the uncompressed stream, or of the row that holds them all.
-            step: 1 where the bytes lie one behind the other in the stream, 0 where all have the place of
+            step: 1 where the bytes lie one after the other in the stream, 0 where all have the place of
             their row.
         """
         end = offset + len(data)
@@ -117,7 +117,7 @@ class Reads:
     """Collects the reads of functions until they are enough for a frame, and what to say of them all.
 
     Args:
-        notes: told about functions that are shown twice, and bytes that no function shows.
+        notes: gets functions that are shown twice, and bytes that no function shows.
         repeats: whether a function may well come again.
 
     Attributes:
@@ -138,7 +138,7 @@ class Reads:
         self._without_bytes = 0
         self._problems = ProblemList(notes)
 
-    def tell(self, kind: str, message: str, where: int) -> None:
+    def problem(self, kind: str, message: str, where: int) -> None:
         """Note a problem of one function or row, or only count it once there are very many."""
         self._notes.truncated |= kind == "truncated"
         self._problems.add(kind, message, where)
@@ -170,7 +170,7 @@ class Reads:
         self._overlaps = self._overlaps or function.overlaps
         self._largest = max(self._largest, function.size)
         key = np.full(len(offset), function.function, np.int64)
-        # Where every byte is ff nobody answered, also where a damaged row leaves single bytes of them.
+        # Where every byte is ff no function answered, also where a damaged row leaves single bytes of them.
         silent = bool((value == np.where(width == 4, 0xFFFFFFFF, 0xFF)).all())
         self._parts.append((key, offset, width, value, where, np.full(len(offset), silent)))
         self._rows += len(offset)

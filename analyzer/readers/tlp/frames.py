@@ -34,7 +34,7 @@ class Frames:
 
     ``packet`` is the index of its packet, ``start`` and ``end`` bound it in the batch's data. Two sightings
     of one TLP have the same ``sequence`` (of the link; sequence and timestamp of NetTLP), unless that is
-    ``NO_SEQUENCE``. Behind a ``framed`` TLP stand LCRC and end symbol.
+    ``NO_SEQUENCE``. After a ``framed`` TLP stand LCRC and end symbol.
     """
 
     packet: Places
@@ -123,7 +123,7 @@ def _network(packets: Packets, index: Places, link_type: int, tally: TlpTally) -
     first = _octet(data, place, end)
     internet = (kind == layout.IPV4) & (first >> 4 == 4) & ((first & 15) * 4 >= layout.IPV4_SIZE)
     internet &= _octet(data, place + 9, end) == layout.UDP
-    # Behind the length that the IP header says, a short Ethernet frame is padded.
+    # After the length that the IP header says, a short Ethernet frame is padded.
     said = _word(data, place + 2, end)
     end = np.where(said > 0, np.minimum(end, place + said), end)
     fragment = internet & (_word(data, place + 6, end) & layout.FRAGMENT > 0)

@@ -1,4 +1,4 @@
-"""What a TLP capture holds beside usable accesses: counted as it is read, written into the notes at the end.
+"""What a TLP capture holds besides usable accesses: counted as it is read, written into the notes at the end.
 
 Where config accesses are known to have happened and cannot be used they count as dropped, so that no verdict
 rests on a history that looks complete.
@@ -26,7 +26,7 @@ class ProblemKind(NamedTuple):
     message: str
 
 
-#: By name; the order is the one in which they are told.
+#: By name; in the order in which they are reported.
 REASONS = {
     "interface": ProblemKind("damaged", True, "{} packets are of interfaces that the file does not describe"),
     "dropped": ProblemKind("dropped", True, "the recorder lost {} packets, by its own count"),

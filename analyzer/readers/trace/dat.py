@@ -16,13 +16,12 @@ import numpy as np
 
 from analyzer.readers.config_events import FieldNames
 from analyzer.readers.tallies import ProblemList
-from analyzer.readers.trace.dat_blocks import Trouble, page_blocks
 from analyzer.readers.trace.dat_events import EventReader
 from analyzer.readers.trace.dat_facts import TraceClock, clock_of, lost_events, note_facts
 from analyzer.readers.trace.dat_merge import CpuRows, KeyMaker, merged
-from analyzer.readers.trace.dat_pages import PageDecoder
+from analyzer.readers.trace.dat_pages import PageDecoder, Trouble, page_blocks
 from analyzer.readers.trace.dat_sections import open_file
-from analyzer.readers.trace.kvm_accesses import TraceAccesses
+from analyzer.readers.trace.row_accesses import TraceAccesses
 from analyzer.readers.trace.whole_content import WholeContent
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Notes
     from analyzer.options import Options
-    from analyzer.readers.trace.dat_blocks import Block
-    from analyzer.readers.trace.dat_pages import Records
+    from analyzer.readers.trace.dat_pages import Block, Records
     from analyzer.readers.trace.dat_parts import Buffer, CpuData, TraceFile
     from analyzer.readers.trace.rows import TraceRows
     from analyzer.readers.unwrap import ByteStream
@@ -47,12 +45,12 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
 
     Args:
         stream: the file from its first byte.
-        notes: filled with what the file says beside its accesses; complete when the iteration has ended.
+        notes: filled with what the file says besides its accesses; complete when the iteration has ended.
         options: ``field_map`` names fields and events, ``ecam_base`` the ECAM window of a guest.
 
     Raises:
         DamagedInputError: nothing of it can be decoded.
-        UnsupportedFormatError: another file version, or an event of which it cannot be told what it is.
+        UnsupportedFormatError: another file version, or an event that may be a read or a write.
         UsageError: ``field_map`` has a field that does not exist.
     """
     names = FieldNames.of(options.field_map)

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
-    from analyzer.readers.trace.dat_blocks import Block, Trouble
-    from analyzer.readers.trace.dat_formats import EventFormat, Field
-    from analyzer.readers.trace.dat_pages import Records
+    from analyzer.readers.trace.dat_pages import Block, Records, Trouble
+    from analyzer.readers.trace.dat_parts import EventFormat, Field
     from analyzer.readers.trace.rows import TraceRows
 
 _COMMON_SIZE = 8
@@ -67,7 +66,7 @@ class EventReader:
         formats: events that the file describes.
         names: names of fields and events.
         order: byte order of the file.
-        notes: told of events that cannot be used.
+        notes: gets a problem for each event that cannot be used.
 
     Attributes:
         texts: content of PRINT rows and description of EVIDENCE rows; ``TraceRows.text`` counts in here.

@@ -36,7 +36,7 @@ class EventLines:
 
     Attributes:
         events: those of events: ``where`` (start of the line), ``buffer`` and ``group`` (may be null),
-            ``pid``, ``cpu``, ``time_ns`` (null: the time is no count of seconds), ``event``, ``said``.
+            ``pid``, ``cpu``, ``time_ns`` (null: the time does not count seconds), ``event``, ``said``.
         lost: places and numbers (at least 1) of marks of lost events.
         unsaid: events that the header says were overwritten.
         foreign: lines of another kind that are neither empty nor comments.
@@ -110,5 +110,5 @@ def _lost(others: pl.DataFrame) -> list[tuple[int, int]]:
 
 
 def _unsaid(others: pl.Series) -> int:
-    told = others.str.extract_groups(_WRITTEN).struct.unnest().drop_nulls()
-    return sum(max(int(written) - int(held), 0) for held, written in told.iter_rows())
+    counts = others.str.extract_groups(_WRITTEN).struct.unnest().drop_nulls()
+    return sum(max(int(written) - int(held), 0) for held, written in counts.iter_rows())

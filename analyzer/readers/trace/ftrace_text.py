@@ -1,6 +1,6 @@
 """Read what people paste: ``trace-cmd report``, tracefs ``trace`` and ``trace_pipe``, ``perf script``.
 
-The same events become accesses as in a trace.dat (:mod:`analyzer.readers.trace.dat`), told by the names of
+The same events become accesses as in a trace.dat (:mod:`analyzer.readers.trace.dat`), known by the names of
 their fields in the text (``reg=4``). The order is that of the lines.
 """
 
@@ -18,7 +18,7 @@ from analyzer.readers.tallies import Count, ProblemList
 from analyzer.readers.text_blocks import TextBlocks
 from analyzer.readers.trace import ftrace_lines, rows
 from analyzer.readers.trace.evidence import KINDS
-from analyzer.readers.trace.kvm_accesses import TraceAccesses
+from analyzer.readers.trace.row_accesses import TraceAccesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     ``where`` is the start of the line; ``time_ns`` is null where the text does not count seconds.
 
     Raises:
-        UnsupportedFormatError: an event of which it cannot be told whether it reads or writes.
+        UnsupportedFormatError: an event that may be a read or a write.
         UsageError: ``field_map`` has a field that does not exist.
     """
     reading = _Reading(notes, options)
@@ -93,7 +93,7 @@ class _Reading:
         if not lines.events.height:
             return []
         if self._found is None:
-            # One line whose time is no count of seconds (x86-tsc, counter), and none has one.
+            # If the time of one line does not count seconds (x86-tsc, counter), no line has a time.
             timed = lines.events["time_ns"].null_count() == 0
             self._found = TraceAccesses(self._notes, self._options, timed=timed)
         groups = lines.events.with_columns(pl.col("buffer", "group").fill_null("")).with_row_index("row")
@@ -207,8 +207,8 @@ class _EventText:
     """How the lines of one event are made.
 
     Attributes:
-        kind: as in ``trace_rows``.
-        op: of config events; None if it cannot be told.
+        kind: as in :mod:`analyzer.readers.trace.rows`.
+        op: of config events; None if it is not known.
         returns: a config event that a return probe recorded.
         enters: one that was recorded where a function is entered, or in its middle.
         columns: by name, an expression whose group is its value; none for text.
@@ -231,7 +231,7 @@ class _EventText:
 
     @classmethod
     def of(cls, group: str, name: str, said: str, names: FieldNames, number: int) -> _EventText | None:
-        """Return what an event is by its first line, None if it tells nothing of config space."""
+        """Return what an event is by its first line, None if it has nothing to do with config space."""
         if name == "kvm_pio" and group in ("", "kvm"):
             return cls(rows.PORT, name, number, _PIO)
         if name == "kvm_mmio" and group in ("", "kvm"):
