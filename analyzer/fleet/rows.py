@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from analyzer.capture.undecodable import all_encodable
+from analyzer.escaping import all_encodable
 from analyzer.fleet.schema import TABLES
 from analyzer.verdicts.loss_weight import LOSSES
 

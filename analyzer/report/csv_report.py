@@ -6,8 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from analyzer.escaping import inert
 from analyzer.report.evidence import access_text
-from analyzer.report.inert import inert
 from analyzer.results.frames.verdict_table import verdict_table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from analyzer.report.inert import inert
+from analyzer.escaping import inert
 from analyzer.results import POLICIES
 from analyzer.verdicts.loss_weight import LOSSES
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analyzer.capture.undecodable import all_encodable
+from analyzer.escaping import all_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
