@@ -224,7 +224,7 @@ def _page_size(data: bytes, size: int, first: int) -> tuple[int, int]:
 
     The length must hold whole pages, and only the last block may end the chain. At most one size passes: a
     block boundary of a larger page is one of a smaller page too, where the two demand opposite things of
-    ``next``. Damaged chains take the size that their counts fit, so that the error speaks of the right block.
+    ``next``. Damaged chains take the size that their counts fit, so that the error is about the right block.
     """
     possible = []
     for page in CAPACITY:

@@ -78,7 +78,7 @@ class PreservedSet:
 class PreservedSources:
     """The sources of one capture, opened once; each answers for the kexec of a given number, or None.
 
-    A source that does not speak of that kexec answers None and the next one is asked.
+    A source that does not cover that kexec answers None and the next one is asked.
     """
 
     answers: Sequence[tuple[PreservedSource, Ask]]
@@ -89,7 +89,7 @@ class PreservedSources:
         return [(source, answer) for source, answer in found if answer is not None]
 
     def beyond(self, kexecs: int) -> list[int]:
-        """Numbers of kexecs that a list speaks of and a capture with so many kexecs does not have."""
+        """Numbers of kexecs that a list names and a capture with so many kexecs does not have."""
         lists = (ask for _, ask in self.answers if isinstance(ask, _Listed))
         return sorted({number for ask in lists for number in ask.by_kexec if number >= kexecs})
 

@@ -1,6 +1,6 @@
-"""Open a file that somebody named: the one place where an input is opened, so that none can hang us.
+"""Open a file that the user named: the one place where an input is opened, so that none can hang us.
 
-Regular files are opened, and pipes to which somebody writes (``<(command)``, ``mkfifo``). A named pipe
+Regular files are opened, and pipes with a writer (``<(command)``, ``mkfifo``). A named pipe
 without a writer is given up after some seconds; directories, devices and sockets are refused unopened.
 """
 

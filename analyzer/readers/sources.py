@@ -1,4 +1,4 @@
-"""What the arguments of a command mean: files, directories to walk, globs, and ``-`` for standard input.
+"""What the arguments of a command mean: files, directories, globs, and ``-`` for standard input.
 
 A file that the user named is opened, whatever it is. What a search of a directory takes as a capture, for
 ``analyze DIR`` and ``fleet run DIR`` alike: a file whose name or content is that of a capture is a row, even
@@ -79,7 +79,7 @@ class LeftOut:
 
 
 def is_folder(path: str) -> bool:
-    """Whether this is a directory to walk; one that is a capture by itself is opened like a file."""
+    """Whether this is a directory to search; one that is a capture by itself is opened like a file."""
     from analyzer.readers.snapshot.sysfs import is_tree
 
     try:
@@ -95,7 +95,7 @@ def walk(directory: str, left_out: LeftOut, without: str | None = None) -> Itera
     cannot occur.
 
     Args:
-        directory: what to walk.
+        directory: what to search.
         left_out: is given every file that is not a capture.
         without: real path of a directory that is not entered.
     """
@@ -259,7 +259,7 @@ def captures(
 ) -> Iterator[Source]:
     """Yield the captures that arguments mean, in the order given.
 
-    A directory is walked, a pattern that the shell left alone is expanded, unless a file has that very name.
+    A directory is searched, a pattern that the shell left alone is expanded, unless a file has that name.
     What is named is a capture, and so is what a pattern matches: except for NAME.preserved, NAME.flb,
     NAME.dmesg and NAME.toml, if a NAME.* that is none of these is named, too. Those the shell has listed, as
     in ``traces/*``; they are left out. Alone, and with ``join``, they are captures like all that is named.
@@ -268,7 +268,7 @@ def captures(
         arguments: read twice.
         left_out: is given every file that is not a capture.
         join: as in :func:`expand`.
-        without: real path of a directory that is not walked.
+        without: real path of a directory that is not searched.
     """
     listed = frozenset() if join else _beside_captures(arguments)
     for argument in arguments:

@@ -47,8 +47,8 @@ def dumps(value: object) -> str:
 
 
 def _dumps(value: object, indent: int | None) -> str:
-    # A path with undecodable bytes holds lone surrogates, which are not valid JSON: they are written first. The
-    # rest beyond ASCII is escaped as JSON does it, in UTF-16 units.
+    # A path with undecodable bytes holds lone surrogates, which are not valid JSON: they are written first.
+    # The rest beyond ASCII is escaped as JSON does it, in UTF-16 units.
     text = json.dumps(value, default=_fields, indent=indent, ensure_ascii=False, allow_nan=False)
     text = SURROGATE.sub(lambda match: "\\" + encodable(match[0]), text)
     return _NOT_ASCII.sub(_escape, text)

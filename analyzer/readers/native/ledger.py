@@ -1,4 +1,4 @@
-"""The books of one native file: which accesses were due, delivered or lost, and what went wrong on the way.
+"""The accounts of one native file: which accesses were due, delivered or lost, and its problems.
 
 Positions in a file count the accesses as they were recorded. Where some of them were lost to damage, the rows
 that are left have smaller numbers; :meth:`Ledger.row_of` maps one to the other.

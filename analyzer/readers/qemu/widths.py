@@ -87,15 +87,15 @@ class WidthPairing:
         if not self._side_seen:
             return events
         rows = self._sequence(events, lines)
-        behind = self._partners(rows)
+        with_next = self._partners(rows)
         keep = len(rows)
         if not last and keep:
             # What belongs to the last line may still come.
             keep -= 1
-            while keep and behind[keep - 1]:
+            while keep and with_next[keep - 1]:
                 keep -= 1
         self._held = rows.pick(slice(keep, None))
-        return self._accesses(rows.pick(slice(keep)), behind[:keep])
+        return self._accesses(rows.pick(slice(keep)), with_next[:keep])
 
     @property
     def waiting_from(self) -> int | None:
@@ -204,19 +204,19 @@ class WidthPairing:
         )
         return np.append(with_region | with_vfio, False)
 
-    def _accesses(self, rows: _Sequence, behind: NDArray[np.bool_]) -> CfgEvents:
+    def _accesses(self, rows: _Sequence, with_next: NDArray[np.bool_]) -> CfgEvents:
         """Make one access of each ``pci_cfg_*`` line and its partners, and of each line without one."""
-        before = np.concatenate(([False], behind[:-1])) if len(behind) else behind
+        with_last = np.concatenate(([False], with_next[:-1])) if len(with_next) else with_next
         cfg = rows.kind == _CFG
         size = np.zeros(len(rows), np.int64)
-        at = np.flatnonzero(cfg & before)
+        at = np.flatnonzero(cfg & with_last)
         size[at] = rows.size[at - 1]
-        at = np.flatnonzero(cfg & behind)
+        at = np.flatnonzero(cfg & with_next)
         # The partner after a read is the region, which the guest really touched; after a write it is VFIO.
         size[at] = np.where((rows.op[at] == READ) | (size[at] == 0), rows.size[at + 1], size[at])
-        alone = (rows.kind == _REGION) & ~behind & ~before
+        alone = (rows.kind == _REGION) & ~with_next & ~with_last
         blind = alone & (rows.address == _BLIND)
-        self._count_alone(rows, blind, behind | before)
+        self._count_alone(rows, blind, with_next | with_last)
         alone &= ~blind
         size = np.where(alone, rows.size, size)
         ones = rows.value == _masked(np.full(len(rows), -1), size)

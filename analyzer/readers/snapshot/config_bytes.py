@@ -1,6 +1,6 @@
 """Bytes of configuration spaces, as a snapshot shows them, to the dword reads that would have returned them.
 
-A snapshot (lspci, sysfs, earlydump) is what somebody read: it becomes the reads, each dword once, functions
+A snapshot (lspci, sysfs, earlydump) shows what was read: it becomes the reads, each dword once, functions
 in the order of the file and offsets ascending. A byte that the snapshot does not show is not read: of a dword
 that is known in part, the known bytes are single reads.
 """

@@ -182,7 +182,7 @@ class _Log:
             del self._current[_caller(line)]
 
     def _finish(self) -> None:
-        """Say which dumps lack rows: kernel logs lose lines where the buffer or the console is too slow."""
+        """Report which dumps lack rows: kernel logs lose lines where buffer or console is too slow."""
         lacking = [dump for dump in self.dumps if dump.missing or dump.expected < CONFIG_SIZE]
         if lacking:
             missing = sum(dump.missing + CONFIG_SIZE - dump.expected for dump in lacking)

@@ -1,4 +1,4 @@
-"""Take the records of interest out of ring-buffer pages: which events they are, and where their fields stand.
+"""Take the needed records out of ring-buffer pages: which events they are, and where their fields are.
 
 Everything is taken from the ``format`` texts in the file, because offsets and sizes differ between kernels.
 Sources: Linux ``include/trace/events/kvm.h`` and ``arch/x86/kvm/trace.h`` (``kvm_mmio``, ``kvm_pio``),
