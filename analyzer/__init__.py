@@ -18,9 +18,9 @@
 ``--format csv|parquet``      module :mod:`analyzer.results.frames`: results as polars tables
 ============================  ======================================================================
 
-:class:`Options` are the options of the command line. What goes wrong is an :class:`AritraceError`. Everything
-that :data:`__all__` names is kept stable; docs/library.md shows it at work. Names are loaded when first used,
-so that importing the package (and showing the program's help) stays cheap.
+:class:`Options` are the options of the command line. Every expected error is an :class:`AritraceError`.
+Everything that :data:`__all__` names is kept stable; docs/library.md shows how to use it. Names are loaded
+when first used, so that importing the package (and showing the program's help) stays cheap.
 """
 
 from __future__ import annotations

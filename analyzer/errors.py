@@ -50,19 +50,19 @@ class UnreadableInputError(AritraceError):
 
 
 class EmptyInputError(AritraceError):
-    """A file, directory or stream that holds nothing to analyse."""
+    """A file, directory or stream holds nothing to analyse."""
 
     kind = "empty"
 
 
 class UnsupportedFormatError(AritraceError):
-    """The content is no capture that we read, or a version of one that we refuse, with the reason."""
+    """The content is not a supported capture, or a version that is refused; the message says why."""
 
     kind = "unsupported"
 
 
 class DamagedInputError(AritraceError):
-    """The format is recognised but its bytes contradict it, so that nothing of it can be used."""
+    """The format is recognised, but the bytes contradict it, so that nothing in the file can be used."""
 
     kind = "damaged"
 
@@ -74,6 +74,6 @@ class LimitExceededError(AritraceError):
 
 
 class UsageError(AritraceError):
-    """An option or argument that cannot be meant as written."""
+    """An option or argument is not valid as written."""
 
     kind = "usage"

@@ -1,4 +1,4 @@
-"""What a user can tell the analysis; the command line and the library share this object."""
+"""The options of the analysis; the command line and the library share this object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Options:
         dmesg: path of a kernel log of one or both kernels, or None.
         cmdline: the incoming kernel's command line (or ``@FILE``) where nothing else says it, or None.
         assume_preserved: take every function seen below an ARI bridge as preserved.
-        kexec_at: boundaries by hand, each ``access:N`` or ``time:NS``.
+        kexec_at: explicit boundaries, each ``access:N`` or ``time:NS``.
         join: the captures are consecutive pieces of one history.
         seed: path of a snapshot of the machine as the (first) capture begins, or None.
         field_map: names of fields in a capture that differ from the usual ones.
@@ -75,7 +75,7 @@ class Options:
         return [*(path for path in (self.dmesg, self.flb, self.seed) if path is not None), *listed]
 
 
-def boundary_by_hand(text: str) -> tuple[str, int] | None:
+def explicit_boundary(text: str) -> tuple[str, int] | None:
     """Read a text of ``kexec_at``: ``access`` or ``time``, and the number; None if it is of another form."""
     match = _BOUNDARY.fullmatch(text)
     return (match[1], int(match[2])) if match else None

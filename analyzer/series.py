@@ -67,7 +67,7 @@ class MessageText:
 
     Attributes:
         text: the text, as it is in the message.
-        fact: what it says of the function that the message is about, if it begins with the text.
+        fact: what the message says about its function, if the message begins with the text.
         panic: the kernel panics with it, or right after it, for this reason.
     """
 
@@ -198,7 +198,7 @@ TABLE: tuple[Series, ...] = (
     ),
 )
 
-#: What older trees handed over, and which: recognised, to be refused by name.
+#: The forms that older trees handed over, and these trees: recognised, so that the refusal can name them.
 EARLIER_FORMS: tuple[tuple[HandedOverForm, str], ...] = (
     (HandedOverForm("H1", "D1", "pci-v1"), "series v1"),
     (HandedOverForm("H2", "D1", "pci-v1"), "series v2"),
@@ -214,7 +214,7 @@ def names() -> tuple[str, ...]:
 
 
 def newest() -> Series:
-    """The version that is taken where nothing says which it is."""
+    """The version that is assumed where the input does not show one."""
     return TABLE[-1]
 
 

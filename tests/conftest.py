@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-if TYPE_CHECKING:
-    import pytest
+#: Folders and files of tests/ that take most of the processor time: random machines, damage at every edge,
+#: workers, whole programs. ``-m "not slow"`` leaves them out (CONTRIBUTING.md says how long both take).
+SLOW = (
+    "cli/test_output_files.py",
+    "cli/test_signals.py",
+    "damage",
+    "fleet",
+    "fuzz",
+    "hostile",
+    "oracle",
+    "readers/test_pcap_damage.py",
+    "readers/test_trace_dat_damage.py",
+    "readers/test_unwrap.py",
+    "report/test_fleet_page.py",
+    "test_conversion_lossless.py",
+    "test_functions.py",
+    "test_minimal.py",
+    "test_missing_bytes_suffice.py",
+    "test_never_all_clear.py",
+    "test_one_verdict.py",
+    "test_redaction.py",
+    "test_snapshot_round_trip.py",
+    "test_thinning.py",
+)
 
 # No time ever decides a test: a busy machine may take long over one example.
 settings.register_profile("aritrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aritrace")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow."""
+    here = Path(__file__).parent
+    slow = [here / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

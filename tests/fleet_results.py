@@ -44,7 +44,7 @@ def write(directory, results, batch_size=4, names=None):
 
 def page(directory, **options):
     """The page of a directory of results."""
-    shown = fleet_page.room(fleet.report(str(directory), **options))
+    shown = fleet_page.shown_part(fleet.report(str(directory), **options))
     return "".join(fleet_page.pieces(shown, behind(shown)))
 
 

@@ -57,4 +57,4 @@ def test_a_capture_that_ends_within_a_scan_may_lack_its_kexec(
     assert (result.verdict, result.weight) == ("no-kexec", weight)
     assert [problem.message for problem in result.errors] == says
     line = str(headline.of_capture(result))
-    assert line.endswith("; it ends within the scan of its last kernel") == bool(says)
+    assert line.endswith("; the capture ends within the scan of its last kernel") == bool(says)

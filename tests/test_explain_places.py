@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analyzer.questions.explain.explanation import Explanation
 
 FF = "every byte reads ff: powered down, or off the bus"
-ROOT = "on a root bus: no bridge above, ARI Forwarding does not apply to reaching it"
+ROOT = "on a root bus: no bridge is above it, so it does not depend on ARI Forwarding"
 BELOW = f"below 0000:{PORT}"
 LED_TO = "by its bus number it would be below 0000:00:03.0"
 NOT_SHOWN = (

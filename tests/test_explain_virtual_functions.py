@@ -31,7 +31,7 @@ OWN_BUS = sriov(0x09, 2, 8, 1)
 ON = f"that of 0000:{PORT} was on when boot 0 ended"
 LOOKS = (
     "it reads ffff at its vendor ID and other values elsewhere; "
-    "its physical function's SR-IOV capability is not in the input (none there leads to it)"
+    "its physical function's SR-IOV capability is not in the input (none in the input leads to it)"
 )
 NO_BRIDGE = "the bridge above bus 01 is not in the input: whether ARI Forwarding applies is unknown"
 

@@ -114,7 +114,7 @@ def test_pieces_in_the_wrong_order_are_no_kexec_and_nothing_healed(capsys):
     assert (result.verdict, result.kexecs) == ("no-kexec", [])
     texts = [problem.message for problem in result.errors if problem.kind == "order"]
     assert texts[0].startswith("piece 2 (a.bin) begins with firmware")
-    problems.tell_warnings(Analysis("observed", [result], verdict.summarise([result])))
+    problems.print_warnings(Analysis("observed", [result], verdict.summarise([result])))
     assert capsys.readouterr().err.count("are they in order?") == 2
 
 

@@ -276,7 +276,7 @@ def test_one_more_row_is_read_from_kernel_messages() -> None:
 
 def test_one_more_row_is_cited() -> None:
     said = in_a_new_program(
-        "from analyzer.replay import citations\nfrom analyzer.verdicts import rules",
+        "from analyzer.replay import citations\nfrom analyzer.results import rules",
         "[citations.ARI['inherited'][1], citations.NUMBERS['refuse'][1], rules.RULES['ARI001'].source]",
     )
     assert isinstance(said, list)

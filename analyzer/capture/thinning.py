@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analyzer.options import boundary_by_hand
+from analyzer.options import explicit_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Marks:
     def __init__(
         self, notes: Notes, kexec_at: Sequence[str] = (), first: int = 0, given: Sequence[int] = ()
     ) -> None:
-        by_hand = [found for text in kexec_at if (found := boundary_by_hand(text)) and found[1] <= _MOST]
+        by_hand = [found for text in kexec_at if (found := explicit_boundary(text)) and found[1] <= _MOST]
         self._times = [number for word, number in by_hand if word == "time"]
         numbers = [number - first for word, number in by_hand if word == "access"]
         self._known = np.array([*given, *numbers], np.int64)

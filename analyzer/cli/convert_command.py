@@ -107,7 +107,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
         if not quiet:
             convert_report.print_converted(converted)
     if not quiet:
-        problems.tell_skipped(found.left_out)
+        problems.print_left_out(found.left_out)
     for failure in failed:
         problems.complain_about(failure)
     raise typer.Exit(exit_status.DOUBT if failed else exit_status.OK)

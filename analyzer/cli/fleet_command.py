@@ -177,10 +177,10 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
         engine=engine,
         scheduler=scheduler,
         progress=functools.partial(reporting, quiet=quiet),
-        skipped=None if quiet else problems.tell_skipped,
+        skipped=None if quiet else problems.print_left_out,
     )
     if not quiet:
-        fleet_report.tell_run(summary)
+        fleet_report.print_run(summary)
 
 
 @fleet_app.command("report")
@@ -226,7 +226,7 @@ def report_command(
         from analyzer.fleet.drilldown import behind
         from analyzer.report.html import fleet_page
 
-        shown = fleet_page.room(answers)
+        shown = fleet_page.shown_part(answers)
         put_text(fleet_page.pieces(shown, behind(shown)), html)
     raise typer.Exit(exit_status.OK if exit_zero else _status(answers, strict=strict))
 

@@ -175,7 +175,7 @@ def judge(
     found = sources.expand(captures, join=options.join)
     refuse_inputs(outputs, [source.path for source in found.found], options)
     if not quiet:
-        problems.tell_skipped(found.left_out)
+        problems.print_left_out(found.left_out)
     if options.join:
         refuse_single([source.path for source in found.found])
         missing = _missing_piece(found, options)
@@ -253,6 +253,6 @@ def _tell(analysis: "Analysis", form: Format, output: str | None, quiet: bool) -
 
     # On a terminal the report has just said it.
     if form != "text" or output is not None or not sys.stdout.isatty():
-        problems.tell_unreadable(analysis)
+        problems.print_unreadable(analysis)
     if not quiet and (form != "text" or output is not None):
-        problems.tell_warnings(analysis)
+        problems.print_warnings(analysis)

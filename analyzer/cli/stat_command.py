@@ -55,7 +55,7 @@ def stat_command(
             results.append(CaptureStatistics(source.path, error=str(error)))
             problems.complain_about(error)
     if not quiet:
-        problems.tell_skipped(found.left_out)
+        problems.print_left_out(found.left_out)
     if form == "json":
         put_text([json_report.dumps(results)], output)
     else:

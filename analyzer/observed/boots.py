@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analyzer.errors import LimitExceededError, UsageError
-from analyzer.options import boundary_by_hand
+from analyzer.options import explicit_boundary
 from schemas.config_header import (
     BRIDGE_CONTROL,
     COMMAND_MASTER,
@@ -355,7 +355,7 @@ def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
 
     marks = []
     for text in texts:
-        boundary = boundary_by_hand(text)
+        boundary = explicit_boundary(text)
         if boundary is None:
             raise UsageError(f"--kexec-at wants access:N or time:NS, found {text!r}")
         word, seq = boundary

@@ -34,7 +34,7 @@ _SOURCES = {
     "flb": "--flb",
     "dmesg": "--dmesg",
     "capture": "the capture itself",
-    "sidecar": "a file beside the capture",
+    "sidecar": "a file next to the capture",
 }
 #: Functions without an answer, and names in a list, before the rest is counted.
 _MOST_UNKNOWN, _MOST_NAMED = 12, 16
@@ -42,7 +42,7 @@ _AS_ROOT = "as root, 'lspci -D -xxxx' shows every byte (without root it shows 64
 
 
 def fill(page: Page, found: AtRisk) -> Page:
-    """Write the word and why, then what depends on which bridge, most first, and what is not in the input."""
+    """Write the verdict and why, what depends on which bridge (most first), and what is not in the input."""
     page.line(Span(f"{WORDS[found.verdict]}:", _STYLES[found.verdict]), " ", Span(_headline(found), "strong"))
     functions = count(found.functions, "function")
     page.prose(f"{functions} in {found.path}. Preserved: {_SOURCES[found.preserved_source]}.")
@@ -75,10 +75,10 @@ def _headline(found: AtRisk) -> str:
         return f"{depend}, and the bit is off in hardware: a kernel that inherits it does not find them"
     if found.verdict == "at-risk":
         if not ports:
-            return "virtual functions are to be preserved, which no kernel does"
+            return "the preserved list names virtual functions, which no kernel preserves"
         return f"{depend}, which is on"
     if found.verdict == "cannot-tell":
-        return f"what would exclude a loss is not in the input: {_missing(found)}"
+        return f"the input lacks what would exclude a loss: {_missing(found)}"
     return "no function to be preserved depends on ARI Forwarding"
 
 
@@ -119,7 +119,7 @@ def _add(page: Page, port: PortAtRisk) -> None:
     bus = "" if port.secondary is None else f"-[{port.secondary:02x}]"
     state = f"{on_off(port.ari_hardware)} in hardware"
     if port.ari_kernel is not None and port.ari_kernel != port.ari_hardware:
-        state += f", {on_off(port.ari_kernel)} for the kernel that runs"
+        state += f", {on_off(port.ari_kernel)} for the running kernel"
     page.line(Span(f"{port.bdf}{bus}", "strong"), f"  {kind}  {state}")
     preserved = set(port.preserved)
     if port.lost_with_bit:
@@ -128,7 +128,7 @@ def _add(page: Page, port: PortAtRisk) -> None:
         page.prose(f"{said}: {listed(marked, _MOST_NAMED)}", indent=2)
     if port.not_seen:
         page.prose(
-            f"named by a Next Function Number and not in the input: {listed(port.not_seen, _MOST_NAMED)}",
+            f"named by a Next Function Number but not in the input: {listed(port.not_seen, _MOST_NAMED)}",
             indent=2,
         )
     if port.chain_unknown:
@@ -170,7 +170,7 @@ def _add_virtual(page: Page, found: AtRisk) -> None:
 
 
 def _mechanisms(found: AtRisk) -> Iterator[str]:
-    """Each way to lose the bit once, with the bridges where it would happen."""
+    """Each mechanism that clears the bit once, with the bridges where it would happen."""
     places: dict[tuple[str, str, str], list[str]] = {}
     for port in (port for port in found.ports if port.dependent):
         for way in port.takers:

@@ -1,7 +1,7 @@
 """The bridges that a kexec touched and the functions below them, as a tree in the words of ``lspci -t``.
 
-Shown are the bridges with a finding, the way to them from the root bus, and the functions right below; a host
-with thousands of functions still gets a page that fits on a screen, the rest is counted.
+It shows the bridges with a finding, the path to them from the root bus, and the functions directly below. The
+rest is only counted, so that the page of a host with thousands of functions still fits on a screen.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def add_tree(page: Page, kexec: KexecResult, *, everything: bool = False, indent
     """Add the tree of one kexec to the page.
 
     Args:
-        page: where to.
+        page: the page to add to.
         kexec: verdicts of one kexec.
         everything: show every bridge and every function, not only what has a finding.
         indent: columns before the tree.
@@ -64,7 +64,7 @@ def add_tree(page: Page, kexec: KexecResult, *, everything: bool = False, indent
 
 
 class _TextTree:
-    """Who hangs below whom, and what of it is worth a line."""
+    """Which bridges and functions are below which bridge, and which of them get a line."""
 
     def __init__(self, page: Page, kexec: KexecResult, everything: bool) -> None:
         self.page = page

@@ -1,4 +1,4 @@
-"""``analyze corpus``: which captures are judged as expected, and what an update changes."""
+"""``analyze corpus``: which captures give the expected verdicts, and what an update changes."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def add_kexec_details(page: Page, details: Details, place: int, *, verbosity: in
     """Add how the verdicts of one kexec were reached.
 
     Args:
-        page: where to.
+        page: the page to add to.
         details: of its capture.
         place: of the kexec in the capture.
         verbosity: 2 what each policy decides on each bridge with a finding; 3 with the citations, the walks

@@ -18,7 +18,7 @@ def add_evidence(page: Page, evidence: Sequence[Evidence], *, indent: int, name_
     """Add one line for each piece of evidence, in columns.
 
     Args:
-        page: where to.
+        page: the page to add to.
         evidence: accesses or log lines (``access`` None).
         indent: columns before the lines.
         name_files: the capture has several files, so name the one that each access is in.

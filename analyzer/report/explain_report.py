@@ -52,13 +52,13 @@ def fill(
     verbosity: int = 0,
     packets: Mapping[int, str] | None = None,
 ) -> Page:
-    """Write everything that is known of one function to ``page``.
+    """Write everything that is known about one function to ``page``.
 
     Args:
         page: an empty page.
-        explanation: what the capture knows.
+        explanation: what the capture shows.
         verbosity: 0 leaves out context entries and the middle of long timelines, 1 shows all.
-        packets: of a TLP capture, what the packets say that the evidence rests on, by their byte in the file.
+        packets: for a TLP capture, the decoded packets that are the evidence, by their byte in the file.
     """
     ids = f" [{explanation.vendor_device}]" if explanation.vendor_device else ""
     page.line(Span(explanation.bdf, "strong"), f"{ids} {_what(explanation)}")
@@ -108,14 +108,14 @@ def _add_place(page: Page, explanation: Explanation) -> None:
         unknown = "" if path else ": whether ARI Forwarding applies is unknown"
         page.line(f"  the bridge above bus {missing:02x} is not in the input{unknown}")
     elif not path and explanation.bridge is None:
-        page.line("  on a root bus: no bridge above, ARI Forwarding does not apply to reaching it")
+        page.line("  on a root bus: no bridge is above it, so it does not depend on ARI Forwarding")
 
 
 def _add_virtual_function(page: Page, explanation: Explanation, virtual: VirtualFunctionFacts) -> None:
     if virtual.physical is None:
         page.prose(
             "it reads ffff at its vendor ID and other values elsewhere; its physical function's SR-IOV "
-            "capability is not in the input (none there leads to it)",
+            "capability is not in the input (none in the input leads to it)",
             indent=2,
         )
     else:
@@ -147,7 +147,7 @@ def _add_timeline(page: Page, explanation: Explanation, verbosity: int) -> None:
     page.blank()
     page.line(Span("Timeline", "strong"))
     if not entries:
-        page.line("  the capture holds no access that shows it")
+        page.line("  no access in the capture shows it")
         return
     left_out = 0 if verbosity else max(len(entries) - _MOST_ENTRIES, 0)
     head = entries[: _MOST_ENTRIES // 2] if left_out else entries
@@ -190,8 +190,8 @@ def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
     page.line(
         Span(f"kexec {kexec.index}", "strong"),
         (
-            f" at access {kexec.at_access} ({kexec.kind}; policy seen: {observed}; judged by "
-            f"{kexec.policy}{series})"
+            f" at access {kexec.at_access} ({kexec.kind}; observed policy: {observed}; verdict "
+            f"under {kexec.policy}{series})"
         ),
     )
     if kexec.cause:
@@ -207,13 +207,13 @@ def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
 
 
 def add_decisions(page: Page, kexec: KexecExplanation, *, indent: int, sources: bool = True) -> None:
-    """Add what each policy decides; ``*`` marks the one that ran, ``sources`` cites the rules."""
+    """Add what each policy decides; ``*`` marks the one that was followed, ``sources`` cites the rules."""
     for decision in kexec.decisions:
         _add_decision(page, decision, indent, sources)
 
 
 def add_walks(page: Page, kexec: KexecExplanation, asked: str, *, indent: int = 2) -> None:
-    """Add the walks over the functions of a bus, step by step; the function ``asked`` for stands out."""
+    """Add the walks over the functions of a bus, step by step; the function ``asked`` for is highlighted."""
     for policy, steps in kexec.walks.items():
         page.line(f"{' ' * indent}Function walk under ", Span(policy, "strong"))
         page.table([_step(page, step, asked) for step in steps], indent=indent + 2, right=frozenset())

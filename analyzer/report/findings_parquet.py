@@ -21,7 +21,7 @@ METADATA_KEY: Final = "aritrace"
 
 
 def write_findings(analysis: Analysis, path: str | os.PathLike[str]) -> None:
-    """Write the table of verdicts (:mod:`analyzer.results.frames.verdict_table`); whole or not at all.
+    """Write the table of verdicts (:mod:`analyzer.results.frames.verdict_table`) atomically.
 
     Raises:
         UsageError: the operating system refuses to write there.

@@ -2,7 +2,7 @@
 
 A bridge has the labels of node_exporter's pcidevice collector (``segment``, ``bus``, ``device``,
 ``function``; ``vendor_id`` and ``device_id`` as in ``node_pcidevice_info``), so that the two can be joined.
-Names that become one when they are made harmless are counted together.
+Names with the same harmless form are counted together.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ _HEADS: Final = ("lost", "healed", "of", "undetermined", "hosts", "rate", "95 % 
 _RIGHT: Final = frozenset({1, 2, 3, 4, 5, 6, 7})
 
 
-def tell_run(summary: RunSummary) -> None:
+def print_run(summary: RunSummary) -> None:
     """Print to standard error what a run has done, and how to go on."""
     done = ", ".join(f"{number:,} {outcome}" for outcome, number in summary.outcomes.items()) or "none done"
     problems.complain(f"{count(summary.captures, 'capture')}: {done}", "note")
     if summary.complete:
-        problems.complain(f"ask with: analyze fleet report {summary.directory}", "note")
+        problems.complain(f"to see the results: analyze fleet report {summary.directory}", "note")
     else:
         problems.complain(
             (
@@ -45,10 +45,10 @@ def fill(page: Page, report: FleetReport, *, everything: bool = False) -> Page:
     most = None if everything else _MOST
     _headline(page, report)
     _captures(page, report)
-    _beside(page, report)
+    _kexecs(page, report)
     _groups(page, "By release of the incoming kernel", report.by_release, most)
     _groups(page, "By series of the Live Update patches", report.by_series, most)
-    note = "preserved bridges at kexecs; not independent: one reset takes all below it"
+    note = "preserved bridges at kexecs; not independent: one reset affects all bridges below it"
     _groups(page, "By vendor:device of the bridge", report.by_vendor_device, most, note)
     _groups(page, "By port type", report.by_port_type, most, note)
     _causes(page, report, most)
@@ -101,7 +101,7 @@ def _captures(page: Page, report: FleetReport) -> None:
     )
 
 
-def _beside(page: Page, report: FleetReport) -> None:
+def _kexecs(page: Page, report: FleetReport) -> None:
     beside, tally = report.beside, report.tally
     page.blank()
     page.line(Span("Kexecs", "strong"), f"  {report.kexecs:,}")
@@ -112,7 +112,7 @@ def _beside(page: Page, report: FleetReport) -> None:
                 f"{tally.loss.trials:,}",
                 f"{tally.lost:,} lost, {tally.healed:,} healed, {tally.kept:,} kept",
             ),
-            ("undetermined", f"{tally.undetermined:,}", "the captures do not hold what would tell"),
+            ("undetermined", f"{tally.undetermined:,}", "the deciding accesses are not in the captures"),
             ("nothing at stake", f"{beside.nothing:,}", "no preserved bridge had ARI Forwarding on"),
             ("plain", f"{beside.plain:,}", "handed nothing over"),
             ("crash", f"{beside.crash:,}", "into a crash kernel"),

@@ -57,7 +57,7 @@ def with_interval(rate: Rate) -> str:
 
 
 def of(rate: Rate) -> str:
-    """Events and trials."""
+    """Events of trials."""
     return f"{rate.events:,} of {rate.trials:,}"
 
 

@@ -1,4 +1,4 @@
-"""The one line that says whether something was lost, for a capture and for a whole call."""
+"""The one line that says whether something was lost, for a capture and for a whole run."""
 
 from __future__ import annotations
 
@@ -37,17 +37,19 @@ MEANINGS = {
     "RENUMBERED": "a preserved bridge lost its bus numbers and got new ones",
     "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
     "UNREADABLE": "the input could not be read",
-    "UNDETERMINED": "no loss is seen, and what would exclude one is not in the input; the report names it",
+    "UNDETERMINED": (
+        "no loss is seen, but the input lacks what would exclude one; the report names what is missing"
+    ),
     "HEALED": "a bridge lost ARI Forwarding and the incoming kernel switched it on again",
-    "WARNING": "nothing was lost but other state, such as ACS",
+    "WARNING": "only other state was lost, such as ACS",
     "NOTED": "something was lost that was not preserved",
     "NO KEXEC": "the capture holds no kexec",
-    "clean": "every kexec was judged, nothing was lost, prediction and observation agree",
+    "clean": "every kexec was analysed, nothing was lost, prediction and observation agree",
 }
 #: Words that exit status 0 goes with; a doubt about the whole capture outweighs them.
 _ALL_CLEAR = frozenset({"HEALED", "WARNING", "NOTED", "clean"})
 UP_TO_THE_CUT = "up to the cut"
-#: Problems that leave a capture undetermined and say all there is.
+#: Problems that leave a capture undetermined and whose message is the whole reason.
 _MISSING_KINDS = frozenset({LACKS_FUNCTIONS, "no-such-kexec"})
 _WARNING_WORDS = (
     (rules.DIVERGENCE, "DIVERGES"),
@@ -60,7 +62,7 @@ _LOSS_PHRASES = (
     (rules.BRIDGE_CODES["renumbered"], "{} renumbered"),
     (rules.BRIDGE_CODES["gone"], "{} does not answer"),
 )
-#: What is worth a word even where no preserved device is affected.
+#: Codes that a headline mentions even where no preserved device is affected.
 _NOTED_CODES = frozenset({"ARI002", rules.MISSING}) | {
     code for code, rule in rules.RULES.items() if rule.severity == "error"
 }
@@ -111,7 +113,7 @@ def of_capture(capture: CaptureResult) -> Headline:
         text = f"{text}; {_incomplete(capture)}"
     elif capture.weight == "doubt" and word in _ALL_CLEAR:
         word, text = "UNDETERMINED", f"{_incomplete(capture)}; {text}"
-    text += f" (does not count: {', '.join(left_out)})" if left_out else ""
+    text += f" (not counted: {', '.join(left_out)})" if left_out else ""
     return Headline(word, text, tuple(_limits(capture, word)))
 
 
@@ -151,7 +153,7 @@ def _loss_word(capture: CaptureResult, errors: set[str]) -> str:
 
 
 def of_analysis(analysis: Analysis) -> Headline:
-    """Return the headline of the whole call: the only capture's, or the worst one's word with counts."""
+    """Return the headline of the whole run: the only capture's, or the worst one's word with counts."""
     headlines = [of_capture(capture) for capture in analysis.captures]
     if not headlines:
         return Headline("UNREADABLE", "nothing to analyse")
@@ -170,9 +172,9 @@ def of_analysis(analysis: Analysis) -> Headline:
 
 
 def _named(capture: CaptureResult, why: str) -> str:
-    """Why the only capture gave no answer, with the file that is at fault first."""
+    """Why the only capture gave no answer; the file that caused it comes first."""
     if capture.errors and capture.errors[0].file != capture.path:
-        return f"{why} ({capture.path} was not judged)"
+        return f"{why} ({capture.path} was not analysed)"
     return f"{capture.path}: {why}"
 
 
@@ -266,19 +268,19 @@ def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headli
 
 
 def _incomplete(capture: CaptureResult) -> str:
-    """Why a capture without a doubtful finding is not clean."""
+    """Why a capture is not clean although no finding casts doubt on it."""
     if capture.dropped:
-        return f"the recorder dropped {count(capture.dropped, 'record')}, which may hold a loss"
+        return f"the recorder dropped {count(capture.dropped, 'record')}, which may hide a loss"
     if capture.missing_dwords:
         return missing_dwords(capture.missing_dwords)
     lacking = [problem.message for problem in capture.errors if problem.kind in _MISSING_KINDS]
     if lacking:
         return lacking[0]
     if any(problem.kind == OUT_OF_ORDER for problem in capture.errors):
-        return "the pieces contradict their order"
+        return "the pieces do not fit the order in which they were given"
     if not capture.kexecs:
-        return "it ends within the scan of its last kernel"
-    return "the incoming kernel's scan is not in the capture to its end; no loss is seen up to there"
+        return "the capture ends within the scan of its last kernel"
+    return "the capture ends before the incoming kernel's scan does; no loss is seen up to there"
 
 
 def _kept(bridges: Sequence[BridgeVerdict]) -> str:

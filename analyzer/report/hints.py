@@ -1,4 +1,4 @@
-"""What to try where a call found no kexec: the commands that answer something about what was given."""
+"""What to try where no kexec was found: the commands that can answer something about the same input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from analyzer.results import Analysis, CaptureResult
 
-#: Captures that a command names; of more nobody knows which belong together.
+#: Captures that a command names; of more than these it is unknown which belong together.
 _MOST_JOINED = 4
 
 
@@ -49,7 +49,7 @@ class Answered:
 
 
 def of_analysis(analysis: Analysis) -> list[Hint]:
-    """Return the hints for a call."""
+    """Return the hints for the result of a run."""
     return no_kexec([_answered(capture) for capture in analysis.captures if capture.verdict != "unreadable"])
 
 
@@ -63,7 +63,7 @@ def no_kexec(captures: Sequence[Answered]) -> list[Hint]:
     if len(apart) > 1:
         return _several(apart)
     if not apart or not apart[0].whole:
-        return []  # what is missing is said with the capture itself
+        return []  # the report on the capture says what is missing
     only = apart[0]
     atrisk = Hint(_AT_RISK, _command("atrisk", only.path))
     if only.snapshot:
@@ -79,7 +79,7 @@ def _several(captures: Sequence[Answered]) -> list[Hint]:
     names = [capture.path for capture in captures] if few else ["BEFORE", "AFTER"]
     return [
         Hint(
-            f"if {which} are of one machine, before and after a kexec, name them in order",
+            f"if {which} are from one machine, before and after a kexec, name them in order",
             _command("--join", *names),
         ),
         Hint(_AT_RISK, _command("atrisk", "FILE")),

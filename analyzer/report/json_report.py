@@ -63,5 +63,5 @@ def _escape(match: re.Match[str]) -> str:
 
 def _fields(value: object) -> dict[str, object]:
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"{type(value).__name__} is no result object")
+        raise TypeError(f"{type(value).__name__} is not a result object")
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

@@ -1,9 +1,9 @@
 """JUnit XML for continuous integration: a test suite for each capture, a test case for each kexec.
 
-A case fails if its kexec has a finding that sets exit status 1; it is an error if something casts doubt (exit
-status 3). The first case of a suite, ``capture``, stands for the capture itself: what could not be judged is
-an error, a whole capture without a kexec is skipped. Names stay the same from run to run, so that a server
-can show a history.
+A case fails if its kexec has a finding that sets exit status 1; it is an error if one is a doubt (exit
+status 3). The first case of a suite, ``capture``, stands for the capture itself: one that could not be
+analysed is an error, a complete one without a kexec is skipped. Names stay the same from run to run, so
+that a server can show a history.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def junit_text(analysis: Analysis) -> str:
         for kexec in capture.kexecs:
             _add_kexec(suite, capture, kexec)
         _count(suite)
-    for name in ("tests", "failures", "errors"):  # the schema knows no "skipped" here
+    for name in ("tests", "failures", "errors"):  # the schema has no "skipped" here
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     ET.indent(root)
     # ASCII, with references for all else: no stream and no reader can misunderstand it.
@@ -46,17 +46,17 @@ def junit_text(analysis: Analysis) -> str:
 
 
 def _add_capture(suite: ET.Element, capture: CaptureResult) -> None:
-    """The case that says whether there was anything to judge."""
-    unjudged: Outcome = "skipped" if capture.weight is None else "error"
+    """The case that says whether there was anything to analyse."""
+    not_analysed: Outcome = "skipped" if capture.weight is None else "error"
     case = ET.SubElement(suite, "testcase", classname=_text(capture.path), name="capture")
     if capture.verdict == "unreadable":
         problem = capture.errors[0] if capture.errors else None
         message = headline.of_capture(capture).text
         _end(case, "error", problem.kind if problem else "unreadable", message)
     elif capture.verdict == "no-kexec":
-        _end(case, unjudged, "no-kexec", headline.of_capture(capture).text)
+        _end(case, not_analysed, "no-kexec", headline.of_capture(capture).text)
     elif capture.verdict == "undetermined":
-        _end(case, unjudged, "undetermined", headline.of_capture(capture).text)
+        _end(case, not_analysed, "undetermined", headline.of_capture(capture).text)
 
 
 def _add_kexec(suite: ET.Element, capture: CaptureResult, kexec: KexecResult) -> None:

@@ -37,10 +37,10 @@ def add_kexec(
     *,
     verbosity: int = 0,
 ) -> None:
-    """Add everything said about one kexec to the page.
+    """Add everything that is known about one kexec to the page.
 
     Args:
-        page: where to.
+        page: the page to add to.
         capture: the capture it belongs to (boots and files).
         kexec: its verdicts.
         verbosity: 0 what matters, 1 every bridge and function and all sources, 2 and more shorten no list.
@@ -68,7 +68,11 @@ def add_kexec(
     _add_consequences(page, kexec, verbosity)
     if kexec.policies:
         page.blank()
-        page.line("  ", Span("What each kernel policy would have found", "strong"), " (* the one judged by)")
+        page.line(
+            "  ",
+            Span("What each kernel policy would have found", "strong"),
+            " (*: the verdicts are given under it)",
+        )
         add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
     _add_proof(page, kexec, verbosity)
     _add_secondary(page, kexec, several_files)
@@ -97,9 +101,9 @@ def _rules(kexec: KexecResult) -> str:
         "inherit": "the incoming kernel inherited ARI Forwarding on preserved bridges",
         "serialize": "the incoming kernel restored ARI Forwarding on preserved bridges as it was before",
         "heal": "the incoming kernel switched ARI Forwarding on where a preserved function needs it",
-        "unknown": "which rule the incoming kernel followed could not be recognised",
+        "unknown": "the rule that the incoming kernel followed could not be recognised",
     }[kexec.observed_policy]
-    text = f"{observed}; judged by policy {kexec.policy}"
+    text = f"{observed}; verdicts under policy {kexec.policy}"
     if kexec.series:
         text += f", bus numbers by patch series {kexec.series}"
     if kexec.noari:
@@ -122,7 +126,7 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
         page.prose(f"cause: {bridge.cause}{where}: {why}{sure}", indent=4)
     window = bridge.window
     if window is not None:
-        last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown moment"
+        last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown time"
         first = f"off at access {window.first_off}" if window.first_off is not None else "never seen off"
         phase = f" ({window.phase})" if window.phase else ""
         page.line(f"    last seen {last}, first seen {first}{phase}")
@@ -142,12 +146,10 @@ def _add_undetermined(page: Page, kexec: KexecResult) -> None:
     for missing in kexec.not_in_input[:_MOST]:
         page.prose(f"not in the input: {missing}", indent=4, bullet=page.glyph("unknown"))
     for bridge in bridges[:_MOST]:
-        missing = bridge.missing_access or "the access that would tell"
-        page.prose(
-            f"{bridge.bdf}: the capture does not hold {missing}", indent=4, bullet=page.glyph("unknown")
-        )
+        missing = bridge.missing_access or "the deciding access"
+        page.prose(f"{bridge.bdf}: not in the capture: {missing}", indent=4, bullet=page.glyph("unknown"))
     for device in devices[:_MOST]:
-        why = REASONS[device.reason] if device.reason else "the capture does not tell"
+        why = REASONS[device.reason] if device.reason else "the capture does not show it"
         kept = "" if device.preserved else " (not preserved)"
         page.prose(f"{device.bdf}{kept}: {why}", indent=4, bullet=page.glyph("unknown"))
     rest = max(len(bridges) - _MOST, 0) + max(len(devices) - _MOST, 0)
@@ -156,7 +158,7 @@ def _add_undetermined(page: Page, kexec: KexecResult) -> None:
 
 
 def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
-    """Say whether the prediction holds: it is the analyzer's own proof."""
+    """Say whether the prediction holds: the analyzer checks itself by it."""
     page.blank()
     if not kexec.divergences:
         if kexec.observed.discovered:
@@ -175,7 +177,7 @@ def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
         style=style,
     )
     if fitting:
-        page.prose(f"What it enumerated is what policy {fitting} predicts.", indent=2)
+        page.prose(f"It enumerated what policy {fitting} predicts.", indent=2)
     most = len(kexec.divergences) if verbosity > 1 else _MOST
     for divergence in kexec.divergences[:most]:
         said = "predicted, not enumerated" if divergence.predicted else "enumerated, not predicted"

@@ -1,4 +1,4 @@
-"""``analyze lab``: which scenarios there are, how a run goes on, and whether all came out as it must."""
+"""``analyze lab``: the list of scenarios, the progress of a run, and whether its results are as expected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
 def print_lab_message(text: str) -> None:
-    """Say on standard error how the work goes on."""
+    """Print progress to standard error."""
     print(inert(text), file=sys.stderr, flush=True)
 
 
@@ -46,7 +46,7 @@ def fill_build(page: Page, paths: Sequence[str]) -> Page:
 
 
 def fill_run(page: Page, outcomes: Sequence[Outcome]) -> Page:
-    """Write what came of each scenario, and the count at the end."""
+    """Write the result of each scenario, and the count at the end."""
     for outcome in outcomes:
         _add_outcome(page, outcome)
     failed = sum(not outcome.ok for outcome in outcomes)

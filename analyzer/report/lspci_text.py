@@ -1,8 +1,8 @@
 """A snapshot as the text that ``lspci -F`` reads (pciutils ``lib/dump.c``), and that is read here as well.
 
-lspci has no sign for a byte that is not known. As many rows are printed as lspci itself prints (64, 256 or
-4096 bytes, as far as a byte is known), and what is not known in them is 00: left out, lspci would take it for
-ff, and show bits as set that nobody has seen. A remark in front of the rows says which bytes those are.
+lspci has no notation for an unknown byte. As many rows are printed as lspci itself prints (64, 256 or 4096
+bytes, as far as a byte is known), and an unknown byte in them is printed as 00: if it were left out, lspci
+would take it for ff, and show bits as set that no access showed. A remark above the rows lists these bytes.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def lspci_text(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _origin(boot: Boot) -> str:
-    # The release comes from the capture: nothing but what a release is made of goes into the text.
+    # The release comes from the capture: only characters that releases consist of go into the text.
     release = re.sub(r"[^\w.+~-]", "?", boot.release, flags=re.ASCII)[:64] if boot.release else None
-    who = f"{boot.kind} {release}" if release else boot.kind
+    kernel = f"{boot.kind} {release}" if release else boot.kind
     return (
-        f"# Configuration space at the end of boot {boot.index} ({who}), accesses {boot.first_access} to"
+        f"# Configuration space at the end of boot {boot.index} ({kernel}), accesses {boot.first_access} to"
         f" {boot.last_access}, as the capture shows it\n"
     )
 

@@ -28,7 +28,7 @@ def put(
     form: MachineFormat,
     output: str | None,
 ) -> None:
-    """Put a report out to standard output (None) or to a file, whole or not at all.
+    """Put a report out to standard output (None) or to a file (written atomically).
 
     Args:
         analysis: the result.

@@ -19,7 +19,7 @@ def text(plain: str) -> str:
 
 
 def bold(plain: str) -> str:
-    """Return text in bold, for what is typed as it stands."""
+    """Return text in bold, for what is typed literally."""
     return f"\\fB{text(plain)}\\fR"
 
 
@@ -60,7 +60,7 @@ class ManPage:
         self.lines += [".PP", line]
 
     def term(self, term: str, line: str) -> None:
-        """Add a term with its text indented behind it."""
+        """Add a term with its text indented below it."""
         self.lines += [".TP", term, line]
 
     def example(self, command: str, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a report goes: standard output, or a file that appears whole or not at all."""
+"""Where a report goes: standard output, or a file that is written atomically."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def put_text(pieces: Iterable[str], output: str | None) -> None:
 
 
 def put_bytes(data: bytes, path: str) -> None:
-    """Write a binary report to a file, whole or not at all."""
+    """Write a binary report to a file atomically."""
     from analyzer.writing import replacing
 
     with replacing(path) as stream:

@@ -1,4 +1,4 @@
-"""Lines of styled text, and the two ways to put them out: plain for pipes and files, rich on a terminal.
+"""Lines of styled text, and the two ways to print them: plain for pipes and files, rich on a terminal.
 
 Every string that goes onto a page is made inert here, so that no report can forget it. A page knows the width
 it may fill and whether the reader's stream takes more than ASCII; with ASCII only, glyphs have stand-ins.
@@ -81,7 +81,7 @@ class Page:
             self.lines.append(())
 
     def prose(self, text: str, *, indent: int = 0, bullet: str = "", style: Style = "") -> None:
-        """Add a paragraph wrapped to the width; ``bullet`` stands before its first line."""
+        """Add a paragraph wrapped to the width; ``bullet`` comes before its first line."""
         lead = " " * indent + (f"{bullet} " if bullet else "")
         wrapped = textwrap.wrap(
             inert(text),
@@ -137,7 +137,7 @@ def show(page: Page, stream: TextIO) -> None:
     if not stream.isatty() and not os.environ.get("FORCE_COLOR"):
         stream.write(plain(page))
         return
-    # rich costs 60 ms to import: only where somebody looks.
+    # rich costs 60 ms to import: only where its output is seen.
     from rich.console import Console
     from rich.text import Text
 

@@ -130,7 +130,7 @@ class _Trace:
         return packet
 
     def track(self, name: str, parent: int | None = None, *, about: str = "") -> int:
-        """Add a track, behind those of the same parent, and return its number."""
+        """Add a track after those of the same parent, and return its number."""
         self.tracks += 1
         packet = self._packet()
         if self.tracks == 1:
@@ -149,18 +149,18 @@ class _Trace:
             descriptor.sibling_order_rank = self.children[parent]
         return self.tracks
 
-    def slice(self, track: int, name: str, span: tuple[int, int], told: Mapping[str, Any]) -> None:
+    def slice(self, track: int, name: str, span: tuple[int, int], annotations: Mapping[str, Any]) -> None:
         """Add a slice from one time to another (ns)."""
         event = self._event(track, span[0], "TYPE_SLICE_BEGIN")
         event.name = inert(name)
-        self._annotate(event, told)
+        self._annotate(event, annotations)
         self._event(track, span[1], "TYPE_SLICE_END")
 
-    def instant(self, track: int, name: str, access: int, told: Mapping[str, Any]) -> None:
+    def instant(self, track: int, name: str, access: int, annotations: Mapping[str, Any]) -> None:
         """Add an instant at an access."""
         event = self._event(track, self.clock.at(access), "TYPE_INSTANT")
         event.name = inert(name)
-        self._annotate(event, told)
+        self._annotate(event, annotations)
 
     def _event(self, track: int, at: int, kind: str) -> Any:
         packet = self._packet()
@@ -170,8 +170,8 @@ class _Trace:
         event.track_uuid = track
         return event
 
-    def _annotate(self, event: Any, told: Mapping[str, Any]) -> None:
-        for name, value in told.items():
+    def _annotate(self, event: Any, annotations: Mapping[str, Any]) -> None:
+        for name, value in annotations.items():
             if value is None or value == "":
                 continue
             note = event.debug_annotations.add()
@@ -198,14 +198,14 @@ def _add_boots(trace: _Trace, track: int, result: CaptureResult) -> None:
             name = f"blackout of kexec {kexec.index} ({kexec.kind})"
             trace.slice(track, name, (trace.clock.at(previous.last_access), start), _about(kexec))
         release = f", Linux {boot.release}" if boot.release else ""
-        told = {
+        annotations = {
             "cmdline": boot.cmdline,
             "first access": boot.first_access,
             "last access": boot.last_access,
             "start_ns": boot.start_ns,
         }
         end = max(trace.clock.at(boot.last_access), start)
-        trace.slice(track, f"boot {boot.index}: {boot.kind}{release}", (start, end), told)
+        trace.slice(track, f"boot {boot.index}: {boot.kind}{release}", (start, end), annotations)
         previous = boot
 
 
@@ -234,8 +234,8 @@ def _add_lane(trace: _Trace, top: int, lane: Lane, result: CaptureResult) -> Non
             trace.clock.at(stretch.first),
             max(trace.clock.at(stretch.last), trace.clock.at(stretch.first)),
         )
-        told = {"first access": stretch.first, "last access": stretch.last}
-        trace.slice(track, on_off(stretch.ari), span, told)
+        annotations = {"first access": stretch.first, "last access": stretch.last}
+        trace.slice(track, on_off(stretch.ari), span, annotations)
     accesses = trace.track("accesses", track)
     for entry in lane.entries:
         said = access_text(entry.op, None, entry.register, entry.value)

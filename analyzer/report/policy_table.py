@@ -16,9 +16,9 @@ _MOST_NAMED = 8
 #: What a reader needs to know to compare the rows (policies: kernel-side rules that decide ARI).
 MEANINGS = {
     "stock": "sets the bit whenever function 0 can do ARI",
-    "inherit": "takes the bit as the hardware shows it (Live Update series)",
-    "serialize": "restores the bit that the outgoing kernel used (idea, in no kernel)",
-    "heal": "sets the bit if a preserved function needs it (idea, in no kernel)",
+    "inherit": "uses the bit as the hardware shows it (Live Update series)",
+    "serialize": "restores the bit that the outgoing kernel used (proposal, in no kernel)",
+    "heal": "sets the bit if a preserved function needs it (proposal, in no kernel)",
 }
 
 
@@ -46,8 +46,8 @@ def add_policies(page: Page, kexec: KexecResult, *, indent: int = 4, names: int 
     if ran is not None and ran.assumed:
         page.prose(
             (
-                f"Assumed: {count(len(ran.assumed), 'function')} that the incoming kernel did not read taken"
-                f" as the outgoing kernel saw {'it' if len(ran.assumed) == 1 else 'them'}: "
+                f"Assumed: {count(len(ran.assumed), 'function')} that the incoming kernel did not read are "
+                f"taken as the outgoing kernel saw {'it' if len(ran.assumed) == 1 else 'them'}: "
                 f"{listed(ran.assumed, names)}."
             ),
             indent=indent,

@@ -22,7 +22,7 @@ _PROGRAM = "analyze"
 
 
 def complain(text: str, kind: str = "error") -> None:
-    """Print one line ``analyze: KIND: text`` to standard error, inert; if nobody listens, so be it."""
+    """Print one line ``analyze: KIND: text`` to standard error, inert; a closed stream is ignored."""
     stream = sys.stderr
     encoding = (getattr(stream, "encoding", None) or "ascii").lower()
     with contextlib.suppress(OSError):
@@ -34,19 +34,19 @@ def complain_about(error: AritraceError) -> None:
     complain(str(error))
 
 
-def tell_unreadable(analysis: Analysis) -> None:
+def print_unreadable(analysis: Analysis) -> None:
     """Print a line for each capture that gave no answer, so that a redirected report hides nothing."""
     for capture in analysis.captures:
         if capture.verdict == "unreadable":
             for problem in capture.errors[:1]:
-                if problem.file != capture.path:  # then the message names it
-                    complain(f"{problem.message} ({capture.path} was not judged)")
+                if problem.file != capture.path:  # then the message names the file
+                    complain(f"{problem.message} ({capture.path} was not analysed)")
                     continue
                 place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
                 complain(f"{problem.file}{place}: {problem.message}")
 
 
-def tell_warnings(analysis: Analysis) -> None:
+def print_warnings(analysis: Analysis) -> None:
     """Print the warnings and limits of every capture, and hints, for reports that a machine reads."""
     for capture in analysis.captures:
         if capture.verdict == "unreadable":
@@ -67,7 +67,7 @@ def tell_warnings(analysis: Analysis) -> None:
         complain(str(hint), "hint")
 
 
-def tell_skipped(left_out: LeftOut) -> None:
+def print_left_out(left_out: LeftOut) -> None:
     """Print how many files are not analysed as captures, and the names of the first."""
     if left_out.number:
         what = "is not analysed as a capture" if left_out.number == 1 else "are not analysed as captures"
@@ -77,7 +77,7 @@ def tell_skipped(left_out: LeftOut) -> None:
 
 
 def complain_about_crash(error: BaseException, *, trace: bool) -> None:
-    """Print an unexpected failure as a plea for a report: type, place, message, and the trace if wanted."""
+    """Print an unexpected failure and ask for a report: type, place, message, and the trace if wanted."""
     if trace:
         traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)
@@ -87,7 +87,7 @@ def complain_about_crash(error: BaseException, *, trace: bool) -> None:
     complain(f"{type(error).__name__} at {place}: {error}", "internal error")
     complain(
         (
-            f"this is a fault of {NAME} {version()}, not of the capture; please report it with this line "
+            f"this is a bug in {NAME} {version()}, not in the capture; please report it with this line "
             "and, if you can, the capture ('analyze -vv' prints the trace)"
         ),
         "internal error",

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error, only where a person watches."""
+"""Progress of long work on standard error, only on a terminal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FEWEST = 3
 
 @contextmanager
 def reporting(captures: int, *, quiet: bool = False) -> Iterator[Progress | None]:
-    """Give a function that shows progress, or None where nobody watches.
+    """Give a function that shows progress, or None where standard error is not a terminal.
 
     Args:
         captures: how many captures there are to work on.
-        quiet: the user wants silence.
+        quiet: show nothing.
     """
     if quiet or captures < _FEWEST or not sys.stderr.isatty():
         yield None

@@ -51,7 +51,7 @@ def _rules() -> Iterator[dict[str, Any]]:
 
 
 def _invocation(analysis: Analysis) -> dict[str, Any]:
-    """What went wrong with inputs (§3.20.21); a run with one that could not be read is no success."""
+    """What went wrong with inputs (§3.20.21); a run with an unreadable input is not a success."""
     notifications = [
         {
             "level": "error" if capture.verdict == "unreadable" else "warning",
@@ -78,7 +78,7 @@ def _results(capture: CaptureResult) -> Iterator[dict[str, Any]]:
 def _shown(
     bdf: str | None, bridges: dict[str, BridgeVerdict], above: dict[str, str | None]
 ) -> BridgeVerdict | None:
-    """The bridge with evidence for what became of a function: itself, or the nearest one above it."""
+    """The bridge whose evidence explains a function: the function itself, or the nearest bridge above it."""
     seen: set[str] = set()
     while bdf is not None and bdf not in seen:
         seen.add(bdf)
@@ -127,6 +127,6 @@ def _place(path: str, offset: int | None) -> dict[str, Any]:
 
 
 def _uri(path: str) -> str:
-    """A path as a URI reference; bytes that are no UTF-8 are written as they are on disk."""
+    """A path as a URI reference; bytes that are not UTF-8 are written as they are on disk."""
     quoted = quote(path.encode("utf-8", "surrogateescape"))
     return f"file://{quoted}" if path.startswith("/") else quoted

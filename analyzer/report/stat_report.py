@@ -54,13 +54,13 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
         lost.append(f"{count(found.missing_dwords, 'dword')} of the dump missing")
     if found.foreign_lines:
         lost.append(f"{count(found.foreign_lines, 'foreign line')}")
-    beside = []
+    also = []
     if found.log_lines:
-        beside.append(count(found.log_lines, "kernel log line"))
+        also.append(count(found.log_lines, "kernel log line"))
     if found.preserved_sets:
-        beside.append(count(found.preserved_sets, "preserved set"))
+        also.append(count(found.preserved_sets, "preserved set"))
     if found.events:
-        beside.append(count(found.events, "event"))
+        also.append(count(found.events, "event"))
     gaps = ", ".join(f"{duration(gap.duration_ns)} after access {gap.after_access}" for gap in found.gaps)
     return [
         ("format", found.format or "unknown"),
@@ -74,14 +74,14 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
                 f"{found.extended:,} beyond 0xff, {found.absent:,} to absent functions)"
             ),
         ),
-        ("passed over", f"{found.thinned:,} repeated reads" if found.thinned else ""),
+        ("left out", f"{found.thinned:,} repeated reads" if found.thinned else ""),
         ("functions", f"{found.functions:,} answered"),
         ("time", span),
         ("longest gaps", gaps),
         ("boots", f"{len(found.boots)}"),
         ("kexecs", f"{len(found.kexecs)}"),
-        ("beside", ", ".join(beside)),
-        ("losses", ", ".join(lost) or "none: whole, nothing dropped or missing"),
+        ("also", ", ".join(also)),
+        ("losses", ", ".join(lost) or "none: complete, nothing dropped or missing"),
     ]
 
 

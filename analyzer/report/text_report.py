@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Problems of one capture that are shown before the rest is counted.
 _MOST_PROBLEMS = 10
 _QUIET_WORDS = frozenset({"clean", "NO KEXEC"})
-#: Captures of one call that are shown in full without -v.
+#: Captures of one run that are shown in full without -v.
 MOST_IN_FULL = 3
 
 
@@ -40,7 +40,7 @@ def fill(
         analysis: the result of the main job.
         verbosity: 0 details where something was found, of few captures; 1 of all, with every bridge and
             function; 2 with the accesses that show or change an ARI bit and each policy's decisions; 3 with
-            all there is.
+            everything.
         details: what verbosity 2 and 3 need.
 
     Returns:
@@ -53,7 +53,7 @@ def fill(
     in_full = verbosity > 0 or len(lines) <= MOST_IN_FULL
     for line, capture in zip(lines, analysis.captures, strict=True):
         if line.word == "UNREADABLE":
-            continue  # its line says all there is
+            continue  # its line in the overview is complete
         if not several or verbosity or (in_full and line.word not in _QUIET_WORDS):
             known = details.of(capture) if details is not None else None
             _add_capture(page, capture, verbosity, known, separated=page.lines != [])
@@ -126,12 +126,10 @@ def _add_capture(
         details_section.add_accesses(page, details, verbosity=verbosity)
     elif verbosity > 1:
         page.blank()
-        page.prose(
-            "More than analysed by default is not kept for so many captures: name this one alone.", indent=2
-        )
+        page.prose("For so many captures the details are not kept: analyse this capture alone.", indent=2)
     if capture.verdict == "no-kexec":
         known = no_boundary(cut=capture.truncated)
-        page.prose(f"{known} If you know that there was a kexec, name it with --kexec-at.", indent=2)
+        page.prose(f"{known} If you know that there was a kexec, give its place with --kexec-at.", indent=2)
 
 
 def _add_limits_only(page: Page, capture: CaptureResult) -> None:
@@ -154,7 +152,7 @@ def _facts(capture: CaptureResult) -> str:
 
 
 def _add_limits(page: Page, capture: CaptureResult) -> None:
-    """Say what limits the answer: damage, a cut, lost records."""
+    """Add what limits the answer: damage, a cut, lost records."""
     if capture.truncated:
         page.prose("The capture is cut short: it is analysed up to the cut.", indent=2, style="warn")
     if capture.dropped:

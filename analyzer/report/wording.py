@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 CAUSES: dict[Cause, str] = {
     "explicit-write": "a register write cleared the bit before the incoming kernel ran",
     "restore-write": "the kernel's own PCIe state restore wrote a stale value",
-    "incoming-write": "a register write on the incoming side cleared it before the kernel looked",
+    "incoming-write": "a register write on the incoming side cleared the bit before the kernel read it",
     "secondary-bus-reset": "a secondary bus reset on a port above reset this port",
     "upstream-link-down": "a link above went down, which reset this port",
     "hot-reset": "the port was reset; what reset it is not in the capture",
-    "power-cycle": "the port was power cycled: even sticky registers went",
+    "power-cycle": "the port was power cycled: even its sticky registers were reset",
     "selective-loss": (
-        "only this bit went, its neighbours are intact, and no write is in the capture: firmware, SMM "
-        "or a management controller"
+        "only this bit was cleared, its neighbours are intact, and no write to it is in the capture: "
+        "firmware, SMM or a management controller may have cleared it"
     ),
     "power-state": "the port came back from D3 without keeping its registers",
-    "host-bridge-reinit": "the root port's registers were reset: the host bridge was set up anew",
-    "unknown": "the capture does not tell why",
+    "host-bridge-reinit": "the root port's registers were reset: the host bridge was initialised again",
+    "unknown": "the capture does not show why",
 }
 
 BRIDGES: dict[BridgeVerdictName, str] = {
@@ -36,7 +36,7 @@ BRIDGES: dict[BridgeVerdictName, str] = {
     "ignored": "ARI Forwarding on but not used by the incoming kernel",
     "renumbered": "lost its bus numbers, got new ones",
     "unconfigured": "lost its bus numbers, left unconfigured",
-    "hidden": "hidden below a lost ancestor",
+    "hidden": "hidden below a lost bridge",
     "gone": "does not answer",
     "not-applicable": "ARI does not apply",
     "undetermined": "undetermined",
@@ -57,7 +57,7 @@ REASONS: dict[DeviceReason, str] = {
         "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
     ),
     "never-seen": "in the preserved set but never enumerated by the outgoing kernel",
-    "not-captured": "the capture does not hold the accesses that would tell",
+    "not-captured": "the deciding accesses are not in the capture",
 }
 
 PRESERVED_SOURCES: dict[PreservedSource, str] = {
@@ -65,22 +65,24 @@ PRESERVED_SOURCES: dict[PreservedSource, str] = {
     "flb": "from the kernel's preserved-set dump",
     "dmesg": "from the kernel log",
     "capture": "from the capture itself",
-    "sidecar": "from a file beside the capture",
+    "sidecar": "from a file next to the capture",
     "assumed": "assumed: every function seen below a bridge with ARI Forwarding",
 }
 
 #: What an assumed preserved set means for the losses of a kexec.
 PRESERVATIONS: dict[Preservation, str] = {
     "no-scan": (
-        "Nothing says which devices were preserved across this kexec, so every function below a bridge with "
-        "ARI Forwarding is taken as preserved: a loss counts. --preserved names those that were."
+        "The input does not say which devices were preserved across this kexec, so every function below a "
+        "bridge with ARI Forwarding is assumed to be preserved, and a loss counts. Use --preserved to name "
+        "the preserved devices."
     ),
     "unrecognised": (
-        "Nothing says which devices were preserved across this kexec, nor what kind of kexec it was: a loss "
-        "is reported and counts as doubt. --preserved, --assume-preserved or --dmesg decide it."
+        "The input does not say which devices were preserved across this kexec, nor what kind of kexec it "
+        "was: losses are reported and count as doubt (exit status 3). --preserved, --assume-preserved or "
+        "--dmesg decides it."
     ),
     "none": (
-        "Nothing was preserved across this kexec, as far as the input shows: losses are reported, but raise "
+        "As far as the input shows, nothing was preserved across this kexec: losses are reported, but raise "
         "no alarm (--preserved or --assume-preserved changes that)."
     ),
 }
@@ -97,7 +99,7 @@ def missing_dwords(number: int) -> str:
 
 
 def no_boundary(*, cut: bool) -> str:
-    """Return what a capture without a kexec says of one: nothing. ``cut``: it ends before its end."""
+    """Return the sentence for a capture without a kexec; ``cut``: the capture is cut short."""
     if cut:
         return "The capture ends before any boundary between two kernels: what came after the cut is unknown."
     return "There is no boundary between two kernels in this capture: it says nothing about a kexec."

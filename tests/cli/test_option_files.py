@@ -95,7 +95,7 @@ def test_a_file_at_fault_is_the_one_that_is_blamed(option, make, problem, answer
     assert problem in error["message"]
     assert "horse" not in said
     assert f"error: {option} named" in said
-    assert "(a.bin was not judged)" in said
+    assert "(a.bin was not analysed)" in said
 
 
 def test_every_format_blames_the_right_file(capsys):
@@ -107,7 +107,7 @@ def test_every_format_blames_the_right_file(capsys):
         said[form] = capsys.readouterr().out
     assert run(["a.bin", "--dmesg", "log", "--format", "parquet", "-o", "t", "--html", "h", "-q"]) == 3
     assert said["text"].startswith(f"UNREADABLE: {blame}")
-    assert "(a.bin was not judged)" in said["text"]
+    assert "(a.bin was not analysed)" in said["text"]
     assert json.loads(said["jsonl"])["errors"][0]["file"] == "log"
     assert blame in said["csv"]
     (error,) = ET.fromstring(said["junit"]).iter("error")  # noqa: S314 our own

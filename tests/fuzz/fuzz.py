@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the simulator, and the builde
 with atheris.instrument_imports(include=["analyzer", "schemas"]):
     import analyzer.readers
 
-    for module in pkgutil.iter_modules(analyzer.readers.__path__, "analyzer.readers."):
+    for module in pkgutil.walk_packages(analyzer.readers.__path__, "analyzer.readers."):
         importlib.import_module(module.name)
     import fuzz_targets
 

@@ -61,4 +61,4 @@ def test_what_an_option_chose_is_told_as_such(ladder):
 def test_without_kept_details_the_report_says_so():
     analysis = analyze([str(CORPUS / "clean-inherit.bin")])
     text = plain(fill(Page(), analysis, verbosity=2, details=DetailsGatherer(Options())))
-    assert "not kept for so many captures" in text
+    assert "For so many captures the details are not kept" in text

@@ -105,5 +105,5 @@ def test_context_and_the_middle_of_long_timelines_are_left_out():
 def test_a_root_bus_function_and_an_empty_capture():
     text = report(explanation(bridge=None, path_from_root=[], timeline=[], kexecs=[], unknown=["no read"]))
     assert "on a root bus" in text
-    assert "the capture holds no access that shows it" in text
+    assert "no access in the capture shows it" in text
     assert "? no read" in text

@@ -116,7 +116,7 @@ def test_what_select_and_ignore_leave_out_is_said():
     analysis = samples.analysis(samples.lost(), selected=frozenset({"ARI003"}))
     line = str(headline.of_analysis(analysis))
     assert line == (
-        "LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded (does not count: ARI001, ARI007)"
+        "LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded (not counted: ARI001, ARI007)"
     )
 
 

@@ -10,7 +10,7 @@ from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
 
 NEXT = "what depends on ARI Forwarding at the next kexec: analyze atrisk"
-JOIN = "are of one machine, before and after a kexec, name them in order: analyze --join"
+JOIN = "are from one machine, before and after a kexec, name them in order: analyze --join"
 
 AFTER = "what a kexec changed, with a snapshot from after it: analyze --join"
 
@@ -51,7 +51,7 @@ def snapshot(path, form="lspci-dump"):
 def test_the_text_report_has_it_before_the_overview():
     text = plain(fill(Page(), samples.analysis(snapshot("a.txt"), snapshot("b.txt", "earlydump"))))
     assert text.startswith(
-        "  Hint: if these snapshots are of one machine, before and after a kexec, name them in order:\n"
+        "  Hint: if these snapshots are from one machine, before and after a kexec, name them in order:\n"
         "    analyze --join a.txt b.txt\n"
         "  Hint: what depends on ARI Forwarding at the next kexec:\n"
         "    analyze atrisk FILE\n\n"
@@ -61,7 +61,7 @@ def test_the_text_report_has_it_before_the_overview():
 
 
 def test_machine_formats_have_it_on_standard_error(capsys):
-    problems.tell_warnings(samples.analysis(snapshot("a.txt"), snapshot("b.txt")))
+    problems.print_warnings(samples.analysis(snapshot("a.txt"), snapshot("b.txt")))
     assert capsys.readouterr().err == (
         f"analyze: hint: if these snapshots {JOIN} a.txt b.txt\nanalyze: hint: {NEXT} FILE\n"
     )

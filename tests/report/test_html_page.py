@@ -181,7 +181,7 @@ def test_the_four_policies_stand_side_by_side():
 def test_what_is_unknown_is_told_with_its_reason():
     text = document(samples.undetermined()).text
     for said in (
-        "What became of bridge 0000:02:00.0: the capture does not hold a read of CAP_EXP+28 after the",
+        "What became of bridge 0000:02:00.0: not in the capture: a read of CAP_EXP+28 after the",
         "Which rule the incoming kernel followed: no access shows it",
         "What happened after the end of the capture: it is cut short",
         "Record the missing access: capture both kernels whole",

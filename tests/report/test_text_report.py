@@ -12,8 +12,8 @@ LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded
 lost.bin  (aritrace, 20,123 accesses, 1 kexec)
 
 kexec 0: live-update, boot 1 (Linux 7.3.4) to boot 2 (Linux 7.3.4), at access 9900, blackout 1.250 s
-  the incoming kernel inherited ARI Forwarding on preserved bridges; judged by policy inherit, bus
-  numbers by patch series v7. Preserved: 11 functions, from the kernel log.
+  the incoming kernel inherited ARI Forwarding on preserved bridges; verdicts under policy inherit,
+  bus numbers by patch series v7. Preserved: 11 functions, from the kernel log.
 
     0000:00:03.0-[01-04]    root port  ARIFwd- -> ARIFwd-  off  preserved
     \\-0000:01:00.0-[02-04]  switch upstream  preserved
@@ -37,12 +37,12 @@ kexec 0: live-update, boot 1 (Linux 7.3.4) to boot 2 (Linux 7.3.4), at access 99
 """  # noqa: E501 evidence lines are never wrapped
 
 POLICIES = """\
-  What each kernel policy would have found (* the one judged by)
+  What each kernel policy would have found (*: the verdicts are given under it)
        policy     found  stranded
        stock         11         0  sets the bit whenever function 0 can do ARI
     *  inherit        8         3  0000:03:01.0, 0000:03:01.1, 0000:03:02.0
-       serialize     11         0  restores the bit that the outgoing kernel used (idea, in no kernel)
-       heal          11         0  sets the bit if a preserved function needs it (idea, in no kernel)
+       serialize     11         0  restores the bit that the outgoing kernel used (proposal, in no kernel)
+       heal          11         0  sets the bit if a preserved function needs it (proposal, in no kernel)
 
   Self-check: the incoming kernel enumerated exactly the 8 functions predicted.
 """
@@ -99,7 +99,7 @@ def test_a_healed_bridge_shows_all_three_states():
     assert "! 0000:02:00.0-[03]  switch downstream  ARIFwd+ -> ARIFwd- -> ARIFwd+  HEALED" in text
     assert "inherit        8         3" in text
     assert "assumed preserved" in text
-    assert "Nothing says which devices were preserved across this kexec" in text
+    assert "The input does not say which devices were preserved across this kexec" in text
 
 
 def test_the_topmost_cause_names_the_ancestor():
@@ -112,12 +112,12 @@ def test_the_topmost_cause_names_the_ancestor():
 def test_what_is_undetermined_names_the_missing_access():
     text = report(samples.undetermined())
     assert "The capture is cut short: it is analysed up to the cut." in text
-    assert "? 0000:02:00.0: the capture does not hold a read of CAP_EXP+28 after the kexec" in text
+    assert "? 0000:02:00.0: not in the capture: a read of CAP_EXP+28 after the kexec" in text
 
 
 def test_a_capture_without_a_kexec_says_what_to_do():
     text = report(capture("x.bin", [], "no-kexec"))
-    assert "it says nothing about a kexec. If you know that there was a kexec, name it" in text.replace(
+    assert "it says nothing about a kexec. If you know that there was a kexec, give" in text.replace(
         "\n  ", " "
     )
     cut = report(capture("x.bin", [], "no-kexec", truncated=True))

@@ -1,4 +1,4 @@
-"""What every page shares: the template engine, style and script, and the policy that lets nothing else run.
+"""What every page shares: the template engine, style and script, and the policy that blocks everything else.
 
 Every string that a template shows is made inert (:mod:`analyzer.escaping`) and then escaped; templates
 never mark anything as safe. The page's own style and script are named by hash in its content security policy,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PACKAGE = "analyzer.report.html"
-#: A sign for each state, so that no state is told by its colour alone, and what it says aloud.
+#: A sign for each state, so that no state is shown by its colour alone, and its text for screen readers.
 SIGNS = {
     "bad": ("\N{BALLOT X}", "lost"),
     "warn": ("!", "note"),
@@ -67,7 +67,7 @@ def render(template: str, **values: object) -> Iterator[str]:
 
 
 def _shown(value: object) -> object:
-    """What a template puts out for a value: text from anywhere becomes inert, None nothing."""
+    """What a template prints for a value: every text is made inert, None is nothing."""
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup):

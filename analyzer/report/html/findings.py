@@ -1,4 +1,4 @@
-"""What happened at one kexec as a page tells it: sentences, what follows, a card with proofs per bridge."""
+"""What happened at one kexec as a page shows it: sentences, what follows, a card with proofs per bridge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LOST = ("lost", "unconfigured", "gone", "hidden", "renumbered")
 _TOLD = (*_LOST, "healed", "cleared", "ignored", "gained")
 #: Bridges with a card, names in a sentence, entries of a list, before the rest is counted.
 _MOST_CARDS, _MOST_NAMED, _MOST_LISTED = 40, 8, 40
-#: Bridges that are told one by one in the first lines.
+#: Bridges that are described one by one in the first lines.
 _MOST_TOLD = 3
 
 
@@ -70,7 +70,7 @@ class Card:
 
 @dataclass(frozen=True)
 class KexecTexts:
-    """Everything that a page says about one kexec beside its tree."""
+    """Everything that a page says about one kexec, except for its tree."""
 
     sentences: list[tuple[Sign, str]]
     act: list[Consequence]
@@ -91,7 +91,7 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
     Args:
         capture: the capture it belongs to.
         kexec: its verdicts.
-        working: how they came about, None if that is not at hand.
+        working: how they were reached, None if that is not known.
     """
     told = sorted(
         (
@@ -103,7 +103,7 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
     )
     follow = kexec.consequences
     start = _start(capture, kexec)
-    # A finding that --ignore leaves out weighs what it weighs.
+    # A finding that --ignore leaves out keeps its weight here.
     weighed = [*kexec.findings, *kexec.ignored]
     by_code: dict[str, list[Finding]] = {}
     for finding in kexec.findings:
@@ -124,7 +124,7 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
 
 
 def _advice(found: Sequence[Finding]) -> list[Consequence]:
-    """What the rules behind the alarms advise, where the verdicts ask for nothing."""
+    """The advice of the rules that raised the alarm, where the verdicts themselves ask for no action."""
     codes = sorted({finding.code for finding in found if finding.severity != "note"})
     return [Consequence(code, rules.RULES[code].advice, f"analyze rule {code}") for code in codes]
 
@@ -177,7 +177,7 @@ def _title_after(kexec: KexecResult) -> str:
 def _sentences(
     capture: CaptureResult, kexec: KexecResult, told: Sequence[BridgeVerdict]
 ) -> Iterable[tuple[Sign, str]]:
-    """What happened, for who has never seen the tool."""
+    """What happened, for readers who have never seen the tool."""
     stranded = [device for device in kexec.devices if device.verdict == "stranded"]
     named: set[str] = set()
     hidden = [bridge for bridge in told if bridge.verdict == "hidden"]
@@ -201,7 +201,7 @@ def _sentences(
         worst: Sign = "bad" if others[0].verdict in _LOST else "warn"
         yield (
             worst,
-            f"The same or alike happened to {count(len(others), 'more bridge')} ({words}): {names}.",
+            f"Something similar happened to {count(len(others), 'more bridge')} ({words}): {names}.",
         )
     if hidden:
         kept = sum(bridge.preserved for bridge in hidden)
@@ -229,21 +229,24 @@ def _sentences(
 
 
 def _nothing_lost(capture: CaptureResult, kexec: KexecResult, *, doubted: bool) -> Iterable[tuple[Sign, str]]:
-    """What is said where no loss was seen; it is called good only where the capture holds all of it."""
+    """The sentences where no loss was seen; good only where the capture contains the complete scan."""
     kept = sum(bridge.verdict == "kept" for bridge in kexec.bridges)
     unknown = sum(bridge.verdict == "undetermined" and bridge.preserved for bridge in kexec.bridges)
     unseen = sum(device.verdict == "undetermined" and device.preserved for device in kexec.devices)
     if unknown:
-        yield ("unknown", f"For {count(unknown, 'bridge')} the capture does not tell whether ARI was lost.")
+        yield (
+            "unknown",
+            f"For {count(unknown, 'bridge')} the capture does not show whether ARI Forwarding was lost.",
+        )
     if unseen:
         verb = "it was" if unseen == 1 else "they were"
         some = count(unseen, "preserved function")
-        yield ("unknown", f"For {some} the capture does not tell whether {verb} found.")
+        yield ("unknown", f"For {some} the capture does not show whether {verb} found.")
     if unknown or unseen:
         return
     text = f"o bridge lost anything; ARI Forwarding was kept on {count(kept, 'bridge')}."
     if capture.verdict == "undetermined" and not doubted:
-        cut = "It does not hold the whole scan of the incoming kernel."
+        cut = "It does not contain the complete scan of the incoming kernel."
         yield ("unknown", f"As far as the capture goes, n{text} {cut}")
     else:
         yield ("none" if doubted else "good", f"N{text}")
@@ -260,10 +263,10 @@ def _what(bridge: BridgeVerdict) -> str:
             "it looked for devices."
         ),
         "unconfigured": (
-            "lost its bus numbers and the incoming kernel left it without: nothing below it was scanned."
+            "lost its bus numbers and the incoming kernel left it without any: nothing below it was scanned."
         ),
         "renumbered": "lost its bus numbers and got new ones; devices below may have new addresses.",
-        "gone": "does not answer any more.",
+        "gone": "no longer answers.",
         "cleared": "had ARI Forwarding on, and the incoming kernel itself switched it off.",
         "ignored": "has ARI Forwarding on, but the incoming kernel does not use it.",
         "gained": "had ARI Forwarding off before and has it on now.",

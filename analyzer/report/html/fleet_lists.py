@@ -1,4 +1,4 @@
-"""The captures behind the numbers of a fleet's page: bounded lists, and the query that gives the rest.
+"""The captures that the numbers of a fleet's page count: bounded lists, and the query that gives the rest.
 
 Captures are named as text, never as links: a page is mailed and opened elsewhere, a browser could not show a
 capture anyway, and a path is written by whoever made the file. Links only lead from a number to its list.
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 #: Characters that all lists of a page may take; they get shorter together until they fit.
 BUDGET = 2_200_000
 _LENGTHS: Final = (MOST, 30, 20, 10, 5, 3, 1)
-#: Characters of a list without an entry, and of an entry beside its text.
+#: Characters of a list without an entry, and of an entry without its text.
 _PER_LIST, _PER_ENTRY = 400, 60
 _LONGEST_DETAIL = 200
 
 
 @dataclass(frozen=True)
 class Number:
-    """A count in a table; ``word`` says aloud what is counted, ``target`` is the name of its list."""
+    """A count in a table; ``word`` says to screen readers what is counted, ``target`` names its list."""
 
     text: str
     word: str = ""
@@ -42,7 +42,7 @@ class Number:
 
 @dataclass(frozen=True)
 class ListedCaptures:
-    """One list: ``total`` captures or kexecs are behind the number, ``entries`` of them are named.
+    """One list: ``total`` captures or kexecs were counted, ``entries`` of them are named.
 
     ``condition`` picks all of them in the query of the section; None where a text cannot be written in it.
     """
@@ -74,16 +74,16 @@ class _Wanted:
 
 
 class FleetLists:
-    """Hands out names of lists while tables are made, then the lists themselves."""
+    """Gives each list a name while the tables are made, then gives the lists themselves."""
 
-    def __init__(self, behind: DrillDown, directory: str, trend_by: str) -> None:
-        """Make lists of ``behind``; ``directory`` and ``trend_by`` are those of the report."""
-        self._behind, self._directory, self._trend_by = behind, directory, trend_by
+    def __init__(self, counted: DrillDown, directory: str, trend_by: str) -> None:
+        """Make lists of ``counted``; ``directory`` and ``trend_by`` are those of the report."""
+        self._counted, self._directory, self._trend_by = counted, directory, trend_by
         self._wanted: dict[str, list[_Wanted]] = {}
         self._named = 0
 
     def number(self, cell: Cell, total: int, name: str, word: str) -> Number:
-        """A count that leads to the captures behind it.
+        """A count with a link to the captures that it counts.
 
         Args:
             cell: what was counted.
@@ -94,7 +94,7 @@ class FleetLists:
         sign = {"lost": "bad", "healed": "warn", "undetermined": "unknown", "stranded": "bad"}.get(
             cell.state, ""
         )
-        if not total or cell not in self._behind.sources:
+        if not total or cell not in self._counted.sources:
             return Number(f"{total:,}", word, None, sign if total else "")
         self._named += 1
         anchor = f"b{self._named}"
@@ -126,7 +126,7 @@ class FleetLists:
         every = [one for wanted in self._wanted.values() for one in wanted]
         fixed = sum(_PER_LIST + _written(one.title) for one in every)
         sizes = [
-            [sum(map(_written, _entry(source))) + _PER_ENTRY for source in self._behind.sources[one.cell]]
+            [sum(map(_written, _entry(source))) + _PER_ENTRY for source in self._counted.sources[one.cell]]
             for one in every
         ]
         fitting = (
@@ -135,7 +135,7 @@ class FleetLists:
         return next(fitting, 0)
 
     def _list(self, one: _Wanted, most: int) -> ListedCaptures:
-        sources = self._behind.sources[one.cell]
+        sources = self._counted.sources[one.cell]
         return ListedCaptures(
             one.anchor,
             one.title,
@@ -162,7 +162,7 @@ def _written(text: str) -> int:
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """A name from a capture as a table has room for it; what is cut is said."""
+    """A name from a capture, short enough for a table; a cut name is followed by its length."""
     return text if len(text) <= most else f"{text[:most]}... ({count(len(text), 'character')})"
 
 

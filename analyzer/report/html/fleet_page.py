@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analyzer.fleet.drilldown import DrillDown
     from analyzer.report.html.tree import Sign
 
-#: Room on a page: values of a dimension, hosts, bridges, periods in the table and in the drawing.
+#: Most rows on a page: values of a dimension, hosts, bridges, periods in the table and in the drawing.
 _ROWS, _HOSTS, _BRIDGES, _PERIODS, _DRAWN = 60, 200, 200, 120, 370
 #: Lists of captures by dimension: title, and the table that leads there.
 _LISTS: Final = {
@@ -40,8 +40,8 @@ _LISTS: Final = {
 }
 
 
-def room(report: FleetReport) -> Shown:
-    """Return what a page of this report has room for: ask for the captures behind it."""
+def shown_part(report: FleetReport) -> Shown:
+    """Return the part of this report that a page shows: ask for the captures that it counts."""
     return Shown(report, rows=_ROWS, hosts=_HOSTS, bridges=_BRIDGES, periods=_PERIODS)
 
 
@@ -49,8 +49,8 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
     """Yield the page piece by piece; the same results give the same page.
 
     Args:
-        shown: from :func:`room`.
-        found: the captures behind it (:func:`analyzer.fleet.drilldown.behind`).
+        shown: from :func:`shown_part`.
+        found: the captures that it counts (:func:`analyzer.fleet.drilldown.behind`).
     """
     report = shown.report
     lists = FleetLists(found, report.directory, report.trend_by)
@@ -85,7 +85,7 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
 
 
 def _facts(report: FleetReport) -> list[tuple[Sign, str, str]]:
-    """The main answers: sign, what is told, and the answer."""
+    """The main answers: sign, what is answered, and the answer."""
     loss, hardware, hosts = report.tally.loss, report.tally.hardware_loss, report.hosts
     facts: list[tuple[Sign, str, str]] = [
         (_rate_sign(loss), "Lost, per kexec", _rated(loss)),
@@ -103,7 +103,9 @@ def _facts(report: FleetReport) -> list[tuple[Sign, str, str]]:
     ]
     if report.causes:
         first = report.causes[0]
-        facts.append(("none", "Commonest cause", f"{first.cause or 'none of its own'}, {_rated(first.rate)}"))
+        facts.append(
+            ("none", "Most common cause", f"{first.cause or 'none of its own'}, {_rated(first.rate)}")
+        )
     if report.policies and loss.trials:
         words = ", ".join(f"{one.devices:,} under {one.policy}" for one in report.policies)
         facts.append(("none", "Devices each policy would have stranded", words))
@@ -126,18 +128,19 @@ def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     if tally.undetermined:
         yield (
             "unknown",
-            f"{count(tally.undetermined, 'undetermined kexec')}: the captures do not hold what would tell.",
+            f"{count(tally.undetermined, 'undetermined kexec')}: deciding accesses are not in the captures.",
         )
     no_answer = sum(n for outcome, n in captures.outcomes.items() if outcome not in ("ok", "truncated"))
     if no_answer:
         yield (
             "unknown",
-            f"{count(no_answer, 'input')} without an answer: see the table of inputs for the reasons.",
+            f"{count(no_answer, 'input')} without an answer: the table of inputs has the reasons.",
         )
     if cut := captures.outcomes.get("truncated", 0):
-        yield "warn", f"{count(cut, 'capture')} cut short: judged up to where the file ends."
+        yield "warn", f"{count(cut, 'capture')} cut short: analysed up to the cut."
     if report.doubts:
-        yield "warn", f"{_kexecs(report.doubts)} with doubt: the kernel did not do what the replay says."
+        text = "with doubt: the incoming kernel did not do what the replay predicts."
+        yield "warn", f"{_kexecs(report.doubts)} {text}"
     if beside.plain:
         yield "none", f"{count(beside.plain, 'plain kexec')}: nothing was handed over; in no rate."
     if beside.crash:
@@ -160,7 +163,7 @@ def _kexecs(number: int) -> str:
 
 
 def _follows(report: FleetReport) -> list[bool]:
-    """For each period with a known time, whether it comes right behind the one before."""
+    """For each period with a known time, whether it follows directly on the one before."""
     step = dt.timedelta(days=7 if report.trend_by == "week" else 1)
     days = [_day(group.value) for group in report.trend if group.value is not None]
     return [

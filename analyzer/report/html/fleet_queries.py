@@ -1,4 +1,4 @@
-"""Queries for DuckDB that give all captures behind a number of a fleet's report."""
+"""Queries for DuckDB that give all captures that a number of a fleet's report counts."""
 # ruff: noqa: S608 these are texts for people to run; what comes from a capture is quoted, or left out
 
 from __future__ import annotations

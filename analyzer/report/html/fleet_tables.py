@@ -25,15 +25,15 @@ _STATES: Final = {
     "lost": "ARI Forwarding of a preserved bridge, or the bridge, was lost and stayed lost",
     "healed": "the hardware lost it, and the incoming kernel set it again",
     "kept": "every preserved bridge that had it on still has it",
-    "undetermined": "the capture does not hold what would tell; in no rate",
+    "undetermined": "the deciding access is not in the capture; in no rate",
     "nothing": "no preserved bridge had ARI Forwarding on; in no rate",
     "plain": "an ordinary kexec that handed no device over; in no rate",
     "crash": "into a crash kernel; in no rate",
 }
 _POLICIES: Final = (
     "A policy is the rule by which an incoming kernel decides about ARI: the same hardware and kexecs, four"
-    " rules, and the devices that each would not have found again. What was stranded in fact goes by the"
-    " kernels that ran."
+    " rules, and the devices that each would not have found again. What was really stranded depends on"
+    " the kernels that ran."
 )
 _POLICIES_PLAIN: Final = (
     "Plain kexecs handed nothing over and are in no rate above. This is what they would have cost."
@@ -41,7 +41,8 @@ _POLICIES_PLAIN: Final = (
 _CAUSES: Final = {str(cause): meaning for cause, meaning in CAUSES.items()}
 _TALLY: Final = ("Lost", "Healed", "Kept", "Decided", "Undetermined", "Hosts")
 _ENTRY: Final = (
-    "preserved bridges at kexecs, not kexecs: one reset takes all bridges below it, so read this as a ranking"
+    "preserved bridges at kexecs, not kexecs: one reset affects all bridges below it, so read this as a "
+    "ranking"
 )
 
 
@@ -66,7 +67,7 @@ class RateTable:
         heads: of the name, the further texts and the counts.
         rate: head of the rate, "" for a table without one.
         scale: the end of the drawn axis, in words.
-        left_out: rows that the page has no room for.
+        left_out: rows that the page does not show, for lack of space.
     """
 
     anchor: str
@@ -80,10 +81,10 @@ class RateTable:
 
 
 class FleetTables:
-    """Makes the tables of one report; each number asks ``lists`` for the captures behind it."""
+    """Makes the tables of one report; each number asks ``lists`` for the captures that it counts."""
 
     def __init__(self, shown: Shown, lists: FleetLists) -> None:
-        """Take what a page has room for, and who names its lists."""
+        """Take the part of the report that the page shows, and the lists of its numbers."""
         self._shown, self._report, self._lists = shown, shown.report, lists
 
     def states(self) -> RateTable:
@@ -131,7 +132,7 @@ class FleetTables:
         ]
 
     def periods(self) -> RateTable:
-        """Rates over time; the table that says what the drawing shows."""
+        """Rates over time: the drawing as a table."""
         report, most = self._report, self._shown.periods
         shown = report.trend[-most:]
         caption = "UTC; unknown: the capture holds no wall-clock time"
@@ -221,7 +222,9 @@ class FleetTables:
             rows.append(RateRow(one.bdf, [host, one.vendor_device], numbers=numbers))
         heads = (["Bridge", "Host", "Vendor:device"], ["Lost", "Healed", "Stranded"])
         left = report.bridges_with_loss - len(shown)
-        caption = "Single bridges that lost ARI Forwarding: at how many kexecs, and the devices that cost."
+        caption = (
+            "Single bridges that lost ARI Forwarding: at how many kexecs, and how many devices were stranded."
+        )
         return RateTable("bridges", "Worst bridges", caption, heads, "", rows, left_out=left)
 
     def _tallies(

@@ -35,7 +35,7 @@ class VerdictStep:
 
 
 def unknown(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | None) -> list[UnknownFact]:
-    """Return everything about one kexec that is not known, the weightiest first."""
+    """Return everything about one kexec that is not known, the most important first."""
     found = [*_undetermined(kexec), *_circumstances(kexec)]
     if capture.truncated:
         found.append(
@@ -67,11 +67,11 @@ def reasons(capture: CaptureResult, kexec: KexecResult) -> list[VerdictStep]:
 def _undetermined(kexec: KexecResult) -> Iterable[UnknownFact]:
     bridges = [bridge for bridge in kexec.bridges if bridge.verdict == "undetermined"]
     for bridge in bridges[:_MOST_LISTED]:
-        missing = bridge.missing_access or "the access that would tell"
-        yield UnknownFact(f"What became of bridge {bridge.bdf}", f"the capture does not hold {missing}")
+        missing = bridge.missing_access or "the deciding access"
+        yield UnknownFact(f"What became of bridge {bridge.bdf}", f"not in the capture: {missing}")
     devices = [device for device in kexec.devices if device.verdict == "undetermined"]
     for device in devices[:_MOST_LISTED]:
-        why = REASONS[device.reason] if device.reason else "the capture does not tell"
+        why = REASONS[device.reason] if device.reason else "the capture does not show it"
         yield UnknownFact(f"Whether {device.bdf} was found", why)
     more = max(len(bridges) - _MOST_LISTED, 0) + max(len(devices) - _MOST_LISTED, 0)
     if more:
@@ -90,7 +90,8 @@ def _circumstances(kexec: KexecResult) -> Iterable[UnknownFact]:
     if kexec.preserved_source == "assumed":
         yield UnknownFact(
             "Which devices were really preserved",
-            f"nothing says it; {PRESERVED_SOURCES['assumed']} (--preserved, --flb or --dmesg says it)",
+            f"the input does not say; {PRESERVED_SOURCES['assumed']} "
+            "(--preserved, --flb or --dmesg names them)",
         )
     ran = kexec.policies.get(kexec.policy)
     if ran is not None and ran.assumed:
@@ -103,7 +104,7 @@ def _circumstances(kexec: KexecResult) -> Iterable[UnknownFact]:
     if kexec.noari is None:
         yield UnknownFact(
             "Whether the incoming kernel ran with pci=noari",
-            "no command line is at hand (--dmesg, --cmdline)",
+            "its command line is not in the input (--dmesg, --cmdline)",
         )
 
 
@@ -138,12 +139,12 @@ def _all_reasons(capture: CaptureResult, kexec: KexecResult) -> Iterable[Verdict
     )
     if kexec.series:
         yield VerdictStep(
-            f"Bus numbers are judged by version {kexec.series} of the Live Update patches.",
+            f"Bus numbers follow the rule of version {kexec.series} of the Live Update patches.",
             f"{_RULES_DOCUMENT}, Bus numbers",
         )
     yield VerdictStep(
         (
-            "For each bridge: the bit as the outgoing kernel last used it, as the first read behind the "
+            "For each bridge: the bit as the outgoing kernel last used it, as the first read after the "
             "kexec shows it, and as the incoming kernel used it. Which devices are then found follows from "
             "a replay of the kernel's own walk over bridges and functions."
         ),

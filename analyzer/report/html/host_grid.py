@@ -33,13 +33,13 @@ class HostGrid:
 
     Attributes:
         columns: the first period of each; None: kexecs of unknown time.
-        together: periods that a column stands for.
+        periods_each: periods that a column stands for.
         rows: name of a host, and its squares.
         left_out: hosts with a loss that have no row.
     """
 
     columns: list[str | None]
-    together: int
+    periods_each: int
     rows: list[tuple[str, list[Square]]]
     left_out: int
 
@@ -52,9 +52,9 @@ def hosts_over_time(report: FleetReport, seen: Mapping[tuple[str, str | None], H
         for group in report.trend
         if group.value is not None and any((host, group.value) in seen for host in hosts)
     ]
-    together = max(1, -(-len(known) // _COLUMNS))
+    periods_each = max(1, -(-len(known) // _COLUMNS))
     columns: list[list[str | None]] = [
-        [*known[first : first + together]] for first in range(0, len(known), together)
+        [*known[first : first + periods_each]] for first in range(0, len(known), periods_each)
     ]
     if any((host, None) in seen for host in hosts):
         columns.append([None])
@@ -65,7 +65,9 @@ def hosts_over_time(report: FleetReport, seen: Mapping[tuple[str, str | None], H
         )
         for host in hosts
     ]
-    return HostGrid([periods[0] for periods in columns], together, rows, report.hosts_with_loss - len(hosts))
+    return HostGrid(
+        [periods[0] for periods in columns], periods_each, rows, report.hosts_with_loss - len(hosts)
+    )
 
 
 def _square(all_seen: Sequence[HostPeriod]) -> Square:

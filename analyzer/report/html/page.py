@@ -48,19 +48,19 @@ _CONTENTS = (
     ("policies", "Policies"),
     ("follows", "What follows"),
     ("unknown", "Unknown"),
-    ("how", "How it was judged"),
+    ("how", "How it was reached"),
 )
 _LEGEND: tuple[tuple[Sign, str], ...] = (
     ("bad", "lost or stranded"),
     ("warn", "changed"),
-    ("unknown", "the capture does not tell"),
+    ("unknown", "not in the capture"),
     ("good", "found"),
 )
 
 
 @dataclass(frozen=True)
 class PolicyRow:
-    """One policy beside the others; ``ran``: the incoming kernel followed it."""
+    """One row of the table of policies; ``ran``: the incoming kernel followed it."""
 
     name: str
     meaning: str
@@ -80,7 +80,7 @@ class KexecView:
     kexec: KexecResult
     title: str
     sign: Sign
-    told: KexecTexts
+    texts: KexecTexts
     preserved: int
     tree: list[TreeStep]
     legend: tuple[tuple[Sign, str], ...]
@@ -141,7 +141,7 @@ def _views(analysis: Analysis, details_of: Callable[[CaptureResult], Details | N
     many = len(analysis.captures) > 1
     kexecs = sum(len(capture.kexecs) for capture in analysis.captures)
     rows = max(_ROWS // max(kexecs, 1), _FEWEST_ROWS)
-    room = {"telling": MOST_TELLING, "quiet": MOST_QUIET}
+    left = {"telling": MOST_TELLING, "quiet": MOST_QUIET}
     opened = 0
     views = []
     for number, capture in enumerate(analysis.captures):
@@ -149,8 +149,8 @@ def _views(analysis: Analysis, details_of: Callable[[CaptureResult], Details | N
         quiet = capture.verdict in ("clean", "no-kexec")
         shown = not many
         if many and capture.verdict != "unreadable":
-            room["quiet" if quiet else "telling"] -= 1
-            shown = room["quiet" if quiet else "telling"] >= 0
+            left["quiet" if quiet else "telling"] -= 1
+            shown = left["quiet" if quiet else "telling"] >= 0
         is_open = shown and _SIGNS.get(line.word) == "bad" and opened < _MOST_OPEN
         opened += is_open
         details = details_of(capture) if shown else None
@@ -203,14 +203,14 @@ class _CaptureMaker:
         if self.details is not None:
             working = self.details.working.kexecs[number]
             premises = [*self.details.premises, *self.details.kexec_premises[number]]
-        told = findings.kexec_texts(self.capture, kexec, working)
+        texts = findings.kexec_texts(self.capture, kexec, working)
         check, check_sign = _check(kexec)
         return KexecView(
             anchor=f"{self.anchor}-k{number}",
             kexec=kexec,
             title=_title(self.capture, kexec),
-            sign=_worst(told),
-            told=told,
+            sign=_worst(texts),
+            texts=texts,
             preserved=sum(device.preserved for device in kexec.devices),
             tree=tree.steps(kexec, working, self.rows),
             legend=_LEGEND,
@@ -224,7 +224,7 @@ class _CaptureMaker:
 
 
 def _essential(lanes: Lanes, capture: CaptureResult) -> tuple[Lanes, str]:
-    """On a page of many captures: only the lanes of bridges that something happened to, or that caused it."""
+    """On a page of many captures: only the lanes of bridges that changed, or that caused a change."""
     quiet = ("kept", "off", "not-applicable")
     bridges = [bridge for kexec in capture.kexecs for bridge in kexec.bridges]
     wanted = {bridge.bdf for bridge in bridges if bridge.verdict not in quiet}
@@ -281,15 +281,15 @@ def _title(capture: CaptureResult, kexec: KexecResult) -> str:
     return title if kexec.blackout_ns is None else f"{title}, blackout {duration(kexec.blackout_ns)}"
 
 
-def _worst(told: KexecTexts) -> Sign:
-    signs = {sign for sign, _ in told.sentences}
+def _worst(texts: KexecTexts) -> Sign:
+    signs = {sign for sign, _ in texts.sentences}
     if "bad" in signs:
-        return "bad" if told.alarm else "warn"
+        return "bad" if texts.alarm else "warn"
     return next((sign for sign in ("warn", "unknown", "good") if sign in signs), "none")
 
 
 def _new(kexec: KexecResult, working: KexecWorking | None) -> list[str]:
-    """Addresses that only the incoming kernel used; told only where it is known what the outgoing one had."""
+    """Addresses that only the incoming kernel used; empty where it is not known what the outgoing one had."""
     if working is None:
         return []
     listed_rows = {device.bdf for device in kexec.devices} | set(working.moved.values())
@@ -299,7 +299,7 @@ def _new(kexec: KexecResult, working: KexecWorking | None) -> list[str]:
 def _bits(bridge: BridgeVerdict) -> str:
     words = {True: "on", False: "off", None: "unknown"}
     return (
-        f"used by the outgoing kernel: {words[bridge.ari_before]}; first seen behind the kexec: "
+        f"used by the outgoing kernel: {words[bridge.ari_before]}; first seen after the kexec: "
         f"{words[bridge.ari_after]}; used by the incoming kernel: {words[bridge.ari_decided]}"
     )
 
@@ -325,7 +325,7 @@ def _policies(kexec: KexecResult) -> list[PolicyRow]:
 
 
 def _check(kexec: KexecResult) -> tuple[str, Sign]:
-    """Whether the replay predicts what the incoming kernel really did: the analyzer's own proof."""
+    """Whether the replay predicts what the incoming kernel really did: the analyzer checks itself by it."""
     if not kexec.divergences:
         if not kexec.observed.discovered:
             return "the capture does not show what the incoming kernel enumerated.", "unknown"

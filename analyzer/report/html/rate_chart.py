@@ -1,4 +1,4 @@
-"""Rates with their intervals as drawings: where things go, in percent, so that a drawing fits any width."""
+"""Rates with their intervals as drawings: places in percent, so that a drawing fits any width."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analyzer.fleet.answers import Group, Rate
 
-#: Pixels of the trend: room of the rates, and of the counts below.
+#: Height of the trend in pixels: of the rates, and of the counts below.
 PLOT, COUNTS = 170, 56
 #: Share of the width that is kept free at both ends, so that no sign is cut.
 _MARGIN = 3.0
@@ -30,7 +30,7 @@ class Scale:
 
     @classmethod
     def of(cls, rates: Iterable[Rate], whole: Rate) -> Scale:
-        """Fit all rates, and the interval of the whole fleet; few trials shall not flatten all others."""
+        """Fit all rates and the interval of the whole fleet: one of few trials must not flatten others."""
         known = [one.rate for one in rates if one.rate is not None]
         least = max([1.25 * rate for rate in known] + [whole.high or 0.0], default=0.0)
         if not least:
@@ -119,7 +119,7 @@ def trend(groups: Sequence[Group], whole: Rate, periods: Sequence[bool], most: i
     Args:
         groups: in the order of time; the unknown one last.
         whole: the rate of the fleet.
-        periods: for each known group whether it follows at once on the one before.
+        periods: for each known group whether it follows directly on the one before.
         most: periods that are drawn.
     """
     known = [group for group in groups if group.value is not None]
@@ -199,4 +199,4 @@ def _summary(drawn: Sequence[Group], unknown: Group | None) -> str:
     worst, when = max(rates, key=lambda pair: pair[0])
     words = f"Loss per kexec over {len(drawn)} periods, {drawn[0].value} to {drawn[-1].value}; highest "
     words += f"{percent(worst)} % in {when}"
-    return words + ("; kexecs of unknown time stand apart at the right" if unknown else "")
+    return words + ("; kexecs of unknown time are drawn apart, at the right" if unknown else "")

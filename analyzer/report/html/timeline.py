@@ -102,7 +102,7 @@ class DrawnLane:
 
     @property
     def summary(self) -> str:
-        """The lane in a sentence, for who cannot see it."""
+        """The lane in a sentence, for readers who cannot see it."""
         words = {"on": "on", "off": "off", "unknown": "unknown", "gone": "lost in between"}
         path = ", then ".join(words[bar.kind] for bar in self.bars) or "not shown by any access"
         verdict = f", verdict {self.word}" if self.word else ""
@@ -142,7 +142,7 @@ def draw(capture: CaptureResult, lanes: Lanes, prefix: str) -> Drawing | None:
     return Drawing(
         width=max(round(scale.total * STEP), 600),
         bands=list(_bands(capture, scale)),
-        ticks=list(_ticks(scale, _telling(capture))),
+        ticks=list(_ticks(scale, _losses(capture))),
         lanes=drawn[:MOST_OPEN],
         folded=drawn[MOST_OPEN:],
         left_out=lanes.left_out,
@@ -170,9 +170,9 @@ class _Scale:
             position += _MARGIN + max(len(steps), 3) + _MARGIN / 2
         self.total = position
         spans = [boot.last_access - boot.first_access + 1 for boot in self.boots]
-        room = 100 - _GAP_PERCENT * (len(spans) - 1) if len(spans) < 20 else 100.0
+        width = 100 - _GAP_PERCENT * (len(spans) - 1) if len(spans) < 20 else 100.0
         self.linear_gap = _GAP_PERCENT if len(spans) < 20 else 0.0
-        self.per_access = room / max(sum(spans), 1)
+        self.per_access = width / max(sum(spans), 1)
         self.linear_starts: list[float] = []
         position = 0.0
         for span in spans:
@@ -241,14 +241,14 @@ def _bands(capture: CaptureResult, scale: _Scale) -> Iterable[Band]:
         yield Band("boot", *scale.band(number), " ".join(word for word in words if word) + release)
 
 
-def _ticks(scale: _Scale, telling: frozenset[int]) -> Iterable[Tick]:
-    """Numbers over the steps, as many as stand beside each other without touching, the telling ones first."""
+def _ticks(scale: _Scale, losses: frozenset[int]) -> Iterable[Tick]:
+    """Numbers above the steps, as many as fit without overlap, those of a loss first."""
     for steps in scale.steps:
         chosen: list[int] = []
         for wanted in (True, False):
             for number, access in enumerate(steps):
                 apart = all(abs(number - other) >= _TICKS_APART for other in chosen)
-                if apart and (access in telling) == wanted:
+                if apart and (access in losses) == wanted:
                     chosen.append(number)
         yield from (Tick(scale.place(steps[number]), f"#{steps[number]}") for number in sorted(chosen))
 
@@ -281,14 +281,14 @@ def _lane(capture: CaptureResult, lane: Lane, scale: _Scale, prefix: str) -> Dra
     )
 
 
-def _telling(capture: CaptureResult) -> frozenset[int]:
+def _losses(capture: CaptureResult) -> frozenset[int]:
     """Accesses at which a loss shows."""
     windows = [bridge.window for kexec in capture.kexecs for bridge in kexec.bridges]
     return frozenset(w.first_off for w in windows if w is not None and w.first_off is not None)
 
 
 def _where_lost(verdicts: Sequence[BridgeVerdict], entry: TimelineEntry) -> str:
-    """What stands over the first access that shows a loss."""
+    """The label above the first access that shows a loss."""
     for bridge in verdicts:
         if bridge.window is not None and entry.access == bridge.window.first_off and entry.ari is False:
             return "bit lost here" if entry.op == "write" else "first seen off"

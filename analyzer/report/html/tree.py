@@ -1,7 +1,7 @@
 """The tree of bridges and functions with two columns: what the outgoing kernel had, what the incoming found.
 
 The tree comes as a flat list of steps, so that templates need no recursion; subtrees in which nothing
-happened are folds that a reader may open. A page has room for so many rows; what does not fit is counted.
+happened are folds that a reader may open. The number of rows is limited; what does not fit is only counted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_HARMED, _MOST_FOUND = 40, 8
 _MOST_CALM = 8
 #: Functions of both kinds that are shown together, by address.
 _MOST_TOGETHER = 16
-#: Levels that are indented; what is deeper (hostile bus numbers) hangs at the last one.
+#: Levels that are indented; what is deeper (hostile bus numbers) is shown at the last one.
 _DEEPEST = 20
 
 
@@ -74,7 +74,7 @@ def steps(kexec: KexecResult, working: KexecWorking | None, most_rows: int) -> l
     Args:
         kexec: its verdicts.
         working: what the outgoing kernel had, and which addresses moved; None: that is not known.
-        most_rows: rows that the page has room for; harmed functions and bridges come before the others.
+        most_rows: rows that the page may show; harmed functions and bridges come before the others.
     """
     return list(_HtmlTree(kexec, working, most_rows).steps())
 
@@ -128,7 +128,7 @@ class _HtmlTree:
         """Yield the tree from the root buses down."""
         seen: set[str] = set()
         tops = self.below.get(None, [])
-        # What hangs in a cycle of bus numbers (damaged data) is below nothing: it comes last.
+        # A bridge in a cycle of bus numbers (damaged data) is below no root bus: it comes last.
         yield from self._bridges(tops, 0, seen)
         yield from self._bridges([name for name in self.bridges if name not in seen], 0, seen)
         yield from self._functions(None, folded="on a root bus, not below any bridge")
@@ -151,7 +151,7 @@ class _HtmlTree:
         """Bridges to which nothing happened, as many as fit, and a line that counts the others."""
         for number, name in enumerate(names):
             if self.room_found <= 0:
-                text = f"{self._bridges_text(names[number:])} found again, not listed for want of room"
+                text = f"{self._bridges_text(names[number:])} found again, not listed for lack of space"
                 yield TreeStep("more", text=text)
                 seen.update(names[number:])
                 return
@@ -184,7 +184,7 @@ class _HtmlTree:
             yield TreeStep("close")
 
     def _size(self, *names: str) -> str:
-        """How much hangs below bridges."""
+        """How many functions and bridges are below some bridges."""
         functions, bridges, ahead, seen = 0, 0, list(names), set(names)
         while ahead:
             name = ahead.pop()
@@ -210,7 +210,7 @@ class _HtmlTree:
         yield from self._several(shown, _MOST_HARMED, f"{len(shown) - _MOST_HARMED:,} more not found")
         if len(harmed) > len(shown):
             yield TreeStep(
-                "more", text=f"{len(harmed) - len(shown):,} more not found, not listed for want of room"
+                "more", text=f"{len(harmed) - len(shown):,} more not found, not listed for lack of space"
             )
         self.room_found, shown = self.room_found - len(found), found[: max(self.room_found, 0)]
         if folded:
@@ -219,7 +219,7 @@ class _HtmlTree:
             yield from self._several(shown, _MOST_FOUND, f"{len(shown) - _MOST_FOUND:,} more found again")
         if len(found) > len(shown):
             yield TreeStep(
-                "more", text=f"{len(found) - len(shown):,} more found again, not listed for want of room"
+                "more", text=f"{len(found) - len(shown):,} more found again, not listed for lack of space"
             )
 
     def _several(self, functions: list[DeviceVerdict], most: int, title: str) -> Iterator[TreeStep]:
@@ -234,7 +234,7 @@ class _HtmlTree:
             yield TreeStep("unfold")
 
     def _before(self, bdf: str, text: str) -> str:
-        """``text`` if the outgoing kernel had the function, which only the working tells."""
+        """``text`` if the outgoing kernel had the function, which is known only with the working."""
         if self.had is None:
             return text
         return text if bdf in self.had else "not there"
@@ -298,10 +298,10 @@ def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
         "ignored": "ARI on, but the kernel did not use it",
         "renumbered": f"new bus numbers{new}",
         "unconfigured": "no bus numbers, nothing below was scanned",
-        "hidden": "never reached: a bridge above is lost",
+        "hidden": "never reached: a bridge above was lost",
         "gone": "does not answer",
         "not-applicable": "found",
-        "undetermined": "the capture does not tell",
+        "undetermined": "not in the capture",
     }
     word = bridge.verdict.upper() if bridge.verdict in _MARKS else ""
     return sign, word, texts[bridge.verdict]

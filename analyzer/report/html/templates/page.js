@@ -1,6 +1,6 @@
 "use strict";
 // Everything on the page can be read without this: it zooms timelines, moves between their marks by arrow keys,
-// opens what a link leads into, and opens what is worth printing before it is printed.
+// opens the section that a link leads into, and before printing opens what is worth printing.
 
 const WIDEST = 8e6; // pixels; browsers give up somewhere beyond 3e7
 
@@ -19,7 +19,7 @@ function timeline(tools) {
       const svg = scroll.querySelector("svg");
       const old = svg.getBoundingClientRect().width || even;
       const least = scroll.clientWidth || old;
-      // To scale, a single access gets 8 pixels at most; evenly spaced ones never need more than 6 times the room.
+      // To scale, a single access gets 8 pixels at most; evenly spaced ones never need more than 6 times the width.
       const most = Math.min(WIDEST, Math.max(linear ? accesses * 8 : even * 6, least * 3));
       const width = factor ? Math.min(Math.max(old * factor, least), most) : least;
       const at = around === undefined ? scroll.clientWidth / 2 : around;
@@ -53,12 +53,12 @@ function timeline(tools) {
       event.preventDefault();
       resize(event.deltaY < 0 ? 1.25 : 0.8, event.clientX - scroll.getBoundingClientRect().left);
     }, { passive: false });
-    const tell = (event) => {
+    const show = (event) => {
       const mark = event.target.closest(".mark");
       if (mark) readout.textContent = mark.querySelector("title").textContent;
     };
-    scroll.addEventListener("pointerover", tell);
-    scroll.addEventListener("focusin", tell);
+    scroll.addEventListener("pointerover", show);
+    scroll.addEventListener("focusin", show);
     scroll.addEventListener("keydown", (event) => {
       const mark = event.target.closest(".mark");
       if (!mark) return;
