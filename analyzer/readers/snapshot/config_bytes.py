@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Notes
 
 #: What a snapshot of no more than the header, or of no extended space, cannot show.
-NO_CAPABILITIES: Final = "no capability can be seen, so that ARI Forwarding is unknown"
+NO_CAPABILITIES: Final = "no capability can be seen, so ARI Forwarding is unknown"
 NO_EXTENDED: Final = "ARI, SR-IOV and ACS capabilities of devices cannot be seen"
 #: Rows at which a frame is handed on.
 _FRAME_ROWS: Final = 1 << 17
