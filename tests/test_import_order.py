@@ -35,7 +35,7 @@ trace
 qemu | tlp | native | snapshot
 sniff
 config_events | config_mechanisms | tar_members | text_blocks
-tallies | unwrap
+columns | tallies | unwrap
 opening
 """
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.readers.columns import Columns
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,7 +44,7 @@ _Q35 = 0x29C0_8086
 
 
 @dataclass(frozen=True)
-class Touches:
+class Touches(Columns):
     """Accesses to ports and memory as columns of one length, in the order in which they happened.
 
     Attributes:
@@ -60,9 +62,6 @@ class Touches:
     size: Numbers
     write: Bools
     value: Numbers
-
-    def __len__(self) -> int:
-        return len(self.agent)
 
 
 @dataclass(frozen=True)

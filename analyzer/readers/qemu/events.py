@@ -17,6 +17,7 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import UnsupportedFormatError
+from analyzer.readers.columns import Columns
 from analyzer.readers.tallies import Count, report_kinds
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CfgEvents:
+class CfgEvents(Columns):
     """Columns of ``pci_cfg_read`` and ``pci_cfg_write`` events, all of one length, in file order.
 
     ``time_ns`` counts where ``timed`` is true. ``where`` is in the uncompressed stream. ``width`` 0 is
@@ -50,13 +51,6 @@ class CfgEvents:
         """Return events of which nothing but the ``pci_cfg_*`` event itself is known."""
         count = len(columns["where"])
         return cls(**columns, width=np.zeros(count, np.uint8), unclear=np.zeros(count, bool))
-
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def pick(self, rows: NDArray[Any]) -> CfgEvents:
-        """Return the events that a mask or index array selects."""
-        return CfgEvents(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def status(self) -> NDArray[np.uint8]:
         """Return how each access ended, as codes of ``accesses.STATUS``."""

@@ -11,13 +11,14 @@ Where an access has several lines their order is fixed (seen with QEMU 7.2; ``hw
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from analyzer.capture.accesses import READ, WRITE
+from analyzer.readers.columns import Columns
 from analyzer.readers.qemu.log_lines import TIME, time_ns
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ _VFIO_ROUGHLY = "vfio_pci_(?:read|write)_config "
 
 
 @dataclass(frozen=True)
-class SideLines:
+class SideLines(Columns):
     """Columns of one length, in file order.
 
     Attributes:
@@ -72,13 +73,6 @@ class SideLines:
     address: NDArray[np.int64]
     size: NDArray[np.int64]
     value: NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def pick(self, rows: NDArray[Any]) -> SideLines:
-        """Return the rows that a mask or index array selects."""
-        return SideLines(*(getattr(self, part.name)[rows] for part in fields(self)))
 
 
 def none() -> SideLines:

@@ -8,12 +8,13 @@ is an access that no function answered, or one of a log in which ``pci_cfg_*`` w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analyzer.capture.accesses import READ, WRITE
+from analyzer.readers.columns import Columns
 from analyzer.readers.config_mechanisms import ADDRESS_PORT, DATA_PORT, FULL_WINDOW, ConfigMechanisms, Touches
 from analyzer.readers.qemu import side_lines as side
 from analyzer.readers.qemu.events import CfgEvents
@@ -41,7 +42,7 @@ _NO_WINDOW = (
 
 
 @dataclass(frozen=True)
-class _Sequence:
+class _Sequence(Columns):
     """Lines of all kinds in file order; ``address`` is bus << 20 | devfn << 12 | register."""
 
     where: NDArray[np.int64]
@@ -54,13 +55,6 @@ class _Sequence:
     time_ns: NDArray[np.int64]
     timed: NDArray[np.bool_]
     absent: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def pick(self, rows: NDArray[Any] | slice) -> _Sequence:
-        """Return the rows that an index selects."""
-        return _Sequence(*(getattr(self, part.name)[rows] for part in fields(self)))
 
 
 class WidthPairing:
@@ -129,8 +123,7 @@ class WidthPairing:
         ]
         if self._held is not None:
             parts.insert(0, self._held)
-        columns = (np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(_Sequence))
-        rows = _Sequence(*columns)
+        rows = _Sequence.concat(parts)
         return rows.pick(np.argsort(rows.where, kind="stable"))
 
     def _regions(self, cfg: _Sequence, lines: SideLines) -> list[_Sequence]:

@@ -7,10 +7,11 @@ are; those of the right kind that cannot be used are counted as problems.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.readers.columns import Columns
 from schemas import tlp_containers as layout
 from schemas.bulk import dtype_of, gather
 
@@ -29,7 +30,7 @@ _NETTLP = dtype_of(layout.NETTLP)
 
 
 @dataclass(frozen=True)
-class Frames:
+class Frames(Columns):
     """TLPs of a batch; one entry per TLP, in order.
 
     ``packet`` is the index of its packet, ``start`` and ``end`` bound it in the batch's data. Two sightings
@@ -42,10 +43,6 @@ class Frames:
     end: Places
     sequence: NDArray[np.int64]
     framed: NDArray[np.bool_]
-
-    def pick(self, rows: NDArray[Any]) -> Frames:
-        """Return the TLPs that a mask or index array selects."""
-        return Frames(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames:
@@ -71,10 +68,7 @@ def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames
         return found[0]
     none = np.empty(0, np.int64)
     found.append(Frames(none, none, none, none, none.astype(bool)))
-    columns = (
-        np.concatenate([getattr(frames, name) for frames in found]) for name in Frames.__dataclass_fields__
-    )
-    together = Frames(*columns)
+    together = Frames.concat(found)
     return together.pick(np.argsort(together.packet, kind="stable"))
 
 

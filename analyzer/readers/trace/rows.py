@@ -7,10 +7,12 @@ printed, and events that say what happened to a link or a device.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from analyzer.readers.columns import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +44,7 @@ _DTYPES: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class TraceRows:
+class TraceRows(Columns):
     """One row a record, in the order of the trace.
 
     Attributes:
@@ -79,16 +81,9 @@ class TraceRows:
     failed: NDArray[np.bool_]
     text: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.time)
-
     def with_time(self, time: NDArray[np.int64]) -> TraceRows:
         """Return the same rows with other times."""
         return replace(self, time=time)
-
-    def pick(self, rows: NDArray[Any] | slice) -> TraceRows:
-        """Return the rows that a mask, an index array or a slice selects."""
-        return TraceRows(*(getattr(self, name)[rows] for name in _DTYPES))
 
 
 def make(count: int, **columns: Any) -> TraceRows:
@@ -104,8 +99,4 @@ def make(count: int, **columns: Any) -> TraceRows:
 
 def concat(parts: Sequence[TraceRows]) -> TraceRows:
     """Return the rows of all parts, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return make(0)
-    return TraceRows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(TraceRows)))
+    return TraceRows.concat(parts) if parts else make(0)
