@@ -62,14 +62,14 @@ def cache_directory() -> Path:
 
 
 def debian_kernel(
-    depmod: Path, package: str = DEFAULT_PACKAGE, *, tell: Callable[[str], None] = lambda _: None
+    depmod: Path, package: str = DEFAULT_PACKAGE, *, progress: Callable[[str], None] = lambda _: None
 ) -> Kernel:
     """Return Debian's kernel: from the cache, else downloaded and unpacked.
 
     Args:
         depmod: the program that indexes modules.
         package: a package with a kernel, or one that depends on it.
-        tell: told before the download.
+        progress: called with a line of text before the download.
 
     Raises:
         MissingPartsError: no package manager, or it does not give the package.
@@ -86,7 +86,7 @@ def debian_kernel(
             advice="give a bzImage with --kernel (and its lib/modules/VERSION with --modules)",
         )
     real = _real_package(package)
-    tell(f"downloading {real} (70 MB or more, once)")
+    progress(f"downloading {real} (70 MB or more, once)")
     folder.mkdir(parents=True, exist_ok=True)
     # In a directory of its own first: a download that was cut short never looks like a kernel.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:

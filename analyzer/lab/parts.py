@@ -55,7 +55,7 @@ def find(
     package: str | None = None,
     modules: str | None = None,
     qemu: str | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> LabParts:
     """Find every part, fetching the kernel package if there is none in the cache.
 
@@ -64,7 +64,7 @@ def find(
         package: the Debian package with the kernel; None = Debian's current one.
         modules: its ``lib/modules/VERSION`` directory (with ``modules.dep``); None = no modules.
         qemu: the developer's ``qemu-system-x86_64``; None = Debian's.
-        tell: told about slow steps.
+        progress: called with a line of text before each slow step.
 
     Raises:
         MissingPartsError: anything is missing; the error names everything that is.
@@ -95,7 +95,7 @@ def find(
         )
     else:
         name = package or kernel_package.DEFAULT_PACKAGE
-        chosen = kernel_package.debian_kernel(programs["depmod"], name, tell=tell)
+        chosen = kernel_package.debian_kernel(programs["depmod"], name, progress=progress)
     return LabParts(emulator, version, chosen, programs)
 
 

@@ -64,11 +64,11 @@ class Lab:
         *,
         keep: bool = False,
         kvm: bool = True,
-        tell: Callable[[str], None] = lambda _: None,
+        progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._parts = found
         self._keep = keep
-        self._tell = tell
+        self._progress = progress
         # Made by __enter__; named here, so that it can be removed even if a signal comes while it is made.
         self._folder = Path(tempfile.gettempdir(), f"aritrace-lab-{secrets.token_hex(16)}")
         self._archives: dict[int, Path] = {}
@@ -85,7 +85,7 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         if self._keep:
-            self._tell(f"kept {self._folder}")
+            self._progress(f"kept {self._folder}")
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -110,7 +110,7 @@ class Lab:
         if self._accelerator is None:
             works = await machine.kvm_works(self._parts, folder)
             self._accelerator = "kvm" if works else "tcg"
-            self._tell("KVM works" if works else "KVM does not work here: software emulation")
+            self._progress("KVM works" if works else "KVM does not work here: software emulation")
         kernels = scenario.kernels_in_a_row
         if kernels not in self._archives:
             build = self._folder / f"initramfs-{kernels}"
@@ -158,7 +158,7 @@ class Lab:
         # Noise on the line before the guest's first process is up says nothing.
         while await running.answer() != "ready":
             pass
-        self._tell(f"{scenario.name}: kernel {number + 1} of {len(scenario.boots)} is up")
+        self._progress(f"{scenario.name}: kernel {number + 1} of {len(scenario.boots)} is up")
         await running.say(str(number + 1))
         if (word := await running.answer()) != "enumerated":
             raise LabRunError(f"expected kernel {number + 1} to say what it enumerated, it says {word!r}")
