@@ -8,9 +8,9 @@ from result_samples import ABOVE_EIGHT, PORT, bridge, kexec
 from analyzer import fleet
 from analyzer.fleet import job as jobs
 from analyzer.fleet import manifest, parts, rows
-from analyzer.fleet.drilldown import behind
+from analyzer.fleet.analysis import AnalyzedInput
+from analyzer.fleet.drilldown import drill_down
 from analyzer.fleet.job import Job, Request
-from analyzer.fleet.judging import AnalyzedInput
 from analyzer.fleet.manifest import Entry
 from analyzer.report.html import fleet_page
 from analyzer.version import version
@@ -45,7 +45,7 @@ def write(directory, results, batch_size=4, names=None):
 def page(directory, **options):
     """The page of a directory of results."""
     shown = fleet_page.room(fleet.report(str(directory), **options))
-    return "".join(fleet_page.pieces(shown, behind(shown)))
+    return "".join(fleet_page.pieces(shown, drill_down(shown)))
 
 
 def plain(path="plain.bin"):

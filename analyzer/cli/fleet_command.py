@@ -223,11 +223,11 @@ def report_command(
 
         put_page(fleet_report.fill(new_page(output), answers, everything=verbose > 0), output)
     if html is not None:
-        from analyzer.fleet.drilldown import behind
+        from analyzer.fleet.drilldown import drill_down
         from analyzer.report.html import fleet_page
 
         shown = fleet_page.room(answers)
-        put_text(fleet_page.pieces(shown, behind(shown)), html)
+        put_text(fleet_page.pieces(shown, drill_down(shown)), html)
     raise typer.Exit(exit_status.OK if exit_zero else _status(answers, strict=strict))
 
 
@@ -257,5 +257,5 @@ def _shard(text: str | None) -> tuple[int, int] | None:
         return None
     index, slash, number = text.partition("/")
     if not (slash and index.isdecimal() and number.isdecimal()):
-        raise UsageError(f"--shard: expected I/N, found {text!r}", advice="0/4 to 3/4 make a whole")
+        raise UsageError(f"--shard: expected I/N, found {text!r}", advice="0/4 to 3/4 are one run")
     return int(index), int(number)

@@ -164,7 +164,7 @@ def _expand(names: list[str]) -> list[str]:
 def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeout: float) -> "Outcome":
     from analyzer.analysis import analyze
     from analyzer.errors import AritraceError, UsageError
-    from analyzer.lab import comparison, faults, folder
+    from analyzer.lab import comparison, faults, run_files
     from analyzer.readers import open_capture
 
     lacking = lab.lacks(scenario)
@@ -174,7 +174,7 @@ def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeo
         )
     try:
         run = lab.run(scenario, seconds=timeout)
-        capture = folder.write(output, scenario, run, found)
+        capture = run_files.write(output, scenario, run, found)
     except UsageError:
         raise
     except AritraceError as error:

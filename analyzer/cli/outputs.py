@@ -58,7 +58,7 @@ def refuse_run(outputs: Iterable[str | None], directory: str) -> None:
     Raises:
         UsageError: the run could not be read or finished any more.
     """
-    from analyzer.fleet.own_files import is_of_run
+    from analyzer.fleet.directory import is_of_run
 
     for output in outputs:
         if output is not None and is_of_run(output, directory):

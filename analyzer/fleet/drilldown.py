@@ -1,4 +1,4 @@
-"""The captures behind each number of a fleet's report, from the same rows that were counted."""
+"""The captures that each number of a fleet's report counts, from the same rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Cell(NamedTuple):
 
 
 class CountedCapture(NamedTuple):
-    """A capture that counted, by its path; at which kexec and bridge, or why it gave no answer."""
+    """A counted capture by its path, with the kexec and the bridge, or the reason why it has no answer."""
 
     path: str
     kexec: int | None
@@ -55,7 +55,7 @@ class HostPeriod:
 
 @dataclass(frozen=True)
 class DrillDown:
-    """What stands behind the numbers of a report.
+    """What the numbers of a report count.
 
     Attributes:
         sources: by number, in the order of paths and kexecs; at most as many as asked for.
@@ -68,7 +68,7 @@ class DrillDown:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page names, and what sources are therefore asked for.
+    """What a page shows, and whose sources are therefore needed.
 
     Attributes:
         report: the answers, of the same directory.
@@ -85,12 +85,12 @@ class Shown:
     periods: int
 
 
-def behind(shown: Shown, *, most: int = MOST) -> DrillDown:
-    """Name the captures behind the numbers that a page shows.
+def drill_down(shown: Shown, *, most: int = MOST) -> DrillDown:
+    """Name the captures that the numbers of a page count.
 
     Args:
-        shown: what the page names. A run that goes on meanwhile gives more sources, never other ones.
-        most: captures for one number.
+        shown: what the page shows. A run that still goes on adds sources and never removes one.
+        most: captures named for one number.
 
     Raises:
         UnreadableInputError: the tables cannot be read any more.

@@ -15,7 +15,7 @@ from analyzer.verdicts.loss_weight import LOSSES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from analyzer.fleet.judging import AnalyzedInput
+    from analyzer.fleet.analysis import AnalyzedInput
     from analyzer.results import BridgeVerdict, CaptureResult, KexecResult
 
 _KEYS: Final = ("capture_verdict", "capture", "path", "host", "kexec")

@@ -14,8 +14,8 @@ from analyzer.readers import open_capture
 #: of seconds runs only for those that never end; on a busy machine the others would reach it, too.
 POISON = """
 import ctypes, os, signal
-import analyzer.fleet.judging as judging
-healthy = judging.open_one
+import analyzer.fleet.analysis as analysis
+healthy = analysis.open_one
 paused = 0
 
 def open_one(path, options):
@@ -43,7 +43,7 @@ def open_one(path, options):
         raise ZeroDivisionError
     return healthy(path, options)
 
-judging.open_one = open_one
+analysis.open_one = open_one
 """
 
 
@@ -101,7 +101,7 @@ def once(path, options):
         open({str(flag)!r}, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
     return open_one(path, options)
-judging.open_one = once
+analysis.open_one = once
 """
     )
     poisoned.run(out=once)
