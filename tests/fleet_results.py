@@ -29,7 +29,7 @@ def write(directory, results, batch_size=4, names=None):
     parts.prepare(job)
     for batch in range(job.batches):
         first, number = job.slice_of(batch)
-        judged = []
+        analyzed = []
         for at in range(first, first + number):
             host, result, day = results[at]
             result.host = host
@@ -37,8 +37,8 @@ def write(directory, results, batch_size=4, names=None):
                 samples.concluded(one)
             created = None if day is None else day * DAY_NS
             outcome = "unsupported" if result.verdict == "unreadable" else "ok"
-            judged.append(AnalyzedInput(at, entries[at], result, outcome, created_ns=created))
-        parts.write(job, batch, rows.tables(judged, None))
+            analyzed.append(AnalyzedInput(at, entries[at], result, outcome, created_ns=created))
+        parts.write(job, batch, rows.tables(analyzed, None))
     return job
 
 

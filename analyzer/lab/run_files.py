@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analyzer.lab.runner import cmdline
-from analyzer.writing import replacing
+from analyzer.writing import make_directory, replacing
 
 if TYPE_CHECKING:
     from analyzer.lab.parts import LabParts
@@ -34,7 +34,7 @@ def write(directory: str, scenario: Scenario, run: Run, found: LabParts) -> str:
     from analyzer.converting.conversion import convert
 
     raw = Path(directory) / scenario.name
-    _make(raw)
+    make_directory(raw)
     _put(raw / "cfg.log", run.trace.read_bytes())
     _put(raw / "cfg.dmesg", run.console.read_bytes())
     if run.recording is not None:
@@ -124,15 +124,6 @@ def _fault(scenario: Scenario) -> list[str]:
         lines += [f"blackout after kernel {number}: {item}" for item in boot.blackout]
         lines.append(f"kernel {number} ends by {boot.leave}")
     return lines
-
-
-def _make(folder: Path) -> None:
-    from analyzer.errors import UsageError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the directory: {error.strerror}", path=str(folder)) from error
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -55,7 +55,7 @@ def poisoned(fleet, monkeypatch):
     return fleet
 
 
-def test_each_poison_is_its_own_row_and_costs_nobody_else(poisoned):
+def test_each_poison_is_its_own_row_and_harms_no_other(poisoned):
     for name in ("segfault", "endless", "native", "greedy", "exit", "killed", "fault"):
         poisoned.add(f"{name}.bin", CLEAN)
     for number in range(4):
@@ -109,7 +109,7 @@ analysis.open_one = once
     assert tree(once) == tree(poisoned.out)
 
 
-def test_a_pipe_that_nobody_writes_to_times_out(poisoned):
+def test_a_pipe_without_a_writer_times_out(poisoned):
     os.mkfifo(poisoned.captures / "pipe")
     poisoned.add("fine.bin", CLEAN)
     sources = [poisoned.captures / name for name in ("pipe", "fine.bin")]
