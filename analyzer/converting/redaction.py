@@ -71,13 +71,11 @@ class Redacted:
         capture: what stays.
         values: accesses of whose value at least a part was replaced by 0.
         log_lines: lines of the kernel log that were left out.
-        texts: texts and parameters of command lines that were replaced.
     """
 
     capture: Capture
     values: int
     log_lines: int
-    texts: int
 
 
 def redact(capture: Capture) -> Redacted:
@@ -105,7 +103,7 @@ def redact(capture: Capture) -> Redacted:
             joined=(),
         )
         if _plain(proof.answer(result, ignore=_WORDS).results) == wanted:
-            return Redacted(result, values, scrubber.left_out, scrubber.replaced)
+            return Redacted(result, values, scrubber.left_out)
     raise AritraceError(
         "without the parts that are not known to be harmless this capture does not give the same verdict;"
         " nothing was written",
@@ -145,18 +143,11 @@ class Scrubber:
 
     Attributes:
         left_out: log lines that were left out.
-        replaced: texts that were replaced, in part or whole, and parameters of command lines.
     """
 
     def __init__(self) -> None:
         self.left_out = 0
-        self._texts = 0
         self._messages = Messages()
-
-    @property
-    def replaced(self) -> int:
-        """How many texts and parameters were replaced."""
-        return self._texts + self._messages.replaced
 
     def notes(self, notes: Notes, name: str, *, keep_times: bool = False) -> Notes:
         """Return the notes of a capture without names.
@@ -175,29 +166,16 @@ class Scrubber:
             path=name,
             host=None,
             tool=notes.tool if notes.tool is not None and _TOOL.fullmatch(notes.tool) else None,
-            problems=[self._problem(problem, name) for problem in notes.problems],
-            boundaries=[self._boundary(mark) for mark in notes.boundaries],
+            problems=[_problem(problem, name) for problem in notes.problems],
+            boundaries=[_boundary(mark) for mark in notes.boundaries],
             log=[line for given in notes.log for line in self._log_line(given, keep_times=keep_times)],
             preserved=[rebuilt(dump) for dump in notes.preserved],
-            events=[self._event(event) for event in notes.events],
+            events=[_event(event) for event in notes.events],
             clock=notes.clock if notes.clock in CLOCKS else None,
             created_ns=None,
             releases=list(dict.fromkeys(map(plain_release, notes.releases))),
             source_format=known_format(notes.source_format),
         )
-
-    def _problem(self, problem: Problem, name: str) -> Problem:
-        kind = problem.kind if problem.kind in _PROBLEM_KINDS else _OTHER
-        self._texts += 1
-        return replace(problem, kind=kind, file=name, message=REMOVED)
-
-    def _boundary(self, mark: Boundary) -> Boundary:
-        return mark if mark.release is None else replace(mark, release=plain_release(mark.release))
-
-    def _event(self, event: Event) -> Event:
-        text = phrases(event.text) or REMOVED
-        self._texts += text != event.text
-        return replace(event, kind=event.kind if event.kind in _EVENT_KINDS else _OTHER, text=text)
 
     def _log_line(self, line: LogLine, *, keep_times: bool) -> Iterator[LogLine]:
         """The messages of a line that are used, each as a line of its own."""
@@ -206,12 +184,26 @@ class Scrubber:
             text = self._messages.message(message.text)
             if text is not None:
                 found = True
-                self._texts += text != message.text
+
                 yield replace(line, text=_timed(message, text))
             elif keep_times and message.time_us is not None:
                 found = True
                 yield replace(line, text=_timed(message, REMOVED))
         self.left_out += not found
+
+
+def _problem(problem: Problem, name: str) -> Problem:
+    kind = problem.kind if problem.kind in _PROBLEM_KINDS else _OTHER
+    return replace(problem, kind=kind, file=name, message=REMOVED)
+
+
+def _boundary(mark: Boundary) -> Boundary:
+    return mark if mark.release is None else replace(mark, release=plain_release(mark.release))
+
+
+def _event(event: Event) -> Event:
+    kind = event.kind if event.kind in _EVENT_KINDS else _OTHER
+    return replace(event, kind=kind, text=phrases(event.text) or REMOVED)
 
 
 def _timed(message: KernelMessage, text: str) -> str:

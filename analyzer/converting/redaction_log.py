@@ -153,14 +153,9 @@ def phrases(text: str) -> str:
 
 
 class Messages:
-    """Rewrites kernel messages; kernels and command lines that differ still differ afterwards.
-
-    Attributes:
-        replaced: parameters of command lines that were left out.
-    """
+    """Rewrites kernel messages; kernels and command lines that differ still differ afterwards."""
 
     def __init__(self) -> None:
-        self.replaced = 0
         self._builds: dict[str, int] = {}
         self._lines: dict[str, int] = {}
 
@@ -199,9 +194,8 @@ class Messages:
         given = cmdline.parameters(body)
         kept = [shown for name, value in given if (shown := _parameter(name, value)) is not None]
         written = {name if value is None else f"{name}={value}" for name, value in given}
-        gone = len(written - set(kept))
-        self.replaced += gone
-        if gone or not kept:  # a line without any parameter would not be read as a command line
+        # A line without any parameter would not be read as a command line.
+        if not kept or written - set(kept):
             number = self._lines.setdefault(body, len(self._lines) + 1)
             kept.append(REMOVED if number == 1 else f"(removed-{number})")
         line = begin + " ".join(kept)

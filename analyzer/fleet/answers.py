@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from analyzer.fleet.result_tables import TrendBy
     from analyzer.results import PolicyName
 
 REPORT_SCHEMA: Final = 1
@@ -172,5 +173,5 @@ class FleetReport:
     hosts_worst: list[HostCount] = field(default_factory=list)
     bridges_with_loss: int = 0
     bridges_worst: list[BridgeCount] = field(default_factory=list)
-    trend_by: str = "day"
+    trend_by: TrendBy = "day"
     trend: list[Group] = field(default_factory=list)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.fleet.answers import FleetReport, Group
-    from analyzer.fleet.result_tables import ResultTables, TrendBy
+    from analyzer.fleet.result_tables import ResultTables
 
 #: Captures named for a number.
 MOST = 50
@@ -120,7 +120,7 @@ def _plans(tables: ResultTables, shown: Shown, most: int) -> Iterator[pl.LazyFra
     report, kexecs = shown.report, tables.kexecs
     counted = kexecs.filter(pl.col("ari").is_in(STATES))
     bridges = bridges_at_stake(tables).rename({"bdf": "detail"})
-    when = period(_trend_by(report))
+    when = period(report.trend_by)
     shown_rows: list[tuple[str, pl.LazyFrame, Sequence[tuple[str | None, ...]]]] = [
         ("all", kexecs.with_columns(x=pl.lit(None, pl.String)), [(None,)]),
         ("release", counted.with_columns(x="incoming_release"), _values(report.by_release, shown.rows)),
@@ -164,10 +164,6 @@ def _strandings(kexecs: pl.LazyFrame) -> pl.LazyFrame:
         .filter("hit")
         .with_columns(ari=pl.lit("stranded"))
     )
-
-
-def _trend_by(report: FleetReport) -> TrendBy:
-    return "week" if report.trend_by == "week" else "day"
 
 
 def _values(groups: Sequence[Group], most: int) -> list[tuple[str | None]]:
@@ -216,7 +212,7 @@ def _hosts_over_time(tables: ResultTables, shown: Shown) -> dict[tuple[str, str 
     rows = (
         tables.kexecs.filter(pl.col("ari").is_in(STATES))
         .join(hosts, on="host", how="semi")
-        .group_by("host", period(_trend_by(report)).alias("period"))
+        .group_by("host", period(report.trend_by).alias("period"))
         .agg(*((pl.col("ari") == state).sum().alias(state) for state in STATES))
         .collect()
     )
