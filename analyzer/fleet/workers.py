@@ -1,9 +1,9 @@
-"""Worker processes as the process that uses them sees them: started, given requests, replaced when they die.
+"""The worker processes of a run: started, given requests, replaced when they die.
 
-One process for each asking thread, over a pipe of its own, with :mod:`multiprocessing`. Pools were tried
-and left: in ``ProcessPoolExecutor`` and loky the death of one worker fails the work of all, and does not say
-which signal it was; pebble's workers share a locked pipe, and a worker killed while it holds that lock breaks
-the pool for good (seen within seconds of random SIGKILLs).
+One process for each thread that sends requests, over a pipe of its own, with :mod:`multiprocessing`. Pools
+were tried and rejected: in ``ProcessPoolExecutor`` and loky the death of one worker fails the work of all,
+without the signal that ended it; pebble's workers share a locked pipe, and a worker that is killed while it
+holds that lock breaks the pool for good (seen within seconds of random SIGKILLs).
 """
 
 from __future__ import annotations
