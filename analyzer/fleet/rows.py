@@ -27,7 +27,7 @@ from analyzer.results.columns import columns, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.fleet.judging import AnalyzedInput
+    from analyzer.fleet.analysis import AnalyzedInput
 
 #: Version of the tables: new columns may be added under the same number.
 TABLES_SCHEMA: Final = 2
