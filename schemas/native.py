@@ -34,7 +34,7 @@ from construct import (
 #: First bytes of a file. As in PNG: not ASCII, holds CR LF and a lone LF, so that a text-mode transfer shows.
 MAGIC: Final = b"\x89ARI\r\n\x1a\n"
 VERSION: Final = 1
-#: Chunk headers are found again by this after damage; ``header_crc`` then tells chance from truth.
+#: Chunk headers are found again by this after damage; ``header_crc`` then shows which are real.
 CHUNK_MAGIC: Final = b"\xabCHK"
 ALIGNMENT: Final = 8
 
@@ -129,7 +129,7 @@ class TrailerFlag(IntFlag):
     SOURCE_TRUNCATED = 1 << 0
 
 
-#: UTF-8 text behind its length.
+#: UTF-8 text after its length.
 TEXT = Prefixed(Int16ul, GreedyBytes)
 
 #: Start of the file header. It and the place of the CRC (the last 4 bytes) are the same in all versions.
@@ -265,6 +265,6 @@ RECORDS: Final[dict[ChunkType, tuple[Any, tuple[str, ...]]]] = {
 
 
 def payload(kind: ChunkType, count: int) -> Any:
-    """Return the interpreted layout of a raw payload: ``count`` records and the heap behind them."""
+    """Return the interpreted layout of a raw payload: ``count`` records and the heap after them."""
     record, _ = RECORDS[kind]
     return Struct("records" / Array(count, record), "heap" / GreedyBytes)

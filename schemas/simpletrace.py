@@ -5,7 +5,7 @@ Sources: QEMU ``trace/simple.c`` (``TraceLogHeader``, ``TraceRecord``, ``st_writ
 order of the host that ran QEMU and nothing is aligned; a big-endian file shows its magic byte-swapped.
 
 The file holds the names of events but not the types of their arguments: those of ``pci_cfg_read`` and
-``pci_cfg_write`` are told by the length of the record (``CFG_BITS``, ``OLD_CFG_ARGUMENTS``).
+``pci_cfg_write`` are told apart by the length of the record (``CFG_BITS``, ``OLD_CFG_ARGUMENTS``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_NAME = 512
 DROPPED_LENGTH = EVENT_HEADER_SIZE + 8
 
 READ_EVENT, WRITE_EVENT = "pci_cfg_read", "pci_cfg_write"
-#: u64 arguments behind the device name. QEMU >= 7.0, and before (devid and fnid only, no bus).
+#: u64 arguments after the device name. QEMU >= 7.0, and before (devid and fnid only, no bus).
 #: With the number of bits that each can hold.
 CFG_BITS = {"bus": 8, "slot": 5, "func": 3, "offs": 12, "val": 32}
 OLD_CFG_ARGUMENTS = ("devid", "fnid", "offs", "val")
@@ -54,7 +54,7 @@ ABSENT_NAME = b"empty"
 class SimpletraceLayouts:
     """The declarations of one byte order.
 
-    ``record`` is any record as a whole. ``cfg_head``, with the name behind it and then ``cfg_arguments`` (or
+    ``record`` is any record as a whole. ``cfg_head``, with the name after it and then ``cfg_arguments`` (or
     ``old_cfg_arguments``), is a ``pci_cfg_*`` record in parts of fixed size.
     """
 

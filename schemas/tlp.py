@@ -107,7 +107,7 @@ COMPLETION = cs.Struct(
     "tag" / cs.Int8ub,
     "lower_address" / cs.Int8ub,
 )
-#: The doubleword behind the header of CfgWr and CplD.
+#: The doubleword after the header of CfgWr and CplD.
 DATA = cs.Struct("data" / cs.Int32ul)
 
 #: By First DW BE: the accesses it stands for, as byte in the doubleword and width. Bytes that are enabled

@@ -10,8 +10,7 @@ from __future__ import annotations
 import construct as cs
 
 # Link types (tcpdump.org LINKTYPE_*).
-ETHERNET, LINUX_SLL, PCI_EXP, LINUX_SLL2 = 1, 113, 125, 276
-FIRST_USER, LAST_USER = 147, 162
+ETHERNET, LINUX_SLL, LINUX_SLL2 = 1, 113, 276
 #: LINKTYPE_USER11, which pad2pcapng took for its records.
 AGILENT = 158
 
@@ -42,8 +41,6 @@ AGILENT_RECORD = cs.Struct(
 )
 #: In ``metadata``: bytes of the frame, 0 = up to the end of the record.
 AGILENT_FRAME_LENGTH = 0x7FFF
-#: In ``flags``: towards the root complex.
-AGILENT_UPSTREAM = 1 << 28
 
 #: A TLP on a link with 8b/10b coding: STP, this, the TLP, its LCRC (little-endian), END, or EDB if its sender
 #: took it back.

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import construct as cs
 
 MAGIC = b"\x17\x08\x44tracing"
-#: Bytes of the magic and the shortest version text behind it, ``6\0``.
+#: Bytes of the magic and the shortest version text after it, ``6\0``.
 VERSIONS = {b"6": 6, b"7": 7}
 BYTE_ORDERS: dict[int, Literal["little", "big"]] = {0: "little", 1: "big"}
 
@@ -82,7 +82,7 @@ MAX_PAGE = 1 << 20
 MIN_PAGE = 4096
 
 #: ``commit`` of a page: bytes of data (kbuffer's COMMIT_MASK), events were lost in front of this page, and
-#: how many they were stands behind the data.
+#: how many they were follows the data.
 COMMIT_SIZE, MISSED_EVENTS, MISSED_STORED = (1 << 27) - 1, 1 << 31, 1 << 30
 
 #: ``type_len`` of an event header: 0 = the length is in the next word, 1 to 28 = words of data, and the rest.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
-    from analyzer.questions.explain.details import DetailsGatherer
+    from analyzer.questions.explain.working import DetailsGatherer
     from analyzer.readers.sources import Sources
     from analyzer.results import Analysis, CaptureResult
 
@@ -227,7 +227,7 @@ def _analysis(policy: str, captures: "list[CaptureResult]") -> "Analysis":
 
 
 def _details(options: Options) -> "DetailsGatherer":
-    from analyzer.questions.explain.details import DetailsGatherer
+    from analyzer.questions.explain.working import DetailsGatherer
 
     return DetailsGatherer(options)
 

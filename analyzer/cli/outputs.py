@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.capture import Capture
     from analyzer.options import Options
-    from analyzer.questions.explain.details import DetailsGatherer
     from analyzer.questions.explain.lanes import Lanes
+    from analyzer.questions.explain.working import DetailsGatherer
     from analyzer.results import Analysis, CaptureResult
 
 
@@ -111,7 +111,7 @@ class HtmlOutput:
         self.gatherer: DetailsGatherer | None = None
         if path is None:
             return
-        from analyzer.questions.explain.details import DetailsGatherer
+        from analyzer.questions.explain.working import DetailsGatherer
 
         refuse_shared("--html", path, [output], "standard output takes the other report")
         self.gatherer = DetailsGatherer(options)

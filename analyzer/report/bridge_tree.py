@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from analyzer.report.page import Span
-from analyzer.report.wording import REASONS, count, on_off
+from analyzer.report.wording import count, on_off
 from analyzer.results import CHANGES, LASTING_LOSSES, hierarchy
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

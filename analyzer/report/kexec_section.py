@@ -13,12 +13,12 @@ from analyzer.report.wording import (
     CAUSES,
     PRESERVATIONS,
     PRESERVED_SOURCES,
-    REASONS,
     count,
     duration,
     listed,
 )
 from analyzer.results import CHANGES, LOSSES
+from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.questions.explain import evidence_fields
+from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, REASONS, count, listed, port
+from analyzer.report.wording import BRIDGES, CAUSES, count, listed, port
 from analyzer.results import CHANGES, LOSSES, Consequence, rules
+from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 from analyzer.verdicts.loss_weight import WEIGHTS
 
@@ -131,7 +132,7 @@ def proofs(evidence: Sequence[Evidence], start_ns: int | None) -> list[Proof]:
     """Return evidence with its registers decoded; ``start_ns``: the incoming kernel's first access."""
     found = []
     for item in evidence:
-        fields = evidence_fields.of_evidence(item)
+        fields = decode.of_evidence(item)
         telling = [part for part in fields if part.value or part.name.startswith("ARI")]
         relative = ""
         if start_ns is not None and item.time_ns is not None:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture import Problem
-    from analyzer.questions.explain.details import Details
-    from analyzer.questions.explain.working import KexecWorking
+    from analyzer.questions.explain.working import Details, KexecWorking
     from analyzer.report.headline import Headline
     from analyzer.report.html.findings import KexecTexts
     from analyzer.report.html.timeline import Drawing

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from analyzer.report.evidence import access_text
 from analyzer.report.wording import clock, count, duration, port
 from analyzer.results import CHANGES, LASTING_LOSSES
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -296,8 +297,8 @@ def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None
     for stretch in lane.stretches:
         first, last = scale.place(stretch.first), scale.place(stretch.last)
         between = f"access {stretch.first} to {stretch.last}"
-        state = {True: "on", False: "off", None: "unknown"}[stretch.ari]
-        lost = stretch.ari is None and any(
+        state = "unknown" if stretch.state is None else ARI_FORWARDING.plain(stretch.state)
+        lost = stretch.state is None and any(
             on is not None and off is not None and stretch.first < off <= stretch.last for on, off in gone
         )
         title = f"ARI Forwarding {state}, {between}"
@@ -308,7 +309,7 @@ def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None
 
 def _mark(entry: TimelineEntry, scale: _Scale, name: str, above: str, proof: bool) -> Mark:
     said = access_text(entry.op, entry.bdf, entry.register, entry.value)
-    state = {True: "ARI Forwarding on", False: "ARI Forwarding off", None: ""}[entry.ari]
+    state = "" if entry.ari is None else f"{ARI_FORWARDING.name} {ARI_FORWARDING.plain(entry.ari)}"
     time = "" if entry.time_ns is None else f", {clock(entry.time_ns)} s"
     parts = [f"access {entry.access}{time}", " ".join(said.split()), state, entry.note]
     return Mark(

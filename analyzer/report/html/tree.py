@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from analyzer.report.bridge_tree import MARKS
-from analyzer.report.wording import REASONS, count, port
+from analyzer.report.wording import count, port
 from analyzer.results import hierarchy
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
