@@ -15,8 +15,7 @@ from analyzer.capture import LogLine, PreservedDump
 from analyzer.capture.sidecars import beside, not_followed
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.readers.option_files import kernel_log_bytes, log_bytes, of_option
-from analyzer.readers.small_files import DUMP_LIMIT, read_limited
+from analyzer.readers.small_files import DUMP_LIMIT, kernel_log_bytes, log_bytes, of_option, read_limited
 from analyzer.writing import make_directory
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analyzer.capture.undecodable import encodable
 from analyzer.errors import LimitExceededError
+from analyzer.escaping import encodable
 from schemas.bulk import dtype_of
 from schemas.native import (
     ACCESS,

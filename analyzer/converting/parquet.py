@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from analyzer.capture.undecodable import all_encodable
+from analyzer.escaping import all_encodable
 from analyzer.results.parquet import put_table
 from analyzer.writing import replacing
 

@@ -22,7 +22,7 @@ from analyzer.readers.unwrap import open_stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from analyzer.readers.directories import LeftOut, Source
+    from analyzer.readers.sources import LeftOut, Source
 
 
 SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")

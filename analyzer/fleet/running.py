@@ -12,7 +12,7 @@ from analyzer.fleet import directory as directories
 from analyzer.fleet import job as jobs_file
 from analyzer.fleet import listing
 from analyzer.fleet.job import Job, Limits, Request
-from analyzer.readers.option_files import command_line
+from analyzer.readers.small_files import command_line
 from analyzer.version import version
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.fleet.engines import Engine
     from analyzer.fleet.listing import SourceList
     from analyzer.options import Options
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
 
     #: Called after each batch: captures done, of how many, and the directory.
     Progress = Callable[[int, int, str], None]
@@ -171,7 +171,7 @@ def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -
 def _begin(request: Request, lists: Mapping[str, SourceList], directory: str) -> tuple[Job, LeftOut]:
     """List the sources and write the job file; if another shard was first, its job is used."""
     from analyzer.fleet import manifest
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
 
     left_out = LeftOut()
     listed = manifest.write(listing.entries(request.sources, directory, lists, left_out), directory)

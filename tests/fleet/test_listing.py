@@ -14,7 +14,7 @@ from unprivileged import unprivileged
 from analyzer.errors import UsageError
 from analyzer.fleet import job, listing, manifest
 from analyzer.readers import opening
-from analyzer.readers.directories import LeftOut
+from analyzer.readers.sources import LeftOut
 
 
 def listed(*sources: str) -> list[tuple[str, str | None]]:
@@ -99,7 +99,7 @@ def test_a_list_that_is_none_is_refused_and_not_quoted(content, message, folder)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (os.mkfifo, "nobody wrote"),
+        (os.mkfifo, "nothing was written"),
         (os.mkdir, "a directory"),
         (lambda path: path.symlink_to("/dev/zero"), "a device"),
     ],
@@ -131,5 +131,5 @@ def test_a_list_from_a_pipe_is_read_once(folder):
 def test_a_run_whose_files_are_pipes_does_not_hang(name, folder, monkeypatch):
     monkeypatch.setattr(opening, "PIPE_PATIENCE_S", 0.05)
     os.mkfifo(folder / name)
-    with pytest.raises(UsageError, match="nobody wrote"):
+    with pytest.raises(UsageError, match="nothing was written"):
         job.read(".") if name == "job.json" else manifest.check(".", name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas import tlp_containers as layout
-from schemas.bulk import dtype_of
+from schemas.bulk import dtype_of, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Frames:
 
     ``packet`` is the index of its packet, ``start`` and ``end`` bound it in the batch's data. Two sightings
     of one TLP have the same ``sequence`` (of the link; sequence and timestamp of NetTLP), unless that is
-    ``NO_SEQUENCE``. Behind a ``framed`` TLP stand LCRC and end symbol.
+    ``NO_SEQUENCE``. After a ``framed`` TLP stand LCRC and end symbol.
     """
 
     packet: Places
@@ -46,13 +46,6 @@ class Frames:
     def pick(self, rows: NDArray[Any]) -> Frames:
         """Return the TLPs that a mask or index array selects."""
         return Frames(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-def gather(data: NDArray[np.uint8], dtype: np.dtype[Any], places: Places) -> NDArray[Any]:
-    """Return the item of ``dtype`` that begins at each of ``places``; all of them lie within ``data``."""
-    # Overlapping items, one from every byte on, without a copy. numpy takes items without fields much faster.
-    opaque = np.dtype(f"V{dtype.itemsize}")
-    return np.ndarray((len(data) - dtype.itemsize + 1,), opaque, data, 0, (1,))[places].view(dtype)
 
 
 def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames:
@@ -130,7 +123,7 @@ def _network(packets: Packets, index: Places, link_type: int, tally: TlpTally) -
     first = _octet(data, place, end)
     internet = (kind == layout.IPV4) & (first >> 4 == 4) & ((first & 15) * 4 >= layout.IPV4_SIZE)
     internet &= _octet(data, place + 9, end) == layout.UDP
-    # Behind the length that the IP header says, a short Ethernet frame is padded.
+    # After the length that the IP header says, a short Ethernet frame is padded.
     said = _word(data, place + 2, end)
     end = np.where(said > 0, np.minimum(end, place + said), end)
     fragment = internet & (_word(data, place + 6, end) & layout.FRAGMENT > 0)

@@ -1,4 +1,4 @@
-"""Records of a trace that may tell of config space, as columns: what the readers of ftrace events collect.
+"""Records of a trace that may be about config space, as columns: what the readers of ftrace events collect.
 
 Four kinds of records come to one table here, before it is known which of them are accesses: events with the
 fields of a config access, ports and memory that KVM saw its guest touch, text that QEMU's ftrace backend
@@ -103,7 +103,7 @@ def make(count: int, **columns: Any) -> TraceRows:
 
 
 def concat(parts: Sequence[TraceRows]) -> TraceRows:
-    """Return the rows of all parts, one behind the other."""
+    """Return the rows of all parts, one after the other."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
