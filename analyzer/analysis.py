@@ -1,4 +1,4 @@
-"""The main job: captures in, verdicts out. Every step is a call into one room of the house."""
+"""The main job: captures in, verdicts out. Every step is a call into one package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from analyzer.readers.small_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
 from analyzer.verdicts import kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
-from analyzer.verdicts.conclusion import conclude
 from analyzer.verdicts.evidence import EvidenceBuilder
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ def analyze(
     Args:
         paths: one capture each; with ``options.join`` the consecutive pieces of one.
         options: see :class:`analyzer.options.Options`.
-        progress: told before each capture: how many are done, of how many, and which comes.
-        studied: given each capture with its working, which is forgotten behind that: what a report needs
+        progress: called before each capture: how many are done, of how many, and which comes.
+        studied: called with each capture and its working, which is discarded afterwards: what a report needs
             beyond the results is to be taken here.
 
     Returns:
@@ -183,13 +182,13 @@ def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topol
 
 
 def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], chosen: Options) -> Study:
-    """Judge one capture: the walk over its kexecs."""
+    """Analyse one capture: its kexecs one after the other."""
     spans = [topology.boot for topology in topologies]
     logs = BootLogs.open(chosen, capture, spans)
     opened = sources(chosen, capture, logs.runs_at_kexecs())
     builder = EvidenceBuilder(index, capture.files)
     kexec_analyses = [
-        _judge(
+        _analyze_kexec(
             index,
             number,
             pair,
@@ -253,7 +252,7 @@ def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
             yield outgoing, incoming
 
 
-def _judge(
+def _analyze_kexec(
     index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _CaptureFacts
 ) -> KexecAnalysis:
     outgoing, incoming = pair
@@ -273,12 +272,12 @@ def _judge(
         others = not_handed_over(outgoing, incoming, handover.decided_after)
     fallback = frozenset() if how == "none" else without(at_stake, others, outgoing)
     preserved = resolve(known.opened, number, outgoing, fallback)
-    # Where nothing was handed over, the policies are still compared: on what would have been at stake.
+    # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
     kexec_analysis = kexecs.analyze_kexec(index, handover, preserved, what_if, settings, known.builder)
     kexec_analysis.result.preservation = how if preserved.source == "assumed" else "known"
     kexec_analysis.result.warnings.extend(known.logs.warnings)
-    conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
+    verdict.conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
     return kexec_analysis
 
 
@@ -291,7 +290,7 @@ def _no_such_kexec(numbers: Sequence[int], kexecs: int, path: str) -> Iterator[P
 
 
 def _ends_in_scan(topologies: Sequence[Topology], kexecs: Sequence[KexecResult], path: str) -> list[Problem]:
-    """Tell of a capture without a kexec that it ends while a kernel still scans: more is missing."""
+    """Warn that a capture without a kexec ends while a kernel still scans: more is missing."""
     if kexecs or not topologies or not topologies[-1].scan_is_cut:
         return []
     message = "the capture ends within the scan of its last kernel: what came after is unknown"

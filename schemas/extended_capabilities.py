@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from schemas.bits import choice, flag, number, register
 
-#: Where the list starts, and how many entries Linux follows at most (``pci_find_next_ext_capability``, 7.3).
-EXT_CAP_START, EXT_CAP_LIMIT = 0x100, 480
-
 AER_ID = 0x0001
 ACS_ID = 0x000D
 ARI_ID = 0x000E

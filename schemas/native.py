@@ -34,7 +34,7 @@ from construct import (
 #: First bytes of a file. As in PNG: not ASCII, holds CR LF and a lone LF: it shows text-mode transfers.
 MAGIC: Final = b"\x89ARI\r\n\x1a\n"
 VERSION: Final = 1
-#: Chunk headers are found again by this after damage; ``header_crc`` then excludes chance.
+#: Chunk headers are found again by this after damage; ``header_crc`` then shows which are real.
 CHUNK_MAGIC: Final = b"\xabCHK"
 ALIGNMENT: Final = 8
 

@@ -41,17 +41,13 @@ SIZE_V1, SIZE_V2 = 0x24, 0x3C
 
 FLAGS_VERSION = 0x000F
 FLAGS_TYPE_SHIFT = 4
-FLAGS_TYPE = 0x00F0
 FLAGS_SLOT = 1 << 8
 #: Error reporting enables, bits 3:0: the kernel (native AER) sets them, a port reset clears them.
 DEVCTL_ERROR_REPORTING = 0x000F
-DEVCAP_FLR = 1 << 28
 LNKCAP_DLLLARC = 1 << 20
 LNKCTL_LINK_DISABLE = 1 << 4
 LNKCTL_RETRAIN = 1 << 5
-LNKSTA_TRAINING = 1 << 11
 LNKSTA_DLLLA = 1 << 13
-SLTSTA_PRESENCE_CHANGED = 1 << 3
 SLTSTA_PRESENCE = 1 << 6
 SLTSTA_DLL_CHANGED = 1 << 8
 RTCTL_RRS_VISIBLE = 1 << 4
@@ -74,17 +70,13 @@ TYPE_PCI_TO_PCIE = 8
 TYPE_RC_ENDPOINT = 9
 TYPE_RC_EVENT_COLLECTOR = 10
 
-#: Names in reports; a bridge without this capability is ``pci``.
-TYPE_NAMES = {
-    TYPE_ENDPOINT: "endpoint",
-    TYPE_LEGACY_ENDPOINT: "legacy-endpoint",
+#: Bridges in reports; one without this capability is ``pci``.
+PORT_TYPES = {
     TYPE_ROOT_PORT: "root-port",
     TYPE_UPSTREAM: "switch-upstream",
     TYPE_DOWNSTREAM: "switch-downstream",
     TYPE_PCIE_TO_PCI: "pcie-to-pci",
     TYPE_PCI_TO_PCIE: "pci-to-pcie",
-    TYPE_RC_ENDPOINT: "rc-endpoint",
-    TYPE_RC_EVENT_COLLECTOR: "rc-event-collector",
 }
 #: Below these a bus holds one device number: the kernel's ``pcie_downstream_port`` (only_one_child, 7.3).
 DOWNSTREAM_TYPES = frozenset({TYPE_ROOT_PORT, TYPE_DOWNSTREAM, TYPE_PCI_TO_PCIE})

@@ -67,7 +67,7 @@ MAX_PAGE = 1 << 20
 MIN_PAGE = 4096
 
 #: ``commit`` of a page: bytes of data (kbuffer's COMMIT_MASK), events were lost in front of this page, and
-#: how many they were stands after the data.
+#: how many they were follows the data.
 COMMIT_SIZE, MISSED_EVENTS, MISSED_STORED = (1 << 27) - 1, 1 << 31, 1 << 30
 
 #: ``type_len`` of an event header: 0 = the length is in the next word, 1 to 28 = words of data, and the rest.

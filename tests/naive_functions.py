@@ -220,6 +220,7 @@ def facts(accesses: list[Access]) -> dict[str, Any]:
         "first_bus_numbers": first_bus_numbers(accesses) if perhaps_bridge else None,
         "bus_numbers": last_bus_numbers(accesses) if perhaps_bridge else None,
         "devcap2": samples(accesses, pcie + 0x24, 4) if pcie and perhaps_bridge else [],
+        "devctl": samples(accesses, pcie + 0x08, 2) if pcie else [],
         "devctl2": samples(accesses, pcie + 0x28, 2) if pcie else [],
         "command": samples(accesses, 0x04, 2) if perhaps_bridge else [],
         "acs_control": samples(accesses, more[0x0D] + 6, 2) if 0x0D in more else [],

@@ -24,7 +24,7 @@ from analyzer.results import (
 )
 from analyzer.verdicts import loss_weight
 from analyzer.verdicts import verdict as verdicts
-from analyzer.verdicts.conclusion import conclude
+from analyzer.verdicts.verdict import conclude
 
 OBSERVED = Options()
 

@@ -55,7 +55,7 @@ def test_a_restore_of_the_present_state_is_no_loss() -> None:
 def test_selective_loss() -> None:
     story = tell(port(), preserve=BELOW_PORT, blackout=lambda machine: machine.clear(PORT, DEVCTL2, 0x20))
     assert story.verdict(PORT) == "lost selective-loss medium"
-    assert "LTR Enable is still on: only bit 5 was taken" in [
+    assert "LTR Enable is still on: only ARI Forwarding was cleared" in [
         item.note for item in story.bridge(PORT).evidence
     ]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.questions.explain import decode
-from schemas.registers import REGISTERS
+from schemas.registers import REGISTERS, setpci_name
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_byte_shows_only_its_own_fields():
     ],
 )
 def test_place(base, offset, width, text):
-    assert decode.place(base, offset, width) == text
+    assert setpci_name(base, offset, width) == text
 
 
 @pytest.mark.parametrize(

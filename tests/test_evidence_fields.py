@@ -6,7 +6,7 @@ import pytest
 import result_samples as samples
 
 from analyzer.analysis import analyze
-from analyzer.questions.explain.evidence_fields import of_evidence
+from analyzer.questions.explain.decode import of_evidence
 
 
 def fields(register, value):

@@ -25,7 +25,6 @@ def test_a_value_that_differs_is_shown_with_both(case):
     case.write_text(case.read_text().replace("heal = 13", "heal = 12"))
     (result,) = corpus.check(str(case.parent))
     assert not result.ok
-    assert result.differences == ["kexecs[0].discovered.heal: expected 12, found 13"]
     assert [line for line in result.difference() if "heal" in line] == ["-heal = 12", "+heal = 13"]
 
 

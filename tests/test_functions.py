@@ -15,7 +15,17 @@ from analyzer.observed.index import windows
 from analyzer.observed.registers import reading
 from analyzer.observed.registers.functions import BusNumbers, Function
 from analyzer.observed.registers.reading import Wanted
+from schemas.inherited_state import ACS_CONTROL, ARI_CAPABLE_HIERARCHY, ARI_FORWARDING, BUS_MASTER
+from schemas.registers import DEVCTL
 
+#: Registers as the plain way names them: those that are read of every function at once, and one that is not.
+REGISTERS_BY_NAME = {
+    "devctl": DEVCTL,
+    "devctl2": ARI_FORWARDING.register,
+    "command": BUS_MASTER.register,
+    "acs_control": ACS_CONTROL.register,
+    "sriov_control": ARI_CAPABLE_HIERARCHY.register,
+}
 KEYS = (0x0000, 0x0100, 0x010000)  # of two domains
 #: Offsets of registers that matter, and some beside them.
 OFFSETS = (
@@ -100,6 +110,8 @@ def naively(rows: list[dict], key: int, first: int, last: int) -> list[naive.Acc
 
 def told(found: Function, name: str) -> object:
     """A fact as the plain way says it."""
+    if name in REGISTERS_BY_NAME:
+        return found.accesses_to(REGISTERS_BY_NAME[name])
     fact = getattr(found, name)
     return astuple(fact) if isinstance(fact, BusNumbers) else fact
 

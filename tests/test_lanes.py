@@ -11,7 +11,7 @@ from analyzer.options import Options
 from analyzer.questions.explain import lanes
 from analyzer.questions.explain.explanation import TimelineEntry
 from analyzer.questions.explain.lanes import Stretch, gather, stretches
-from analyzer.questions.explain.working import MOST_QUIET, MOST_TELLING, Gatherer, of_study
+from analyzer.questions.explain.working import MOST_QUIET, MOST_TELLING, DetailsGatherer, of_study
 from analyzer.readers import open_capture
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -74,7 +74,7 @@ def test_an_explicit_write_ends_the_bit_at_that_access():
 
 def test_a_loss_in_the_blackout_lies_somewhere_between_two_reads():
     lane = of_trace("lost-selective-in-blackout")[PORT]
-    assert [(s.ari, s.first < 15115 < s.last) for s in lane.stretches if s.ari is None] == [(None, True)]
+    assert [(s.state, s.first < 15115 < s.last) for s in lane.stretches if s.state is None] == [(None, True)]
 
 
 def test_bridges_with_a_finding_come_first_then_what_caused_it():
@@ -128,7 +128,7 @@ def test_a_working_tells_what_the_outgoing_kernel_had_and_the_rules_for_each_fin
 def test_only_so_many_workings_are_kept():
     capture = open_capture(str(TRACES / "clean-inherit.bin"), Options())
     result = study(capture)
-    gatherer = Gatherer(telling=MOST_TELLING, quiet=MOST_QUIET - 1)
+    gatherer = DetailsGatherer(Options(), telling=MOST_TELLING, quiet=MOST_QUIET - 1)
     gatherer(capture, result)
     gatherer(capture, result)
     assert len(gatherer.kept) == 1

@@ -15,17 +15,17 @@ import pytest
 from analyzer import analyze
 from analyzer.cli import exit_status
 from analyzer.fleet import rows
-from analyzer.fleet.judging import AnalyzedInput
+from analyzer.fleet.analysis import AnalyzedInput
 from analyzer.fleet.manifest import Entry
 from analyzer.options import Options
 from analyzer.report import headline, text_report
-from analyzer.report.csv_report import csv_text
 from analyzer.report.html.page import pieces
 from analyzer.report.json_report import json_text
 from analyzer.report.junit_report import junit_text
 from analyzer.report.page import Page, plain
 from analyzer.report.sarif_report import sarif_text
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.report.verdict_table import csv_text
+from analyzer.results import LOSSES
 
 if TYPE_CHECKING:
     from analyzer.results import Analysis

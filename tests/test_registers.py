@@ -51,7 +51,7 @@ def test_which_accesses_show_bit_5_of_devctl2(access: str, bit: bool | str | Non
     if bit == "not covered":
         assert covering == []
     else:
-        assert [sample.bit(5) for sample in covering] == [bit]
+        assert [sample.field(0x20) for sample in covering] == [bit]
 
 
 def test_a_byte_of_a_register_shows_only_its_bits() -> None:

@@ -10,8 +10,8 @@ from simulator import SILICON, Kernel, ari_device, one_port, one_switch
 from stories import tell
 
 from analyzer.analysis import analyze_capture
+from analyzer.observed.virtual_functions import Placement
 from analyzer.options import Options
-from analyzer.verdicts.secondary import vf_key
 
 PORT = "0000:00:01.0"
 BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
@@ -81,4 +81,4 @@ def test_bus_master_that_stays_on_is_no_finding() -> None:
 def test_routing_ids_of_virtual_functions(
     physical: int, number: int, offset: int, stride: int, expected: int
 ) -> None:
-    assert vf_key(physical, number, offset, stride) == expected
+    assert Placement(physical, 4, offset, stride).key(number) == expected

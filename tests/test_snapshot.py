@@ -21,6 +21,7 @@ from analyzer.readers import open_capture
 from analyzer.readers.snapshot.lspci_dump import UNKNOWN_REMARK
 from analyzer.report.lspci_text import lspci_text
 from schemas import pcie_capability
+from schemas.registers import DEVCTL2
 
 TRACES = Path(__file__).parents[1] / "traces"
 CAPTURES = sorted(TRACES.glob("*.bin"))
@@ -217,8 +218,8 @@ def test_lspci_decodes_what_we_do(path, tmp_path):
                 assert said["supported"] == ("+",)
                 compared["supported"] += 1
             # What is written in the blackout, after its last own access, is not the boot's.
-            own = [sample for sample in function.devctl2 if sample.row <= topology.boot.end]
-            bits = [bit for sample in own if (bit := sample.bit(5)) is not None]
+            own = [sample for sample in function.accesses_to(DEVCTL2) if sample.row <= topology.boot.end]
+            bits = [bit for sample in own if (bit := sample.field(0x20)) is not None]
             if bits and function.pcie_type in pcie_capability.DOWNSTREAM_TYPES:
                 assert said["enabled"] == ("+" if bits[-1] else "-",)
                 compared["enabled"] += 1

@@ -109,7 +109,7 @@ def test_a_function_says_the_same_of_itself(path, tmp_path):
 
 
 def outgoing_states(capture):
-    """What the last kernel believes of each bridge."""
+    """What the last kernel used on each bridge."""
     found = analysis.study(capture)
     last = found.topologies[-1]
     return bridges.outgoing_states(last, decisions.of_boot(found.index, last))

@@ -7,17 +7,16 @@ import pytest
 import result_samples as samples
 
 from analyzer import analyze
-from analyzer.report.findings_parquet import write_findings
-from analyzer.results import Divergence, Secondary
-from analyzer.results.frames.verdict_table import COLUMNS, verdict_table
+from analyzer.report.verdict_table import write_findings
+from analyzer.results import Divergence, Secondary, frames
 
 CORPUS = Path(__file__).parents[1] / "traces"
 
 
 def test_a_row_for_each_verdict():
     analysis = samples.analysis(samples.lost(), samples.unreadable())
-    table = verdict_table(analysis)
-    assert dict(table.schema) == COLUMNS
+    table = frames.verdicts(analysis)
+    assert dict(table.schema) == frames.VERDICT_COLUMNS
     assert table["row"].to_list() == ["capture", *["bridge"] * 4, *["device"] * 11, "capture"]
     stranded = table.filter(pl.col("verdict") == "stranded").row(0, named=True)
     assert (stranded["code"], stranded["severity"], stranded["reason"]) == ("ARI007", "error", "ari-off")
@@ -39,7 +38,7 @@ def test_every_finding_stands_in_exactly_one_row():
         Secondary(samples.PORT, kind, "", []) for kind in ("acs-lost", "bus-master-lost", "new")
     ]
     analysis = samples.analysis(result)
-    told = verdict_table(analysis).filter(pl.col("code").is_not_null())
+    told = frames.verdicts(analysis).filter(pl.col("code").is_not_null())
     expected = [(f.code, f.severity, f.bdf, f.text) for f in kexec.findings]
     assert told.select("code", "severity", "bdf", "text").rows() == expected
     assert told["row"].to_list() == ["bridge", "device", *["divergence"] * 2, *["secondary"] * 3]
@@ -49,7 +48,7 @@ def test_a_finding_that_was_not_selected_leaves_its_verdict():
     analysis = samples.analysis(samples.lost())
     kexec = analysis.captures[0].kexecs[0]
     kexec.findings = [finding for finding in kexec.findings if finding.code == "ARI001"]
-    table = verdict_table(analysis)
+    table = frames.verdicts(analysis)
     assert table.filter(pl.col("code").is_not_null())["bdf"].to_list() == [samples.PORT]
     assert table.filter(pl.col("verdict") == "stranded").height == 3
 

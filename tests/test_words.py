@@ -10,10 +10,11 @@ import pytest
 
 from analyzer.cli import exit_status
 from analyzer.cli.application import run
-from analyzer.cli.atrisk_command import STATUS
+from analyzer.cli.question_commands import RISK_STATUS
 from analyzer.questions.atrisk import Verdict
 from analyzer.report import headline, text_report
 from analyzer.report.atrisk_report import WORDS
+from analyzer.results import CHANGES, LASTING_LOSSES, LOSSES, UNCHANGED, BridgeVerdictName
 from analyzer.verdicts.loss_weight import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,7 @@ def test_every_word_of_atrisk_is_documented_with_its_status(text: str) -> None:
     rows = table(text, "SAFE")
     assert set(rows) == set(WORDS.values()) == {WORDS[name] for name in get_args(Verdict)}
     for verdict, word in WORDS.items():
-        assert rows[word][1].split(",")[0] == str(STATUS[verdict])
+        assert rows[word][1].split(",")[0] == str(RISK_STATUS[verdict])
 
 
 def test_help_names_every_word_and_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,12 +51,17 @@ def test_help_names_every_word_and_status(capsys: pytest.CaptureFixture[str]) ->
     assert f"more than {text_report.MOST_IN_FULL} captures" in text
     assert run(["atrisk", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert all(f"{word} {STATUS[verdict]}" in text for verdict, word in WORDS.items())
+    assert all(f"{word} {RISK_STATUS[verdict]}" in text for verdict, word in WORDS.items())
 
 
 def test_the_manual_has_every_status() -> None:
     manual = " ".join((ROOT / "docs" / "man" / "analyze.1").read_text("utf-8").split())
     assert all(meaning in manual for meaning in exit_status.MEANINGS.values())
+
+
+def test_every_bridge_verdict_is_a_change_or_none_or_undetermined() -> None:
+    assert sorted((*CHANGES, *UNCHANGED, "undetermined")) == sorted(get_args(BridgeVerdictName))
+    assert set(LASTING_LOSSES) < set(LOSSES) < set(CHANGES)
 
 
 def test_the_table_of_losses_names_every_row() -> None:

@@ -15,20 +15,18 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Capture
 
-#: Key of the metadata. Its value is a JSON object with ``schema`` (the number below), ``path``, ``format``,
-#: ``files`` and ``notes``.
-METADATA_KEY: Final = "aritrace"
+#: ``schema`` in the metadata; beside it are ``path``, ``format``, ``files`` and ``notes``.
 METADATA_SCHEMA: Final = 1
 
 
 def write_parquet(capture: Capture, path: str | os.PathLike[str]) -> None:
-    """Write the access table (``accesses.SCHEMA``) with the notes of the capture; whole or not at all.
+    """Write the access table (``accesses.SCHEMA``) with the notes of the capture, atomically.
 
     Raises:
         UsageError: the operating system refuses to write there.
     """
     with replacing(path) as stream:
-        put_table(capture.accesses, stream, {METADATA_KEY: _metadata(capture)}, level=9)
+        put_table(capture.accesses, stream, _metadata(capture), level=9)
 
 
 def _metadata(capture: Capture) -> str:
@@ -43,7 +41,7 @@ def _metadata(capture: Capture) -> str:
 
 
 def _hex(value: Any) -> str:
-    """JSON of what it does not know itself: raw dumps, as hex."""
+    """Raw dumps as hex, for which JSON has no type."""
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"no JSON for {type(value).__name__}")

@@ -15,9 +15,9 @@ import polars as pl
 
 from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet.job import cannot_write
-from analyzer.fleet.schema import METADATA_KEY, PARTITION, TABLES, TABLES_SCHEMA, VERDICTS
+from analyzer.fleet.rows import PARTITION, TABLES, TABLES_SCHEMA, VERDICTS
 from analyzer.readers.small_files import read_limited
-from analyzer.results.parquet import put_table
+from analyzer.results.parquet import METADATA_KEY, put_table
 from analyzer.version import NAME
 from analyzer.writing import replacing
 
@@ -149,4 +149,4 @@ def _record_path(job: Job, batch: int) -> Path:
 def _write(frame: pl.DataFrame, target: Path) -> None:
     about = json.dumps({"schema": TABLES_SCHEMA, "tool": NAME})
     with replacing(target) as stream:
-        put_table(frame, stream, {METADATA_KEY: about})
+        put_table(frame, stream, about)

@@ -12,8 +12,8 @@ import polars as pl
 from analyzer.errors import UnreadableInputError
 from analyzer.fleet import job as jobs_file
 from analyzer.fleet import parts
-from analyzer.fleet.schema import TABLES
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.fleet.rows import TABLES
+from analyzer.results import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def bridges_at_stake(tables: ResultTables) -> pl.LazyFrame:
 
     ``ari`` is the bridge's own state, ``of_kexec`` that of its kexec, ``devices`` how many it stranded.
     """
-    lost = pl.col("verdict").is_in(sorted(LOSSES))
+    lost = pl.col("verdict").is_in(LOSSES)
     state = (
         pl.when(lost)
         .then(pl.lit("lost"))

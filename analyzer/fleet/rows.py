@@ -1,52 +1,99 @@
-"""Analysed captures as rows of the result tables."""
+"""The result tables of a fleet: their columns, and analysed captures as rows; docs/fleet.md explains each.
+
+Columns are the fields of the results' classes (:mod:`analyzer.results.columns`), the keys of the JSON output,
+and a few that a fleet adds. Every table begins with the same key columns, and its files lie in hive folders
+``capture_verdict=…``, so that a question about losses reads no clean capture's rows.
+"""
 
 from __future__ import annotations
 
 import re
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 import polars as pl
 
-from analyzer.escaping import all_encodable
-from analyzer.fleet.schema import TABLES
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.capture import Problem
+from analyzer.results import (
+    LASTING_LOSSES,
+    LOSSES,
+    BridgeVerdict,
+    CaptureResult,
+    CaptureVerdict,
+    DeviceVerdict,
+    KexecResult,
+)
+from analyzer.results.columns import columns, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from analyzer.fleet.judging import AnalyzedInput
-    from analyzer.results import BridgeVerdict, CaptureResult, KexecResult
+    from analyzer.fleet.analysis import AnalyzedInput
 
-_KEYS: Final = ("capture_verdict", "capture", "path", "host", "kexec")
-_BRIDGE: Final = tuple(name for name in TABLES["bridges"] if name not in _KEYS)
-_DEVICE: Final = tuple(name for name in TABLES["devices"] if name not in _KEYS)
-_of_bridge: Final = attrgetter(*_BRIDGE)
-_of_device: Final = attrgetter(*_DEVICE)
-#: Columns of bridges that hold objects.
-_WINDOW, _EVIDENCE = _BRIDGE.index("window"), _BRIDGE.index("evidence")
+#: Version of the tables: new columns may be added under the same number.
+TABLES_SCHEMA: Final = 2
+PARTITION: Final = "capture_verdict"
+VERDICTS: Final[tuple[CaptureVerdict, ...]] = get_args(CaptureVerdict)
+
+
+class _CaptureKey(TypedDict):
+    capture_verdict: str
+    capture: int
+    path: str
+    host: str | None
+
+
+class _KexecKey(_CaptureKey):
+    kexec: int
+
+
+class _InputColumns(TypedDict):
+    """What a fleet knows of an input besides its result."""
+
+    host_source: Literal["path", "capture"] | None
+    outcome: str
+    reason: str | None
+    size_bytes: int | None
+    modified_ns: int | None
+    etag: str | None
+    kexec_count: int
+
+
+class _KexecColumns(TypedDict):
+    """What is worked out for each kexec, so that questions need no join."""
+
+    outgoing_release: str | None
+    incoming_release: str | None
+    time_ns: int | None
+    time_source: str | None
+    ari: str
+    loss: bool
+    doubt: bool
+    bridges_lost: int
+    devices_stranded: int
+
+
+#: Without the lists that have a table of their own.
+TABLES: Final[dict[str, pl.Schema]] = {
+    "captures": pl.Schema(columns(_CaptureKey, _InputColumns, CaptureResult, without=("kexecs", "errors"))),
+    "kexecs": pl.Schema(columns(_KexecKey, _KexecColumns, KexecResult, without=("bridges", "devices"))),
+    "bridges": pl.Schema(columns(_KexecKey, BridgeVerdict)),
+    "devices": pl.Schema(columns(_KexecKey, DeviceVerdict)),
+    "errors": pl.Schema(columns(_CaptureKey, Problem)),
+}
 
 
 def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[str, pl.DataFrame]:
-    """Return the frames of all tables, sorted by capture and kexec, columns as in :mod:`.schema`.
+    """Return the frames of all tables, sorted by capture and kexec, columns as in :data:`TABLES`.
 
     Args:
         judged: in order of their numbers.
         host_from_path: regular expression that finds the host in a path, or None.
     """
-    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     pattern = re.compile(host_from_path) if host_from_path else None
     for one in judged:
         _add(rows, one, pattern)
-    return {name: _frame(rows[name], schema) for name, schema in TABLES.items()}
-
-
-def _frame(rows: list[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
-    try:
-        return pl.DataFrame(rows, schema=schema, orient="row")
-    except UnicodeError:
-        # A lone surrogate, which stands for an odd byte of a name, is no text that a table can hold.
-        return pl.DataFrame(all_encodable(rows), schema=schema, orient="row")
+    return {name: table(rows[name], schema) for name, schema in TABLES.items()}
 
 
 def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
@@ -59,79 +106,42 @@ def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
     return match[1] if pattern.groups else match[0]
 
 
-def _add(rows: dict[str, list[tuple[Any, ...]]], one: AnalyzedInput, pattern: re.Pattern[str] | None) -> None:
+def _add(rows: dict[str, list[dict[str, Any]]], one: AnalyzedInput, pattern: re.Pattern[str] | None) -> None:
     result = one.result
     named = host_of(one.entry.name, pattern) if pattern else None
     host = named or result.host or None
-    keys = (result.verdict, one.number, one.entry.name, host)
-    rows["captures"].append(
-        (
-            *keys,
-            ("path" if named else "capture") if host else None,
-            one.outcome,
-            one.reason,
-            result.verdict,
-            one.entry.size,
-            one.entry.modified_ns,
-            one.entry.etag,
-            _dicts(result.files),
-            result.format,
-            result.accesses,
-            result.truncated,
-            result.dropped,
-            result.weight,
-            len(result.kexecs),
-            _dicts(result.boots),
-            result.missing_dwords,
-        )
+    key = _CaptureKey(capture_verdict=result.verdict, capture=one.number, path=one.entry.name, host=host)
+    about = _InputColumns(
+        host_source=("path" if named else "capture") if host else None,
+        outcome=one.outcome,
+        reason=one.reason,
+        size_bytes=one.entry.size,
+        modified_ns=one.entry.modified_ns,
+        etag=one.entry.etag,
+        kexec_count=len(result.kexecs),
     )
-    rows["errors"].extend((*keys, *_values(problem)) for problem in result.errors)
+    rows["captures"].append({**vars(result), **about, **key})
+    rows["errors"].extend({**vars(problem), **key} for problem in result.errors)
     for kexec in result.kexecs:
-        of_kexec = (*keys, kexec.index)
-        rows["kexecs"].append((*of_kexec, *_kexec(kexec, one)))
-        rows["bridges"].extend((*of_kexec, *_bridge(bridge)) for bridge in kexec.bridges)
-        rows["devices"].extend((*of_kexec, *_of_device(device)) for device in kexec.devices)
+        inner = {**key, "kexec": kexec.index}
+        rows["kexecs"].append({**vars(kexec), **_kexec_columns(kexec, one), **inner})
+        rows["bridges"].extend({**vars(bridge), **inner} for bridge in kexec.bridges)
+        rows["devices"].extend({**vars(device), **inner} for device in kexec.devices)
 
 
-def _bridge(bridge: BridgeVerdict) -> list[Any]:
-    cells = list(_of_bridge(bridge))
-    cells[_WINDOW] = None if bridge.window is None else vars(bridge.window)
-    cells[_EVIDENCE] = _dicts(bridge.evidence)
-    return cells
-
-
-def _kexec(kexec: KexecResult, one: AnalyzedInput) -> tuple[Any, ...]:
+def _kexec_columns(kexec: KexecResult, one: AnalyzedInput) -> _KexecColumns:
     weights = {finding.weight for finding in kexec.findings}
     time_ns, time_source = _time(kexec, one)
-    return (
-        kexec.index,
-        kexec.kind,
-        kexec.outgoing_boot,
-        kexec.incoming_boot,
-        _release(one.result, kexec.outgoing_boot),
-        _release(one.result, kexec.incoming_boot),
-        kexec.at_access,
-        time_ns,
-        time_source,
-        kexec.blackout_ns,
-        kexec.observed_policy,
-        kexec.policy,
-        kexec.series,
-        kexec.noari,
-        kexec.preserved_source,
-        kexec.preservation,
-        ari(kexec),
-        "loss" in weights,
-        "doubt" in weights,
-        sum(bridge.preserved and bridge.verdict in LOSSES for bridge in kexec.bridges),
-        sum(device.verdict == "stranded" for device in kexec.devices),
-        {name: vars(outcome) for name, outcome in kexec.policies.items()},
-        vars(kexec.observed),
-        _dicts(kexec.divergences),
-        [vars(one) | {"evidence": _dicts(one.evidence)} for one in kexec.secondary],
-        _dicts(kexec.consequences),
-        _dicts(kexec.findings),
-        kexec.warnings,
+    return _KexecColumns(
+        outgoing_release=_release(one.result, kexec.outgoing_boot),
+        incoming_release=_release(one.result, kexec.incoming_boot),
+        time_ns=time_ns,
+        time_source=time_source,
+        ari=ari(kexec),
+        loss="loss" in weights,
+        doubt="doubt" in weights,
+        bridges_lost=sum(bridge.preserved and bridge.verdict in LOSSES for bridge in kexec.bridges),
+        devices_stranded=sum(device.verdict == "stranded" for device in kexec.devices),
     )
 
 
@@ -149,7 +159,7 @@ def ari(kexec: KexecResult) -> str:
         bridge for bridge in kexec.bridges if bridge.preserved and bridge.verdict != "not-applicable"
     ]
     verdicts = {bridge.verdict for bridge in preserved}
-    if verdicts & (LOSSES - {"renumbered"}):
+    if not verdicts.isdisjoint(LASTING_LOSSES):
         return "lost"
     if "undetermined" in verdicts:
         return "undetermined"
@@ -172,11 +182,3 @@ def _time(kexec: KexecResult, one: AnalyzedInput) -> tuple[int | None, str | Non
         if start is not None:
             return start, "accesses"
     return (one.created_ns, "recording") if one.created_ns is not None else (None, None)
-
-
-def _values(value: object) -> Iterable[Any]:
-    return vars(value).values()
-
-
-def _dicts(values: Iterable[object]) -> list[dict[str, Any]]:
-    return [vars(value) for value in values]

@@ -1,9 +1,11 @@
-"""What the analysis says, beside what the kernels really did and what the scenario expects."""
+"""The analysis of a run, compared with what the kernels really did and what the scenario expects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from analyzer.results import CaptureResult, KexecResult
 
 #: Bridge verdicts that a scenario need not list.
-_QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Outcome:
     """One scenario that ran, or did not.
 
     Attributes:
-        problems: one sentence for everything that is not as expected; empty if all is well.
+        problems: a sentence for each difference from what is expected.
         result: the analysis of the capture, or None where there is none.
         skipped: why it could not be run here, or None.
     """
@@ -37,12 +38,12 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Nothing is unlike what was expected."""
+        """Whether everything is as expected."""
         return not self.problems
 
 
 def compare(scenario: Scenario, run: Run, result: CaptureResult, exit_status: int) -> list[str]:
-    """Return a sentence for everything that is not as it should be.
+    """Return a sentence for each difference.
 
     Args:
         scenario: what is expected.
@@ -62,7 +63,7 @@ def _truth(scenario: Scenario, run: Run) -> Iterator[str]:
     for number, boot in enumerate(scenario.boots, start=1):
         wanted = boot.enumerated(scenario.topology)
         if number not in run.enumerated:
-            yield f"kernel {number} never said what it enumerated"
+            yield f"kernel {number} did not print what it enumerated"
         else:
             yield from _sets(f"kernel {number} enumerated", wanted, run.enumerated[number])
 
@@ -102,15 +103,15 @@ def _kexec(kexec: KexecResult, wanted: ExpectedKexec, truth: list[str]) -> Itera
     found = {item.bdf: bridge_text(item.verdict, item.cause, item.cause_bdf) for item in kexec.bridges}
     for bdf in sorted({*found, *wanted.bridges}):
         expected, seen = wanted.bridges.get(bdf), found.get(bdf, "not mentioned")
-        if expected is None and seen not in _QUIET:
+        if expected is None and seen not in UNCHANGED:
             yield f"bridge {bdf}: expected nothing remarkable, found {seen}"
         elif expected is not None and expected != seen:
             yield f"bridge {bdf}: expected {expected}, found {seen}"
 
 
 def _sets(what: str, wanted: list[str], found: list[str]) -> Iterator[str]:
-    without, beside = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if without:
-        yield f"{what}: without {', '.join(without)}"
-    if beside:
-        yield f"{what}: beside what was expected {', '.join(beside)}"
+    missing, unexpected = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing:
+        yield f"{what}: missing {', '.join(missing)}"
+    if unexpected:
+        yield f"{what}: unexpected {', '.join(unexpected)}"

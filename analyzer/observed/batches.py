@@ -1,4 +1,4 @@
-"""The access tables of several captures as numpy columns, one behind the other.
+"""The access tables of several captures as numpy columns, one after the other.
 
 What needs every access is worked out here once for all captures of a batch: which reads were answered, which
 named a function, which accesses belong to which function. :class:`analyzer.observed.index.AccessIndex` is the
@@ -117,7 +117,7 @@ class Batch:
 
     @cached_property
     def live(self) -> NDArray[np.bool_]:
-        """Mask of the reads that somebody answered: not all ones, in the width that they have."""
+        """Mask of the reads that were answered: not all ones, in the width that they have."""
         answered = self.is_read & ~self.absent & (self.value != 0xFFFFFFFF)
         return np.asarray(answered & ((self.value != 0xFFFF) | (self.width == 4)), np.bool_)
 
@@ -143,7 +143,7 @@ class Batch:
 
     @cached_property
     def header_types(self) -> NDArray[np.int64]:
-        """Rows that tell a function's header type: reads of the byte at 0x0E, or of the dword at 0x0C."""
+        """Rows that show a function's header type: reads of the byte at 0x0E, or of the dword at 0x0C."""
         rows = np.flatnonzero((self.offset == HEADER_TYPE) | (self.offset == CACHE_LINE_SIZE))
         rows = rows[self.is_read[rows] & ~self.absent[rows]]
         value = self.value[rows]
@@ -164,23 +164,23 @@ class Batch:
 
         Left out are the many addresses that firmware and kernels probe in vain.
         """
-        told = self.live | (self.offset != 0)
+        shown = self.live | (self.offset != 0)
         captures = len(self.starts) - 1
         top = int(self.function.max(initial=0)) + 1
         if captures * top > _TABLE:
-            return self._searched(told)
+            return self._searched(shown)
         key = self.function if captures == 1 else self.function + self._capture * top
         known = np.zeros(captures * top, np.bool_)
-        known[key[told]] = True
+        known[key[shown]] = True
         names = np.flatnonzero(known)
         number = np.empty(captures * top, np.int32)  # only the known ones are ever filled or looked up
         number[names] = np.arange(names.size)
         rows = np.flatnonzero(known[key])
         return _grouped(rows, number[key[rows]], *np.divmod(names, top))
 
-    def _searched(self, told: NDArray[np.bool_]) -> Groups:
+    def _searched(self, shown: NDArray[np.bool_]) -> Groups:
         key = self._capture << _KEY_BITS | self.function
-        names = np.unique(key[told])
+        names = np.unique(key[shown])
         if not names.size:
             return _grouped(names, names, names, names)
         places = np.minimum(np.searchsorted(names, key), names.size - 1)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Boundary
     from analyzer.observed.index import AccessIndex
 
-#: Class code and revision: what readers of whole headers ask for behind Command and Status.
+#: Class code and revision: what readers of whole headers read after Command and Status.
 _CLASS_DWORD = 0x08
 #: Kernels and firmware runs of one capture: each costs about a millisecond and two KiB at least.
 MAX_BOOTS = 10_000
@@ -49,11 +49,11 @@ class BootSpan:
     """One kernel's or firmware's rows: ``first`` to ``last`` inclusive.
 
     Attributes:
-        kind: ``firmware``, ``kernel`` or ``unknown`` (accesses, but nothing that tells whose).
+        kind: ``firmware``, ``kernel`` or ``unknown`` (accesses, but nothing shows whose).
         entered_by: how it came to run: ``start`` of the capture, ``kexec`` or ``reboot`` (through firmware).
         scan: row of the anchor's vendor read that began its enumeration, or None if it is not in the capture.
         kexec_kind: kind of the kexec that entered it, where an explicit mark says so.
-        orderly: the kernel before it went down through the shutdown path (None: cannot be told).
+        orderly: the kernel before it went down through the shutdown path (None: unknown).
         end: row of its own last access; what follows up to ``last`` was written from outside in the blackout.
     """
 
@@ -90,7 +90,7 @@ class _Cut:
 
 
 def header_types(index: AccessIndex) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows that tell a function's header type, and whether it is type 1."""
+    """Rows that show a function's header type, and whether it is type 1."""
     rows = index.header_types
     value = index.value[rows]
     value = np.where(index.offset[rows] == HEADER_TYPE, value, value >> 16)
@@ -252,7 +252,7 @@ def _orderly(index: AccessIndex, command: NDArray[np.int64], anchor: int) -> boo
     function that is not preserved. Linux 7.3 looks at all of them and so ends on a read of the first; 6.1
     leaves out those without a driver, and a preserved one keeps its Bus Master: then the last functions of
     the root bus descend, and Bus Master was cleared somewhere. Whoever reads the header from its start
-    (lspci, pci_save_state) goes on to the class dword. Writes behind the end are neither kernel's: something
+    (lspci, pci_save_state) goes on to the class dword. Writes after the end are neither kernel's: something
     else writes in the blackout.
     """
     last = int(command[-1])
@@ -273,7 +273,7 @@ def _orderly(index: AccessIndex, command: NDArray[np.int64], anchor: int) -> boo
 def _after_last_write(index: AccessIndex, low: int, anchor: int) -> int:
     """First row of the kernel whose scan begins at ``anchor``: it reads before it writes.
 
-    Of the rows behind the last write, the one behind the longest silence.
+    Of the rows after the last write, the one after the longest silence.
     """
     writes = np.flatnonzero(index.is_write[low:anchor])
     start = low + int(writes[-1]) if writes.size else low
@@ -284,7 +284,7 @@ def _after_last_write(index: AccessIndex, low: int, anchor: int) -> int:
 
 
 def _recognise_tail(previous: int, firmware: NDArray[np.int64], command: NDArray[np.int64]) -> list[_Cut]:
-    """Firmware behind the last scan (a reboot whose kernel the capture no longer shows)."""
+    """Firmware after the last scan (a reboot whose kernel the capture no longer shows)."""
     inside = firmware[firmware > previous]
     if not inside.size:
         return []
@@ -346,7 +346,7 @@ def _spans(index: AccessIndex, cuts: list[_Cut], anchors: list[int]) -> list[Boo
 
 
 def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
-    """Boundaries by hand: ``access:N`` (N is the incoming kernel's first access) or ``time:NS``.
+    """Boundaries given explicitly: ``access:N`` (N is the incoming kernel's first access) or ``time:NS``.
 
     Raises:
         UsageError: not of that form, or outside the capture.

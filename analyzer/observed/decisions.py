@@ -1,7 +1,7 @@
 """What a kernel decided about ARI on each bridge, recognised from the accesses around the decision.
 
 Linux pci_configure_ari (7.3, drivers/pci/pci.c) runs while function 0 of the bus is being set up. Its
-accesses, between function 0's vendor read and the next function's, tell which rule ran (docs/replay.md,
+accesses, between function 0's vendor read and the next function's, show which rule ran (docs/replay.md,
 decisions): the stock rule reads DEVCAP2 of the bridge, walks function 0's extended capabilities, then reads
 and always writes DEVCTL2; the inherit rule (series v4 to v9) reads DEVCAP2 and then DEVCTL2 at once and
 writes nothing. A kernel that heals or restores the bit reads like the inherit rule and then writes.
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from analyzer.observed.register_state import OutgoingState
 from schemas import pcie_capability
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
     from analyzer.observed.topology import Topology
     from analyzer.results import ObservedPolicy
-
-ARI_BIT = pcie_capability.DEVCTL2_ARI.bit_length() - 1
 
 #: ``set``/``clear``: the stock rule wrote the bit. ``inherit``: read, not written. ``restore``: read at once,
 #: then written, without the stock rule's walk of function 0 (heal or serialize). ``untouched``: DEVCAP2
@@ -45,7 +45,7 @@ class Decision:
     Attributes:
         bridge, function_0: keys.
         rule: see :data:`Rule`.
-        enabled: the value that the kernel used from then on, None if the capture does not tell.
+        enabled: the value that the kernel used from then on, None if the capture does not show it.
         row: row of the deciding access (the write, or the inherit read), else of the DEVCAP2 read or of
             function 0's vendor read.
         devcap2: row of the DEVCAP2 read, or None.
@@ -62,7 +62,7 @@ class Decision:
 
     @property
     def supported(self) -> bool | None:
-        """DEVCAP2 bit 5 as the kernel took it, None if it did not read it.
+        """DEVCAP2 bit 5 as the kernel read it, None if it did not read it.
 
         All ones that raised no error are data, a read that failed counts as 0 (Linux 7.3
         pcie_capability_read_dword).
@@ -89,7 +89,7 @@ def of_boot(index: AccessIndex, topology: Topology) -> dict[int, list[Decision]]
 
 
 def _window_end(index: AccessIndex, topology: Topology, key: int, scan: int) -> tuple[int, bool]:
-    """Row of the next function's vendor read behind ``scan``, or the boot's end and True if there is none."""
+    """Row of the next function's vendor read after ``scan``, or the boot's end and True if there is none."""
     rows = topology.vendor_rows
     position = int(np.searchsorted(rows, scan, side="right"))
     while position < rows.size and int(index.function[rows[position]]) == key:
@@ -116,7 +116,9 @@ def _decide(
     devcap2 = supported[-1]
     if devcap2.failed or not devcap2.value & pcie_capability.DEVCAP2_ARI:
         return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
-    accesses = [sample for sample in bridge.devctl2 if devcap2.row < sample.row < end]
+    accesses = [
+        sample for sample in bridge.accesses_to(ARI_FORWARDING.register) if devcap2.row < sample.row < end
+    ]
     return _from_devctl2(index, function_0, devcap2.row, accesses, (key, child), cut=cut)
 
 
@@ -129,31 +131,33 @@ def _from_devctl2(
     *,
     cut: bool,
 ) -> Decision:
-    """Tell the rules apart by what follows the DEVCAP2 read."""
+    """Distinguish the rules by what follows the DEVCAP2 read."""
     key, child = keys
     if not accesses:
         return Decision(key, child, "cut" if cut else "untouched", None if cut else False, devcap2, devcap2)
     read = next((sample for sample in accesses if not sample.write), None)
     write = next((sample for sample in accesses if sample.write), None)
     if write is not None or read is None:
-        enabled = None if write is None else write.bit(ARI_BIT)
+        enabled = None if write is None else _is_on(write)
         row = devcap2 if write is None else write.row
         rule: Rule = "set" if enabled else "clear"
         if write is not None and read is not None and _is_restore(index, function_0, devcap2, read, write):
             rule = "restore"
         return Decision(key, child, rule, enabled, row, devcap2, read)
     if _walked(function_0, devcap2, read.row):  # the stock rule walks function 0 before it reads
-        if not read.failed:
-            return Decision(
-                key, child, "cut", None, read.row, devcap2, read
-            )  # its write is beyond the capture
+        if not read.failed:  # its write is not in the capture
+            return Decision(key, child, "cut", None, read.row, devcap2, read)
         # A read that fails is followed by no write, but ari_enabled is set all the same.
         has_ari = bool(function_0.has_ari)
         return Decision(key, child, "set" if has_ari else "clear", has_ari, read.row, devcap2, read)
-    # An all-ones read that raised no error is data to the kernel, bit 5 set; a failed one leaves the preset
-    # 0.
-    enabled = not read.failed if read.dead else read.bit(ARI_BIT)
+    # All ones that raised no error are data to the kernel, bit 5 set; a failed read leaves the preset 0.
+    enabled = not read.failed if read.dead else _is_on(read)
     return Decision(key, child, "inherit", enabled, read.row, devcap2, read)
+
+
+def _is_on(sample: Sample) -> bool | None:
+    field = sample.field(ARI_FORWARDING.mask)
+    return None if field is None else bool(field)
 
 
 def _walked(function_0: Function, devcap2: int, read: int) -> bool:
@@ -172,7 +176,17 @@ def _is_restore(index: AccessIndex, function_0: Function, devcap2: int, read: Sa
     thinned = index.seq[read.row] - index.seq[devcap2] != read.row - devcap2
     if thinned or write.row < read.row or _walked(function_0, devcap2, read.row):
         return False
-    return bool(write.bit(ARI_BIT) or function_0.has_ari)
+    return bool(_is_on(write) or function_0.has_ari)
+
+
+def last_decided(decisions: Iterable[Decision]) -> OutgoingState:
+    """What a kernel last decided on a bridge, as far as the capture shows it."""
+    known = [
+        OutgoingState(int(decision.enabled), decision.row)
+        for decision in decisions
+        if decision.enabled is not None
+    ]
+    return known[-1] if known else OutgoingState()
 
 
 def observed_policy(
@@ -188,7 +202,7 @@ def observed_policy(
     Args:
         decisions: of the kernel, by bridge.
         topology: its boot.
-        before: what the outgoing kernel believed of each bridge.
+        before: what the outgoing kernel last used on each bridge.
     """
     refused, renumbered = topology.lost_numbers()
     first = [several[0] for several in decisions.values() if several]

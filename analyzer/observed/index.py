@@ -1,8 +1,8 @@
 """The access table of one capture as numpy columns, with the rows of each function at hand.
 
-Everything behind it (boots, registers, decisions) reads slices of these arrays. A row is the position in the
-capture's table, which is also the order in the capture; ``seq`` is what the user sees as access number (the
-two differ where uninteresting rows were dropped at decode).
+Boots, registers and decisions read slices of these arrays. A row is the position in the capture's table,
+which is also the order in the capture; ``seq`` is what the user sees as access number (the two differ where
+uninteresting rows were dropped at decode).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class AccessIndex:
 
     @cached_property
     def header_types(self) -> NDArray[np.int64]:
-        """Rows that tell a function's header type: reads of the byte at 0x0E, or of the dword at 0x0C."""
+        """Rows that show a function's header type: reads of the byte at 0x0E, or of the dword at 0x0C."""
         return self._own(self.batch.header_types)
 
     @cached_property
@@ -135,7 +135,7 @@ class AccessIndex:
 
     @cached_property
     def live(self) -> NDArray[np.bool_]:
-        """Mask of the reads that somebody answered (see :attr:`analyzer.observed.batches.Batch.live`)."""
+        """Mask of the reads that were answered (see :attr:`analyzer.observed.batches.Batch.live`)."""
         return np.asarray(self.batch.live[self._mine], np.bool_)
 
     @cached_property

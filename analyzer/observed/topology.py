@@ -191,18 +191,18 @@ class Topology:
     def _holds_root_complex(self, bus: int) -> bool:
         return any(
             entry.pcie_type in _ON_ROOT_BUS
-            or entry.value(config_header.CLASS_DEVICE) == config_header.CLASS_BRIDGE_HOST
+            or (entry.register(config_header.CLASS_DEVICE, 2) or (0,))[0] == config_header.CLASS_BRIDGE_HOST
             for key, entry in self.functions.items()
             if key >> 8 == bus
         )
 
     def wanted(self) -> Wanted:
-        """What is asked of the functions' room."""
+        """What is asked of :mod:`analyzer.observed.registers.reading`."""
         boot = self.boot
         return Wanted(self._index, boot.first, boot.last, self._answering(self._index, self._inside))
 
     def take(self, found: dict[int, Function]) -> None:
-        """Keep what the functions' room answered."""
+        """Keep the functions that were read."""
         inside = self._inside
         for row, key in zip(inside.tolist(), self._index.function[inside].tolist(), strict=True):
             found[key].scans.append(row)
@@ -212,7 +212,7 @@ class Topology:
         self._functions = found
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
-        """Keys that the boot enumerated; where its scan is not in the capture, those that told who they are.
+        """Keys that the boot enumerated; without its scan in the capture, those whose vendor ID was read.
 
         Of a snapshot every function that it lists, also one whose first row is missing. Virtual functions
         answer at 0x00 with all ones (PCIe 9.3.4.1.1): they are no functions of a scan.
@@ -226,12 +226,12 @@ class Topology:
         return sorted({*answering.tolist(), *self.silent})
 
     def _nameless(self) -> NDArray[np.int64]:
-        """Keys that told who they are, and whose vendor ID reads all ones."""
+        """Keys whose other registers say what they are, and whose vendor ID reads all ones."""
         index, rows = self._index, slice(self.boot.first, self.boot.last + 1)
         function, offset, live = index.function[rows], index.offset[rows], index.live[rows]
         vendor = index.is_read[rows] & (offset == config_header.VENDOR_ID)
-        told = function[live & np.isin(offset, _IDENTITY)]
-        return np.intersect1d(told, np.setdiff1d(function[vendor & ~live], function[vendor & live]))
+        known = function[live & np.isin(offset, _IDENTITY)]
+        return np.intersect1d(known, np.setdiff1d(function[vendor & ~live], function[vendor & live]))
 
     def parent(self, function: int) -> Function | None:
         """The bridge above a function; None on a root bus (or where the bridge was never seen)."""
@@ -325,7 +325,7 @@ def _early_dump(index: AccessIndex, row: int) -> bool:
     """Whether a vendor read begins the dump of ``pci=earlydump``: it follows the function's class dword.
 
     Linux 7.3 pci_setup_device reads the class and then calls early_dump_pci_device, which reads 256 bytes
-    from 0x00 on; no other code reads the header from its start right behind the class.
+    from 0x00 on; no other code reads the header from its start right after the class.
     """
     own = index.rows_of(int(index.function[row]))
     before = int(np.searchsorted(own, row)) - 1

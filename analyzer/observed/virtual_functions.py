@@ -14,6 +14,7 @@ from analyzer import bdf
 from analyzer.observed.registers.samples import assembled
 from schemas import extended_capabilities as ext
 from schemas.pcie_capability import DOWNSTREAM_TYPES
+from schemas.registers import SRIOV_CTRL, VF_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +26,45 @@ KERNEL_RULE = (
     "No Live Update series preserves virtual functions, and the incoming kernel clears VF Enable of their "
     "physical function while it enumerates"
 )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the virtual functions of a physical one are (PCIe 9.2.1.2).
+
+    Attributes:
+        physical: key of the physical function.
+        count: NumVFs.
+        offset: First VF Offset, from the physical function to the first virtual one.
+        stride: VF Stride, from each virtual function to the next.
+    """
+
+    physical: int
+    count: int
+    offset: int
+    stride: int
+
+    def key(self, number: int) -> int:
+        """Key of virtual function ``number`` (from 1): a routing ID has 16 bits.
+
+        Linux 7.3 pci_iov_virtfn_bus and pci_iov_virtfn_devfn.
+        """
+        return self.physical >> 16 << 16 | (self.physical + self.offset + (number - 1) * self.stride) & 0xFFFF
+
+    def all_keys(self) -> Iterator[int]:
+        """Key of each, up to the last routing ID."""
+        for number in range(1, min(self.count, 0x10000) + 1):
+            if (self.physical & 0xFFFF) + self.offset + (number - 1) * self.stride > 0xFFFF:
+                return
+            yield self.key(number)
+
+    def number(self, key: int) -> int | None:
+        """Which of them a key is, from 1; None if it is none of them."""
+        place = key - self.physical - self.offset
+        if key >> 16 != self.physical >> 16 or key == self.physical or place < 0:
+            return None
+        number, rest = divmod(place, self.stride) if self.stride else (0, place)  # one alone needs no stride
+        return number + 1 if rest == 0 and number < self.count else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +116,8 @@ def of_topology(topology: Topology) -> list[VirtualFunctions]:
 
 def keys(topology: Topology) -> dict[int, int]:
     """Key of each virtual function -> key of its physical function."""
-    return {key: function.function for function in topology.functions.values() for key in _keys(function)}
+    placements = filter(None, map(placement_of, topology.functions.values()))
+    return {key: placement.physical for placement in placements for key in placement.all_keys()}
 
 
 def among(topology: Topology, keys: Iterable[int]) -> dict[int, VirtualFunction]:
@@ -88,14 +129,16 @@ def among(topology: Topology, keys: Iterable[int]) -> dict[int, VirtualFunction]
     asked = [key for key in keys if key not in known or known[key].vendor_device is None]
     found: dict[int, VirtualFunction] = {}
     for function in known.values() if asked else ():
-        registers = _registers(function)
-        if registers is None:
+        placement = placement_of(function)
+        if placement is None:
             continue
-        offset, stride, count = registers
         for key in asked:
-            number = _number(key, function.function, offset, stride, count)
+            number = placement.number(key)
             if number is not None:
-                found.setdefault(key, VirtualFunction(function, number, offset, stride, count))
+                found.setdefault(
+                    key,
+                    VirtualFunction(function, number, placement.offset, placement.stride, placement.count),
+                )
     return found
 
 
@@ -108,52 +151,34 @@ def bridges_above(topology: Topology, keys: Iterable[int]) -> dict[int, str | No
     return found
 
 
-def _number(key: int, physical: int, offset: int, stride: int, count: int) -> int | None:
-    """Which virtual function of ``physical`` a key is, from 1; None if it is none of them."""
-    place = key - physical - offset
-    if key >> 16 != physical >> 16 or key == physical or place < 0:
+def placement_of(function: Function) -> Placement | None:
+    """Where the virtual functions of a function are whose VF Enable was last shown set."""
+    if function.start_of(SRIOV_CTRL.base) is None:
         return None
-    number, rest = divmod(place, stride) if stride else (0, place)
-    return number + 1 if rest == 0 and number < count else None
-
-
-def _registers(function: Function) -> tuple[int, int, int] | None:
-    """First VF Offset, VF Stride and NumVFs of a function whose VF Enable was last shown set."""
-    at = function.capabilities.extended.get(ext.SRIOV_ID)
-    enabled = [bit for sample in function.sriov_control if (bit := sample.bit(0)) is not None]
-    if at is None or not enabled or not enabled[-1]:
+    enabled = [sample.field(ext.SRIOV_CTRL_VFE) for sample in function.accesses_to(SRIOV_CTRL)]
+    if not next((bit for bit in reversed(enabled) if bit is not None), None):
         return None
     values = []
-    for offset in (ext.SRIOV_VF_OFFSET, ext.SRIOV_VF_STRIDE, ext.SRIOV_NUM_VF):
-        value, known = assembled(function.view.samples(at + offset, 2))
+    for register in VF_PLACES:
+        value, known = assembled(function.accesses_to(register))
         if known != 0xFFFF:
             return None
         values.append(value)
-    return values[0], values[1], values[2]
-
-
-def _keys(function: Function) -> Iterator[int]:
-    registers = _registers(function)
-    if registers is None:
-        return
-    offset, stride, count = registers
-    for number in range(min(count, 0x10000)):
-        routing = (function.function & 0xFFFF) + offset + stride * number
-        if routing > 0xFFFF:
-            return
-        yield function.function & ~0xFFFF | routing
+    return Placement(function.function, *values)
 
 
 def _of(function: Function, topology: Topology) -> VirtualFunctions | None:
-    registers = _registers(function)
-    if registers is None:
+    placement = placement_of(function)
+    if placement is None:
         return None
     above = topology.parent(function.function)
-    its = list(_keys(function))
+    its = list(placement.all_keys())
     gated = above is not None and above.pcie_type in DOWNSTREAM_TYPES
     return VirtualFunctions(
-        bdf.text(function.function),
-        *registers,
+        physical=bdf.text(function.function),
+        offset=placement.offset,
+        stride=placement.stride,
+        count=placement.count,
         functions=[bdf.text(key) for key in its],
         need_ari=[bdf.text(key) for key in its if gated and key >> 8 == function.bus and key & 0xFF > 7],
         bridge=None if above is None else bdf.text(above.function),

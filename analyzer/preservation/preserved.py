@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Capture
     from analyzer.kernel_logs.kernel_log import RunsAt
-    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.decisions import Decision
+    from analyzer.observed.register_state import OutgoingState
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.topology import Topology
     from analyzer.options import Options

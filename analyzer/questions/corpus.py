@@ -1,6 +1,6 @@
 """The regression corpus: captures with the verdicts that a human signed, as ``NAME.bin`` with ``NAME.toml``.
 
-Nothing updates an expectation by itself: ``update`` only shows what would change unless it is told to write.
+Nothing updates an expectation by itself: ``update`` only shows what would change unless asked to write.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 from analyzer.errors import DamagedInputError, EmptyInputError, UnreadableInputError
 from analyzer.options import Options
 from analyzer.readers.small_files import read_limited
+from analyzer.results import UNCHANGED
 from analyzer.writing import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from analyzer.results import CaptureResult, KexecResult
 
 #: Where this project keeps its corpus.
 DIRECTORY = "traces"
 _CASE_LIMIT = 1 << 20
 #: Bridge verdicts that go without saying in an expectation file.
-_UNREMARKABLE = frozenset({"kept", "off", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,6 @@ class CaseResult:
         return self.expected == self.found
 
     @property
-    def differences(self) -> list[str]:
-        """One line per value that is not as expected; empty if the case is good."""
-        return list(_differences("", self.expected, self.found))
-
-    @property
     def proposal(self) -> str | None:
         """The expectation file with what was found, comments and all else kept; None if nothing differs."""
         if self.ok:
@@ -74,17 +67,6 @@ class CaseResult:
 
 def _text(path: str) -> str:
     return read_limited(path, _CASE_LIMIT, "TOML").decode("utf-8")
-
-
-def _differences(place: str, expected: Any, found: Any) -> Iterator[str]:
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for key in [*expected, *(key for key in found if key not in expected)]:
-            yield from _differences(f"{place}.{key}".lstrip("."), expected.get(key), found.get(key))
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for number, (mine, theirs) in enumerate(zip(expected, found, strict=True)):
-            yield from _differences(f"{place}[{number}]", mine, theirs)
-    elif expected != found:
-        yield f"{place}: expected {expected!r}, found {found!r}"
 
 
 def cases(directory: str) -> list[Path]:
@@ -151,7 +133,7 @@ def _kexec(kexec: KexecResult) -> dict[str, Any]:
                 filter(None, (bridge.verdict, bridge.cause, bridge.cause_bdf, bridge.confidence))
             )
             for bridge in kexec.bridges
-            if bridge.verdict not in _UNREMARKABLE
+            if bridge.verdict not in UNCHANGED
         },
         "stranded": [device.bdf for device in kexec.devices if device.verdict == "stranded"],
         "discovered": {

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from analyzer import bdf, series
 from analyzer.errors import UsageError
-from analyzer.observed import ari_state, decisions, virtual_functions
+from analyzer.observed import decisions, virtual_functions
+from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.preservation.preserved import resolve, sources, with_bridges
-from analyzer.questions import loss_mechanisms
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges
+from schemas.inherited_state import ARI_FORWARDING
+from schemas.pcie_capability import PORT_TYPES, TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +28,50 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
-    from analyzer.questions.loss_mechanisms import LossMechanism
     from analyzer.replay.world import Node
 
 
 @dataclass(frozen=True)
+class LossMechanism:
+    """One way to lose the bit.
+
+    Attributes:
+        event: what happens.
+        bridges: where it would happen, topmost first (empty: not bound to a bridge).
+        takes: ``bit`` (functions that only ARI can address) or ``everything`` (bus numbers too: the whole
+            subtree).
+        source: PCI Express section or kernel function.
+    """
+
+    event: str
+    bridges: list[str]
+    takes: str
+    source: str
+
+
+_FIRMWARE = LossMechanism(
+    "firmware, SMM, a management controller or a tool writes the register",
+    [],
+    "bit",
+    "any software can write Device Control 2 (PCIe 7.5.3.16)",
+)
+_POWER = LossMechanism(
+    "the port goes to D3cold, or to D3hot with No_Soft_Reset 0",
+    [],
+    "everything",
+    "PCIe 5.3.1.4, 7.5.2.2",
+)
+_PLATFORM = LossMechanism(
+    "the root complex is reset or its host bridge driver initialises it again",
+    [],
+    "everything",
+    "PCIe 6.6.1: a root port's own link, SBR or DPC does not reset it",
+)
+
+
+@dataclass(frozen=True)
 class PortAtRisk:
-    """One bridge with functions that depend on its bit 5, or whose bit is on.
+    """One bridge with functions that depend on its ARI Forwarding, or whose bit is on.
 
     Attributes:
         ari: the bit now, as ``ari_hardware`` (None: not in the input).
@@ -86,7 +125,7 @@ class Machine:
         self.notes = capture.notes
         outgoing_states = bridges.outgoing_states(topology, decisions.of_boot(study.index, topology))
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
-        self.bits = {bridge.function: ari_state.hardware(bridge) for bridge in topology.bridges()}
+        self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}
         self.hardware = world.of_one_boot(topology, self.bits, earlier)
         self.virtual = virtual_functions.of_topology(topology)
         self.virtual_keys = virtual_functions.keys(topology)
@@ -138,7 +177,7 @@ class Machine:
         if node.ari_supported is None or self.bits[node.name] is None or node.one_child is None:
             return None  # unknown
         dependent = self.dependent(node)
-        not_seen = self._named_by_chains(node)
+        not_seen = self._not_seen(node)
         virtual = {name for one in self.virtual if one.bridge_key == node.name for name in one.need_ari}
         carries = dependent or not_seen or virtual
         if not carries and not self.bits[node.name]:
@@ -152,7 +191,7 @@ class Machine:
         return PortAtRisk(
             bdf=bdf.text(node.name),
             vendor_device=node.vendor_device,
-            port_type=bridges.PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
+            port_type=PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
             secondary=None if numbers is None else numbers.secondary,
             ari=bit,
             ari_hardware=bit,
@@ -163,7 +202,7 @@ class Machine:
             not_seen=not_seen,
             silent=[bdf.text(key) for key in sorted(subtree) if key in self.topology.silent],
             chain_unknown=list(self._unknown_chain(node)),
-            takers=loss_mechanisms.of_port(node, self.topology),
+            takers=mechanisms_of(node, self.topology),
             already_lost=bool(carries) and bit is False,
         )
 
@@ -188,8 +227,8 @@ class Machine:
             if missing:
                 yield f"{', '.join(missing)} of {bdf.text(child.name)}"
 
-    def _named_by_chains(self, node: Node) -> list[str]:
-        """Functions above 7 that a Next Function Number names and that are not in the input."""
+    def _not_seen(self, node: Node) -> list[str]:
+        """Functions above 7 that are not in the input and that a chain names, if ARI Forwarding is on."""
         bus = next(iter(node.children.values())).name >> 8
         named = {child.next_function for child in node.children.values() if child.has_ari}
         return [
@@ -203,3 +242,30 @@ class Machine:
         if node.has_ari is False or (node.has_ari and node.next_function is not None):
             return []
         return missing_bytes.of_ari_capability(self.functions[node.name])
+
+
+def mechanisms_of(node: Node, topology: Topology) -> list[LossMechanism]:
+    """What resets Device Control 2 of a port."""
+    if node.pcie_type == TYPE_ROOT_PORT:
+        return [_FIRMWARE, _PLATFORM, _POWER]
+    above = [bridge.function for bridge in reversed(topology.ancestors(node.name))]
+    names = [bdf.text(key) for key in above]
+    found = [_FIRMWARE]
+    if node.pcie_type == TYPE_DOWNSTREAM and names:
+        found.append(
+            LossMechanism(
+                "a secondary bus reset on a bridge above (VFIO hot reset, error recovery, setpci)",
+                names,
+                "everything",
+                "PCIe 6.6.1, 7.5.1.3.13: a hot reset enters the switch and resets its ports",
+            )
+        )
+        found.append(
+            LossMechanism(
+                "the link of a bridge above goes down, or DPC contains it",
+                names[:-1] or names,
+                "everything",
+                "PCIe 6.6.1: DL_Down on an upstream port is a hot reset",
+            )
+        )
+    return [*found, _POWER]

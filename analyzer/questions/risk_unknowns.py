@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed import ari_state
+from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import enumeration
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -118,7 +119,7 @@ def _bridges(machine: Machine) -> Iterator[Unknown]:
                 yield Unknown(name, "its bus numbers are unset, so that what is below it is hidden")
             missing += numbers
         if missing:
-            missing += missing_bytes.of_port(function, bit_known=ari_state.hardware(function) is not None)
+            missing += missing_bytes.of_port(function, bit_known=is_on(function, ARI_FORWARDING) is not None)
         yield from (Unknown(name, one) for one in missing)
 
 

@@ -4,7 +4,7 @@ The functions are those that the boot enumerated, with the virtual functions tha
 is not in the capture, those that answered or that a snapshot lists. What a read returned and what a write set
 counts, the later over the earlier. Not taken:
 
-* failed reads and Request Retry Status: nobody answered;
+* failed reads and Request Retry Status: no response;
 * reads of all ones, unless the function answered around them: then they fill what nothing else shows (a
   register may well read ones, and a function without extended space does at 0x100);
 * writes to status registers whose bits are cleared by writing 1: the value is not what was written.
@@ -23,9 +23,10 @@ from analyzer import analysis
 from analyzer.errors import UsageError
 from analyzer.observed.registers.first_reads import bytes_needed
 from analyzer.observed.registers.reading import Wanted, read
+from analyzer.observed.virtual_functions import Placement
 from schemas import config_header, extended_capabilities, pcie_capability
 from schemas.config_header import EXTENDED_CONFIG_SIZE
-from schemas.registers import CAPABILITY_BASES, EXTENDED_BASES, REGISTERS
+from schemas.registers import CAPABILITY_BASES, EXTENDED_BASES, REGISTERS, SRIOV_CTRL, VF_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,21 +42,6 @@ if TYPE_CHECKING:
 
 #: Dwords of a function from which on its reads are a dump: all of the header.
 _DUMP: Final = config_header.HEADER_SIZE // 4
-#: Status registers whose bits are cleared by writing 1 (offset, bytes), by base as in ``schemas.registers``.
-_CLEARED_BY_ONES: dict[str, tuple[tuple[int, int], ...]] = {
-    "HEADER0": ((config_header.STATUS, 2),),
-    "HEADER1": ((config_header.STATUS, 2), (config_header.SEC_STATUS, 2)),
-    "CAP_EXP": (
-        (pcie_capability.DEVSTA, 2), (pcie_capability.LNKSTA, 2), (pcie_capability.SLTSTA, 2),
-        (pcie_capability.RTSTA, 4), (pcie_capability.DEVSTA2, 2), (pcie_capability.LNKSTA2, 2),
-        (pcie_capability.SLTSTA2, 2),
-    ),
-    "ECAP_AER": (
-        (extended_capabilities.AER_UNCOR_STATUS, 4), (extended_capabilities.AER_COR_STATUS, 4),
-        (extended_capabilities.AER_ROOT_STATUS, 4),
-    ),
-    "ECAP_DPC": ((extended_capabilities.DPC_STATUS, 2),),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ def take(path: str, boot: int | None = None, options: Options | None = None) -> 
     Args:
         path: the capture.
         boot: number of the boot, None for the last.
-        options: boundaries by hand and logs, as for the main job.
+        options: explicit boundaries and logs, as for the main job.
 
     Raises:
         UsageError: the capture has no such boot.
@@ -148,40 +134,28 @@ def _virtual(index: AccessIndex, topology: Topology, spaces: Sequence[FunctionSp
     answered = np.setdiff1d(answered, np.array(list(topology.functions), np.int64))
     if topology.boot.scan is None:
         return [int(key) for key in answered]
-    enabled = np.zeros(answered.size, np.bool_)
-    for space in spaces:
-        at = topology.functions[space.function].capabilities.extended.get(extended_capabilities.SRIOV_ID)
-        if at is not None:
-            enabled |= _enabled_by(space, at, answered)
-    return [int(key) for key in answered[enabled]]
+    placements = [_placement(space, topology.functions[space.function]) for space in spaces]
+    known = [placement for placement in placements if placement is not None]
+    return [key for key in answered.tolist() if any(one.number(key) is not None for one in known)]
 
 
-def _enabled_by(space: FunctionSpace, at: int, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of ``keys`` are virtual functions of a physical one whose SR-IOV capability is at ``at``.
-
-    PCIe 9.2.1.2: First VF Offset leads from it to the first, VF Stride from each to the next.
-    """
-    control, number, offset, stride = (
-        space.value(at + register, 2)
-        for register in (
-            extended_capabilities.SRIOV_CTRL,
-            extended_capabilities.SRIOV_NUM_VF,
-            extended_capabilities.SRIOV_VF_OFFSET,
-            extended_capabilities.SRIOV_VF_STRIDE,
-        )
+def _placement(space: FunctionSpace, function: Function) -> Placement | None:
+    """Where the virtual functions of a physical one are, if it has some enabled."""
+    at = function.start_of(SRIOV_CTRL.base)
+    if at is None:
+        return None
+    control, count, offset, stride = (
+        space.value(at + register.offset, 2) for register in (SRIOV_CTRL, *VF_PLACES)
     )
-    if control is None or not control & extended_capabilities.SRIOV_CTRL_VFE or not offset or not number:
-        return np.zeros(keys.size, np.bool_)
-    place = keys - space.function - offset
-    step = stride or 1 << 16  # a single one needs no stride
-    mine = (place >= 0) & (place % step == 0) & (place // step < number)
-    return np.asarray(mine & (keys >> 16 == space.function >> 16), np.bool_)
+    if not (control or 0) & extended_capabilities.SRIOV_CTRL_VFE or not offset or not count:
+        return None
+    return Placement(space.function, count, offset, stride or 0)
 
 
 def _dead(index: AccessIndex) -> NDArray[np.bool_]:
-    """Rows whose value is no content of a register: nobody answered, or not yet."""
+    """Rows whose value is no content of a register: no response, or not yet."""
     retry = (index.offset == config_header.VENDOR_ID) & (index.value & 0xFFFF == config_header.RRS_VENDOR)
-    # One byte of all ones is a value like any other (a BAR, a line number): only wider reads tell.
+    # One byte of all ones is a value like any other (a BAR, a line number): only wider reads show silence.
     silent = index.absent | index.failed | (index.width != 1) & _all_ones(index.value, index.width)
     return np.asarray(index.is_read & (silent | retry), np.bool_)
 
@@ -257,6 +231,6 @@ def _layout(function: Function) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         for register in REGISTERS[base].values():
             if start + register.offset < EXTENDED_CONFIG_SIZE:
                 sizes[start + register.offset] = register.size
-        for offset, size in _CLEARED_BY_ONES.get(base, ()):
-            cleared[start + offset : start + offset + size] = True
+            if register.cleared_by_ones:
+                cleared[start + register.offset : start + register.offset + register.size] = True
     return sizes, cleared

@@ -50,7 +50,7 @@ class CaptureStatistics:
         start_ns, end_ns: time stamps of the first and last access that have one.
         gaps: the longest silences, longest first.
         thinned: repeated reads of a very long capture that were passed over: in ``accesses`` and ``reads``,
-            not in the counts behind them.
+            not in the counts that follow.
         dropped: records that the recorder lost.
         missing_dwords: dwords that a snapshot must have shown and does not.
         foreign_lines: lines of a text capture that are no accesses.
@@ -177,7 +177,7 @@ def _missing(found: CaptureStatistics, spans: list[BootSpan]) -> list[str]:
         ),
         (
             not found.absent,
-            "accesses to absent functions: a function that is gone cannot be told from one nobody asked for",
+            "accesses to absent functions: one that is gone looks like one that was never read",
         ),
         (
             not found.extended,
@@ -191,7 +191,7 @@ def _missing(found: CaptureStatistics, spans: list[BootSpan]) -> list[str]:
             "kernel log: the kind of a kexec and link events come from accesses alone (--dmesg)",
         ),
         (not found.preserved_sets, "preserved set: give --preserved, --flb or --dmesg, else it is assumed"),
-        (not found.kexecs, "kexec: no boundary between two kernels was found (--kexec-at sets one by hand)"),
+        (not found.kexecs, "kexec: no boundary between two kernels was found (--kexec-at sets one)"),
         (
             bool(spans) and bool(found.kexecs) and spans[0].kind == "kernel" and spans[0].scan is None,
             "the outgoing kernel's enumeration: the capture begins in the middle of its life",

@@ -23,7 +23,7 @@ Branch = Literal[
 
 
 class AriDecision(NamedTuple):
-    """``enabled``: ARI state that enumeration uses (None: the capture cannot tell); ``branch``: why."""
+    """``enabled``: ARI state that enumeration uses (None: not in the capture); ``branch``: why."""
 
     enabled: bool | None
     branch: Branch

@@ -1,17 +1,18 @@
-"""Each branch of the replay in one sentence, with the kernel function, patch or specification behind it."""
+"""Each branch of the replay in one sentence, with its kernel function, patch or specification."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from analyzer import series
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from analyzer.replay.ari import Branch
     from analyzer.replay.bus_numbers import Outcome
     from analyzer.results import PolicyName
 
-_CONFIGURE_ARI = "Linux 7.3 drivers/pci/pci.c pci_configure_ari()"
+_CONFIGURE_ARI = ARI_FORWARDING.kernel
 
 
 def _patch_title(words: tuple[tuple[series.Series, str], ...], rest: str, *, dated: bool) -> str:
@@ -50,14 +51,14 @@ ARI: dict[Branch, tuple[str, str]] = {
     "clear": ("function 0 has no ARI capability: bit 5 is written as 0", _CONFIGURE_ARI),
     "inherited": ("the bridge is preserved: bit 5 is read and used as it is, nothing is written", _INHERIT),
     "restored": (
-        "the bridge is preserved: the state that the outgoing kernel believed is restored",
+        "the bridge is preserved: the state that the outgoing kernel last used is restored",
         "variant asked about on the list in June 2026 (serialize ari_enabled); in no kernel",
     ),
     "healed": (
         "the bridge is preserved and a preserved function above 7 needs ARI: bit 5 is switched on",
         "hypothetical policy; in no kernel",
     ),
-    "unknown": ("the capture does not hold what the decision needs", "undetermined"),
+    "unknown": ("what the decision needs is not in the capture", "undetermined"),
 }
 
 #: What a scan does with the bus numbers of a bridge -> (rule, source).
@@ -69,7 +70,7 @@ NUMBERS: dict[Outcome, tuple[str, str]] = {
         f"{_BUS} with Live Update series {series.span(series.TABLE)}, patch {_KEEPING}",
     ),
     "unknown": (
-        "the bus numbers are invalid; whether new ones come hangs on a neighbour that no access shows",
+        "the bus numbers are invalid; what happens depends on a neighbour that no access shows",
         f"{_BUS} with Live Update series {series.span(_NEIGHBOURS)}, patch {_PRESERVING}",
     ),
 }

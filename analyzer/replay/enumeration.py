@@ -54,7 +54,7 @@ def predict(
     Args:
         world: the hardware.
         profile: the kernel.
-        renumbered_as_observed: name functions behind a renumbered bridge by the numbers that the incoming
+        renumbered_as_observed: name functions below a renumbered bridge by the numbers that the incoming
             kernel wrote (for the policy that ran); else by their outgoing address.
         walks: the walks of earlier predictions on the same hardware, which are not walked again.
     """
@@ -113,7 +113,7 @@ def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Sc
         firm = [other for other in found if other is node or other.devfn in certain]
         least[node.path] = bus_numbers.outcome(node, bus, firm, profile)
         prediction.numbers[node.path] = most if most == least[node.path] else "unknown"
-    # Pass 0 scans behind bridges with usable numbers, pass 1 behind those that it assigns numbers to.
+    # Pass 0 scans below bridges with usable numbers, pass 1 below those that it assigns numbers to.
     passes = [(node, what) for what in ("use", "assign") for node in bridges]
     for node, what in passes:
         if least[node.path] != what:

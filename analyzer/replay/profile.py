@@ -16,7 +16,7 @@ Handover = Literal["matched", "unmatched", "panic"]
 
 @dataclass(frozen=True)
 class Profile:
-    """Inputs of a replay beside the hardware.
+    """Inputs of a replay besides the hardware.
 
     Attributes:
         policy: rule set for the ARI decision on preserved bridges.
@@ -27,7 +27,7 @@ class Profile:
         handover: whether the incoming kernel takes the handed-over data: it ``matched``; its name is another,
             so that the kernel behaves as stock (``unmatched``); or its version is another, and the kernel
             panics before it scans (``panic``; series with a version field).
-        saved: bridge key -> ARI state that the outgoing kernel believed (for ``serialize``).
+        saved: bridge key -> ARI state that the outgoing kernel last used (for ``serialize``).
 
     Raises:
         UsageError: a series that the program does not know.

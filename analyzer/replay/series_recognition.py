@@ -1,6 +1,6 @@
 """Version of the Live Update patches in the incoming kernel, and whether it takes the handed-over data.
 
-Recognised from what is known beside the accesses (``--series``, kernel log, layout of that data), then from
+Recognised from what is known besides the accesses (``--series``, kernel log, layout of that data), then from
 what the kernel did with bridges that lost their bus numbers, the one place where versions differ
 (docs/replay.md, bus-number rules).
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def candidates(option: str | None, logged: Iterable[str], handed_over: HandedOver | None) -> list[str]:
-    """Versions that fit what is known beside the accesses, oldest first; never empty.
+    """Versions that fit what is known besides the accesses, oldest first; never empty.
 
     Raises:
         UsageError: ``option`` is a series that the program does not know.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.observed.decisions import ARI_BIT
+from analyzer.observed import register_state
 from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
+from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Path = tuple[int, ...]
 
 @dataclass(slots=True)
 class Node:
-    """One function of the hardware, as far as two boots' reads tell; unknown values are None.
+    """One function of the hardware, as far as two boots' reads show; unknown values are None.
 
     Attributes:
         path: root bus (``domain << 8 | bus``), then device/function numbers downwards.
@@ -43,7 +44,8 @@ class Node:
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
         beyond_reach: new bus numbers, if a kernel assigned them, would reach nothing.
         silent: a snapshot lists it, and no read of it was answered in either boot: what it is is unknown.
-        unroutable: it is behind new bus numbers that no bridge above forwards: not ``present``, but not dead.
+        unroutable: it is below a bridge with new bus numbers that no bridge above forwards: not ``present``,
+            but not dead.
     """
 
     path: Path
@@ -236,21 +238,16 @@ def hardware_bit(function: Function) -> bool | None:
     An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
     (Linux 7.3 pcie_capability_read_word).
     """
-    for sample in function.devctl2:
-        if not sample.mask >> ARI_BIT & 1:
-            continue
-        if sample.write:
-            return None
-        if sample.dead:
-            return not sample.failed
-        return sample.bit(ARI_BIT)
-    return None
+    first = next(register_state.history(function, ARI_FORWARDING), None)
+    if first is None or first.write:
+        return None
+    return not first.failed if first.dead else bool(first.field(ARI_FORWARDING.mask))
 
 
 def _mark_unroutable(world: World) -> None:
-    """Note the functions behind new bus numbers that no bridge above forwards.
+    """Note the functions below bridges with new bus numbers that no bridge above forwards.
 
-    Linux 7.3 pci_scan_bridge_extend gives a bridge the number behind the highest in use on its bus, and does
+    Linux 7.3 pci_scan_bridge_extend gives a bridge the number after the highest in use on its bus, and does
     not widen a bridge above that kept its numbers: in a packed switch nothing answers there.
     """
     for node in world.nodes():

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.questions.atrisk import AtRisk, Verdict
-    from analyzer.questions.loss_mechanisms import LossMechanism
-    from analyzer.questions.ports_at_risk import PortAtRisk
+    from analyzer.questions.ports_at_risk import LossMechanism, PortAtRisk
     from analyzer.report.page import Page, Style
 
 WORDS: dict[Verdict, str] = {

@@ -7,29 +7,24 @@ rest is only counted, so that the page of a host with thousands of functions sti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from analyzer.report.page import Span
-from analyzer.report.wording import REASONS, count, on_off
+from analyzer.report.wording import count, on_off
+from analyzer.results import CHANGES, LASTING_LOSSES, hierarchy
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.report.page import Page, Style
-    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
+    from analyzer.results import BridgeVerdict, BridgeVerdictName, DeviceVerdict, KexecResult
 
-#: Verdicts that put a bridge into the tree, with the glyph and style of their line.
-_MARKS: dict[str, tuple[str, Style]] = {
-    "lost": ("bad", "bad"),
-    "unconfigured": ("bad", "bad"),
-    "hidden": ("bad", "bad"),
-    "gone": ("bad", "bad"),
-    "healed": ("warn", "warn"),
-    "renumbered": ("warn", "warn"),
-    "cleared": ("warn", "warn"),
-    "ignored": ("warn", "warn"),
-    "gained": ("warn", ""),
-    "undetermined": ("unknown", "warn"),
+#: The bridge verdicts that a tree points out, and the sign of each.
+MARKS: Final[dict[BridgeVerdictName, Literal["bad", "warn", "unknown"]]] = {
+    **dict.fromkeys(CHANGES, "warn"),
+    **dict.fromkeys(LASTING_LOSSES, "bad"),
+    "undetermined": "unknown",
 }
 #: Functions listed one by one below a bridge, and reachable ones among them, before the rest is counted.
 _MOST_HARMED, _MOST_REACHABLE = 40, 8
@@ -70,62 +65,45 @@ class _TextTree:
         self.page = page
         self.everything = everything
         self.kept = "assumed preserved" if kexec.preserved_source == "assumed" else "preserved"
-        self.bridges = {bridge.bdf: bridge for bridge in kexec.bridges}
-        by_bus = {
-            (bridge.bdf.rsplit(":", 2)[0], bridge.secondary): bridge.bdf
-            for bridge in kexec.bridges
-            if bridge.secondary
-        }
-        self.below: dict[str | None, list[BridgeVerdict]] = {}
-        self.functions: dict[str | None, list[DeviceVerdict]] = {}
-        parents: dict[str, str | None] = {}
-        above = {device.bdf: device.bridge for device in kexec.devices}
-        for bridge in kexec.bridges:
-            domain, bus, _ = bridge.bdf.rsplit(":", 2)
-            parent = above.get(bridge.bdf) or by_bus.get((domain, int(bus, 16)))
-            parents[bridge.bdf] = parent if parent in self.bridges and parent != bridge.bdf else None
-            self.below.setdefault(parents[bridge.bdf], []).append(bridge)
-        for device in kexec.devices:
-            if device.bdf not in self.bridges:
-                self.functions.setdefault(device.bridge, []).append(device)
-        self.shown = self._shown(parents)
+        self.tree = hierarchy.of_kexec(kexec)
+        self.shown = self._shown()
 
-    def _shown(self, parents: dict[str, str | None]) -> set[str]:
+    def _shown(self) -> set[str]:
         """Return the bridges with a finding or a harmed function below, and all bridges above them."""
         if self.everything:
-            return set(self.bridges)
+            return set(self.tree.bridges)
         shown: set[str] = set()
-        for bdf, bridge in self.bridges.items():
-            harmed = any(f.verdict in {"stranded", "missing"} for f in self.functions.get(bdf, ()))
-            interesting = bridge.verdict in _MARKS and (bridge.preserved or bridge.verdict != "undetermined")
-            if not (interesting or harmed):
+        for bdf, bridge in self.tree.bridges.items():
+            interesting = bridge.verdict in MARKS and (bridge.preserved or bridge.verdict != "undetermined")
+            if not (interesting or self._harmed(bdf)):
                 continue
             step: str | None = bdf
             while step is not None and step not in shown:
                 shown.add(step)
-                step = parents[step]
+                step = self.tree.above[step]
         return shown
+
+    def _harmed(self, bdf: str) -> bool:
+        """A function right below was not found."""
+        return any(f.verdict in {"stranded", "missing"} for f in self.tree.functions.get(bdf, ()))
 
     def rows(self) -> Iterator[_Row]:
         """Yield the lines from the root bus down; a cycle of bus numbers in damaged data is cut."""
         seen: set[str] = set()
-        for bridge in self.below.get(None, ()):
-            yield from self._bridge(bridge, "", "", seen)
-        for bdf, bridge in self.bridges.items():
-            if bdf not in seen:
-                yield from self._bridge(bridge, "", "", seen)
+        for bdf in (*self.tree.below.get(None, ()), *self.tree.bridges):
+            yield from self._bridge(bdf, "", "", seen)
 
-    def _bridge(self, bridge: BridgeVerdict, lead: str, below: str, seen: set[str]) -> Iterator[_Row]:
-        if bridge.bdf not in self.shown or bridge.bdf in seen:
+    def _bridge(self, bdf: str, lead: str, below: str, seen: set[str]) -> Iterator[_Row]:
+        if bdf not in self.shown or bdf in seen:
             return
-        seen.add(bridge.bdf)
-        mark, style = _MARKS.get(bridge.verdict, ("", ""))
-        yield _Row(mark, f"{lead}{bridge.bdf}{_buses(bridge)}", self._describe(bridge), style)
-        harmed = bridge.verdict in _MARKS or any(
-            f.verdict in {"stranded", "missing"} for f in self.functions.get(bridge.bdf, ())
-        )
-        functions = list(self._functions(bridge)) if harmed or self.everything else []
-        children = [b for b in self.below.get(bridge.bdf, ()) if b.bdf in self.shown and b.bdf not in seen]
+        seen.add(bdf)
+        bridge = self.tree.bridges[bdf]
+        mark = MARKS.get(bridge.verdict, "")
+        style: Style = "bad" if mark == "bad" else "warn" if mark and bridge.verdict != "gained" else ""
+        yield _Row(mark, f"{lead}{bdf}{_buses(bridge)}", self._describe(bridge), style)
+        in_full = self.everything or bridge.verdict in MARKS or self._harmed(bdf)
+        functions = list(self._functions(bdf)) if in_full else []
+        children = [one for one in self.tree.below.get(bdf, ()) if one in self.shown and one not in seen]
         for number, row in enumerate(functions):
             last = number == len(functions) - 1 and not children
             glyph = self.page.glyph("corner" if last else "tee")
@@ -151,7 +129,7 @@ class _TextTree:
             parts.append(f"bus numbers{arrow}none")
         elif bridge.verdict == "renumbered" and bridge.new_secondary is not None:
             parts.append(f"bus {bridge.secondary or 0:02x}{arrow}{bridge.new_secondary:02x}")
-        if bridge.verdict in _MARKS:
+        if bridge.verdict in MARKS:
             parts.append(bridge.verdict.upper())
         elif bridge.verdict != "not-applicable":
             parts.append(bridge.verdict)
@@ -159,8 +137,8 @@ class _TextTree:
             parts.append(self.kept)
         return "  ".join(parts)
 
-    def _functions(self, bridge: BridgeVerdict) -> Iterator[_Row]:
-        functions = self.functions.get(bridge.bdf, ())
+    def _functions(self, bdf: str) -> Iterator[_Row]:
+        functions = self.tree.functions.get(bdf, ())
         harmed = [f for f in functions if f.verdict != "reachable"]
         reachable = [f for f in functions if f.verdict == "reachable"]
         if not self.everything and len(reachable) > _MOST_REACHABLE:

@@ -9,7 +9,7 @@ from analyzer.report.page import Span
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:
-    from analyzer.questions.explain.details import Details
+    from analyzer.questions.explain.working import Details
     from analyzer.report.page import Page
 
 _EVERYTHING = 3

@@ -13,20 +13,18 @@ from analyzer.report.wording import (
     CAUSES,
     PRESERVATIONS,
     PRESERVED_SOURCES,
-    REASONS,
     count,
     duration,
     listed,
 )
+from analyzer.results import CHANGES, LOSSES
+from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 
 if TYPE_CHECKING:
     from analyzer.report.page import Page, Style
     from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult
 
-_EXPLAINED = frozenset(
-    {"lost", "healed", "unconfigured", "renumbered", "gone", "cleared", "ignored", "gained"}
-)
 _MOST = 12
 
 
@@ -62,7 +60,8 @@ def add_kexec(
         page.prose(f"No bridge lost anything; ARI Forwarding kept on {count(kept, 'bridge')}.", indent=2)
     several_files = len(capture.files) > 1
     for bridge in kexec.bridges:
-        if bridge.verdict in _EXPLAINED and (bridge.preserved or bridge.evidence or verbosity):
+        explained = bridge.verdict in CHANGES and bridge.verdict != "hidden"  # the bridge above says why
+        if explained and (bridge.preserved or bridge.evidence or verbosity):
             _add_why(page, bridge, several_files)
     _add_undetermined(page, kexec)
     _add_consequences(page, kexec, verbosity)
@@ -117,7 +116,7 @@ def _rules(kexec: KexecResult) -> str:
 
 def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     page.blank()
-    harm: Style = "bad" if bridge.verdict in {"lost", "unconfigured", "gone", "renumbered"} else "warn"
+    harm: Style = "bad" if bridge.verdict in LOSSES else "warn"
     page.line("  ", Span(bridge.bdf, "strong"), " ", Span(BRIDGES[bridge.verdict], harm))
     if bridge.cause is not None:
         where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""

@@ -9,6 +9,7 @@ from analyzer.escaping import inert
 from analyzer.lab.comparison import bridge_text
 from analyzer.report.page import Span
 from analyzer.report.wording import count
+from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from analyzer.lab.scenarios import Scenario
     from analyzer.report.page import Page
     from analyzer.results import KexecResult
-
-_QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
 def print_lab_message(text: str) -> None:
@@ -81,7 +80,7 @@ def _add_kexec(page: Page, kexec: KexecResult) -> None:
     texts = [
         f"{item.bdf} {bridge_text(item.verdict, item.cause, item.cause_bdf)}"
         for item in kexec.bridges
-        if item.verdict not in _QUIET
+        if item.verdict not in UNCHANGED
     ]
     predicted = len(kexec.policies[kexec.policy].discovered)
     page.line(

@@ -37,7 +37,7 @@ def put(
     """
     if form == "parquet":
         refuse_output(form, output)
-        from analyzer.report.findings_parquet import write_findings
+        from analyzer.report.verdict_table import write_findings
 
         write_findings(analysis, output or "")
     elif form == "junit":
@@ -45,7 +45,7 @@ def put(
 
         put_text([junit_text(analysis)], output)
     elif form == "csv":
-        from analyzer.report.csv_report import csv_text
+        from analyzer.report.verdict_table import csv_text
 
         put_text([csv_text(analysis)], output)
     elif form == "sarif":

@@ -235,7 +235,7 @@ def _add_lane(trace: _Trace, top: int, lane: Lane, result: CaptureResult) -> Non
             max(trace.clock.at(stretch.last), trace.clock.at(stretch.first)),
         )
         annotations = {"first access": stretch.first, "last access": stretch.last}
-        trace.slice(track, on_off(stretch.ari), span, annotations)
+        trace.slice(track, on_off(stretch.state), span, annotations)
     accesses = trace.track("accesses", track)
     for entry in lane.entries:
         said = access_text(entry.op, None, entry.register, entry.value)

@@ -14,7 +14,7 @@ from analyzer.report.page import Span
 from analyzer.report.wording import count, duration, missing_dwords, no_boundary
 
 if TYPE_CHECKING:
-    from analyzer.questions.explain.details import Details, DetailsGatherer
+    from analyzer.questions.explain.working import Details, DetailsGatherer
     from analyzer.report.headline import Headline
     from analyzer.report.page import Page
     from analyzer.results import Analysis, CaptureResult

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schemas.inherited_state import ARI_FORWARDING
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.results import BridgeVerdictName, Cause, DeviceReason, Preservation, PreservedSource
+    from analyzer.results import BridgeVerdictName, Cause, Preservation, PreservedSource
 
 CAUSES: dict[Cause, str] = {
     "explicit-write": "a register write cleared the bit before the incoming kernel ran",
@@ -40,24 +42,6 @@ BRIDGES: dict[BridgeVerdictName, str] = {
     "gone": "does not answer",
     "not-applicable": "ARI does not apply",
     "undetermined": "undetermined",
-}
-
-REASONS: dict[DeviceReason, str] = {
-    "ari-off": "only ARI can address it and ARI is off",
-    "bridge-unconfigured": "its bridge has no bus numbers",
-    "bridge-gone": "its bridge does not answer",
-    "ancestor-hidden": "a bridge further up was never seen",
-    "chain-broken": "the next-function chain does not reach it",
-    "function-0-absent": "function 0 of its bus does not answer",
-    "function-0-not-ari": "function 0 of its bus shows no ARI capability",
-    "noari": "the incoming kernel runs with pci=noari",
-    "no-response": "it does not answer",
-    "not-listed": "the snapshot taken after the kexec does not list it",
-    "virtual-function": (
-        "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
-    ),
-    "never-seen": "in the preserved set but never enumerated by the outgoing kernel",
-    "not-captured": "the deciding accesses are not in the capture",
 }
 
 PRESERVED_SOURCES: dict[PreservedSource, str] = {
@@ -134,6 +118,6 @@ def port(kind: str | None) -> str:
     return f"{words} port" if words.startswith("switch") else words
 
 
-def on_off(state: bool | None) -> str:
+def on_off(state: int | None) -> str:
     """Return a state of ARI Forwarding as lspci prints flags, with ``?`` for unknown."""
-    return {True: "ARIFwd+", False: "ARIFwd-", None: "ARIFwd?"}[state]
+    return ARI_FORWARDING.text(state)

@@ -1,13 +1,15 @@
 """What an analysis says, as plain objects; the field names are those of the JSON output.
 
 Everything here is data: lists are sorted by BDF, unknown values are None, register values are ``"0x…"``
-strings and BDFs ``dddd:bb:dd.f`` strings. ``analyzer.report`` only renders these objects.
+strings and BDFs ``dddd:bb:dd.f`` strings. ``analyzer.report`` only renders these objects, and
+:mod:`analyzer.results.columns` derives the columns of all tables from their fields: a new field is a new
+column.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from analyzer.capture import Problem, SourceFile
@@ -19,9 +21,10 @@ KexecKind = Literal["live-update", "plain", "crash", "unknown"]
 PolicyName = Literal["stock", "inherit", "serialize", "heal"]
 ObservedPolicy = Literal["stock", "inherit", "serialize", "heal", "unknown"]
 PreservedSource = Literal["option", "flb", "dmesg", "capture", "sidecar", "assumed"]
-#: What is known of what was handed over at a kexec. ``known``: a source lists it. Else the set is assumed,
-#: and ``live-update``: something shows a live update; ``no-scan``: no scan of the incoming kernel is in the
-#: input; ``unrecognised``: neither the kind nor the rule is known; ``none``: nothing was handed over.
+#: What is known of the devices handed over at a kexec. ``known``: a source lists them. In all other cases
+#: they are assumed. ``live-update``: something shows a live update; ``no-scan``: no scan of the incoming
+#: kernel is in the input; ``unrecognised``: neither the kind nor the rule is known; ``none``: nothing was
+#: handed over.
 Preservation = Literal["known", "live-update", "no-scan", "unrecognised", "none"]
 Phase = Literal["outgoing", "blackout", "incoming"]
 Confidence = Literal["high", "medium", "low"]
@@ -43,13 +46,22 @@ DeviceReason = Literal[
     "virtual-function",
 ]  # fmt: skip
 
+#: Bridge verdicts that are a loss, of ARI Forwarding or of the bridge as it was, in the order of reports.
+LOSSES: Final[tuple[BridgeVerdictName, ...]] = ("lost", "unconfigured", "gone", "hidden", "renumbered")
+#: Losses that stay; a bridge with new bus numbers works again, and what is below it may be found again.
+LASTING_LOSSES: Final = tuple(verdict for verdict in LOSSES if verdict != "renumbered")
+#: Bridge verdicts that say that something changed: the losses first.
+CHANGES: Final[tuple[BridgeVerdictName, ...]] = (*LOSSES, "healed", "cleared", "ignored", "gained")
+#: Bridge verdicts that say that nothing did. ``undetermined`` alone is neither.
+UNCHANGED: Final[tuple[BridgeVerdictName, ...]] = ("kept", "off", "not-applicable")
+
 POLICIES: tuple[PolicyName, ...] = ("stock", "inherit", "serialize", "heal")
 #: Policies that only a kernel with the Live Update patches follows, on preserved bridges alone.
 LIVE_UPDATE_POLICIES: frozenset[ObservedPolicy] = frozenset({"inherit", "serialize", "heal"})
 
 
 def policy_that_ran(observed: ObservedPolicy) -> PolicyName:
-    """The policy that is compared with what the incoming kernel did: unrecognised, inherit is meant."""
+    """The policy that is compared with what the incoming kernel did: inherit where it was not recognised."""
     return "inherit" if observed == "unknown" else observed
 
 
@@ -69,7 +81,7 @@ class Boot:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One access (or log line: ``access`` None) that proves something, and what it proves (``note``).
+    """One access (or log line: ``access`` None) that proves something; ``note`` says what.
 
     ``register`` is written as setpci and lspci do: ``CAP_EXP+28.w``, ``BRIDGE_CONTROL``, ``ECAP_ARI+04.w``.
     """
@@ -87,7 +99,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Window:
-    """Between which accesses the bit went: the last that showed it on, the first that showed it off."""
+    """Where ARI Forwarding was lost: the last access that showed it on, and the first that showed it off."""
 
     last_on: int | None
     first_off: int | None
@@ -96,9 +108,9 @@ class Window:
 
 @dataclass(frozen=True)
 class BridgeVerdict:
-    """What became of one bridge at one kexec (interface: bridge verdicts).
+    """What became of one bridge at one kexec.
 
-    ``cause_note`` names the alternatives where the input cannot tell them apart.
+    ``cause_note`` names the alternatives where the input does not decide between them.
     """
 
     bdf: str
@@ -136,7 +148,7 @@ class DeviceVerdict:
 
 @dataclass(frozen=True)
 class PolicyOutcome:
-    """What a kernel with one policy must have found: every function, and which preserved ones it had not."""
+    """What a kernel with one policy finds: every function, and the preserved ones that it does not find."""
 
     discovered: list[str]
     stranded: list[str]
@@ -145,7 +157,7 @@ class PolicyOutcome:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the incoming kernel in the capture really enumerated."""
+    """What the incoming kernel in the capture enumerated."""
 
     discovered: list[str]
 
@@ -163,7 +175,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Secondary:
-    """A finding beside the question (ACS lost with the same reset, Bus Master lost, ...)."""
+    """Another observation: ACS lost with the same reset, Bus Master lost, ..."""
 
     bdf: str
     kind: str
@@ -173,7 +185,7 @@ class Secondary:
 
 @dataclass(frozen=True)
 class Consequence:
-    """What follows for the host or its operator, with the source of the statement."""
+    """What follows for the host or its operator, and the source that says so."""
 
     code: str
     text: str
@@ -182,9 +194,9 @@ class Consequence:
 
 @dataclass(frozen=True)
 class Finding:
-    """One coded alarm: what ``--select`` and ``--ignore`` choose by, and what decides the exit status.
+    """One coded alarm: ``--select`` and ``--ignore`` choose by its code, its weight decides the exit status.
 
-    ``weight`` is decided once, with every option that has a say (:mod:`analyzer.verdicts.findings`).
+    ``weight`` is decided in one place, with all options that matter (:mod:`analyzer.verdicts.findings`).
     """
 
     code: str
@@ -196,12 +208,12 @@ class Finding:
 
 @dataclass
 class KexecResult:
-    """Everything said about one kexec.
+    """Everything that is reported of one kexec.
 
     Attributes:
         preservation: what a loss weighs at this kexec (:mod:`analyzer.verdicts.loss_weight`).
-        ignored: findings that ``--select`` or ``--ignore`` leaves out; they weigh nothing.
-        not_in_input: what the input does not show of the machine and could be a loss.
+        ignored: findings that ``--select`` or ``--ignore`` leaves out; they have no weight.
+        not_in_input: what the input does not show of the machine, and where a loss may be.
     """
 
     index: int
@@ -217,7 +229,7 @@ class KexecResult:
     preserved_source: PreservedSource
     bridges: list[BridgeVerdict] = field(default_factory=list)
     devices: list[DeviceVerdict] = field(default_factory=list)
-    policies: dict[str, PolicyOutcome] = field(default_factory=dict)
+    policies: dict[PolicyName, PolicyOutcome] = field(default_factory=dict)
     observed: Observed = field(default_factory=lambda: Observed([]))
     divergences: list[Divergence] = field(default_factory=list)
     secondary: list[Secondary] = field(default_factory=list)
@@ -236,10 +248,10 @@ class KexecResult:
 
 @dataclass
 class CaptureResult:
-    """Everything said about one capture.
+    """Everything that is reported of one capture.
 
-    ``dropped`` records were lost by the recorder; ``missing_dwords`` are what a snapshot must have shown and
-    does not. ``weight`` is what the capture does to the exit status.
+    The recorder lost ``dropped`` records; ``missing_dwords`` of config space are missing from a snapshot.
+    ``weight`` is what the capture does to the exit status.
     """
 
     path: str
@@ -259,7 +271,7 @@ class CaptureResult:
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts over all captures of one call; ``bridges_lost`` counts what costs devices or may cost them."""
+    """Counts over all captures of one call; ``bridges_lost`` counts preserved bridges with a loss."""
 
     captures: int
     kexecs: int

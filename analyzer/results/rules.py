@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from analyzer import series
 from analyzer.errors import UsageError
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.results import BridgeVerdictName
+    from analyzer.results import BridgeVerdictName, DeviceReason
 
 Severity = Literal["error", "warning", "note"]
 
@@ -29,7 +30,7 @@ class Rule:
         title: a few words that stand before the function's address in a report.
         severity: at worst; a finding about something that is not preserved weighs less.
         meaning: what was seen, and why it matters.
-        source: the kernel function and version, the patch, or the PCI Express section behind the rule.
+        source: the kernel function and version, the patch, or the PCI Express section that the rule follows.
         advice: what the operator does about it.
     """
 
@@ -55,7 +56,6 @@ _BUS_NUMBERS = (
     f"drivers/pci/probe.c, pci_scan_bridge_extend(); Live Update series {_SPAN}, the patch that keeps bus "
     "numbers constant"
 )
-_DEVCTL2 = "PCI Express Base Specification, Device Control 2 Register (7.5.3.16) and ARI (6.13)"
 _REPLAY = "the replay of pci_scan_slot() and next_fn() of Linux 7.3 drivers/pci/probe.c"
 
 _TABLE = (
@@ -68,11 +68,11 @@ _TABLE = (
             "bit 5 of Device Control 2 clear, and the incoming kernel enumerated without it. Functions that"
             " only ARI can address (usually devfn 8 and above) were not discovered. No kernel log says so."
         ),
-        f"{_ARI_PATCH}. Bit 5 is not sticky: {_DEVCTL2}.",
+        f"{_ARI_PATCH}. Bit 5 is not sticky: {ARI_FORWARDING.specification}.",
         (
             "Look at the cause in the report and stop it (a tool that writes the register, firmware, a "
-            "reset in the blackout). If preserved devices are stranded, reboot the host; setting the bit by"
-            " hand does not help."
+            "reset in the blackout). If preserved devices are stranded, reboot the host; setting the bit "
+            "manually does not help."
         ),
     ),
     Rule(
@@ -80,13 +80,13 @@ _TABLE = (
         "ARI Forwarding lost and healed",
         "warning",
         (
-            "Bit 5 was clear behind the kexec, but the incoming kernel set it again before it enumerated. "
+            "Bit 5 was clear after the kexec, but the incoming kernel set it again before it enumerated. "
             "Nothing is stranded; a kernel that inherits the bit for preserved bridges would have left it "
             "clear."
         ),
         (
             "Linux 7.3 pci_configure_ari(): the stock path always writes bit 5 when function 0 has the ARI "
-            f"capability. {_DEVCTL2}."
+            f"capability. {ARI_FORWARDING.specification}."
         ),
         (
             "Find the cause before this host runs a kernel with the Live Update rule: compare the policies "
@@ -130,7 +130,7 @@ _TABLE = (
         "bridge gone",
         "error",
         (
-            "The bridge answered before the kexec and reads all ones behind it. Its registers are unknown "
+            "The bridge answered before the kexec and reads all ones after it. Its registers are unknown "
             "and its subtree is unreachable."
         ),
         "Linux 7.3 pci_bus_generic_read_dev_vendor_id(): 0xffffffff is an absent function.",
@@ -153,8 +153,8 @@ _TABLE = (
         "error",
         (
             "The device was handed over by Live Update and the outgoing kernel had enumerated it, but the "
-            "incoming kernel did not discover it: no driver, no file descriptor for its owner, nobody in "
-            "charge of its DMA."
+            "incoming kernel did not discover it: no driver, no file descriptor for its owner, and its "
+            "DMA may go on."
         ),
         (
             f"{_REPLAY}; Live Update series {_SPAN}: a preserved device is matched when the scan reaches its "
@@ -197,7 +197,7 @@ _TABLE = (
         "ARI010",
         "undetermined",
         "warning",
-        "The capture does not hold the access that would tell what happened. The report names it.",
+        "The deciding access is not in the capture. The report names it.",
         "This program's rule: unknown is never reported as clean.",
         "Record the missing access: capture both kernels whole, including the silent blackout between them.",
     ),
@@ -218,21 +218,21 @@ _TABLE = (
         "ACS isolation lost",
         "warning",
         (
-            "Access Control Services were enabled before the kexec and read 0 behind it. The incoming "
+            "Access Control Services were enabled before the kexec and read 0 after it. The incoming "
             "kernel inherits that for preserved devices, silently: peer-to-peer isolation is gone."
         ),
         (
             f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
             "ACS Control defaults to 0."
         ),
-        "Treat the IOMMU groups behind this port as not isolated until the host was rebooted.",
+        "Treat the IOMMU groups below this port as not isolated until the host was rebooted.",
     ),
     Rule(
         "ARI013",
         "Bus Master lost on a preserved bridge",
         "warning",
         (
-            "The outgoing kernel left Bus Master on for the preserved bridge; it reads 0 behind the kexec. "
+            "The outgoing kernel left Bus Master on for the preserved bridge; it reads 0 after the kexec. "
             "DMA from below stopped in the blackout."
         ),
         (
@@ -245,7 +245,7 @@ _TABLE = (
         "ARI014",
         "other state lost",
         "note",
-        "Another register that the outgoing kernel had set reads its default behind the kexec.",
+        "Another register that the outgoing kernel had set reads its default after the kexec.",
         "PCI Express Base Specification, conventional reset (6.6.1).",
         "Supports a reset as the cause; nothing to do by itself.",
     ),
@@ -285,6 +285,25 @@ BRIDGE_CODES: dict[BridgeVerdictName, str] = {
     "undetermined": "ARI010",
     "gained": "ARI016",
 }
+#: Why a function was not discovered, in words.
+REASONS: dict[DeviceReason, str] = {
+    "ari-off": "only ARI can address it and ARI is off",
+    "bridge-unconfigured": "its bridge has no bus numbers",
+    "bridge-gone": "its bridge does not answer",
+    "ancestor-hidden": "a bridge further up is unconfigured or gone",
+    "chain-broken": "the next-function chain does not reach it",
+    "function-0-absent": "function 0 of its bus does not answer",
+    "function-0-not-ari": "function 0 of its bus shows no ARI capability",
+    "noari": "the incoming kernel runs with pci=noari",
+    "no-response": "it does not answer",
+    "not-listed": "the snapshot taken after the kexec does not list it",
+    "virtual-function": (
+        "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
+    ),
+    "never-seen": "in the preserved set but never enumerated by the outgoing kernel",
+    "not-captured": "the deciding accesses are not in the capture",
+}
+
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
 SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
 OTHER_SECONDARY = "ARI014"

@@ -1,4 +1,4 @@
-"""Which kernel log belongs to which boot, and what the logs say of a kexec: kind, options, command lines."""
+"""Which kernel log belongs to which boot, and what logs say about a kexec: kind, options, command lines."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class BootLogs:
         return (*logged, *(messages for messages in self.events if handover.covers(messages.access)))
 
     def settings(self, handover: Handover, options: Options) -> KernelSettings:
-        """What is known of one kexec beside the accesses."""
+        """What is known of one kexec besides the accesses."""
         outgoing = self.run_of(handover.outgoing.boot.index)
         incoming = self.run_of(handover.incoming.boot.index)
         noari, scan_all = (None, None) if incoming is None else (incoming.noari, incoming.pcie_scan_all)

@@ -6,41 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed import ari_state
-from analyzer.observed.decisions import ARI_BIT
+from analyzer.observed import decisions, register_state
+from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
-from analyzer.results import BridgeVerdict, Window
+from analyzer.results import LOSSES, BridgeVerdict
 from analyzer.verdicts import causes, devices
-from schemas.pcie_capability import (
-    TYPE_DOWNSTREAM,
-    TYPE_PCI_TO_PCIE,
-    TYPE_PCIE_TO_PCI,
-    TYPE_ROOT_PORT,
-    TYPE_UPSTREAM,
-)
+from analyzer.verdicts.state_at_kexec import StateAtKexec
+from schemas.inherited_state import ARI_FORWARDING
+from schemas.pcie_capability import PORT_TYPES
 
 if TYPE_CHECKING:
-    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.decisions import Decision
-    from analyzer.observed.registers.functions import Function
-    from analyzer.observed.registers.samples import Sample
     from analyzer.observed.topology import Topology
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.world import Node, World
-    from analyzer.results import BridgeVerdictName, Evidence, Phase
+    from analyzer.results import BridgeVerdictName, Evidence, Window
     from analyzer.verdicts.causes import Attribution
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.reset_evidence import LogMessage
 
-PORT_TYPES = {
-    TYPE_ROOT_PORT: "root-port",
-    TYPE_UPSTREAM: "switch-upstream",
-    TYPE_DOWNSTREAM: "switch-downstream",
-    TYPE_PCIE_TO_PCI: "pcie-to-pci",
-    TYPE_PCI_TO_PCIE: "pci-to-pcie",
-}
-
-_CAUSED = frozenset({"lost", "healed", "unconfigured", "renumbered", "gone"})
+_CAUSED = frozenset({*LOSSES, "healed"}) - {"hidden"}
+_WRITING = frozenset({"set", "clear", "restore"})
 
 
 @dataclass(frozen=True)
@@ -74,18 +60,20 @@ class KexecContext:
 @dataclass(frozen=True)
 class _Facts:
     node: Node
-    before_function: Function | None
-    after_function: Function | None
-    outgoing_state: OutgoingState
-    after: Sample | None
+    ari: StateAtKexec
     decision: Decision | None
     decided: bool | None
 
 
 def outgoing_states(outgoing: Topology, decided: dict[int, list[Decision]]) -> dict[int, OutgoingState]:
-    """What the outgoing kernel believed of each of its bridges, by key."""
+    """ARI Forwarding as the outgoing kernel last used it on each of its bridges, by key.
+
+    It is never inferred from an address: that a function above 7 answers does not show the bit.
+    """
     return {
-        bridge.function: ari_state.outgoing_state(bridge, decided.get(bridge.function, []))
+        bridge.function: register_state.outgoing_state(
+            bridge, ARI_FORWARDING, decisions.last_decided(decided.get(bridge.function, []))
+        )
         for bridge in outgoing.bridges()
     }
 
@@ -109,33 +97,24 @@ def _facts(context: KexecContext, node: Node, outgoing_states: dict[int, Outgoin
     decided = None if predicted is None else predicted.enabled
     if context.as_observed and decision is not None and decision.enabled is not None:
         decided = decision.enabled
-    first = ari_state.first_after(after)
+    held = OutgoingState() if node.outgoing is None else outgoing_states.get(node.outgoing, OutgoingState())
+    first = register_state.first_after(after, ARI_FORWARDING)
+    ari = StateAtKexec(ARI_FORWARDING, before, after, held, first)
     if context.as_observed and context.incoming.is_snapshot:
-        decided = None if first is None else first.bit(ARI_BIT)  # what the kernel left is what it uses
-    return _Facts(
-        node,
-        before,
-        after,
-        outgoing_states.get(node.outgoing, ari_state.OutgoingState(None))
-        if node.outgoing is not None
-        else ari_state.OutgoingState(None),
-        first,
-        decision,
-        decided,
-    )
+        decided = ari.is_on_after  # what the kernel left is what it uses
+    return _Facts(node, ari, decision, decided)
 
 
 def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
     node = facts.node
-    after = None if facts.after is None else facts.after.bit(ARI_BIT)
-    name = _name(context, facts, after)
+    name = _name(context, facts)
     cause = _cause(context, facts, name) if name in _CAUSED else None
     numbers = node.outgoing_numbers or node.numbers
     renumbered = name == "renumbered" and node.incoming_numbers is not None
     keys = devices.below(node, context.stranded)
     confidence = cause.confidence if cause is not None else None
     if name == "kept":
-        sure = facts.outgoing_state.enabled is not None and not context.incoming.is_snapshot
+        sure = facts.ari.outgoing.enabled is not None and not context.incoming.is_snapshot
         confidence = "high" if sure else "low"  # in a snapshot the bit may have been lost and healed before
     return BridgeVerdict(
         bdf=bdf.text(node.name),
@@ -147,8 +126,8 @@ def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
             PORT_TYPES.get(node.pcie_type, "pci") if node.pcie_type is not None else _conventional(node)
         ),
         preserved=node.name in context.preserved,
-        ari_before=facts.outgoing_state.enabled,
-        ari_after=after,
+        ari_before=facts.ari.outgoing.enabled,
+        ari_after=facts.ari.is_on_after,
         ari_decided=facts.decided,
         verdict=name,
         cause=None if cause is None else cause.cause,
@@ -157,7 +136,7 @@ def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
         window=_window(context, facts, name, cause),
         evidence=_evidence(context, facts, cause),
         stranded=[bdf.text(key) for key in sorted(keys)],
-        missing_access=_missing_access(context, facts, after) if name == "undetermined" else None,
+        missing_access=_missing_access(context, facts) if name == "undetermined" else None,
         cause_note=None if cause is None else cause.note,
     )
 
@@ -166,7 +145,7 @@ def _conventional(node: Node) -> str | None:
     return "pci" if node.is_pcie is False else None
 
 
-def _name(context: KexecContext, facts: _Facts, after: bool | None) -> BridgeVerdictName:
+def _name(context: KexecContext, facts: _Facts) -> BridgeVerdictName:
     node = facts.node
     if not node.present:
         return "hidden" if node.unroutable else "gone"
@@ -185,7 +164,7 @@ def _name(context: KexecContext, facts: _Facts, after: bool | None) -> BridgeVer
         return "renumbered"
     if _not_applicable(context, node):
         return "not-applicable"
-    return _ari_name(facts, after)
+    return _ari_name(facts)
 
 
 def _moved(node: Node) -> bool:
@@ -205,9 +184,9 @@ def _not_applicable(context: KexecContext, node: Node) -> bool:
     return not has_function_0 and not devices.below(node, context.preserved)
 
 
-def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
+def _ari_name(facts: _Facts) -> BridgeVerdictName:
     """The before / after / decided table of the interface."""
-    before, decided = facts.outgoing_state.enabled, facts.decided
+    before, after, decided = facts.ari.outgoing.enabled, facts.ari.is_on_after, facts.decided
     rule = None if facts.decision is None else facts.decision.rule
     read = None if facts.decision is None else facts.decision.read
     if before and decided is False and rule == "inherit" and read is not None and not read.dead:
@@ -225,32 +204,33 @@ def _ari_name(facts: _Facts, after: bool | None) -> BridgeVerdictName:
     return "gained" if decided else "off"
 
 
-def _missing_access(context: KexecContext, facts: _Facts, after: bool | None) -> str:
+def _missing_access(context: KexecContext, facts: _Facts) -> str:
     place = bdf.text(facts.node.name)
     if context.prediction.numbers.get(facts.node.path) == "unknown":
         return f"the incoming kernel's visit of {place} and of the bridges beside it (0x18.l in both passes)"
     for topology, function, bit, when in (
-        (context.outgoing, facts.before_function, facts.outgoing_state.enabled, "before"),
-        (context.incoming, facts.after_function, after, "after"),
+        (context.outgoing, facts.ari.before, facts.ari.outgoing.enabled, "before"),
+        (context.incoming, facts.ari.after, facts.ari.is_on_after, "after"),
     ):
         if topology.boot.scan is None and function is not None:
             wanted = [
                 *missing_bytes.of_support(function),
-                *missing_bytes.of_forwarding(function, known=bit is not None),
+                *missing_bytes.of_state(function, ARI_FORWARDING, known=bit is not None),
             ]
             if wanted:
                 return f"{', '.join(dict.fromkeys(wanted))} of {place} {when} the kexec"
-    if facts.outgoing_state.enabled is None:
-        return f"the outgoing kernel's ARI decision on {place} (CAP_EXP+28.w written or read during its scan)"
-    if after is None:
-        return f"a read of CAP_EXP+28.w of {place} by the incoming kernel"
+    if facts.ari.outgoing.enabled is None:
+        register = ARI_FORWARDING.register.setpci
+        return f"the outgoing kernel's ARI decision on {place} ({register} written or read during its scan)"
+    if facts.ari.first is None:
+        return f"a read of {ARI_FORWARDING.register.setpci} of {place} by the incoming kernel"
     return f"the incoming kernel's ARI decision on {place}"
 
 
 def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
     node = facts.node
-    before = facts.before_function
-    since = facts.outgoing_state.row
+    before = facts.ari.before
+    since = facts.ari.outgoing.row
     if since is None:
         since = (
             context.outgoing.boot.scan
@@ -259,11 +239,11 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
         )
     return causes.CauseContext(
         outgoing=before,
-        incoming=facts.after_function,
+        incoming=facts.ari.after,
         ancestors=[] if node.outgoing is None else context.outgoing.ancestors(node.outgoing),
         since=since,
         decision=facts.decision.row if facts.decision is not None else context.incoming.boot.last + 1,
-        outgoing_state=facts.outgoing_state,
+        outgoing_state=facts.ari.outgoing,
         messages=context.messages,
         scanned=context.incoming.boot.scan is not None,
     )
@@ -274,58 +254,34 @@ def _cause(context: KexecContext, facts: _Facts, name: BridgeVerdictName) -> Att
         _cause_context(context, facts),
         context.builder,
         gone=name == "gone",
-        needs_bit=name in ("lost", "healed"),
+        needs_state=name in ("lost", "healed"),
     )
 
 
 def _window(
     context: KexecContext, facts: _Facts, name: BridgeVerdictName, cause: Attribution | None
 ) -> Window | None:
-    if name not in ("lost", "healed", "unconfigured", "renumbered") or not facts.outgoing_state.enabled:
+    if name not in ("lost", "healed", "unconfigured", "renumbered") or not facts.ari.outgoing.enabled:
         return None
-    kept = facts.after is not None and facts.after.bit(ARI_BIT)
-    if kept and name in ("unconfigured", "renumbered"):
+    if facts.ari.is_on_after and name in ("unconfigured", "renumbered"):
         return None  # only the bus numbers were lost
-    on = ari_state.last_on(facts.before_function, facts.outgoing_state.row)
-    off = ari_state.first_off(facts.before_function, on)
-    taken = off if off is not None or cause is None else cause.row
-    phase: Phase = "blackout"
-    if taken is not None and taken <= context.outgoing.boot.end:
-        phase = "outgoing"
-    elif cause is not None and cause.cause == "incoming-write":
-        phase = "incoming"
-    if off is None:
-        off = facts.after.row if facts.after is not None else None
-    return Window(context.builder.number(on), context.builder.number(off), phase)
+    return facts.ari.window(cause, context.outgoing.boot.end, context.builder)
 
 
 def _evidence(context: KexecContext, facts: _Facts, cause: Attribution | None) -> list[Evidence]:
     """What proves the verdict, in capture order; of a bridge without ARI support its bit says nothing."""
-    proof = [] if facts.node.ari_supported is False else _of_its_bit(context, facts)
+    proof = [] if facts.node.ari_supported is False else _of_ari(context, facts)
     if cause is not None:
         proof.extend(cause.evidence)
     unique = {(item.access, item.note): item for item in proof}
     return sorted(unique.values(), key=lambda item: (item.access is None, item.access or 0))
 
 
-def _of_its_bit(context: KexecContext, facts: _Facts) -> list[Evidence]:
+def _of_ari(context: KexecContext, facts: _Facts) -> list[Evidence]:
     """What the outgoing kernel had, first read, decision."""
-    proof: list[Evidence] = []
-    before, after = facts.before_function, facts.after_function
-    if facts.outgoing_state.row is not None and before is not None and before.pcie is not None:
-        state = "on" if facts.outgoing_state.enabled else "off"
-        note = f"outgoing kernel: ARI Forwarding {state}"
-        proof.append(
-            context.builder.access(facts.outgoing_state.row, "CAP_EXP", note, capability=before.pcie, size=2)
-        )
-    if after is None or after.pcie is None:
-        return proof
-    if facts.after is not None:
-        state = "on" if facts.after.bit(ARI_BIT) else "off"
-        proof.append(context.builder.pcie(facts.after, after.pcie, f"first read after the kexec: {state}"))
-    if facts.decision is not None and facts.decision.rule in ("set", "clear", "restore"):
-        note = f"incoming kernel: ARI Forwarding {'set' if facts.decision.enabled else 'clear'}"
-        proof.append(
-            context.builder.access(facts.decision.row, "CAP_EXP", note, capability=after.pcie, size=2)
-        )
+    proof = facts.ari.evidence(context.builder)
+    after, decision = facts.ari.after, facts.decision
+    if after is not None and after.pcie is not None and decision is not None and decision.rule in _WRITING:
+        note = f"incoming kernel: {ARI_FORWARDING.name} {'set' if decision.enabled else 'clear'}"
+        proof.append(context.builder.access(decision.row, ARI_FORWARDING.register, note, after))
     return proof

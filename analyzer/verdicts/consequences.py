@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import series
-from analyzer.results import LIVE_UPDATE_POLICIES, Consequence
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.results import LIVE_UPDATE_POLICIES, LOSSES, Consequence
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _PANIC = "PCI Live Update series {}: panic '{}'".format(
     next(text.text for text in series.named(_PANICKING[-1]).log_texts if text.panic == "unfinished"),
 )
 _ALL = f"PCI Live Update series {series.span(series.TABLE)}"
-_FORWARDING = "PCI Express 7.5.3.16, bit 5 of Device Control 2: it concerns configuration requests only"
+_FORWARDING = "PCI Express 7.5.3.16, bit 5 of Device Control 2: it affects configuration requests only"
 _CONFIGURE_ARI = f"{_ALL}, pci_configure_ari(); Linux 7.3 pci_scan_single_device()"
 _REFUSAL = f"{_ALL}, pci_scan_bridge_extend(): preserved bus numbers are never reassigned"
 _RESET = "PCI Express 6.6.1: a conventional reset of a port is a hot reset for everything below it"
@@ -58,25 +58,26 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "dma-unattended": (
         (
-            "The stranded functions may still be doing DMA with nobody in charge: ARI Forwarding stops "
+            "The stranded functions may still be doing DMA with no driver bound: ARI Forwarding stops "
             "configuration requests, not memory traffic. Do not give the memory of their virtual "
-            "machines to anybody else."
+            "machines to anyone else."
         ),
         _FORWARDING,
     ),
     "device-state-lost": (
         (
-            "The reset that took the port's registers also reset every device below it: their state is "
+            "The reset that cleared the port's registers also reset every device below it: their state is "
             "lost, even if they were found again."
         ),
         _RESET,
     ),
     "bit-by-hand-useless": (
         (
-            "Setting the bit by hand (setpci CAP_EXP+28.w) and rescanning does not bring the devices "
-            "back: a rescan skips the functions it knows and does not run the ARI decision again, and a"
-            " bridge that is still incoming only inherits. With the bit set, removing function 0 before"
-            " the rescan makes it decide again, at the price of the preserved devices that are removed."
+            f"Setting the bit manually (setpci {ARI_FORWARDING.register.setpci}) and rescanning does not "
+            "bring the devices back: a rescan skips the functions it knows and does not run the ARI "
+            "decision again, and a bridge that is still incoming only inherits. With the bit set, removing "
+            "function 0 before the rescan makes it decide again, at the price of the preserved devices "
+            "that are removed."
         ),
         _CONFIGURE_ARI,
     ),
@@ -157,17 +158,17 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "find-reset": (
         (
-            "A reset took the bit: look for the pulse, link event or power event named in the cause in "
+            "A reset cleared the bit: look for the pulse, link event or power event named in the cause in "
             "the host's management controller and kernel logs before the next Live Update."
         ),
         _RESET,
     ),
     "find-selective": (
         (
-            "Only this bit went while its neighbours stayed: suspect firmware, SMM or the management "
-            "controller, which write registers without any kernel seeing it."
+            "Only this bit was cleared, its neighbours kept their values: suspect firmware, SMM or the "
+            "management controller, which write registers without any kernel seeing it."
         ),
-        "the first reads behind the kexec: Bridge Control, Device Control and bus numbers intact",
+        "the first reads after the kexec: Bridge Control, Device Control and bus numbers intact",
     ),
 }
 
@@ -192,8 +193,8 @@ _RESETS = frozenset(
 
 
 #: Losses that only a full enumeration repairs.
-_REBOOT = frozenset({"unconfigured", "hidden", "gone", "renumbered"})
-_HARMED = LOSSES | {"healed"}
+_REBOOT = frozenset(LOSSES) - {"lost"}
+_HARMED = frozenset({*LOSSES, "healed"})
 
 
 def for_kexec(kexec: KexecResult) -> list[Consequence]:

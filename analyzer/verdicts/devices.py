@@ -23,7 +23,7 @@ def verdicts(
     compared: Comparison,
     virtual: Mapping[int, str | None] | None = None,
 ) -> list[DeviceVerdict]:
-    """One verdict per function of the outgoing kernel, of the preserved set, or discovered anew.
+    """One verdict per function of the outgoing kernel, of the preserved set, or newly discovered.
 
     Args:
         world: the hardware.

@@ -10,6 +10,7 @@ import numpy as np
 
 from analyzer import bdf
 from analyzer.results import Divergence
+from analyzer.results.rules import REASONS
 from schemas import config_header
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Comparison:
 
     Attributes:
         divergences: every difference.
-        doubted: predicted, not enumerated, and nothing tells why.
-        gone: predicted and not enumerated because something happened during the scan, and what that is in
-            terms of devices.
+        doubted: predicted, not enumerated, and nothing shows why.
+        gone: predicted and not enumerated because something happened during the scan, and the
+            reason as devices have it.
         found: enumerated against the prediction, or where it leaves that open: whatever the rule is, the
             kernel has them.
     """
@@ -51,9 +52,6 @@ class _Why(NamedTuple):
     note: str
     explained: bool
     reason: DeviceReason | None = None
-
-
-_NOT_LISTED = "the snapshot taken after the kexec does not list it"
 
 
 def compare(
@@ -99,7 +97,7 @@ def compare(
             else:
                 why = _why_not_observed(world, node, incoming, messages, later=number > last)
             if listed and why.reason is None and node.outgoing is not None:
-                why = _Why(_NOT_LISTED, explained=True, reason="not-listed")
+                why = _Why(REASONS["not-listed"], explained=True, reason="not-listed")
             reasons[node.path] = why
             differing.append(
                 Divergence(
@@ -153,7 +151,7 @@ def _why_not_observed(
     if plugged is not None:
         return _Why(plugged, explained=True, reason="no-response")
     place = f" below {bdf.text(bridges[0].function)}" if bridges else ""
-    note = f"the replay reaches it{place}, the capture holds no enumeration of it by the incoming kernel"
+    note = f"the replay reaches it{place}, no enumeration of it by the incoming kernel is in the capture"
     return _Why(note, explained=False)
 
 
@@ -170,10 +168,10 @@ def _died(world: World, node: Node, incoming: Topology) -> Node | None:
 
 
 def _fell_silent(function: Function, end: int, *, extended: bool | None) -> bool:
-    """Whether a function's reads turned to all ones behind its discovery and stayed so up to row ``end``.
+    """Whether a function's reads turned to all ones after its discovery and stayed so up to row ``end``.
 
-    Base addresses return ones while they are sized. A byte of ones tells nothing, and above 0x100 silence
-    tells something only of a function that has something there.
+    Base addresses return ones while they are sized. A byte of ones shows nothing, and above 0x100 silence
+    shows something only of a function that has something there.
     """
     accesses = function.view.accesses
     offsets = accesses.offsets
@@ -182,8 +180,8 @@ def _fell_silent(function: Function, end: int, *, extended: bool | None) -> bool
     byte = (accesses.values == 0xFF) & (accesses.widths < 2)
     sized = (offsets >= config_header.BASE_ADDRESS_0) & (offsets <= config_header.ROM_ADDRESS)
     answers = np.flatnonzero(during & accesses.live & ~byte)
-    behind = answers[-1] + 1 if answers.size else 0
-    return bool((during & ~accesses.live & ~sized)[behind:].any())
+    first = answers[-1] + 1 if answers.size else 0
+    return bool((during & ~accesses.live & ~sized)[first:].any())
 
 
 def _fell_silent_since(key: int, incoming: Topology) -> str | None:

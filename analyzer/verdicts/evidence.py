@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from analyzer import bdf
 from analyzer.results import Evidence
+from schemas.registers import setpci_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.capture import SourceFile
     from analyzer.observed.index import AccessIndex
-    from analyzer.observed.registers.samples import Sample
-
-_SUFFIX = {1: "b", 2: "w", 4: "l"}
+    from analyzer.observed.registers.functions import Function
+    from schemas.registers import Register
 
 
 class EvidenceBuilder:
@@ -24,22 +24,22 @@ class EvidenceBuilder:
         self._index = index
         self._files = files
 
-    def access(self, row: int, register: str, note: str, *, capability: int = 0, size: int = 0) -> Evidence:
+    def access(self, row: int, register: Register, note: str, function: Function) -> Evidence:
         """Evidence for one access.
 
         Args:
             row: its row.
-            register: a register's own name (``BRIDGE_CONTROL``), or a capability's (``CAP_EXP``), to which
-            the
-                offset behind ``capability`` is added as setpci writes it (``CAP_EXP+28.w``).
+            register: what it reads or writes. A register of a header stands by its name
+                (``BRIDGE_CONTROL``), one of a capability by the place that was accessed, as setpci writes it
+                (``CAP_EXP+28.w``). Its size counts where the capture does not record the width.
             note: what the access proves.
-            capability: offset of that capability.
-            size: natural size of the register in bytes, where the capture does not record the width.
+            function: has the capability.
         """
         index = self._index
-        width = int(index.width[row]) or size
-        if capability:
-            register = f"{register}+{int(index.offset[row]) - capability:02x}.{_SUFFIX.get(width, 'w')}"
+        width = int(index.width[row]) or register.size
+        name, start = register.setpci, function.start_of(register.base)
+        if start:
+            name = setpci_name(register.base, int(index.offset[row]) - start, width)
         number = int(index.file[row])
         return Evidence(
             access=int(index.seq[row]),
@@ -48,14 +48,10 @@ class EvidenceBuilder:
             time_ns=index.time_at(row),
             op="write" if index.is_write[row] else "read",
             bdf=bdf.text(int(index.function[row])),
-            register=register,
-            value=f"0x{int(index.value[row]):0{2 * width if width else 1}x}",
+            register=name,
+            value=f"0x{int(index.value[row]):0{2 * width}x}",
             note=note,
         )
-
-    def pcie(self, sample: Sample, capability: int, note: str) -> Evidence:
-        """Evidence for one access to a word of the PCI Express capability."""
-        return self.access(sample.row, "CAP_EXP", note, capability=capability, size=2)
 
     def number(self, row: int | None) -> int | None:
         """The access number of a row, as the user knows it."""
@@ -63,5 +59,5 @@ class EvidenceBuilder:
 
 
 def log_line(text: str, source: str, access: int | None = None, time_ns: int | None = None) -> Evidence:
-    """Evidence from a kernel log line or an event beside the accesses."""
+    """Evidence from a kernel log line or an event that is no access."""
     return Evidence(access, source, None, time_ns, None, None, None, None, text)

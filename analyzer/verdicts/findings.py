@@ -52,10 +52,10 @@ def _weight(finding: Finding, kexec: KexecResult, *, strict: bool) -> Weight | N
 
 def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Finding]:
     """Every finding: bridges, devices, divergences, secondary ones, each by BDF."""
-    # Of an assumed set nobody knows who is not in it, unless the kexec or the kernel shows it.
+    # It is not known which functions an assumed set does not hold, unless the kexec or the kernel shows it.
     unknown = kexec.preserved_source == "assumed" and kexec.preservation != "none"
 
-    def concerned(preserved: bool, bridge: str | None) -> bool:
+    def affected(preserved: bool, bridge: str | None) -> bool:
         return preserved or (unknown and bridge not in not_preserved)
 
     # Where the kernel's rule is not known either, a function that is gone may have been preserved.
@@ -63,12 +63,12 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
         kexec.preservation == "unrecognised" and kexec.observed_policy == "unknown"
     )
     found = [
-        _bridge(bridge, concerned(bridge.preserved, bridge.bdf))
+        _bridge(bridge, affected(bridge.preserved, bridge.bdf))
         for bridge in kexec.bridges
         if bridge.verdict in rules.BRIDGE_CODES
     ]
     for device in kexec.devices:
-        finding = _device(device, concerned(device.preserved, device.bridge), gone_counts)
+        finding = _device(device, affected(device.preserved, device.bridge), gone_counts)
         if finding is not None:
             found.append(finding)
     if kexec.preservation != "none":
@@ -86,28 +86,28 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
     return found
 
 
-def _bridge(bridge: BridgeVerdict, concerned: bool) -> Finding:
+def _bridge(bridge: BridgeVerdict, affected: bool) -> Finding:
     code = rules.BRIDGE_CODES[bridge.verdict]
     rule = rules.RULES[code]
     undetermined = bridge.verdict == "undetermined"
-    severity = rule.severity if bridge.preserved or (undetermined and concerned) else "note"
+    severity = rule.severity if bridge.preserved or (undetermined and affected) else "note"
     text = f"{rule.title} on {bridge.bdf}"
     if undetermined:
-        missing = f", the capture does not hold {bridge.missing_access}" if bridge.missing_access else ""
+        missing = f", not in the capture: {bridge.missing_access}" if bridge.missing_access else ""
         text = f"{bridge.bdf}: undetermined{missing}"
     elif bridge.cause and bridge.cause != "unknown":
         text += f" ({bridge.cause}{' of ' + bridge.cause_bdf if bridge.cause_bdf else ''})"
     return Finding(code, severity, bridge.bdf, text)
 
 
-def _device(device: DeviceVerdict, concerned: bool, gone_counts: bool) -> Finding | None:
+def _device(device: DeviceVerdict, affected: bool, gone_counts: bool) -> Finding | None:
     reason = f" ({device.reason})" if device.reason else ""
     if device.verdict == "stranded":
         text = f"preserved device {device.bdf} stranded{reason}"
         return Finding(rules.STRANDED, "error", device.bdf, text)
     if device.verdict == "missing":
-        severity: Severity = "error" if gone_counts and concerned else "note"
+        severity: Severity = "error" if gone_counts and affected else "note"
         return Finding(rules.MISSING, severity, device.bdf, f"{device.bdf} missing{reason}")
-    if device.verdict == "undetermined" and concerned:
+    if device.verdict == "undetermined" and affected:
         return Finding(rules.UNDETERMINED, "warning", device.bdf, f"{device.bdf}: undetermined{reason}")
     return None

@@ -1,4 +1,4 @@
-"""One kexec: two boots, the preserved set, the policies, and everything said about what was lost."""
+"""One kexec: two boots, the preserved set, the policies, and the verdicts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed import ari_state, decisions, virtual_functions
+from analyzer.observed import decisions, virtual_functions
+from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
-from analyzer.replay import enumeration, numbering, series_recognition, world
+from analyzer.replay import bus_numbers, enumeration, series_recognition, world
 from analyzer.replay.profile import Profile
 from analyzer.results import (
     LIVE_UPDATE_POLICIES,
@@ -19,12 +20,13 @@ from analyzer.results import (
     policy_that_ran,
 )
 from analyzer.verdicts import bridges, devices, divergences, secondary
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.observed.ari_state import OutgoingState
     from analyzer.observed.index import AccessIndex
+    from analyzer.observed.register_state import OutgoingState
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSet
@@ -43,7 +45,7 @@ class Handover:
     Attributes:
         number: 0-based number of the kexec in the capture.
         decided_before, decided_after: ARI decisions by bridge key.
-        believed: what the outgoing kernel believed of each bridge.
+        outgoing_states: ARI Forwarding as the outgoing kernel last used it, by bridge key.
         observed_policy: the policy that the incoming kernel followed.
         accesses: numbers of the first and the last access of the two boots.
     """
@@ -64,7 +66,7 @@ class Handover:
 
 @dataclass(frozen=True)
 class KernelSettings:
-    """What is known of the kernels beside the accesses: log, command line, options.
+    """What is known of the kernels besides the accesses: log, command line, options.
 
     ``complete``: the input is not known to lack functions.
     """
@@ -129,18 +131,18 @@ def analyze_kexec(
         preserved: the set that verdicts go by.
         what_if: the set that the policies are compared on: the same, or the assumed one where a plain kexec
             handed nothing over.
-        settings: what is known beside the accesses.
+        settings: what is known besides the accesses.
         builder: makes evidence.
     """
     hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
-    numbering.mark_unreachable(hardware)
+    bus_numbers.mark_unreachable(hardware)
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
     version = _series(hardware, kexec, preserved, settings)
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
         # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
-        # not: what hangs on its command line is then unknown too.
+        # not: what depends on its command line is then unknown too.
         noari = settings.noari if name == ran else bool(settings.noari)
         handed = series_recognition.handover(version, preserved.handed_over)
         return _profile(name, kexec, keys, settings, version, handed, noari=noari)
@@ -234,7 +236,7 @@ def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
             continue
         first = topology.functions.get(key & ~0xFF)
         if function.next_function > 7:
-            reachable = ari_state.hardware(above) is not False
+            reachable = is_on(above, ARI_FORWARDING) is not False
         else:  # a device that is not multi-function may name a function 1 all the same (QEMU)
             reachable = first is not None and first.multifunction is not False
         if reachable:
@@ -251,14 +253,14 @@ def _never_listed(kexec: Handover, hardware: World, preserved: PreservedSet) -> 
         unknown = (
             node.is_bridge and node.hardware and (outgoing_state is None or outgoing_state.enabled is None)
         )
-        concerned = preserved.source == "assumed" or node.name in preserved.keys
-        if unknown and concerned and all(child.outgoing is None for child in node.children.values()):
+        affected = preserved.source == "assumed" or node.name in preserved.keys
+        if unknown and affected and all(child.outgoing is None for child in node.children.values()):
             found.append(f"the outgoing kernel's enumeration below {bdf.text(node.name)}")
     return found
 
 
 def _series(hardware: World, kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> str:
-    """Version of the patches: given, logged, told by the handed-over data, or recognised."""
+    """Version of the patches: given, logged, shown by the handed-over data, or recognised."""
     fitting = series_recognition.candidates(
         settings.options.series, settings.logged_series, preserved.handed_over
     )

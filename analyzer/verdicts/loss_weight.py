@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Final
 from analyzer.results import LIVE_UPDATE_POLICIES
 
 if TYPE_CHECKING:
-    from analyzer.results import BridgeVerdictName, KexecKind, ObservedPolicy, Preservation, Weight
+    from analyzer.results import KexecKind, ObservedPolicy, Preservation, Weight
 
-#: Bridge verdicts that are a loss.
-LOSSES: Final[frozenset[BridgeVerdictName]] = frozenset(
-    {"lost", "unconfigured", "hidden", "gone", "renumbered"}
-)
 #: Kinds of kexec that hand nothing over.
 HANDS_NOTHING_OVER: Final = frozenset({"plain", "crash"})
 

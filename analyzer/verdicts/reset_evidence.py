@@ -1,7 +1,7 @@
-"""Signs of what reset or cut off a port: pulses, lost links, power states, errors; in registers and in logs.
+"""What shows that a port was reset or cut off: bus resets, lost links, power states, errors; registers, logs.
 
-Each function answers for one bridge and one sign, with the evidence, or None. What resets which registers:
-PCI Express 6.6.1 and 7.5.1.3.13; a port's own link, SBR or DPC never resets the port itself.
+Each function looks for one indicator on one bridge and returns it with its evidence, or None. What resets
+which registers: PCI Express 6.6.1 and 7.5.1.3.13; a port's own link, SBR or DPC never resets the port itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer.verdicts.evidence import log_line
 from schemas import config_header, extended_capabilities, pcie_capability, power_management
+from schemas.registers import BRIDGE_CONTROL, DPC_STATUS, LNKSTA, PMCSR, REGISTERS, SLTSTA, UESTA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from analyzer.results import Confidence, Evidence
     from analyzer.verdicts.evidence import EvidenceBuilder
 
-_SBR_BIT = config_header.BRIDGE_CONTROL_SBR.bit_length() - 1
-_DLLLA_BIT = pcie_capability.LNKSTA_DLLLA.bit_length() - 1
 #: Messages that say that the link below a port went down (pciehp, DPC, AER; docs/replay.md, log lines).
 _LINK_LOST = re.compile(
     r"Link Down(?!/)|Card not present|containment event|EDR event received|Surprise Down"
@@ -50,17 +49,15 @@ class ResetIndicator(NamedTuple):
 
 
 def secondary_bus_reset(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
-    """First write behind ``since`` that takes Secondary Bus Reset from 0 to 1."""
-    state = False
-    for sample in bridge.view.samples(config_header.BRIDGE_CONTROL, 2):
-        bit = sample.bit(_SBR_BIT)
+    """First write after ``since`` that takes Secondary Bus Reset from 0 to 1."""
+    state = 0
+    for sample in bridge.accesses_to(BRIDGE_CONTROL):
+        bit = sample.field(config_header.BRIDGE_CONTROL_SBR)
         if bit is None:
             continue
         if sample.write and bit and not state and sample.row > since:
-            note = "Secondary Bus Reset set (0 to 1)"
-            return ResetIndicator(
-                builder.access(sample.row, "BRIDGE_CONTROL", note, size=2), "high", sample.row
-            )
+            evidence = builder.access(sample.row, BRIDGE_CONTROL, "Secondary Bus Reset set (0 to 1)", bridge)
+            return ResetIndicator(evidence, "high", sample.row)
         state = bit
     return None
 
@@ -81,95 +78,80 @@ def link_lost(
 
 
 def _link_status(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
-    capability = bridge.pcie or 0
-    active = False
-    for sample in bridge.view.samples(capability + pcie_capability.LNKSTA, 2):
-        bit = sample.bit(_DLLLA_BIT)
+    active = 0
+    for sample in bridge.accesses_to(LNKSTA):
+        bit = sample.field(pcie_capability.LNKSTA_DLLLA)
         if bit is None or sample.write:
             continue
         if active and not bit and sample.row > since:
-            return ResetIndicator(
-                builder.pcie(sample, capability, "Data Link Layer no longer active"), "high", sample.row
-            )
+            evidence = builder.access(sample.row, LNKSTA, "Data Link Layer no longer active", bridge)
+            return ResetIndicator(evidence, "high", sample.row)
         active = active or bit
     return None
 
 
+#: Status bits that stay set after the link below a port was lost, until they are cleared.
+_ERROR_STATUS = (
+    (SLTSTA, pcie_capability.SLTSTA_DLL_CHANGED),
+    (DPC_STATUS, extended_capabilities.DPC_STATUS_TRIGGER),
+    (UESTA, extended_capabilities.AER_UNC_SURPRISE_DOWN),
+)
+
+
 def _error_status(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
-    """Sticky notes of a lost link: SLTSTA data link change, DPC triggered, AER Surprise Down."""
-    capability = bridge.pcie or 0
-    extended = bridge.capabilities.extended
-    places = [
-        (capability + pcie_capability.SLTSTA, 2, pcie_capability.SLTSTA_DLL_CHANGED, "CAP_EXP", capability)
-    ]
-    dpc, aer = extended.get(extended_capabilities.DPC_ID), extended.get(extended_capabilities.AER_ID)
-    if dpc is not None:
-        status = dpc + extended_capabilities.DPC_STATUS
-        places.append((status, 2, extended_capabilities.DPC_STATUS_TRIGGER, "ECAP_DPC", dpc))
-    if aer is not None:
-        status = aer + extended_capabilities.AER_UNCOR_STATUS
-        places.append((status, 4, extended_capabilities.AER_UNC_SURPRISE_DOWN, "ECAP_AER", aer))
-    for offset, size, bit, name, base in places:
+    """The first status bit that says so: Data Link Layer State Changed, DPC Trigger, Surprise Down."""
+    for register, mask in _ERROR_STATUS:
         clear_before = True
-        for sample in bridge.view.samples(offset, size):
-            if sample.write or sample.dead or not sample.mask & bit:
+        for sample in bridge.accesses_to(register):
+            bit = sample.field(mask)
+            if bit is None or sample.write:
                 continue
-            if sample.value & bit and clear_before and sample.row > since:
-                note = "the link below went down"
-                return ResetIndicator(
-                    builder.access(sample.row, name, note, capability=base, size=size), "medium", sample.row
-                )
-            clear_before = not sample.value & bit
+            if bit and clear_before and sample.row > since:
+                evidence = builder.access(sample.row, register, "the link below went down", bridge)
+                return ResetIndicator(evidence, "medium", sample.row)
+            clear_before = not bit
     return None
 
 
 def powered_down(bridge: Function, since: int, builder: EvidenceBuilder) -> ResetIndicator | None:
     """The port was put into D3 and does not keep its state on the way back (No_Soft_Reset = 0)."""
-    capability = bridge.capabilities.standard.get(power_management.CAP_ID)
-    if capability is None:
-        return None
-    for sample in bridge.view.samples(capability + power_management.PMCSR, 2):
-        if sample.row <= since or sample.dead or not sample.mask & 0xFF:
-            continue
-        in_d3 = sample.value & power_management.PMCSR_STATE == 3
-        if in_d3 and not sample.value & power_management.PMCSR_NO_SOFT_RESET:
+    for sample in bridge.accesses_to(PMCSR):
+        in_d3 = sample.field(power_management.PMCSR_STATE) == 3
+        if sample.row > since and in_d3 and sample.field(power_management.PMCSR_NO_SOFT_RESET) == 0:
             note = "in D3, No_Soft_Reset 0: state is lost on the way back"
-            evidence = builder.access(sample.row, "CAP_PM", note, capability=capability, size=2)
-            return ResetIndicator(evidence, "medium", sample.row)
+            return ResetIndicator(builder.access(sample.row, PMCSR, note, bridge), "medium", sample.row)
     return None
 
 
 #: Sticky registers of the AER capability that a kernel changes (PCI Express 7.8.4.3, 7.8.4.4, 7.8.4.6); Linux
 #: unmasks Advisory Non-Fatal in the correctable mask at every boot.
-_STICKY = (
-    extended_capabilities.AER_UNCOR_MASK,
-    extended_capabilities.AER_UNCOR_SEVERITY,
-    extended_capabilities.AER_COR_MASK,
+_STICKY = tuple(
+    REGISTERS["ECAP_AER"][offset]
+    for offset in (
+        extended_capabilities.AER_UNCOR_MASK,
+        extended_capabilities.AER_UNCOR_SEVERITY,
+        extended_capabilities.AER_COR_MASK,
+    )
 )
 
 
 def sticky_lost(
     outgoing: Function | None, incoming: Function | None, builder: EvidenceBuilder
 ) -> ResetIndicator | None:
-    """A sticky register had been changed and is back at what it was at first: only a loss of power does that.
+    """A sticky register had been changed and has its first value again: only a loss of power does that.
 
-    AER masks and severities survive every reset but that. Their defaults differ between devices, so the
-    outgoing kernel's first read stands for them.
+    AER masks and severities survive every other reset. Their defaults differ between devices, so the outgoing
+    kernel's first read stands for them.
     """
     if outgoing is None or incoming is None:
         return None
-    before = outgoing.capabilities.extended.get(extended_capabilities.AER_ID)
-    after = incoming.capabilities.extended.get(extended_capabilities.AER_ID)
-    if before is None or after is None:
-        return None
-    for offset in _STICKY:
-        held = [sample for sample in outgoing.view.samples(before + offset, 4) if not sample.dead]
-        now = next((sample for sample in incoming.view.samples(after + offset, 4) if not sample.dead), None)
+    for register in _STICKY:
+        held = [sample for sample in outgoing.accesses_to(register) if not sample.dead]
+        now = next((sample for sample in incoming.accesses_to(register) if not sample.dead), None)
         if not held or held[0].write or now is None or now.write:
             continue
         default, last = held[0].value, held[-1].value
         if last != default and now.value == default:
-            note = f"a sticky AER register was 0x{last:08x} and is at its first value again"
-            evidence = builder.access(now.row, "ECAP_AER", note, capability=after, size=4)
-            return ResetIndicator(evidence, "medium", now.row)
+            note = f"a sticky AER register was 0x{last:08x} and has its first value again"
+            return ResetIndicator(builder.access(now.row, register, note, incoming), "medium", now.row)
     return None

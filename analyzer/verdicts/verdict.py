@@ -1,12 +1,12 @@
-"""The one word for a whole capture, and what it does to the exit status."""
+"""What is concluded from verdicts, once: findings of a kexec, the word for a capture, the exit status."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from analyzer.capture import Problem
-from analyzer.results import CaptureResult, Summary, rules
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.results import LOSSES, CaptureResult, Summary, rules
+from analyzer.verdicts import consequences, findings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
 #: Findings that cast doubt instead of naming a loss.
 _DOUBTS = frozenset({rules.UNDETERMINED, rules.DIVERGENCE})
-#: Findings that contradict "nothing lost", whoever was preserved.
+#: Findings that contradict "nothing lost", whatever was preserved.
 _NOT_CLEAN = frozenset(
     {rules.BRIDGE_CODES[name] for name in LOSSES} | {rules.BRIDGE_CODES["healed"], rules.MISSING}
 )
+
+
+def conclude(kexec: KexecResult, options: Options, not_preserved: frozenset[str] = frozenset()) -> None:
+    """Store findings and consequences in the result of a kexec; everything else only reads them.
+
+    Args:
+        kexec: verdicts of one kexec, with ``preservation``.
+        options: those that decide which findings count.
+        not_preserved: bridges of which the input shows that they were not handed over.
+    """
+    findings.add(kexec, options, not_preserved)
+    kexec.consequences = consequences.for_kexec(kexec)
 
 
 def of_capture(kexecs: Sequence[KexecResult], *, whole: bool) -> CaptureVerdict:
@@ -75,7 +87,7 @@ def summarise(captures: Sequence[CaptureResult]) -> Summary:
 
 
 def unreadable(path: str, error: AritraceError) -> CaptureResult:
-    """Return the result of a capture that could not be judged: verdict ``unreadable`` and the reason.
+    """Return the result of a capture that could not be analysed: verdict ``unreadable`` and the reason.
 
     Where another file is at fault (a piece, a sidecar, what an option names), the message begins with it.
     """

@@ -12,14 +12,14 @@ import pytest
 from unprivileged import unprivileged
 
 from analyzer.errors import UsageError
-from analyzer.fleet import job, listing, manifest, source_lists
+from analyzer.fleet import job, listing, manifest
 from analyzer.readers import opening
 from analyzer.readers.sources import LeftOut
 
 
 def listed(*sources: str) -> list[tuple[str, str | None]]:
     """Name and reason of each entry."""
-    lists = source_lists.read(sources)
+    lists = listing.read_lists(sources)
     return [(entry.name, entry.problem) for entry in listing.entries(sources, "out", lists, LeftOut())]
 
 
@@ -67,7 +67,7 @@ def test_a_name_that_no_file_can_have_is_kept_for_its_row():
 
 
 def test_a_list_without_an_end_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(source_lists, "LIST_LIMIT", 10)
+    monkeypatch.setattr(listing, "LIST_LIMIT", 10)
     (folder / "list").write_text("one.bin\ntwo.bin\n")
     with pytest.raises(UsageError, match="at most 10 bytes"):
         listed("@list")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.numbering import mark_unreachable
+from analyzer.replay.bus_numbers import mark_unreachable
 from analyzer.replay.world import Node, World
 
 LOST = (0, 0, 0)

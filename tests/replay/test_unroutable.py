@@ -116,4 +116,4 @@ HIGH_BYTE = sample("read", 0x0400, 0xFF00)
     ],
 )
 def test_the_first_read_of_bit_5(samples: list[Sample], expected: bool | None) -> None:
-    assert hardware_bit(SimpleNamespace(devctl2=samples)) is expected
+    assert hardware_bit(SimpleNamespace(accesses_to=lambda _: samples)) is expected

@@ -5,8 +5,8 @@ import duckdb
 import pytest
 import result_samples as samples
 
-from analyzer.report.csv_report import csv_text
-from analyzer.results.frames.verdict_table import COLUMNS
+from analyzer.report.verdict_table import csv_text
+from analyzer.results.frames import VERDICT_COLUMNS
 
 
 def rows(*captures):
@@ -15,7 +15,7 @@ def rows(*captures):
 
 def test_a_lost_bridge_is_a_row():
     (lost,) = [row for row in rows(samples.lost()) if row["verdict"] == "lost"]
-    assert list(lost) == ["stranded_count" if name == "stranded" else name for name in COLUMNS]
+    assert list(lost) == ["stranded_count" if name == "stranded" else name for name in VERDICT_COLUMNS]
     assert (lost["path"], lost["kexec"], lost["bdf"]) == ("lost.bin", "0", samples.PORT)
     assert (lost["cause"], lost["confidence"], lost["code"]) == ("explicit-write", "high", "ARI001")
     assert (lost["ari_before"], lost["ari_after"], lost["new_secondary"]) == ("true", "false", "")

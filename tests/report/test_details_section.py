@@ -4,7 +4,7 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.options import Options
-from analyzer.questions.explain.details import DetailsGatherer
+from analyzer.questions.explain.working import DetailsGatherer
 from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
 
@@ -31,7 +31,7 @@ def ladder():
         # -v: boots, every bridge and function, the sources of what is said.
         ("  boot 1  kernel    accesses 2128 to 15123", 1),
         ("0000:00:05.0-[06]", 1),
-        ("[PCI Express 7.5.3.16, bit 5 of Device Control 2: it concerns configuration requests only]", 1),
+        ("[PCI Express 7.5.3.16, bit 5 of Device Control 2: it affects configuration requests only]", 1),
         # -vv: accesses of bridges that nothing happened to, and each policy's decision.
         ("  0000:00:04.0 root port: accesses that show or change ARI Forwarding", 2),
         ("#17546  @0x69378  1795328056.158728  boot 2  ARIFwd+  read  0000:00:04.0 CAP_EXP+28.w = 0x0020", 2),

@@ -57,7 +57,7 @@ def several(*verdicts):
         (
             samples.undetermined(),
             (
-                "UNDETERMINED (capture cut short): 0000:02:00.0: undetermined, the capture does not hold a "
+                "UNDETERMINED (capture cut short): 0000:02:00.0: undetermined, not in the capture: a "
                 "read of CAP_EXP+28 "
                 "after the kexec; no loss is seen otherwise"
             ),

@@ -15,7 +15,7 @@ from result_samples import OTHER, PORT, SWITCH
 from analyzer.analysis import analyze
 from analyzer.capture import Problem
 from analyzer.options import Options
-from analyzer.questions.explain.details import DetailsGatherer
+from analyzer.questions.explain.working import DetailsGatherer
 from analyzer.report.html.page import pieces
 from analyzer.report.wording import CAUSES
 from analyzer.results import (

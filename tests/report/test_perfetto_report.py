@@ -99,7 +99,7 @@ def test_the_bit_of_each_bridge_is_a_lane_and_each_access_an_instant(studied):
     for lane in found.lanes:
         name = next(name for name in read.tracks if len(name) == 2 and name[1].startswith(lane.bdf))
         states = {True: "ARIFwd+", False: "ARIFwd-", None: "ARIFwd?"}
-        assert [title for _, _, title in read.spans(*name)] == [states[part.ari] for part in lane.stretches]
+        assert [title for _, _, title in read.spans(*name)] == [states[part.state] for part in lane.stretches]
         accesses = read.tracks[(*name, "accesses")]
         assert [row[0] for row in accesses] == [entry.time_ns - start for entry in lane.entries]
         assert [row[3]["access"].int_value for row in accesses] == [entry.access for entry in lane.entries]
@@ -125,7 +125,7 @@ def lane_of(*accesses):
         TimelineEntry(access, time, 0, "shows", op="read", bdf=samples.PORT, ari=True)
         for access, time in accesses
     ]
-    stretch = Stretch(accesses[0][0], accesses[-1][0], ari=True)
+    stretch = Stretch(accesses[0][0], accesses[-1][0], state=True)
     return Lanes([Lane(samples.PORT, "switch-downstream", 3, entries, [stretch])])
 
 

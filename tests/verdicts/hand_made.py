@@ -11,7 +11,8 @@ import numpy as np
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.observed.registers.samples import Sample
 from analyzer.results import Evidence
-from schemas import config_header, extended_capabilities, pcie_capability
+from schemas import extended_capabilities, pcie_capability
+from schemas.registers import BASE_IDS, Register
 
 #: Where the hand-made functions have their capabilities.
 PM, EXP, AER, DPC, ACS, SRIOV = 0x40, 0x80, 0x100, 0x150, 0x200, 0x240
@@ -121,52 +122,45 @@ class Part:
     def view(self) -> View:
         return View(self.accesses)
 
-    @property
-    def devctl2(self) -> list[Sample]:
-        return [] if self.pcie is None else self.view.samples(self.pcie + pcie_capability.DEVCTL2, 2)
+    def start_of(self, base: str) -> int | None:
+        if base == "CAP_EXP":
+            return self.pcie
+        if base not in BASE_IDS:
+            return 0
+        extended, number = BASE_IDS[base]
+        return (self.capabilities.extended if extended else self.capabilities.standard).get(number)
 
-    @property
-    def command(self) -> list[Sample]:
-        return self.view.samples(config_header.COMMAND, 2)
-
-    @property
-    def acs_control(self) -> list[Sample]:
-        return self.view.samples(ACS + extended_capabilities.ACS_CTRL, 2)
-
-    @property
-    def sriov_control(self) -> list[Sample]:
-        return self.view.samples(SRIOV + extended_capabilities.SRIOV_CTRL, 2)
+    def accesses_to(self, register: Register) -> list[Sample]:
+        start = self.start_of(register.base)
+        return [] if start is None else self.view.samples(start + register.offset, register.size)
 
     @property
     def first_bus_numbers(self) -> BusNumbers | None:
         return None if self.numbers is None else BusNumbers(*self.numbers, row=5)
 
-    def register(self, offset: int, size: int) -> tuple[int, int] | None:
+    def first(self, register: Register) -> tuple[int, int] | None:
+        start = self.start_of(register.base)
         for row, access in zip(self.view.rows.tolist(), self.accesses, strict=True):
-            if access.op == "read" and access.value is not None and access.offset == offset:
-                return access.value & (1 << 8 * size) - 1, row
+            at_it = start is not None and access.offset == start + register.offset
+            if access.op == "read" and access.value is not None and at_it:
+                return access.value & (1 << 8 * register.size) - 1, row
         return None
 
-    def value(self, offset: int, size: int = 2) -> int | None:
-        known = self.register(offset, size)
+    def value(self, register: Register) -> int | None:
+        known = self.first(register)
         return None if known is None else known[0]
 
-    def pcie_value(self, offset: int, size: int = 2) -> int | None:
-        return None if self.pcie is None else self.value(self.pcie + offset, size)
 
-
-class PlainWitness:
+class PlainEvidence:
     """Evidence that holds a row, a register as it is named, and a note."""
 
-    def access(self, row: int, register: str, note: str, *, capability: int = 0, size: int = 0) -> Evidence:
-        where = f" behind {capability:#x}" if capability else ""
-        return Evidence(row, "", None, None, None, None, f"{register}{where}, {size} bytes", None, note)
+    def access(self, row: int, register: Register, note: str, function: Part) -> Evidence:
+        start = function.start_of(register.base)
+        name = f"{register.base} behind {start:#x}" if start else register.name
+        return Evidence(row, "", None, None, None, None, f"{name}, {register.size} bytes", None, note)
 
     def number(self, row: int | None) -> int | None:
         return row
-
-    def pcie(self, sample: Sample, capability: int, note: str) -> Evidence:
-        return self.access(sample.row, "CAP_EXP", note, capability=capability, size=2)
 
 
 def shown(evidence: list[Evidence]) -> list[tuple[int | None, str | None, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from hand_made import Part, PlainWitness
+from hand_made import Part, PlainEvidence
 
 from analyzer.observed.decisions import Decision
 from analyzer.replay.ari import AriDecision
@@ -63,6 +63,6 @@ def kexec_context(
         as_observed=as_observed,
         preserved=frozenset(preserved),
         stranded=frozenset(stranded),
-        builder=PlainWitness(),
+        builder=PlainEvidence(),
         messages=("told",),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hand_made import EXP, Access, Part, PlainWitness, read, shown, write
+from hand_made import EXP, Access, Part, read, shown, write
 from hand_made_context import KEY, decision, kexec_context, node
 
-from analyzer.observed.ari_state import OutgoingState
-from analyzer.results import Window
+from analyzer.observed.register_state import OutgoingState
+from analyzer.results import Evidence, Window
 from analyzer.verdicts import bridges
 from analyzer.verdicts.causes import Attribution
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 DEVCTL2, PLACE = EXP + 0x28, f"CAP_EXP behind {EXP:#x}, 2 bytes"
 ON, OFF = 0x20, 0x00
-BELIEF = OutgoingState(True, 50)
+HELD = OutgoingState(True, 50)
 
 
-def facts(context: bridges.KexecContext, outgoing_state: OutgoingState | None = BELIEF) -> bridges._Facts:
+def facts(context: bridges.KexecContext, outgoing_state: OutgoingState | None = HELD) -> bridges._Facts:
     (made,) = context.world.nodes()
     return bridges._facts(context, made, {} if outgoing_state is None else {KEY: outgoing_state})
 
@@ -62,23 +62,23 @@ def test_what_was_decided(more: dict[str, object], expected: bool | None) -> Non
 def test_facts_of_a_bridge_that_both_boots_saw() -> None:
     before, after = Part((write(DEVCTL2, 2, ON),)), Part((read(DEVCTL2, 2, OFF),))
     found = facts(kexec_context(before, after, decided=(decision(True), decision(False))))
-    assert (found.before_function, found.after_function, found.outgoing_state) == (before, after, BELIEF)
+    assert (found.ari.before, found.ari.after, found.ari.outgoing) == (before, after, HELD)
     assert found.decision == decision(True)
-    assert found.after is not None
-    assert (found.after.row, found.after.bit(5)) == (100, False)
+    assert found.ari.first is not None
+    assert (found.ari.first.row, found.ari.is_on_after) == (100, False)
 
 
 @pytest.mark.parametrize("made", [node(outgoing=None), node(incoming=None)], ids=["new", "not found"])
 def test_facts_of_a_bridge_that_one_boot_did_not_see(made: Node) -> None:
     found = facts(kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), decided=(decision(True),), made=made))
     old, new = made.outgoing is not None, made.incoming is not None
-    assert (found.before_function is not None, found.outgoing_state == BELIEF) == (old, old)
-    assert [found.after_function is None, found.after is None, found.decision is None] == [not new] * 3
-    assert old or found.outgoing_state == OutgoingState(None)
+    assert (found.ari.before is not None, found.ari.outgoing == HELD) == (old, old)
+    assert [found.ari.after is None, found.ari.first is None, found.decision is None] == [not new] * 3
+    assert old or found.ari.outgoing == OutgoingState(None)
 
 
-def test_nothing_is_believed_of_a_bridge_that_nobody_judged() -> None:
-    assert facts(kexec_context(), outgoing_state=None).outgoing_state == OutgoingState(None)
+def test_nothing_is_held_of_a_bridge_without_a_state() -> None:
+    assert facts(kexec_context(), outgoing_state=None).ari.outgoing == OutgoingState(None)
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_a_new_bridge_has_no_ancestors_before() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["lost", "healed", "unconfigured", "renumbered"])
-def test_between_which_accesses_the_bit_went(
+def test_between_which_accesses_the_bit_was_cleared(
     before: list[Access], after: list[Access] | None, cause: Attribution | None, expected: Window, name: str
 ) -> None:
     context = kexec_context(Part(tuple(before)), None if after is None else Part(tuple(after)))
     assert bridges._window(context, facts(context), name, cause) == expected
 
 
-def test_only_accesses_behind_the_belief_show_the_bit_off() -> None:
+def test_only_accesses_after_the_state_was_held_show_the_bit_off() -> None:
     """The kernel took an all-ones read for a set bit."""
     context = kexec_context(Part((write(DEVCTL2, 2, OFF),)))
     found = bridges._window(context, facts(context, OutgoingState(True, 105)), "lost", None)
@@ -186,42 +186,46 @@ def test_a_bit_that_was_not_on_has_no_window(enabled: bool | None) -> None:
 
 
 def evidence(
-    context: bridges.KexecContext, outgoing_state: OutgoingState = BELIEF, cause: Attribution | None = None
+    context: bridges.KexecContext, outgoing_state: OutgoingState = HELD, cause: Attribution | None = None
 ) -> list[object]:
     return shown(bridges._evidence(context, facts(context, outgoing_state), cause))
 
 
-BELIEVED_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
-BELIEVED_OFF = (50, PLACE, "outgoing kernel: ARI Forwarding off")
+def proof_of(row: int | None, note: str) -> Evidence:
+    return Evidence(row, "", None, None, None, None, None, None, note)
+
+
+HELD_ON = (50, PLACE, "outgoing kernel: ARI Forwarding on")
+HELD_OFF = (50, PLACE, "outgoing kernel: ARI Forwarding off")
 READ_ON, READ_OFF = ((100, PLACE, f"first read after the kexec: {state}") for state in ("on", "off"))
 
 
 @pytest.mark.parametrize(
     ("context", "outgoing_state", "expected"),
     [
-        (kexec_context(Part()), BELIEF, [BELIEVED_ON]),
-        (kexec_context(Part()), OutgoingState(False, 50), [BELIEVED_OFF]),
+        (kexec_context(Part()), HELD, [HELD_ON]),
+        (kexec_context(Part()), OutgoingState(False, 50), [HELD_OFF]),
         (kexec_context(Part()), OutgoingState(True), []),
-        (kexec_context(Part(pcie=None)), BELIEF, []),
-        (kexec_context(), BELIEF, []),
-        (kexec_context(None, Part((read(DEVCTL2, 2, ON),))), BELIEF, [READ_ON]),
-        (kexec_context(None, Part((read(DEVCTL2, 2, OFF),))), BELIEF, [READ_OFF]),
-        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),))), BELIEF, [BELIEVED_ON, READ_OFF]),
+        (kexec_context(Part(pcie=None)), HELD, []),
+        (kexec_context(), HELD, []),
+        (kexec_context(None, Part((read(DEVCTL2, 2, ON),))), HELD, [READ_ON]),
+        (kexec_context(None, Part((read(DEVCTL2, 2, OFF),))), HELD, [READ_OFF]),
+        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),))), HELD, [HELD_ON, READ_OFF]),
         (
             kexec_context(None, Part(), decided=(decision(True),)),
-            BELIEF,
+            HELD,
             [(80, PLACE, "incoming kernel: ARI Forwarding set")],
         ),
         (
             kexec_context(None, Part(), decided=(decision(False, "clear"),)),
-            BELIEF,
+            HELD,
             [(80, PLACE, "incoming kernel: ARI Forwarding clear")],
         ),
-        (kexec_context(None, Part(), decided=(decision(True, "inherit"),)), BELIEF, []),
-        (kexec_context(None, Part(pcie=None), decided=(decision(True),)), BELIEF, []),
-        (kexec_context(decided=(decision(True),)), BELIEF, []),
-        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), BELIEF, []),
-        (kexec_context(Part(), made=node(ari_supported=None)), BELIEF, [BELIEVED_ON]),
+        (kexec_context(None, Part(), decided=(decision(True, "inherit"),)), HELD, []),
+        (kexec_context(None, Part(pcie=None), decided=(decision(True),)), HELD, []),
+        (kexec_context(decided=(decision(True),)), HELD, []),
+        (kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False)), HELD, []),
+        (kexec_context(Part(), made=node(ari_supported=None)), HELD, [HELD_ON]),
     ],
 )
 def test_evidence_of_a_bridge(
@@ -231,22 +235,21 @@ def test_evidence_of_a_bridge(
 
 
 def test_evidence_of_the_cause_stands_among_it_in_order_and_once() -> None:
-    builder = PlainWitness()
     proof = [
-        builder.access(200, "B", "later"),
-        builder.access(None, "LOG", "told"),
-        builder.access(90, "A", "between"),
-        builder.access(90, "A", "between"),
-        builder.access(90, "A", "and more"),
-        builder.access(1, "A", "the second access"),
-        builder.access(0, "A", "the first access"),
+        proof_of(200, "later"),
+        proof_of(None, "told"),
+        proof_of(90, "between"),
+        proof_of(90, "between"),
+        proof_of(90, "and more"),
+        proof_of(1, "the second access"),
+        proof_of(0, "the first access"),
     ]
     context = kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)))
     notes = [note for *_, note in evidence(context, cause=Attribution("unknown", "low", evidence=proof))]
     assert notes == [
         "the first access",
         "the second access",
-        BELIEVED_ON[2],
+        HELD_ON[2],
         "between",
         "and more",
         READ_OFF[2],
@@ -256,7 +259,7 @@ def test_evidence_of_the_cause_stands_among_it_in_order_and_once() -> None:
 
 
 def test_a_bridge_without_ari_has_the_evidence_of_its_cause_alone() -> None:
-    proof = [PlainWitness().access(90, "A", "why")]
+    proof = [proof_of(90, "why")]
     context = kexec_context(Part(), Part((read(DEVCTL2, 2, OFF),)), made=node(ari_supported=False))
     found = bridges._evidence(context, facts(context), Attribution("hot-reset", "medium", evidence=proof))
     assert found == proof

@@ -6,13 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from analyzer.observed.ari_state import OutgoingState
 from analyzer.observed.decisions import Decision
+from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.observed.registers.samples import Sample
 from analyzer.replay.enumeration import Prediction
 from analyzer.replay.world import Node
 from analyzer.verdicts import bridges
+from analyzer.verdicts.state_at_kexec import StateAtKexec
+from schemas.inherited_state import ARI_FORWARDING
 
 BRIDGE, BELOW, NAME = (0, 8), (0, 8, 0), "0000:00:01.0"
 READ_OFF = Sample(row=70, write=False, value=0, mask=0xFFFF, dead=False)
@@ -21,15 +23,16 @@ READ_DEAD = Sample(row=70, write=False, value=0xFFFF, mask=0xFFFF, dead=True)
 
 def facts(
     before: bool | None,
+    after: bool | None,
     decided: bool | None,
     rule: str | None = None,
     read: Sample | None = None,
     node: Node | None = None,
 ) -> bridges._Facts:
     decision = None if rule is None else Decision(8, 0x100, rule, decided, 80, 75, read)
-    return bridges._Facts(
-        node or Node(BRIDGE, outgoing=8), None, None, OutgoingState(before), None, decision, decided
-    )
+    first = None if after is None else Sample(90, write=False, value=after << 5, mask=0xFFFF, dead=False)
+    ari = StateAtKexec(ARI_FORWARDING, None, None, OutgoingState(before), first)
+    return bridges._Facts(node or Node(BRIDGE, outgoing=8), ari, decision, decided)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def facts(
 def test_before_after_decided(
     before: bool | None, after: bool | None, decided: bool | None, expected: str
 ) -> None:
-    assert bridges._ari_name(facts(before, decided), after) == expected
+    assert bridges._ari_name(facts(before, after, decided)) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_the_rule_that_the_kernel_followed(
     read: Sample | None,
     expected: str,
 ) -> None:
-    assert bridges._ari_name(facts(before, decided, rule, read), after) == expected
+    assert bridges._ari_name(facts(before, after, decided, rule, read)) == expected
 
 
 def node(**more: object) -> Node:
@@ -156,7 +159,7 @@ NO_FUNCTION_0 = {"children": {8: Node((0, 8, 8), outgoing=0x108)}}
 def test_what_comes_before_the_question_of_ari(
     changes: dict[str, object], context: SimpleNamespace, expected: str
 ) -> None:
-    assert bridges._name(context, facts(True, True, node=node(**changes)), True) == expected
+    assert bridges._name(context, facts(True, True, True, node=node(**changes))) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_what_comes_before_the_question_of_ari(
 def test_the_access_that_would_tell(
     numbers: str, before: bool | None, after: bool | None, expected: str
 ) -> None:
-    assert bridges._missing_access(kexec_context(numbers), facts(before, None), after) == expected
+    assert bridges._missing_access(kexec_context(numbers), facts(before, after, None)) == expected
 
 
 @pytest.mark.parametrize(("is_pcie", "expected"), [(False, "pci"), (True, None), (None, None)])

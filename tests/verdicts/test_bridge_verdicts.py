@@ -6,17 +6,17 @@ import pytest
 from hand_made import EXP, Access, Part, read
 from hand_made_context import BRIDGE, KEY, kexec_context, node
 
-from analyzer.observed.ari_state import OutgoingState
+from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.world import Node
 from analyzer.verdicts import bridges
 
 DEVCTL2 = EXP + 0x28
 ON, OFF = 0x20, 0x00
-BELIEF = OutgoingState(True, 50)
+HELD = OutgoingState(True, 50)
 
 
-def judged(context: bridges.KexecContext, outgoing_state: OutgoingState = BELIEF) -> object:
+def judged(context: bridges.KexecContext, outgoing_state: OutgoingState = HELD) -> object:
     (found,) = bridges.verdicts(context, {KEY: outgoing_state})
     return found
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hand_made import AER, EXP, PM, Access, Part, PlainWitness, read, shown, write
+from hand_made import AER, EXP, PM, Access, Part, PlainEvidence, read, shown, write
 
-from analyzer.observed.ari_state import OutgoingState
+from analyzer.observed.register_state import OutgoingState
 from analyzer.verdicts import causes
 from analyzer.verdicts.causes import Attribution, CauseContext
 from analyzer.verdicts.reset_evidence import LogMessage
@@ -88,14 +88,14 @@ WRITTEN = (PLACE, "bit 5 (ARIFwd) written as 0")
 def test_a_write_of_the_outgoing_boot(
     accesses: list[Access], cause: tuple[object, ...], proof: list[tuple[object, ...]]
 ) -> None:
-    found = causes.attribute(context(outgoing=Part(tuple(accesses))), PlainWitness())
+    found = causes.attribute(context(outgoing=Part(tuple(accesses))), PlainEvidence())
     assert said(found) == cause
     assert shown(found.evidence) == proof
 
 
 def test_a_write_of_the_incoming_kernel_before_it_decides() -> None:
     incoming = Part((write(DEVCTL2, 2, OFF), read(DEVCTL2, 2, OFF)))
-    found = causes.attribute(context(incoming=incoming, decision=110), PlainWitness())
+    found = causes.attribute(context(incoming=incoming, decision=110), PlainEvidence())
     assert said(found) == ("incoming-write", "high", None, None)
     assert shown(found.evidence) == [(100, PLACE, "bit 5 written as 0 before the decision read")]
 
@@ -107,24 +107,24 @@ def test_a_write_of_the_incoming_kernel_before_it_decides() -> None:
 )
 def test_writes_of_the_incoming_kernel_that_are_no_cause(more: dict[str, object]) -> None:
     values = {"incoming": Part((write(DEVCTL2, 2, OFF),))} | more
-    assert said(causes.attribute(context(**values), PlainWitness())) == ("unknown", "low", None, None)
+    assert said(causes.attribute(context(**values), PlainEvidence())) == ("unknown", "low", None, None)
 
 
 def test_a_write_in_the_outgoing_boot_comes_first() -> None:
     outgoing, incoming = Part((write(DEVCTL2, 2, OFF),)), Part((write(DEVCTL2, 2, OFF),))
-    found = causes.attribute(context(outgoing=outgoing, incoming=incoming), PlainWitness())
+    found = causes.attribute(context(outgoing=outgoing, incoming=incoming), PlainEvidence())
     assert found.cause == "explicit-write"
 
 
 @pytest.mark.parametrize(("since", "cause"), [(99, "explicit-write"), (100, "unknown")])
 def test_only_writes_behind_the_last_sign_of_the_bit_count(since: int, cause: str) -> None:
     outgoing = Part((write(DEVCTL2, 2, OFF),))
-    assert causes.attribute(context(outgoing=outgoing, since=since), PlainWitness()).cause == cause
+    assert causes.attribute(context(outgoing=outgoing, since=since), PlainEvidence()).cause == cause
 
 
 def test_a_bridge_that_lost_only_its_numbers_is_not_asked_for_writes() -> None:
     outgoing = Part((write(DEVCTL2, 2, OFF),))
-    found = causes.attribute(context(outgoing=outgoing), PlainWitness(), needs_bit=False)
+    found = causes.attribute(context(outgoing=outgoing), PlainEvidence(), needs_state=False)
     assert found.cause == "unknown"
 
 
@@ -211,7 +211,7 @@ STICKY = Part((read(AER + 8, 4, 0x10), write(AER + 8, 4, 0x30)))
                 (
                     120,
                     f"ECAP_AER behind {AER:#x}, 4 bytes",
-                    "a sticky AER register was 0x00000030 and is at its first value again",
+                    "a sticky AER register was 0x00000030 and has its first value again",
                 )
             ],
         ),
@@ -225,7 +225,7 @@ STICKY = Part((read(AER + 8, 4, 0x10), write(AER + 8, 4, 0x30)))
 def test_what_reset_a_port(
     more: dict[str, object], expected: tuple[object, ...], first: list[tuple[object, ...]]
 ) -> None:
-    found = causes.attribute(context(**({"incoming": reset()} | more)), PlainWitness())
+    found = causes.attribute(context(**({"incoming": reset()} | more)), PlainEvidence())
     assert said(found) == expected
     assert shown(found.evidence) == [*first, *RESET_PROOF]
 
@@ -241,12 +241,12 @@ def test_what_reset_a_port(
 )
 def test_only_what_was_read_proves_a_reset(accesses: list[Access], proof: list[tuple[object, ...]]) -> None:
     incoming = Part(tuple(accesses), numbers=(0, 0, 0))
-    assert shown(causes.attribute(context(incoming=incoming), PlainWitness()).evidence) == proof
+    assert shown(causes.attribute(context(incoming=incoming), PlainEvidence()).evidence) == proof
 
 
 def test_a_reset_of_a_bridge_without_pci_express() -> None:
     incoming = Part((read(CONTROL, 2, 0), read(DEVCTL, 2, 0)), pcie=None, numbers=(0, 0, 0))
-    found = causes.attribute(context(incoming=incoming), PlainWitness())
+    found = causes.attribute(context(incoming=incoming), PlainEvidence())
     assert shown(found.evidence) == RESET_PROOF[:2]
 
 
@@ -261,13 +261,13 @@ def test_a_reset_of_a_bridge_without_pci_express() -> None:
 def test_a_bridge_that_is_gone(ancestors: tuple[Part, ...], expected: tuple[object, ...]) -> None:
     """Nothing that its own registers said before counts."""
     outgoing = Part((write(DEVCTL2, 2, OFF), write(PMCSR, 2, 3)))
-    found = causes.attribute(context(outgoing=outgoing, ancestors=ancestors), PlainWitness(), gone=True)
+    found = causes.attribute(context(outgoing=outgoing, ancestors=ancestors), PlainEvidence(), gone=True)
     assert said(found) == expected
 
 
 INTACT = (5, NUMBERS, "bus numbers are intact")
 LTR_ON, LTR_OFF = (
-    "LTR Enable is still on: only bit 5 was taken",
+    "LTR Enable is still on: only ARI Forwarding was cleared",
     "LTR Enable is off too: the link went down",
 )
 
@@ -301,14 +301,14 @@ LTR_ON, LTR_OFF = (
         ),
     ],
 )
-def test_only_the_bit_went(
+def test_only_the_bit_was_cleared(
     outgoing: list[Access], incoming: list[Access], proof: list[tuple[object, ...]]
 ) -> None:
-    """The decision of these scenes comes before any write of the incoming kernel."""
+    """The decision comes before any write of the incoming kernel."""
     after = Part(tuple(incoming), numbers=(0, 1, 1))
     found = causes.attribute(
         context(outgoing=Part(tuple(outgoing)) if outgoing else None, incoming=after, since=999, decision=0),
-        PlainWitness(),
+        PlainEvidence(),
     )
     assert said(found) == ("selective-loss", "medium", None, None)
     assert shown(found.evidence) == proof
@@ -316,11 +316,11 @@ def test_only_the_bit_went(
 
 @pytest.mark.parametrize("incoming", [None, Part(numbers=None)])
 def test_without_bus_numbers_nothing_is_called_selective(incoming: Part | None) -> None:
-    found = causes.attribute(context(incoming=incoming), PlainWitness())
+    found = causes.attribute(context(incoming=incoming), PlainEvidence())
     assert said(found) == ("unknown", "low", None, None)
     assert found.evidence == []
 
 
 def test_a_port_in_d3_lost_the_bit_on_the_way_back() -> None:
-    found = causes.attribute(context(outgoing=ASLEEP, incoming=Part(numbers=(0, 1, 1))), PlainWitness())
+    found = causes.attribute(context(outgoing=ASLEEP, incoming=Part(numbers=(0, 1, 1))), PlainEvidence())
     assert said(found) == ("power-state", "medium", None, 100)

@@ -104,7 +104,7 @@ def gained(path: tuple[int, ...], note: str, *, explained: bool = True) -> Diver
 
 
 CUT = "the capture ends before the scan reaches it"
-REACHES = "the replay reaches it{}, the capture holds no enumeration of it by the incoming kernel"
+REACHES = "the replay reaches it{}, no enumeration of it by the incoming kernel is in the capture"
 BEHIND = REACHES.format(" below 0000:00:01.0")
 BEYOND = "the incoming kernel enumerated it, the replay does not reach it"
 

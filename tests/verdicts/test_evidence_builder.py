@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analyzer.observed.registers.samples import Sample
 from analyzer.results import Evidence
 from analyzer.verdicts.evidence import EvidenceBuilder, log_line
+from schemas.registers import BRIDGE_CONTROL, DEVCTL2, Register
 
 #: A word read of DEVCTL2, a write of unknown width, a byte in a second file, a read of unknown width.
 INDEX = SimpleNamespace(
@@ -30,14 +30,22 @@ def builder(*, files: int = 2) -> EvidenceBuilder:
     return EvidenceBuilder(INDEX, FILES[:files])
 
 
+def function(start: int = 0x4C) -> SimpleNamespace:
+    return SimpleNamespace(start_of=lambda base: 0 if base == "HEADER1" else start)
+
+
+def plain(size: int) -> Register:
+    return Register("CAP_EXP", 0, "NAME", size, None)
+
+
 def test_a_register_of_a_capability() -> None:
-    assert builder().access(0, "CAP_EXP", "why", capability=0x4C, size=2) == Evidence(
+    assert builder().access(0, DEVCTL2, "why", function()) == Evidence(
         4001, "first.bin", 0x100, 1_000, "read", "0000:02:01.3", "CAP_EXP+28.w", "0x0020", "why"
     )
 
 
 def test_a_register_of_its_own_name() -> None:
-    assert builder().access(1, "BRIDGE_CONTROL", "why", size=2) == Evidence(
+    assert builder().access(1, BRIDGE_CONTROL, "why", function()) == Evidence(
         4002, "first.bin", 0x140, 1_001, "write", "0000:02:01.3", "BRIDGE_CONTROL", "0x0042", "why"
     )
 
@@ -45,35 +53,22 @@ def test_a_register_of_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("row", "size", "register", "value"),
     [
-        (0, 4, "CAP+04.w", "0x0020"),  # the recorded width counts
-        (2, 0, "CAP+0c.b", "0x05"),
-        (1, 1, "CAP+-32.b", "0x42"),
-        (1, 2, "CAP+-32.w", "0x0042"),
-        (1, 4, "CAP+-32.l", "0x00000042"),
-        (1, 0, "CAP+-32.w", "0x42"),  # neither is known
-        (3, 0, "CAP+-3c.w", "0x5"),
+        (0, 4, "CAP_EXP+04.w", "0x0020"),  # the recorded width counts
+        (2, 4, "CAP_EXP+0c.b", "0x05"),
+        (1, 1, "CAP_EXP+-32.b", "0x42"),
+        (1, 2, "CAP_EXP+-32.w", "0x0042"),
+        (1, 4, "CAP_EXP+-32.l", "0x00000042"),
     ],
 )
 def test_widths(row: int, size: int, register: str, value: str) -> None:
-    found = builder().access(row, "CAP", "", capability=0x70, size=size)
+    found = builder().access(row, plain(size), "", function(0x70))
     assert (found.register, found.value) == (register, value)
-
-
-def test_the_width_is_not_guessed_unless_asked() -> None:
-    assert builder().access(3, "CAPABILITY_LIST", "").value == "0x5"
 
 
 @pytest.mark.parametrize(("files", "name"), [(2, "second.bin"), (1, "")])
 def test_files(files: int, name: str) -> None:
-    found = builder(files=files).access(2, "CAP", "")
+    found = builder(files=files).access(2, plain(1), "", function())
     assert (found.file, found.time_ns, found.bdf) == (name, None, "0001:02:01.3")
-
-
-def test_a_word_of_the_pci_express_capability() -> None:
-    found = builder().pcie(Sample(0, False, 0x20, 0xFFFF, False), 0x4C, "why")
-    assert (found.register, found.note, found.access) == ("CAP_EXP+28.w", "why", 4001)
-    unknown = builder().pcie(Sample(1, True, 0x42, 0xFFFF, False), 0x30, "why")
-    assert (unknown.register, unknown.value) == ("CAP_EXP+0e.w", "0x0042")
 
 
 @pytest.mark.parametrize(("row", "number"), [(0, 4001), (2, 4003), (None, None)])

@@ -40,7 +40,7 @@ def texts(result: object) -> list[str]:
         (bridge(PORT, "undetermined"), f"{PORT}: undetermined"),
         (
             bridge(PORT, "undetermined", missing_access="a read of CAP_EXP+28.w"),
-            f"{PORT}: undetermined, the capture does not hold a read of CAP_EXP+28.w",
+            f"{PORT}: undetermined, not in the capture: a read of CAP_EXP+28.w",
         ),
         (bridge(PORT, "gone", cause="unknown"), f"bridge gone on {PORT}"),
         (bridge(PORT, "gained"), f"ARI Forwarding gained on {PORT}"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hand_made import EXP, Access, Part, read, write
 
-from analyzer.observed.ari_state import OutgoingState
+from analyzer.observed.register_state import OutgoingState, changing_write
 from analyzer.verdicts import causes
+from schemas.inherited_state import ARI_FORWARDING
 
 DEVCTL, DEVCTL2, CONTROL = EXP + 0x08, EXP + 0x28, 0x3E
 ON, OFF = 0x0420, 0x0400
@@ -40,7 +41,7 @@ ON, OFF = 0x0420, 0x0400
 def test_the_write_that_cleared_the_bit(
     accesses: list[Access], since: int, until: int, expected: tuple[int, int | None] | None
 ) -> None:
-    found = causes.clearing_write(Part(tuple(accesses)), since, until)
+    found = changing_write(Part(tuple(accesses)), ARI_FORWARDING, 1, since, until)
     rows = None if found is None else (found[0].row, None if found[1] is None else found[1].row)
     assert rows == expected
 

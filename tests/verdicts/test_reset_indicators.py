@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hand_made import AER, DPC, EXP, PM, Access, Capabilities, Part, PlainWitness, read, write
+from hand_made import AER, DPC, EXP, PM, Access, Capabilities, Part, PlainEvidence, read, write
 
 from analyzer.results import Evidence
 from analyzer.verdicts import reset_evidence
@@ -14,11 +14,11 @@ DPC_STATUS, AER_STATUS, PMCSR = DPC + 0x08, AER + 0x04, PM + 0x04
 ROWS = (100, 110, 120, 130, 140)
 
 
-def said(sign: ResetIndicator | None) -> tuple[object, ...] | None:
-    if sign is None:
+def said(seen: ResetIndicator | None) -> tuple[object, ...] | None:
+    if seen is None:
         return None
-    assert sign.evidence.access == sign.row
-    return sign.row, sign.evidence.register, sign.evidence.note, sign.confidence
+    assert seen.evidence.access == seen.row
+    return seen.row, seen.evidence.register, seen.evidence.note, seen.confidence
 
 
 PULSE = ("BRIDGE_CONTROL, 2 bytes", "Secondary Bus Reset set (0 to 1)", "high")
@@ -46,8 +46,8 @@ PULSE = ("BRIDGE_CONTROL, 2 bytes", "Secondary Bus Reset set (0 to 1)", "high")
     ],
 )
 def test_secondary_bus_reset(accesses: list[Access], since: int, row: int | None) -> None:
-    sign = reset_evidence.secondary_bus_reset(Part(tuple(accesses)), since, PlainWitness())
-    assert said(sign) == (None if row is None else (row, *PULSE))
+    seen = reset_evidence.secondary_bus_reset(Part(tuple(accesses)), since, PlainEvidence())
+    assert said(seen) == (None if row is None else (row, *PULSE))
 
 
 LINK = (f"CAP_EXP behind {EXP:#x}, 2 bytes", "Data Link Layer no longer active", "high")
@@ -94,7 +94,7 @@ SURPRISE = (f"ECAP_AER behind {AER:#x}, 4 bytes", "the link below went down", "m
     ],
 )
 def test_link_lost(accesses: list[Access], since: int, expected: tuple[object, ...] | None) -> None:
-    assert said(reset_evidence.link_lost(Part(tuple(accesses)), since, (), PlainWitness())) == expected
+    assert said(reset_evidence.link_lost(Part(tuple(accesses)), since, (), PlainEvidence())) == expected
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_link_lost(accesses: list[Access], since: int, expected: tuple[object, .
 )
 def test_registers_of_capabilities_that_are_not_there(capabilities: Capabilities) -> None:
     bridge = Part((read(AER_STATUS, 4, 0x20),), capabilities=capabilities)
-    assert reset_evidence.link_lost(bridge, 0, (), PlainWitness()) is None
+    assert reset_evidence.link_lost(bridge, 0, (), PlainEvidence()) is None
 
 
 def test_a_bridge_without_pci_express_has_no_link() -> None:
     messages = [LogMessage(0x0200, "pciehp: Slot(1): Link Down", "kernel log")]
     bridge = Part((read(SLTSTA, 2, 0x0100),), pcie=None)
-    assert reset_evidence.link_lost(bridge, 0, messages, PlainWitness()) is None
+    assert reset_evidence.link_lost(bridge, 0, messages, PlainEvidence()) is None
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ def test_a_bridge_without_pci_express_has_no_link() -> None:
 )
 def test_messages_of_a_lost_link(text: str, lost: bool) -> None:
     messages = [LogMessage(0x0100, text, "dmesg", 7, 8), LogMessage(0x0200, text, "kernel log", 41, 1_000)]
-    sign = reset_evidence.link_lost(Part(), 0, messages, PlainWitness())
+    seen = reset_evidence.link_lost(Part(), 0, messages, PlainEvidence())
     expected = ResetIndicator(
         Evidence(41, "kernel log", None, 1_000, None, None, None, None, text), "high", None
     )
-    assert sign == (expected if lost else None)
+    assert seen == (expected if lost else None)
 
 
 def test_registers_are_asked_before_messages() -> None:
     messages = [LogMessage(0x0200, "pciehp: Slot(1): Link Down", "kernel log")]
-    sign = reset_evidence.link_lost(Part((read(SLTSTA, 2, 0x0100),)), 0, messages, PlainWitness())
-    assert said(sign) == (100, *SLOT)
+    seen = reset_evidence.link_lost(Part((read(SLTSTA, 2, 0x0100),)), 0, messages, PlainEvidence())
+    assert said(seen) == (100, *SLOT)
 
 
 ASLEEP = (
@@ -175,13 +175,13 @@ ASLEEP = (
     ],
 )
 def test_powered_down(accesses: list[Access], since: int, row: int | None) -> None:
-    sign = reset_evidence.powered_down(Part(tuple(accesses)), since, PlainWitness())
-    assert said(sign) == (None if row is None else (row, *ASLEEP))
+    seen = reset_evidence.powered_down(Part(tuple(accesses)), since, PlainEvidence())
+    assert said(seen) == (None if row is None else (row, *ASLEEP))
 
 
 def test_without_power_management_there_is_no_d3() -> None:
     bridge = Part((write(PMCSR, 2, 0x0003),), capabilities=Capabilities({0x10: EXP}, {}))
-    assert reset_evidence.powered_down(bridge, 0, PlainWitness()) is None
+    assert reset_evidence.powered_down(bridge, 0, PlainEvidence()) is None
 
 
 MASK, SEVERITY, CORRECTABLE, HEADER_LOG = AER + 0x08, AER + 0x0C, AER + 0x14, AER + 0x1C
@@ -221,17 +221,17 @@ CHANGED = (read(MASK, 4, 0x10), write(MASK, 4, 0x30))
 def test_sticky_registers(
     before: tuple[Access, ...], after: list[Access], row: int | None, value: int
 ) -> None:
-    sign = reset_evidence.sticky_lost(Part(tuple(before)), Part(tuple(after)), PlainWitness())
-    note = f"a sticky AER register was 0x{value:08x} and is at its first value again"
+    seen = reset_evidence.sticky_lost(Part(tuple(before)), Part(tuple(after)), PlainEvidence())
+    note = f"a sticky AER register was 0x{value:08x} and has its first value again"
     expected = (row, f"ECAP_AER behind {AER:#x}, 4 bytes", note, "medium")
-    assert said(sign) == (None if row is None else expected)
+    assert said(seen) == (None if row is None else expected)
 
 
 def test_sticky_registers_of_a_function_that_moved_its_capability() -> None:
     later = Part((read(0x408, 4, 0x10),), capabilities=Capabilities({}, {0x0001: 0x400}))
-    sign = reset_evidence.sticky_lost(Part(CHANGED), later, PlainWitness())
-    assert sign is not None
-    assert sign.evidence.register == "ECAP_AER behind 0x400, 4 bytes"
+    seen = reset_evidence.sticky_lost(Part(CHANGED), later, PlainEvidence())
+    assert seen is not None
+    assert seen.evidence.register == "ECAP_AER behind 0x400, 4 bytes"
 
 
 @pytest.mark.parametrize(
@@ -244,4 +244,4 @@ def test_sticky_registers_of_a_function_that_moved_its_capability() -> None:
     ],
 )
 def test_sticky_registers_that_one_boot_does_not_show(before: Part | None, after: Part | None) -> None:
-    assert reset_evidence.sticky_lost(before, after, PlainWitness()) is None
+    assert reset_evidence.sticky_lost(before, after, PlainEvidence()) is None

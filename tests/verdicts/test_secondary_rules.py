@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from hand_made import ACS, SRIOV, Access, Capabilities, Part, PlainWitness, read, shown, write
+from hand_made import ACS, SRIOV, Access, Capabilities, Part, PlainEvidence, read, shown, write
 
 from analyzer.verdicts import secondary
 
@@ -30,7 +30,7 @@ def found(
     incoming = SimpleNamespace(
         functions={KEY: Part(tuple(after), **more)}, boot=SimpleNamespace(orderly=orderly)
     )
-    return secondary.findings(outgoing, incoming, frozenset(preserved), PlainWitness())
+    return secondary.findings(outgoing, incoming, frozenset(preserved), PlainEvidence())
 
 
 def said(*findings: Secondary) -> list[tuple[str, str, str]]:
@@ -85,7 +85,7 @@ def test_acs_lost(
     if old is None:
         assert findings == []
         return
-    note = f"ACS Control was 0x{old} before the kexec and reads 0x{new} behind it"
+    note = f"ACS Control was 0x{old} before the kexec and reads 0x{new} after it"
     assert said(*findings) == [("0000:02:00.0", "acs-lost", note)]
     place = f"ECAP_ACS behind {ACS:#x}, 2 bytes"
     assert shown(findings[0].evidence) == [
@@ -109,7 +109,7 @@ def test_acs_lost(
 )
 def test_bus_master_lost(before: list[Access], after: list[Access], rows: tuple[int, int] | None) -> None:
     findings = found(before, after)
-    note = "Bus Master was on when the outgoing kernel ended and is off behind the kexec"
+    note = "Bus Master was on when the outgoing kernel ended and is off after the kexec"
     assert said(*findings) == ([] if rows is None else [("0000:02:00.0", "bus-master-lost", note)])
     if rows is not None:
         place = "COMMAND, 2 bytes"
@@ -202,7 +202,7 @@ def test_capabilities_that_one_boot_does_not_show(side: str) -> None:
         SimpleNamespace(functions={KEY: outgoing}),
         SimpleNamespace(functions={KEY: incoming}, boot=SimpleNamespace(orderly=True)),
         frozenset((KEY,)),
-        PlainWitness(),
+        PlainEvidence(),
     )
     assert messages == []
 
@@ -216,7 +216,7 @@ def test_functions_are_told_in_order_and_new_ones_not_at_all() -> None:
         SimpleNamespace(functions=before),
         SimpleNamespace(functions=after, boot=SimpleNamespace(orderly=True)),
         frozenset(keys),
-        PlainWitness(),
+        PlainEvidence(),
     )
     assert [item.bdf for item in messages] == ["0000:01:00.0", "0000:03:00.0"]
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from analyzer.observed.registers.samples import RegisterView
 from schemas import config_header
+from schemas.inherited_state import INHERITED
+from schemas.registers import BASE_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     from analyzer.observed.batches import Accesses
     from analyzer.observed.registers.capability_lists import Capabilities
     from analyzer.observed.registers.samples import Sample
+    from schemas.registers import Register
+
+#: Registers that are read of every function at once, because every kexec asks for them.
+INHERITED_REGISTERS = tuple(dict.fromkeys(state.register for state in INHERITED))
+_PLACES = {register: place for place, register in enumerate(INHERITED_REGISTERS)}
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Function:
         next_function: Next Function Number of its ARI capability (0 ends the chain).
         first_bus_numbers: a bridge's bus numbers as this boot first read them, before its own writes.
         bus_numbers: a bridge's bus numbers that this boot last used: the last state with a secondary bus.
-        devcap2, devctl2, command, acs_control, sriov_control: every access of this boot that shows or changes
-            the register; DEVCAP2 and COMMAND of bridges only.
+        devcap2: of a bridge every access of this boot that shows DEVCAP2.
+        inherited: every access of this boot that shows or changes each of :data:`INHERITED_REGISTERS`.
         scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
         silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
             known of it.
@@ -80,10 +87,7 @@ class Function:
     first_bus_numbers: BusNumbers | None
     bus_numbers: BusNumbers | None
     devcap2: list[Sample]
-    devctl2: list[Sample]
-    command: list[Sample]
-    acs_control: list[Sample]
-    sriov_control: list[Sample]
+    inherited: tuple[list[Sample], ...]
     _accesses: Callable[[], Accesses]
     is_bridge: bool = False
     multifunction: bool | None = None
@@ -113,22 +117,39 @@ class Function:
             self._view = RegisterView(self.function, self._accesses())
         return self._view
 
-    def register(self, offset: int, size: int) -> tuple[int, int] | None:
-        """A register of 1, 2 or 4 bytes as the first answered reads show it (value, row), or None.
+    def start_of(self, base: str) -> int | None:
+        """Offset that a base of :mod:`schemas.registers` counts from; None: no such capability is known."""
+        if base in BASE_IDS:
+            extended, number = BASE_IDS[base]
+            return (self.capabilities.extended if extended else self.capabilities.standard).get(number)
+        unknown = self.header_type is None
+        return 0 if unknown or self.is_bridge == (base == "HEADER1") else None
+
+    def accesses_to(self, register: Register) -> list[Sample]:
+        """Every access of this boot that shows or changes some of a register."""
+        place = _PLACES.get(register)
+        if place is not None:
+            return self.inherited[place]
+        start = self.start_of(register.base)
+        return [] if start is None else self.view.samples(start + register.offset, register.size)
+
+    def first(self, register: Register) -> tuple[int, int] | None:
+        """A register as the first answered reads show it (value, row), or None.
 
         The row is that of the read which completes it (see
         :class:`analyzer.observed.registers.first_reads.FirstReads`).
         """
-        return self.view.register(offset, size)
+        start = self.start_of(register.base)
+        return None if start is None else self.register(start + register.offset, register.size)
 
-    def value(self, offset: int, size: int = 2) -> int | None:
-        """The value alone; most registers are words."""
-        known = self.register(offset, size)
+    def value(self, register: Register) -> int | None:
+        """The value alone."""
+        known = self.first(register)
         return None if known is None else known[0]
 
-    def pcie_value(self, offset: int, size: int = 2) -> int | None:
-        """First value of the register at ``offset`` of the PCI Express capability."""
-        return None if self.pcie is None else self.value(self.pcie + offset, size)
+    def register(self, offset: int, size: int) -> tuple[int, int] | None:
+        """The same for the 1, 2 or 4 bytes at an offset."""
+        return self.view.register(offset, size)
 
     def bus_number_samples(self) -> list[Sample]:
         """Every access of this boot that shows or changes the bus-number dword at 0x18."""

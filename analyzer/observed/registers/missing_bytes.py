@@ -1,7 +1,7 @@
 """Which bytes of a function's configuration space a question needs and the input does not show.
 
-Named as setpci names registers where the capability is known (``CAP_EXP+24.l``), else as offsets (``34``,
-``40-ff``): with exactly these bytes the question has an answer.
+Named as setpci names registers where the capability is known (``CAP_EXP+24.l``), else as offsets
+(``34``, ``40-ff``): with exactly these bytes the question has an answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 from analyzer.observed.registers.first_reads import bytes_needed
 from analyzer.observed.registers.samples import assembled
-from schemas import config_header, extended_capabilities, pcie_capability
+from schemas import config_header, extended_capabilities, registers
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.observed.registers.functions import Function
+    from schemas.inherited_state import InheritedState
 
 _LISTS = config_header.HEADER_SIZE
 
@@ -46,54 +48,44 @@ def of_support(port: Function) -> list[str]:
         return []
     if port.pcie is None:
         return of_capability_list(port)
-    wanted = [] if port.pcie_flags is not None else ["CAP_EXP+02.w"]
-    return [*wanted, f"CAP_EXP+{pcie_capability.DEVCAP2:02x}.l"]
+    wanted = [] if port.pcie_flags is not None else [registers.PCIE_FLAGS.setpci]
+    return [*wanted, registers.DEVCAP2.setpci]
 
 
-def of_forwarding(port: Function, *, known: bool) -> list[str]:
-    """What is needed to know the ARI Forwarding Enable bit of a port; ``known``: it is."""
+def of_state(function: Function, state: InheritedState, *, known: bool) -> list[str]:
+    """What is needed to know an inherited state of a function; ``known``: it is."""
     if known:
         return []
-    return [f"CAP_EXP+{pcie_capability.DEVCTL2:02x}.w"] if port.pcie is not None else of_capability_list(port)
+    base = state.register.base
+    if function.start_of(base) is not None:
+        return [state.register.setpci]
+    return of_extended_list(function) if base.startswith("ECAP") else of_capability_list(function)
 
 
 def of_port_type(port: Function) -> list[str]:
     """What is needed to know the device/port type."""
     if port.pcie_type is not None or port.is_pcie is False:
         return []
-    return ["CAP_EXP+02.w"] if port.pcie is not None else of_capability_list(port)
+    return [registers.PCIE_FLAGS.setpci] if port.pcie is not None else of_capability_list(port)
 
 
 def of_port(port: Function, *, bit_known: bool) -> list[str]:
-    """All that is needed to judge a port: its type, its support of ARI Forwarding, the bit."""
-    wanted = [*of_port_type(port), *of_support(port), *of_forwarding(port, known=bit_known)]
+    """All that is needed for a verdict on a port: its type, its support of ARI Forwarding, the bit."""
+    wanted = [*of_port_type(port), *of_support(port), *of_state(port, ARI_FORWARDING, known=bit_known)]
     return list(dict.fromkeys(wanted))
 
 
 def of_virtual_functions(function: Function) -> list[str]:
     """What is needed to know whether a function has virtual functions enabled, and where they are."""
-    lists = function.capabilities
-    at = lists.extended.get(extended_capabilities.SRIOV_ID)
+    at = function.start_of("ECAP_SRIOV")
     if at is None:
-        if lists.extended_end or function.is_pcie is False:
-            return []
-        return [
-            *of_capability_list(function),
-            *_unknown(function, config_header.CONFIG_SIZE, config_header.EXTENDED_CONFIG_SIZE),
-        ]
-    enabled = function.value(at + extended_capabilities.SRIOV_CTRL, 1)
-    if enabled is not None and not enabled & extended_capabilities.SRIOV_CTRL_VFE:
+        known = function.capabilities.extended_end or function.is_pcie is False
+        return [] if known else of_extended_list(function)
+    enabled = function.register(at + extended_capabilities.SRIOV_CTRL, 1)
+    if enabled is not None and not enabled[0] & extended_capabilities.SRIOV_CTRL_VFE:
         return []
-    return [
-        f"ECAP_SRIOV+{offset:02x}.w"
-        for offset in (
-            extended_capabilities.SRIOV_CTRL,
-            extended_capabilities.SRIOV_NUM_VF,
-            extended_capabilities.SRIOV_VF_OFFSET,
-            extended_capabilities.SRIOV_VF_STRIDE,
-        )
-        if function.value(at + offset) is None
-    ]
+    places = (registers.SRIOV_CTRL, *registers.VF_PLACES)
+    return [register.setpci for register in places if function.value(register) is None]
 
 
 def of_ari_capability(function: Function) -> list[str]:
@@ -102,9 +94,15 @@ def of_ari_capability(function: Function) -> list[str]:
         return [] if function.next_function is not None else ["ECAP_ARI+05.b"]
     if function.has_ari is False:
         return []
-    if function.is_pcie is None:
-        return [*of_capability_list(function), *_unknown(function, 0x100, config_header.EXTENDED_CONFIG_SIZE)]
-    return list(_unknown(function, 0x100, config_header.EXTENDED_CONFIG_SIZE))
+    return of_extended_list(function)
+
+
+def of_extended_list(function: Function) -> list[str]:
+    """What is needed to follow the list of extended capabilities to its end."""
+    return [
+        *of_capability_list(function),
+        *_unknown(function, config_header.CONFIG_SIZE, config_header.EXTENDED_CONFIG_SIZE),
+    ]
 
 
 def of_capability_list(function: Function) -> list[str]:

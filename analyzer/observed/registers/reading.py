@@ -1,7 +1,7 @@
 """Functions of many boots and captures, worked out at once.
 
-The accesses of each function in each boot are a run; the runs are laid one behind the other, and every step
-is a few array operations over all of them. What each step gives is told in
+The accesses of each function in each boot are a run; the runs follow each other, and every step
+is a few array operations over all of them. What each step gives is described in
 :class:`analyzer.observed.registers.functions.Function`.
 """
 
@@ -16,8 +16,9 @@ import numpy as np
 from analyzer.observed.registers import bridge_numbers, capability_lists, samples
 from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE, FirstReads
-from analyzer.observed.registers.functions import Function
+from analyzer.observed.registers.functions import INHERITED_REGISTERS, Function
 from schemas import config_header, extended_capabilities, pcie_capability
+from schemas.registers import BASE_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -140,13 +141,19 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     has_ari = np.where(ari != NONE, 1, np.where((is_pcie == 0) | extended.ended, 0, NONE))
     next_function = _next_function(reads, ari)
 
-    # A function that did not tell its header type may be a bridge.
+    # A function whose header type was not read may be a bridge.
     bridge = np.where((header == NONE) | (header & config_header.HEADER_TYPE_LAYOUT == 1), 0, NONE)
     numbers = _seen_at(accesses, run, bridge, config_header.PRIMARY_BUS, 4)
     first_numbers, last_numbers = bridge_numbers.of_runs(numbers, run, count)
 
     def seen(capability: NDArray[np.int64], offset: int, size: int) -> list[list[Sample]]:
         return _split(_seen_at(accesses, run, capability, offset, size), run, count)
+
+    def start_of(base: str) -> NDArray[np.int64]:
+        if base in BASE_IDS:
+            is_extended, number = BASE_IDS[base]
+            return (extended if is_extended else standard).first(number)
+        return bridge if base == "HEADER1" else np.where((header == NONE) | (bridge == NONE), 0, NONE)
 
     facts: dict[str, Iterable[Any]] = {
         "function": runs.keys,
@@ -170,11 +177,8 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
         "first_bus_numbers": first_numbers,
         "bus_numbers": last_numbers,
         "devcap2": seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
-        "devctl2": seen(pcie, pcie_capability.DEVCTL2, 2),
-        "command": seen(bridge, config_header.COMMAND, 2),
-        "acs_control": seen(extended.first(extended_capabilities.ACS_ID), extended_capabilities.ACS_CTRL, 2),
-        "sriov_control": seen(
-            extended.first(extended_capabilities.SRIOV_ID), extended_capabilities.SRIOV_CTRL, 2
+        "inherited": zip(
+            *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS), strict=True
         ),
         "_accesses": itertools.starmap(
             _part, ((accesses, *edges) for edges in itertools.pairwise([0, *ends.tolist()]))

@@ -31,7 +31,7 @@ class Sample(NamedTuple):
         write: a write (the value need not have stuck) or a read.
         value: the register bits that the access carries, at their place in the register.
         mask: which bits those are.
-        dead: a read of all ones: nobody answered, no data about the register.
+        dead: a read of all ones: no response, so no data about the register.
         failed: the accessor returned an error to the kernel (then ``dead`` too).
     """
 
@@ -42,11 +42,11 @@ class Sample(NamedTuple):
     dead: bool
     failed: bool = False
 
-    def bit(self, number: int) -> bool | None:
-        """The bit's value, or None where this access does not show it (or is dead)."""
-        if self.dead or not self.mask >> number & 1:
+    def field(self, mask: int) -> int | None:
+        """The field under ``mask``, shifted down; None where this access does not show all of it."""
+        if self.dead or self.mask & mask != mask:
             return None
-        return bool(self.value >> number & 1)
+        return (self.value & mask) // (mask & -mask)
 
 
 class RegisterAccesses(NamedTuple):
@@ -86,16 +86,16 @@ def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Regi
         starts: offset of the register, or one for each access.
         size: bytes of the register, 1 to 4.
     """
-    behind = accesses.offsets - starts
-    places = np.flatnonzero((behind > -4) & (behind < size))
-    behind = behind[places].astype(np.int64)
+    into = accesses.offsets - starts
+    places = np.flatnonzero((into > -4) & (into < size))
+    into = into[places].astype(np.int64)
     value, wide = accesses.values[places], accesses.widths[places].astype(np.int64)
     write, failed = accesses.writes[places], accesses.failed[places]
     # Of unknown width: what the value certainly has, and the whole register from its first byte on.
-    width = np.where(wide > 0, wide, np.maximum(bytes_needed(value), np.where(behind == 0, size, 1)))
-    low, high = np.maximum(behind, 0), np.minimum(behind + width, size)
+    width = np.where(wide > 0, wide, np.maximum(bytes_needed(value), np.where(into == 0, size, 1)))
+    low, high = np.maximum(into, 0), np.minimum(into + width, size)
     mask = np.where(low < high, ((1 << 8 * np.maximum(high - low, 0)) - 1) << 8 * low, 0)
-    moved = value >> 8 * (low - behind) << 8 * low & mask
+    moved = value >> 8 * (low - into) << 8 * low & mask
     dead = failed | (~write & (accesses.absent[places] | (value == _all_ones(value, wide))))
     found = RegisterAccesses(places, accesses.rows[places], write, moved, mask, dead, failed)
     inside = mask > 0

@@ -1,1 +1,1 @@
-"""One function's story: its ARI bit over time, its decoded registers, why each policy decides as it does."""
+"""One function: its ARI Forwarding over time, its decoded registers, why each policy decides as it does."""

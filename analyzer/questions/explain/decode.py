@@ -1,18 +1,26 @@
-"""Registers in words: values as ``lspci -vv`` prints them (``ARIFwd+``), places as setpci (``CAP_EXP+28.w``).
+"""Registers in words: values as ``lspci -vv`` prints them (``ARIFwd+``).
 
 The layouts come from ``schemas.registers``; this is the reading side, for reports and ``explain``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
+from analyzer.questions.explain.explanation import DecodedField
 from schemas.registers import REGISTERS, Register
+
+if TYPE_CHECKING:
+    from analyzer.results import Evidence
 
 #: A flag, a number, or the word that lspci has for a code.
 FieldValue = bool | int | str
 
-_WIDTH_LETTER = {1: "b", 2: "w", 4: "l"}
+#: ``CAP_EXP+28.w`` and ``PRIMARY_BUS.l``, as setpci writes them.
+_WITH_OFFSET = re.compile(r"([A-Z0-9_]+)\+([0-9a-f]{1,3})(?:\.([bwl]))?")
+_BY_NAME = re.compile(r"([A-Z0-9_]+)(?:\.([bwl]))?")
+_WIDTHS = {"b": 1, "w": 2, "l": 4}
 
 
 class RegisterShare(NamedTuple):
@@ -94,26 +102,6 @@ def describe(register: Register, value: int, mask: int | None = None) -> str:
     return text.rstrip(", ")
 
 
-def place(base: str, offset: int, width: int) -> str:
-    """Where an access goes, as setpci writes it: ``CAP_EXP+28.w``, ``BRIDGE_CONTROL``, ``PRIMARY_BUS.l``.
-
-    Args:
-        base: what ``offset`` counts from; ``HEADER0`` and ``HEADER1`` are named by register.
-        offset: in bytes.
-        width: 1, 2 or 4; 0 where the capture does not say.
-    """
-    letter = f".{_WIDTH_LETTER[width]}" if width in _WIDTH_LETTER else ""
-    if not base.startswith("HEADER"):
-        return f"{base}+{offset:02x}{letter}"
-    register = register_at(base, offset)
-    if register is not None:
-        return register.name if width in (0, register.size) else register.name + letter
-    for register in REGISTERS.get(base, {}).values():
-        if register.offset < offset < register.offset + register.size:
-            return f"{register.name}+{offset - register.offset:x}{letter}"
-    return f"{offset:02x}{letter}"
-
-
 def parts(base: str, offset: int, width: int, value: int) -> list[RegisterShare]:
     """The registers that an access touches, each with the bits that the access carries, in order.
 
@@ -132,3 +120,48 @@ def parts(base: str, offset: int, width: int, value: int) -> list[RegisterShare]
             shifted = value >> 8 * (low - offset) << 8 * (low - register.offset)
             found.append(RegisterShare(register, shifted & mask, mask))
     return found
+
+
+def of_evidence(evidence: Evidence) -> list[DecodedField]:
+    """Return the fields that an access shows; empty for log lines and registers without a name."""
+    if evidence.register is None or evidence.value is None:
+        return []
+    found = _place(evidence.register)
+    return [] if found is None else of_access(*found, int(evidence.value, 16))
+
+
+def of_access(base: str, offset: int, width: int, value: int) -> list[DecodedField]:
+    """Return the fields of every register that an access touches.
+
+    Args:
+        base: what ``offset`` counts from, as in :mod:`schemas.registers`.
+        offset: in bytes.
+        width: 1, 2 or 4 bytes; 0 if unknown.
+        value: what was read or written.
+    """
+    return [
+        DecodedField(
+            name,
+            bit_ranges(part.register).get(name, ""),
+            0 if isinstance(field, str) else int(field),
+            f"{name}{'+' if field else '-'}" if isinstance(field, bool) else f"{name} {field}",
+        )
+        for part in parts(base, offset, width, value)
+        for name, field in fields(part.register, part.value, part.mask)
+    ]
+
+
+def _place(text: str) -> tuple[str, int, int] | None:
+    """Base, offset and width of a register's text, or None if it names none."""
+    found = _WITH_OFFSET.fullmatch(text)
+    if found is not None and found[1] in REGISTERS:
+        return found[1], int(found[2], 16), _WIDTHS.get(found[3], 0)
+    named = _BY_NAME.fullmatch(text)
+    if named is None:
+        return None
+    # Bridges have what evidence is mostly about; what both headers have is at the same place in both.
+    for base in ("HEADER1", "HEADER0"):
+        for register in REGISTERS[base].values():
+            if register.name == named[1]:
+                return base, register.offset, _WIDTHS.get(named[2], register.size)
+    return None

@@ -31,9 +31,9 @@ _RULES: dict[Rule, str] = {
     "unsupported": "found the port without ARI Forwarding",
     "skipped": "did not look at it (pci=noari)",
     "none": "had nothing to decide",
-    "cut": "cannot be told: the capture ends inside the decision",
+    "cut": "made a decision that the capture does not show to its end",
 }
-_SOURCES = {"dmesg": "--dmesg", "capture": "in the capture", "sidecar": "beside the capture"}
+_SOURCES = {"dmesg": "--dmesg", "capture": "in the capture", "sidecar": "next to the capture"}
 
 
 def of_capture(study: Study) -> list[str]:
@@ -118,7 +118,7 @@ def _policy(kexec_analysis: KexecAnalysis, options: Options) -> str:
     if options.policy != "observed":
         return f"policy {result.policy} as --policy says; observed: {result.observed_policy}"
     if result.observed_policy == "unknown":
-        return f"policy {result.policy} for want of a better one: no decision shows which rule was followed"
+        return f"policy {result.policy} for lack of a better one: no decision shows which rule was followed"
     return f"policy {result.policy}: the one that the incoming kernel followed"
 
 

@@ -48,7 +48,8 @@ class DecodedField:
 class TimelineEntry:
     """One access (or log line or boundary: ``op`` None) that shows or changes what matters for the function.
 
-    ``ari`` is the state of ARI Forwarding behind this entry, None where the entry does not tell.
+    ``ari`` is the state after this entry, None where the entry does not show it: of ARI Forwarding, or of the
+    register that was asked for instead (a number where that is no flag).
     """
 
     access: int | None
@@ -62,7 +63,7 @@ class TimelineEntry:
     register: str | None = None
     value: str | None = None
     fields: list[DecodedField] = field(default_factory=list)
-    ari: bool | None = None
+    ari: int | None = None
     note: str = ""
 
 
@@ -153,9 +154,8 @@ class Explanation:
     ``bridge`` is the port above it (of a virtual function that above its physical one); None on a root bus,
     or where ``missing_bridge_bus`` names the bus whose bridge is not in the input. ``path_from_root`` are the
     bridges from the root bus, or from that bus, down. ``kind_missing`` are the bytes that would show the
-    kind.
-    ``timeline`` is in access order; for an endpoint it holds the bridge's bit and the function's own accesses
-    that matter (vendor, header type, ARI capability).
+    kind. ``timeline`` is in access order; for an endpoint it holds the bridge's bit and the function's own
+    accesses that matter (vendor, header type, ARI capability).
     """
 
     path: str

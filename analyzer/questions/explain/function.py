@@ -14,6 +14,7 @@ from analyzer.questions.explain import timeline as explain_timeline
 from analyzer.questions.explain.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
 from analyzer.replay import citations, enumeration
 from analyzer.results import POLICIES
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from analyzer.analysis import Study
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from analyzer.questions.explain.explanation import FunctionKind, StepOutcome, VirtualFunctionFacts
     from analyzer.replay.enumeration import Prediction, Step
     from analyzer.replay.world import Node
-    from analyzer.results import BridgeVerdict, DeviceReason, DeviceVerdict, PolicyName
+    from analyzer.results import BridgeVerdict, DeviceVerdict, PolicyName
     from analyzer.verdicts.kexecs import KexecAnalysis
 
 
@@ -204,21 +205,6 @@ def _bridge_above(kexec_analysis: KexecAnalysis, node: Node | None) -> BridgeVer
 
 
 _NOT_PRESERVED = "no series preserves: the incoming kernel clears VF Enable"
-_WHY: dict[DeviceReason, str] = {
-    "ari-off": "ARI Forwarding is off above it, and without ARI the walk does not reach it",
-    "bridge-unconfigured": "the bridge above lost its bus numbers and was left unconfigured",
-    "bridge-gone": "the bridge above does not answer",
-    "ancestor-hidden": "a bridge further up is unconfigured or gone",
-    "chain-broken": "the chain of Next Function Numbers does not lead to it",
-    "function-0-absent": "function 0 of its bus does not answer, so nothing else there is probed",
-    "function-0-not-ari": "ARI is on, but function 0 has no ARI capability: the walk ends there",
-    "noari": "pci=noari keeps ARI off",
-    "no-response": "it does not answer",
-    "never-seen": "it is in the preserved list, but the outgoing kernel never enumerated it",
-    "not-captured": "the capture does not hold the access that would tell",
-    "not-listed": "the snapshot taken after the kexec does not list it",
-    "virtual-function": f"it is a virtual function, which {_NOT_PRESERVED}",
-}
 
 
 def _conclusion(bridge: BridgeVerdict | None, device: DeviceVerdict | None) -> str:
@@ -230,7 +216,7 @@ def _conclusion(bridge: BridgeVerdict | None, device: DeviceVerdict | None) -> s
         return "neither kernel of this kexec found it"
     if device.verdict == "reachable":
         return f"{device.bdf} is discovered"
-    return f"{device.bdf} is {device.verdict}: {_WHY[device.reason]}" if device.reason else device.verdict
+    return f"{device.bdf} is {device.verdict}: {REASONS[device.reason]}" if device.reason else device.verdict
 
 
 def _decision(kexec_analysis: KexecAnalysis, node: Node, name: PolicyName) -> PolicyDecision:

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer import bdf
-from analyzer.observed import ari_state, virtual_functions
+from analyzer.observed import virtual_functions
+from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.questions.explain.explanation import VirtualFunctionFacts
-from analyzer.verdicts.bridges import PORT_TYPES
 from schemas import config_header
-from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_RC_ENDPOINT, TYPE_RC_EVENT_COLLECTOR
+from schemas.inherited_state import ARI_FORWARDING
+from schemas.pcie_capability import (
+    DOWNSTREAM_TYPES,
+    PORT_TYPES,
+    TYPE_RC_ENDPOINT,
+    TYPE_RC_EVENT_COLLECTOR,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,10 +106,10 @@ def reach(topology: Topology, key: int) -> Reach:
     """Which bridge leads to an address, by bus numbers, and whether that takes ARI Forwarding."""
     above = topology.parent(key)
     if above is not None:
-        return Reach(above, True, _needs_ari(above, key), ari_state.hardware(above))
+        return Reach(above, True, _needs_ari(above, key), is_on(above, ARI_FORWARDING))
     passing = _forwarding(topology, key >> 8)
     unneeded = False if passing is None and topology.is_root(key >> 8) else None
-    return Reach(passing, False, unneeded, None if passing is None else ari_state.hardware(passing))
+    return Reach(passing, False, unneeded, is_on(passing, ARI_FORWARDING))
 
 
 def _needs_ari(above: Function, key: int) -> bool | None:

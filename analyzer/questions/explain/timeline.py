@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed.decisions import ARI_BIT
+from analyzer.observed import register_state
 from analyzer.questions.explain import decode
-from analyzer.questions.explain.evidence_fields import of_access
+from analyzer.questions.explain.decode import of_access
 from analyzer.questions.explain.explanation import TimelineEntry
 from schemas import config_header, extended_capabilities, pcie_capability
+from schemas.inherited_state import ARI_FORWARDING
+from schemas.registers import BRIDGE_CONTROL, DEVCAP2, SRIOV_CTRL, setpci_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from analyzer.observed.registers.samples import Sample
     from analyzer.observed.topology import Topology
     from analyzer.questions.explain.explanation import EntryKind
+    from schemas.inherited_state import InheritedState
 
-_VF_ENABLE_BIT = extended_capabilities.SRIOV_CTRL_VFE.bit_length() - 1
 _RULE_NOTES = {
     "set": "stock rule: ARI Forwarding switched on",
     "clear": "stock rule: ARI Forwarding switched off",
@@ -32,12 +34,20 @@ _RULE_NOTES = {
 }
 
 
-def of_function(study: Study, key: int, physical: int | None = None) -> list[TimelineEntry]:
+def of_function(
+    study: Study, key: int, physical: int | None = None, state: InheritedState = ARI_FORWARDING
+) -> list[TimelineEntry]:
     """Timeline of a function over all boots, in access order.
 
-    For a bridge: its bus numbers, Bridge Control and ARI bit. For an endpoint: how it was found, its ARI
+    For a bridge: its bus numbers, Bridge Control and the state. For an endpoint: how it was found, its ARI
     capability, and the same of the bridge above it. For a virtual function: VF Enable of its physical
     function ``physical``, and the bridge above that.
+
+    Args:
+        study: the capture.
+        key: the function.
+        physical: of a virtual function, its physical one.
+        state: the state that is followed, of the function or (as the state says) of the bridge above.
     """
     place = key if physical is None else physical
     discovered = any(key in topology.functions for topology in study.topologies)
@@ -53,9 +63,12 @@ def of_function(study: Study, key: int, physical: int | None = None) -> list[Tim
             _add(entries, _answer(study, topology, key))
         if physical is not None and physical in topology.functions:
             _add(entries, _vf_enable(study, topology, topology.functions[physical]))
+        holder = bridge if state.on_bridge else function
+        if holder is not None:
+            _add(entries, _state(study, topology, holder, state))
         if bridge is not None:
-            decided = _decisions(study, topology, bridge.function)
-            _add(entries, _bridge(study, topology, bridge, decided))
+            _add(entries, _bus_numbers(study, topology, bridge))
+            _add(entries, _resets(study, topology, bridge))
     return sorted(entries.values(), key=lambda entry: (entry.access or 0, entry.kind != "boundary"))
 
 
@@ -112,21 +125,23 @@ def _own(study: Study, topology: Topology, function: Function) -> Iterator[Timel
             yield _entry(study, topology, chain[1], "ECAP_ARI", function.ari, "context", note)
 
 
-def _bridge(
-    study: Study, topology: Topology, bridge: Function, decided: dict[int, Decision]
+def _state(
+    study: Study, topology: Topology, holder: Function, state: InheritedState
 ) -> Iterator[TimelineEntry]:
-    if bridge.pcie is not None:
-        for sample in bridge.devctl2:
-            kind, note = _devctl2_note(sample, decided.get(sample.row))
-            ari = None if sample.dead else sample.bit(ARI_BIT)
-            yield _entry(study, topology, sample.row, "CAP_EXP", bridge.pcie, kind, note, ari=ari)
-        support = bridge.register(bridge.pcie + pcie_capability.DEVCAP2, 4)
-        if support is not None:
-            word = "supported" if support[0] & pcie_capability.DEVCAP2_ARI else "not supported"
-            note = f"ARI Forwarding {word}"
-            yield _entry(study, topology, support[1], "CAP_EXP", bridge.pcie, "context", note)
-    yield from _bus_numbers(study, topology, bridge)
-    yield from _resets(study, topology, bridge)
+    """Every access to the register of the state, and with ARI Forwarding whether the port supports it."""
+    is_ari = state is ARI_FORWARDING
+    register, start = state.register, holder.start_of(state.register.base) or 0
+    decided = _decisions(study, topology, holder.function) if is_ari else {}
+    shown = {sample.row: sample.field(state.mask) for sample in register_state.history(holder, state)}
+    for sample in holder.accesses_to(register):
+        kind, note = _state_note(sample, decided.get(sample.row))
+        field = shown.get(sample.row)
+        value = bool(field) if field is not None and state.is_flag else field
+        yield _entry(study, topology, sample.row, register.base, start, kind, note, ari=value)
+    support = holder.first(DEVCAP2) if is_ari else None
+    if support is not None:
+        word = "supported" if support[0] & pcie_capability.DEVCAP2_ARI else "not supported"
+        yield _entry(study, topology, support[1], DEVCAP2.base, start, "context", f"{state.name} {word}")
 
 
 def _answer(study: Study, topology: Topology, key: int) -> Iterator[TimelineEntry]:
@@ -140,24 +155,23 @@ def _answer(study: Study, topology: Topology, key: int) -> Iterator[TimelineEntr
 
 def _vf_enable(study: Study, topology: Topology, physical: Function) -> Iterator[TimelineEntry]:
     """The first access that shows VF Enable, and each that changes it."""
-    at = physical.capabilities.extended.get(extended_capabilities.SRIOV_ID)
-    last: bool | None = None
-    for sample in physical.sriov_control if at is not None else ():
-        bit = None if sample.dead else sample.bit(_VF_ENABLE_BIT)
+    start = physical.start_of(SRIOV_CTRL.base) or 0
+    last: int | None = None
+    for sample in physical.accesses_to(SRIOV_CTRL):
+        bit = sample.field(extended_capabilities.SRIOV_CTRL_VFE)
         if bit is None or bit == last:
             continue
         last = bit
         note = f"VF Enable {'set' if bit else 'clear'}"
-        yield _entry(
-            study, topology, sample.row, "ECAP_SRIOV", at or 0, "event" if sample.write else "shows", note
-        )
+        kind: EntryKind = "event" if sample.write else "shows"
+        yield _entry(study, topology, sample.row, SRIOV_CTRL.base, start, kind, note)
 
 
-def _devctl2_note(sample: Sample, decision: Decision | None) -> tuple[EntryKind, str]:
+def _state_note(sample: Sample, decision: Decision | None) -> tuple[EntryKind, str]:
     if decision is not None:
         return "decides", _RULE_NOTES.get(decision.rule, decision.rule)
     if sample.dead:
-        return "shows", "all ones: nobody answers"
+        return "shows", "all ones: no response"
     return ("changes", "") if sample.write else ("shows", "")
 
 
@@ -179,11 +193,10 @@ def _bus_numbers(study: Study, topology: Topology, bridge: Function) -> Iterator
 
 def _resets(study: Study, topology: Topology, bridge: Function) -> Iterator[TimelineEntry]:
     """Writes of Bridge Control that change Secondary Bus Reset, here and on every bridge above."""
-    bit = config_header.BRIDGE_CONTROL_SBR.bit_length() - 1
     for port in (bridge, *topology.ancestors(bridge.function)):
-        state = False
-        for sample in port.view.samples(config_header.BRIDGE_CONTROL, 2):
-            value = sample.bit(bit)
+        state = 0
+        for sample in port.accesses_to(BRIDGE_CONTROL):
+            value = sample.field(config_header.BRIDGE_CONTROL_SBR)
             if value is None:
                 continue
             if sample.write and value != state:
@@ -201,7 +214,7 @@ def _entry(
     kind: EntryKind,
     note: str,
     *,
-    ari: bool | None = None,
+    ari: int | None = None,
 ) -> TimelineEntry:
     index = study.index
     offset, width, value = int(index.offset[row]) - start, int(index.width[row]), int(index.value[row])
@@ -217,7 +230,7 @@ def _entry(
         offset_bytes=int(index.where[row]),
         op="write" if index.is_write[row] else "read",
         bdf=bdf.text(int(index.function[row])),
-        register=decode.place(base, offset, shown),
+        register=setpci_name(base, offset, shown),
         value=f"0x{value:0{2 * shown}x}",
         fields=of_access(base, offset, width, value),
         ari=ari,

@@ -1,4 +1,4 @@
-"""What a page shows beyond the results of a capture, taken from its study before that is forgotten.
+"""What a report shows beyond the results of a capture, taken from its study before that is discarded.
 
 A study holds the whole capture; this holds a few hundred kilobytes at most, so that a page about many
 captures needs no more memory than the largest of them.
@@ -10,22 +10,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.questions.explain import lanes
+from analyzer.questions.explain import derivation, lanes
 from analyzer.questions.explain.function import at_kexec
+from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.capture import Capture
+    from analyzer.options import Options
     from analyzer.questions.explain.explanation import KexecExplanation
     from analyzer.questions.explain.lanes import Lanes
     from analyzer.results import CaptureResult
     from analyzer.verdicts.kexecs import KexecAnalysis
 
-#: Captures whose working is kept: with something to tell, and without.
+#: Captures whose working is kept: with something to report, and without.
 MOST_TELLING, MOST_QUIET = 200, 100
 #: Bridges of one kexec whose decisions are explained.
 _MOST_EXPLAINED = 12
-_QUIET = frozenset({"kept", "off", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def of_study(capture: Capture, study: Study) -> Working:
 
 def _of_kexec(kexec_analysis: KexecAnalysis) -> KexecWorking:
     known = kexec_analysis.world.by_outgoing
-    telling = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in _QUIET]
+    reported = [bridge.bdf for bridge in kexec_analysis.result.bridges if bridge.verdict not in UNCHANGED]
     return KexecWorking(
         frozenset(bdf.text(key) for key in known),
         {
@@ -69,20 +70,36 @@ def _of_kexec(kexec_analysis: KexecAnalysis) -> KexecWorking:
             for key, node in sorted(known.items())
             if node.incoming is not None and node.incoming != key
         },
-        {name: at_kexec(kexec_analysis, bdf.parse(name)) for name in telling[:_MOST_EXPLAINED]},
+        {name: at_kexec(kexec_analysis, bdf.parse(name)) for name in reported[:_MOST_EXPLAINED]},
     )
 
 
-@dataclass
-class Gatherer:
-    """Keeps the working of the first captures of a call, those with something to tell and some without."""
+@dataclass(frozen=True)
+class Details:
+    """What a talkative report adds to the results of one capture.
 
-    kept: list[tuple[CaptureResult, Working]] = field(default_factory=list)
+    Attributes:
+        working: the accesses that show or change an ARI bit, and what each policy decides.
+        premises: how the capture was divided and its logs aligned.
+        kexec_premises: what the verdicts of each kexec rest on.
+    """
+
+    working: Working
+    premises: list[str]
+    kexec_premises: list[list[str]]
+
+
+@dataclass
+class DetailsGatherer:
+    """Keeps the details of the first captures of a call, those with something to report and some without."""
+
+    options: Options
+    kept: list[tuple[CaptureResult, Details]] = field(default_factory=list)
     telling: int = 0
     quiet: int = 0
 
     def __call__(self, capture: Capture, study: Study) -> None:
-        """Take the working of one capture if there is still room (see ``analyzer.analysis.analyze``)."""
+        """Take the details of one capture if there is still room (see ``analyzer.analysis.analyze``)."""
         if study.result.verdict in ("clean", "no-kexec"):
             self.quiet += 1
             room = self.quiet <= MOST_QUIET
@@ -90,8 +107,10 @@ class Gatherer:
             self.telling += 1
             room = self.telling <= MOST_TELLING
         if room:
-            self.kept.append((study.result, of_study(capture, study)))
+            of_kexecs = [derivation.of_kexec(study, item, self.options) for item in study.kexec_analyses]
+            details = Details(of_study(capture, study), derivation.of_capture(study), of_kexecs)
+            self.kept.append((study.result, details))
 
-    def of(self, result: CaptureResult) -> Working | None:
-        """The working of a result, None if it was not kept."""
-        return next((working for kept, working in self.kept if kept is result), None)
+    def of(self, result: CaptureResult) -> Details | None:
+        """The details of a result, None if they were not kept."""
+        return next((details for kept, details in self.kept if kept is result), None)

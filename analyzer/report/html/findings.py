@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.questions.explain import evidence_fields
+from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, REASONS, count, listed, port
-from analyzer.results import Consequence, rules
+from analyzer.report.wording import BRIDGES, CAUSES, count, listed, port
+from analyzer.results import CHANGES, LOSSES, Consequence, rules
+from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 from analyzer.verdicts.loss_weight import WEIGHTS
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     )
     from analyzer.results.rules import Rule
 
-_LOST = ("lost", "unconfigured", "gone", "hidden", "renumbered")
-_TOLD = (*_LOST, "healed", "cleared", "ignored", "gained")
 #: Bridges with a card, names in a sentence, entries of a list, before the rest is counted.
 _MOST_CARDS, _MOST_NAMED, _MOST_LISTED = 40, 8, 40
 #: Bridges that are described one by one in the first lines.
@@ -97,9 +96,9 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
         (
             b
             for b in kexec.bridges
-            if b.verdict in _TOLD and (b.preserved or b.evidence or b.verdict in _LOST)
+            if b.verdict in CHANGES and (b.preserved or b.evidence or b.verdict in LOSSES)
         ),
-        key=lambda bridge: _TOLD.index(bridge.verdict),
+        key=lambda bridge: CHANGES.index(bridge.verdict),
     )
     follow = kexec.consequences
     start = _start(capture, kexec)
@@ -133,7 +132,7 @@ def proofs(evidence: Sequence[Evidence], start_ns: int | None) -> list[Proof]:
     """Return evidence with its registers decoded; ``start_ns``: the incoming kernel's first access."""
     found = []
     for item in evidence:
-        fields = evidence_fields.of_evidence(item)
+        fields = decode.of_evidence(item)
         telling = [part for part in fields if part.value or part.name.startswith("ARI")]
         relative = ""
         if start_ns is not None and item.time_ns is not None:
@@ -156,7 +155,7 @@ def _card(
     severity = next((f.severity for f in found if f.code == code and f.bdf == bridge.bdf), "note")
     return Card(
         bridge,
-        "bad" if bridge.verdict in _LOST else "warn",
+        "bad" if bridge.verdict in LOSSES else "warn",
         BRIDGES[bridge.verdict],
         None if code is None else rules.RULES[code],
         severity,
@@ -183,7 +182,7 @@ def _sentences(
     hidden = [bridge for bridge in told if bridge.verdict == "hidden"]
     visible = [bridge for bridge in told if bridge.verdict != "hidden"]
     for bridge in visible[:_MOST_TOLD]:
-        yield ("bad" if bridge.verdict in _LOST else "warn", _what(bridge))
+        yield ("bad" if bridge.verdict in LOSSES else "warn", _what(bridge))
         if bridge.cause is not None:
             where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
             sure = f" Confidence: {bridge.confidence}." if bridge.confidence else ""
@@ -198,7 +197,7 @@ def _sentences(
     if others:
         words = ", ".join(sorted({bridge.verdict for bridge in others}))
         names = listed([bridge.bdf for bridge in others], _MOST_NAMED)
-        worst: Sign = "bad" if others[0].verdict in _LOST else "warn"
+        worst: Sign = "bad" if others[0].verdict in LOSSES else "warn"
         yield (
             worst,
             f"Something similar happened to {count(len(others), 'more bridge')} ({words}): {names}.",

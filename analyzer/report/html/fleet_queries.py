@@ -7,10 +7,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from analyzer.escaping import inert
-from analyzer.results import POLICIES
-from analyzer.verdicts.loss_weight import LOSSES
+from analyzer.fleet.result_tables import DECIDED, STATES
+from analyzer.results import LOSSES, POLICIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from analyzer.fleet.drilldown import Cell
 
 _LONGEST: Final = 200
@@ -64,16 +66,16 @@ def _inner(dimension: str, kexecs: str, bridges: str, captures: str, trend_by: s
     if dimension == "outcome":
         return f"  SELECT outcome AS state, path, reason FROM {captures}"
     if dimension in ("policies", "policies_plain"):
-        which = "ari = 'plain'" if dimension == "policies_plain" else "ari IN ('lost', 'healed', 'kept')"
+        which = "ari = 'plain'" if dimension == "policies_plain" else f"ari IN ({_sqls(DECIDED)})"
         return "\n  UNION ALL\n".join(
             f"  SELECT '{policy}' AS policy, 'stranded' AS state, path, kexec, policies.{policy}.stranded\n"
             f"  FROM {kexecs}\n  WHERE {which} AND len(policies.{policy}.stranded) > 0"
             for policy in POLICIES
         )
     if dimension in ("vendor_device", "port_type", "cause", "bridge"):
-        losses = ", ".join(_sql(name) for name in sorted(LOSSES))
+        losses = _sqls(sorted(LOSSES))
         named = ", ".join(dict.fromkeys([*columns, "path", "kexec", "bdf"]))
-        counted = "'lost', 'healed', 'kept'" + ("" if dimension == "cause" else ", 'undetermined'")
+        counted = _sqls(DECIDED if dimension == "cause" else STATES)
         hit = " AND (state IN ('lost', 'healed'))" if dimension == "cause" else ""
         return (
             f"  SELECT {named},\n"
@@ -88,7 +90,7 @@ def _inner(dimension: str, kexecs: str, bridges: str, captures: str, trend_by: s
         )
     texts = {"period": f"{_period(trend_by)} AS period"}
     named = "".join(f"{texts.get(column, column)}, " for column in columns)
-    some = "" if dimension == "all" else "\n  WHERE ari IN ('lost', 'healed', 'kept', 'undetermined')"
+    some = "" if dimension == "all" else f"\n  WHERE ari IN ({_sqls(STATES)})"
     return f"  SELECT {named}ari AS state, path, kexec FROM {kexecs}{some}"
 
 
@@ -99,6 +101,10 @@ def _columns(dimension: str) -> tuple[str, ...]:
 def _period(trend_by: str) -> str:
     form = "%G-W%V" if trend_by == "week" else "%Y-%m-%d"
     return f"strftime(make_timestamp_ns(time_ns), '{form}')"
+
+
+def _sqls(texts: Iterable[str]) -> str:
+    return ", ".join(map(_sql, texts))
 
 
 def _sql(text: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.replay import citations
-from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, REASONS, count, listed
+from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, count, listed
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

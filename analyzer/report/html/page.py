@@ -13,14 +13,13 @@ from analyzer.report.html import findings, timeline, tree
 from analyzer.report.html.environment import render
 from analyzer.report.policy_table import MEANINGS
 from analyzer.report.wording import count, duration, listed, missing_dwords, no_boundary
-from analyzer.results import POLICIES
+from analyzer.results import POLICIES, UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture import Problem
-    from analyzer.questions.explain.details import Details
-    from analyzer.questions.explain.working import KexecWorking
+    from analyzer.questions.explain.working import Details, KexecWorking
     from analyzer.report.headline import Headline
     from analyzer.report.html.findings import KexecTexts
     from analyzer.report.html.timeline import Drawing
@@ -225,7 +224,7 @@ class _CaptureMaker:
 
 def _essential(lanes: Lanes, capture: CaptureResult) -> tuple[Lanes, str]:
     """On a page of many captures: only the lanes of bridges that changed, or that caused a change."""
-    quiet = ("kept", "off", "not-applicable")
+    quiet = UNCHANGED
     bridges = [bridge for kexec in capture.kexecs for bridge in kexec.bridges]
     wanted = {bridge.bdf for bridge in bridges if bridge.verdict not in quiet}
     wanted |= {bridge.cause_bdf for bridge in bridges if bridge.cause_bdf is not None}

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from analyzer.report.evidence import access_text
 from analyzer.report.wording import clock, count, duration, port
+from analyzer.results import CHANGES, LASTING_LOSSES
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,8 +34,6 @@ _TICKS_APART = 4
 _GAP_PERCENT = 4.0
 #: Lanes that are shown at once; the others are folded away.
 MOST_OPEN = 12
-_BAD = frozenset({"lost", "unconfigured", "hidden", "gone"})
-_CHANGED = frozenset({"healed", "renumbered", "cleared", "ignored", "gained"})
 
 Symbol = Literal["set", "clear", "on", "off", "dead", "reset", "release", "bus", "link", "event"]
 
@@ -255,17 +255,15 @@ def _ticks(scale: _Scale, losses: frozenset[int]) -> Iterable[Tick]:
 
 def _lane(capture: CaptureResult, lane: Lane, scale: _Scale, prefix: str) -> DrawnLane:
     verdicts = [bridge for kexec in capture.kexecs for bridge in kexec.bridges if bridge.bdf == lane.bdf]
-    worst = next((b for b in verdicts if b.verdict in _BAD), None) or next(
-        (b for b in verdicts if b.verdict in _CHANGED), None
+    worst = next((b for b in verdicts if b.verdict in LASTING_LOSSES), None) or next(
+        (b for b in verdicts if b.verdict in CHANGES), None
     )
-    sign: Sign = "none" if worst is None else "bad" if worst.verdict in _BAD else "warn"
+    sign: Sign = "none" if worst is None else "bad" if worst.verdict in LASTING_LOSSES else "warn"
     bus = "" if lane.secondary is None else f", bus {lane.secondary:02x}"
     gone = [
         (bridge.window.last_on, bridge.window.first_off) for bridge in verdicts if bridge.window is not None
     ]
-    proofs = {
-        item.access for bridge in verdicts if bridge.verdict in _BAD | _CHANGED for item in bridge.evidence
-    }
+    proofs = {item.access for bridge in verdicts if bridge.verdict in CHANGES for item in bridge.evidence}
     return DrawnLane(
         lane.bdf,
         port(lane.port_type) + bus,
@@ -299,8 +297,8 @@ def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None
     for stretch in lane.stretches:
         first, last = scale.place(stretch.first), scale.place(stretch.last)
         between = f"access {stretch.first} to {stretch.last}"
-        state = {True: "on", False: "off", None: "unknown"}[stretch.ari]
-        lost = stretch.ari is None and any(
+        state = "unknown" if stretch.state is None else ARI_FORWARDING.plain(stretch.state)
+        lost = stretch.state is None and any(
             on is not None and off is not None and stretch.first < off <= stretch.last for on, off in gone
         )
         title = f"ARI Forwarding {state}, {between}"
@@ -311,7 +309,7 @@ def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None
 
 def _mark(entry: TimelineEntry, scale: _Scale, name: str, above: str, proof: bool) -> Mark:
     said = access_text(entry.op, entry.bdf, entry.register, entry.value)
-    state = {True: "ARI Forwarding on", False: "ARI Forwarding off", None: ""}[entry.ari]
+    state = "" if entry.ari is None else f"{ARI_FORWARDING.name} {ARI_FORWARDING.plain(entry.ari)}"
     time = "" if entry.time_ns is None else f", {clock(entry.time_ns)} s"
     parts = [f"access {entry.access}{time}", " ".join(said.split()), state, entry.note]
     return Mark(

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from analyzer.report.wording import REASONS, count, port
+from analyzer.report.bridge_tree import MARKS
+from analyzer.report.wording import count, port
+from analyzer.results import hierarchy
+from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,18 +21,6 @@ if TYPE_CHECKING:
     from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult
 
 Sign = Literal["bad", "warn", "unknown", "good", "none"]
-_MARKS: dict[str, Sign] = {
-    "lost": "bad",
-    "unconfigured": "bad",
-    "hidden": "bad",
-    "gone": "bad",
-    "healed": "warn",
-    "renumbered": "warn",
-    "cleared": "warn",
-    "ignored": "warn",
-    "gained": "warn",
-    "undetermined": "unknown",
-}
 _FOUND_SIGNS: dict[str, Sign] = {"reachable": "good", "stranded": "bad", "missing": "warn"}
 #: Functions of one kind below one bridge that are shown one by one before the others are folded away.
 _MOST_HARMED, _MOST_FOUND = 40, 8
@@ -84,27 +75,9 @@ class _HtmlTree:
         self.had = None if working is None else working.had
         self.moved = {} if working is None else working.moved
         self.kept = "assumed preserved" if kexec.preserved_source == "assumed" else "preserved"
-        self.bridges = {bridge.bdf: bridge for bridge in kexec.bridges}
         self.devices = {device.bdf: device for device in kexec.devices}
-        by_bus = {
-            (bridge.bdf.rsplit(":", 2)[0], bridge.secondary): bridge.bdf
-            for bridge in kexec.bridges
-            if bridge.secondary
-        }
-        self.below: dict[str | None, list[str]] = {}
-        self.functions: dict[str | None, list[DeviceVerdict]] = {}
-        for bdf in self.bridges:
-            domain, bus, _ = bdf.rsplit(":", 2)
-            device = self.devices.get(bdf)
-            parent = device.bridge if device is not None else None
-            parent = parent or by_bus.get((domain, int(bus, 16)))
-            self.below.setdefault(parent if parent in self.bridges and parent != bdf else None, []).append(
-                bdf
-            )
-        for device in kexec.devices:
-            if device.bdf not in self.bridges:
-                above = device.bridge if device.bridge in self.bridges else None
-                self.functions.setdefault(above, []).append(device)
+        tree = hierarchy.of_kexec(kexec)
+        self.bridges, self.functions, self.below = tree.bridges, tree.functions, tree.below
         harmed = sum(device.verdict != "reachable" for device in kexec.devices)
         self.room_harmed = most_rows
         self.room_found = max(most_rows - harmed - len(self.bridges), most_rows // 4)
@@ -118,7 +91,7 @@ class _HtmlTree:
             return True
         if bdf not in self.calm:
             bridge = self.bridges[bdf]
-            own = bridge.verdict not in _MARKS or (bridge.verdict == "undetermined" and not bridge.preserved)
+            own = bridge.verdict not in MARKS or (bridge.verdict == "undetermined" and not bridge.preserved)
             own = own and all(f.verdict == "reachable" for f in self.functions.get(bdf, ()))
             below = [self._is_calm(child, above | {bdf}) for child in self.below.get(bdf, ())]
             self.calm[bdf] = own and all(below)
@@ -247,7 +220,7 @@ class _HtmlTree:
         if bridge.secondary:
             before += f", {_buses(bridge.secondary, bridge.subordinate)}"
         sign, word, after = _after(bridge)
-        if bridge.verdict not in _MARKS and device is not None and device.verdict != "reachable":
+        if bridge.verdict not in MARKS and device is not None and device.verdict != "reachable":
             sign, word, after = self._outcome(device)
         return TreeRow(
             bridge.bdf,
@@ -282,7 +255,7 @@ class _HtmlTree:
 
 def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
     """Sign, word and explanation of what the incoming kernel had of a bridge."""
-    sign = _MARKS.get(bridge.verdict, "good")
+    sign: Sign = MARKS.get(bridge.verdict, "good")
     new = (
         ""
         if bridge.new_secondary is None
@@ -303,7 +276,7 @@ def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
         "not-applicable": "found",
         "undetermined": "not in the capture",
     }
-    word = bridge.verdict.upper() if bridge.verdict in _MARKS else ""
+    word = bridge.verdict.upper() if bridge.verdict in MARKS else ""
     return sign, word, texts[bridge.verdict]
 
 

@@ -1,4 +1,4 @@
-"""What the outgoing kernel believed: from decisions, confirmed sets, reads, or functions above 7."""
+"""What the outgoing kernel last used: from decisions, confirmed sets and reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 from tiny_trace import index
 
 from analyzer import bdf
-from analyzer.observed import ari_state, decisions
+from analyzer.observed import decisions, register_state
 from analyzer.observed.boots import split
 from analyzer.observed.index import enumerations
 from analyzer.observed.topology import Topology
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from analyzer.observed.ari_state import OutgoingState
+    from analyzer.observed.register_state import OutgoingState
 
 PORT = bdf.parse("00:03.0")
 #: A root port 00:03.0 (PCIe capability at 40) with function 0 on bus 01, in the order of a stock kernel.
@@ -90,7 +91,8 @@ def test_the_rule_behind_a_decision(text: str, rule: str, enabled: bool | None) 
 
 def outgoing_states(text: str) -> OutgoingState:
     topology, decided = study(text)
-    return ari_state.outgoing_state(topology.functions.get(PORT), decided.get(PORT, []))
+    last = decisions.last_decided(decided.get(PORT, []))
+    return register_state.outgoing_state(topology.functions.get(PORT), ARI_FORWARDING, last)
 
 
 @pytest.mark.parametrize(
@@ -98,22 +100,22 @@ def outgoing_states(text: str) -> OutgoingState:
     [
         (SET + NEXT, True),
         (CLEAR + NEXT, False),
-        (SET + NEXT + "w 00:03.0 68.w 0000", True),  # a stray clear is the loss, not a new belief
+        (SET + NEXT + "w 00:03.0 68.w 0000", True),  # a stray clear is the loss, not a new state
         (CLEAR + NEXT + "w 00:03.0 68.w 0020\nr 00:03.0 68.w 0020", True),  # set and confirmed
         (CLEAR + NEXT + "w 00:03.0 68.w 0020\nr 00:03.0 68.w 0000", False),  # did not stick
         (CLEAR + NEXT + "r 00:03.0 68.w 0020", False),  # shown, but nobody set it
     ],
 )
-def test_belief_after_a_decision(text: str, enabled: bool) -> None:
+def test_state_after_a_decision(text: str, enabled: bool) -> None:
     assert outgoing_states(SCAN + text).enabled is enabled
 
 
-def test_belief_without_a_decision_comes_from_a_read() -> None:
+def test_state_without_a_decision_comes_from_a_read() -> None:
     outgoing_state = outgoing_states(SCAN + "r 00:03.0 68.w 0020\n")
-    assert (outgoing_state.enabled, outgoing_state.from_read) == (True, True)
+    assert (outgoing_state.enabled, outgoing_state.row) == (True, 16)
 
 
-def test_belief_is_never_inferred_from_an_address() -> None:
+def test_state_is_never_inferred_from_an_address() -> None:
     """A function above 7 that answers does not show the bit."""
     assert outgoing_states(FUNCTION_8).enabled is None
 

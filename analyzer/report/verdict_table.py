@@ -1,30 +1,38 @@
-"""The table of verdicts for a spreadsheet: a header line, and one line of values for each row."""
+"""The table of verdicts (:func:`analyzer.results.frames.verdicts`) for other programs: CSV and Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from analyzer.escaping import inert
 from analyzer.report.evidence import access_text
-from analyzer.results.frames.verdict_table import verdict_table
+from analyzer.results import frames
+from analyzer.results.parquet import put_table
+from analyzer.version import NAME, version
+from analyzer.writing import replacing
 
 if TYPE_CHECKING:
+    import os
+
     from analyzer.results import Analysis
 
+#: Version of the Parquet table: columns may be added under the same number.
+TABLE_SCHEMA: Final = 1
 #: First characters that a spreadsheet takes for the start of a formula, wide forms included.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_text(analysis: Analysis) -> str:
-    """Return the table of verdicts (:mod:`analyzer.results.frames.verdict_table`) as CSV.
+    """Return the table of verdicts as CSV: a header line, and one line of values for each row.
 
     A cell holds one value: instead of the list ``stranded`` there is its length as ``stranded_count``, and
     ``evidence`` is text. Unknown values are empty, truth values ``true`` and ``false``. Text is inert for
     terminals, and for spreadsheets too: what looks like a formula begins with an apostrophe.
     """
-    table = verdict_table(analysis)
+    table = frames.verdicts(analysis)
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
     writer.writerow("stranded_count" if name == "stranded" else name for name in table.columns)
@@ -33,14 +41,33 @@ def csv_text(analysis: Analysis) -> str:
     return target.getvalue()
 
 
+def write_findings(analysis: Analysis, path: str | os.PathLike[str]) -> None:
+    """Write the table of verdicts as Parquet, atomically.
+
+    ``aritrace`` in its metadata is a JSON object: ``schema``, and ``tool`` and ``policy`` of the JSON output.
+
+    Raises:
+        UsageError: the operating system refuses to write there.
+    """
+    about = {
+        "schema": TABLE_SCHEMA,
+        "tool": {"name": NAME, "version": version()},
+        "policy": analysis.policy,
+    }
+    with replacing(path) as stream:
+        put_table(frames.verdicts(analysis), stream, json.dumps(about, ensure_ascii=True))
+
+
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list):
-        return str(len(value)) if name == "stranded" else "; ".join(inert(_evidence(item)) for item in value)
-    return _text(value) if isinstance(value, str) else str(value)
+    if name == "stranded":
+        return str(len(value))
+    if name == "evidence":
+        return "; ".join(inert(_evidence(item)) for item in value)
+    return _text(value if isinstance(value, str) else str(value))
 
 
 def _text(value: str) -> str:

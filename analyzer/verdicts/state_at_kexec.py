@@ -1,0 +1,95 @@
+"""One inherited state of one function at one kexec: what was held, what was read first, and between what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analyzer.observed import register_state
+from analyzer.observed.register_state import OutgoingState
+from analyzer.results import Window
+
+if TYPE_CHECKING:
+    from analyzer.observed.registers.functions import Function
+    from analyzer.observed.registers.samples import Sample
+    from analyzer.results import Evidence, Phase
+    from analyzer.verdicts.causes import Attribution
+    from analyzer.verdicts.evidence import EvidenceBuilder
+    from schemas.inherited_state import InheritedState
+
+
+@dataclass(frozen=True)
+class StateAtKexec:
+    """One state of one function.
+
+    Attributes:
+        state: the register and its bits.
+        before, after: the function in the outgoing and in the incoming boot (None: not seen there).
+        outgoing: what the outgoing kernel last used.
+        first: the incoming kernel's first read, before its own write, or None.
+    """
+
+    state: InheritedState
+    before: Function | None
+    after: Function | None
+    outgoing: OutgoingState = field(default_factory=OutgoingState)
+    first: Sample | None = None
+
+    @property
+    def value_after(self) -> int | None:
+        """The field in the incoming kernel's first read."""
+        return None if self.first is None else self.first.field(self.state.mask)
+
+    @property
+    def is_on_after(self) -> bool | None:
+        """The same of a flag."""
+        return None if self.value_after is None else bool(self.value_after)
+
+    def evidence(self, builder: EvidenceBuilder) -> list[Evidence]:
+        """The accesses that show it on either side of the kexec."""
+        state, register = self.state, self.state.register
+        proof = []
+        row, value = self.outgoing.row, self.outgoing.value or 0
+        if self.before is not None and row is not None and self.before.start_of(register.base) is not None:
+            note = f"outgoing kernel: {state.name} {state.plain(value)}"
+            proof.append(builder.access(row, register, note, self.before))
+        if self.after is not None and self.first is not None:
+            note = f"first read after the kexec: {state.plain(self.value_after or 0)}"
+            proof.append(builder.access(self.first.row, register, note, self.after))
+        return proof
+
+    def window(self, cause: Attribution | None, outgoing_end: int, builder: EvidenceBuilder) -> Window:
+        """Between which accesses it was lost.
+
+        Args:
+            cause: why, if that is known.
+            outgoing_end: row of the outgoing kernel's last access.
+            builder: knows the access numbers.
+        """
+        held = register_state.last_held(self.before, self.state, self.outgoing)
+        changed = register_state.first_changed(self.before, self.state, self.outgoing, held)
+        lost = changed if changed is not None or cause is None else cause.row
+        phase: Phase = "blackout"
+        if lost is not None and lost <= outgoing_end:
+            phase = "outgoing"
+        elif cause is not None and cause.cause == "incoming-write":
+            phase = "incoming"
+        if changed is None and self.first is not None:
+            changed = self.first.row
+        return Window(builder.number(held), builder.number(changed), phase)
+
+
+def at_kexec(
+    state: InheritedState,
+    before: Function | None,
+    after: Function | None,
+    decided: OutgoingState | None = None,
+) -> StateAtKexec:
+    """Look a state up in both boots; ``decided``: what the outgoing kernel was seen to decide."""
+    return StateAtKexec(
+        state,
+        before,
+        after,
+        register_state.outgoing_state(before, state, decided),
+        register_state.first_after(after, state),
+    )
