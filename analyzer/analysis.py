@@ -15,7 +15,7 @@ from analyzer.observed.index import AccessIndex, enumerations, windows
 from analyzer.observed.topology import Topology
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
-from analyzer.readers.option_files import of_option
+from analyzer.readers.small_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
 from analyzer.verdicts import kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs

@@ -59,7 +59,7 @@ class Options:
     linktype_raw_tlp: int | None = None
     strict: bool = False
     selected: frozenset[str] | None = None
-    #: What was read from the files that they name (:mod:`analyzer.readers.option_files`).
+    #: What was read from the files that they name (:mod:`analyzer.readers.small_files`).
     contents: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Captures written by hand, for tests of programs that use the library.
 
-A :class:`TraceBuilder` makes a capture or an access table of calls, of lines of text, or of both::
+A :class:`TraceBuilder` makes a capture or an access table from calls, lines of text, or both::
 
     >>> trace = TraceBuilder("r 00:03.0 68.w 0020  # DevCtl2: ARI Forwarding is on")
     >>> trace.boundary("kexec")
@@ -20,8 +20,8 @@ Each line of text is one of these; ``#`` starts a comment, except in a line of t
 
 FUNCTION is ``[dddd:]bb:dd.f``; OFFSET and VALUE are hexadecimal. WIDTH is ``b``, ``w`` or ``l`` as setpci
 writes it (1, 2, 4 bytes), ``?`` where the recorder did not note it. The VALUE of a read may be ``gone`` (no
-function answered: Unsupported Request) or ``error`` (the accessor returned an error to the kernel); both read
-as all ones.
+response: Unsupported Request) or ``error`` (the accessor returned an error to the kernel); both read as all
+ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NoAnswer", "TraceBuilder", "table"]
 
-#: Reads without a value: no function answered, or the accessor returned an error.
+#: Reads without a value: no response, or the accessor returned an error.
 NoAnswer = Literal["gone", "error"]
 
 _WIDTHS: Final = {"b": 1, "w": 2, "l": 4, "?": 0}
@@ -59,7 +59,7 @@ class TraceBuilder:
         path: name of the imagined file; reports show it.
 
     Raises:
-        UsageError: a line, or an argument of a call below, that no recorder can have written.
+        UsageError: a line, or an argument of a method, that no recorder can write.
     """
 
     def __init__(self, text: str = "", *, path: str = "built") -> None:
@@ -86,7 +86,7 @@ class TraceBuilder:
             offset: of the register, 0 to 0xfff.
             width: 1, 2 or 4 bytes; 0: the recorder did not note it.
             value: what was read, or why nothing was: ``gone``, ``error``.
-            time_ns: None: the recorder knew no time.
+            time_ns: None: the recorder did not note it.
             cpu: None: the recorder did not note it.
         """
         self._add("read", function, offset, width, value, time_ns, cpu)
@@ -218,7 +218,7 @@ class TraceBuilder:
 
 
 def table(text: str) -> pl.DataFrame:
-    """Make an access table of lines of text: ``TraceBuilder(text).table()``."""
+    """Make an access table from lines of text: ``TraceBuilder(text).table()``."""
     return TraceBuilder(text).table()
 
 

@@ -1,4 +1,4 @@
-"""Files that are written: each atomically, and which others writing it would destroy."""
+"""Files that are written: atomically, and without overwriting an input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-#: What a system says if there is no room, in words; EFBIG is a limit of the process or the file system.
+#: What an error number of a write means; EFBIG is a limit of the process or the file system.
 _NO_ROOM: Final = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -26,19 +26,31 @@ _NO_ROOM: Final = {
 
 
 def refusal(error: OSError) -> str:
-    """Why the system refused to write, in words, and as it says so itself."""
+    """Why the system refused to write: its meaning, and the system's own words."""
     said = error.strerror or str(error)
     words = _NO_ROOM.get(error.errno or 0)
     return f"{words} ({said})" if words else said
+
+
+def make_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory and those above it, unless it exists.
+
+    Raises:
+        UsageError: the operating system refuses.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make this directory: {refusal(error)}", path=str(path)) from error
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a stream whose content becomes the file ``path`` when the block ends without an error.
 
-    The content goes to a hidden file in the same directory first, is synced, and takes the place of ``path``
-    in one step; after an error nothing is left behind and an older file stays as it was. A symbolic link is
-    followed. What is no regular file (a pipe, ``/dev/stdout``) is written directly.
+    The content goes to a hidden file in the same directory first, is synced, and replaces ``path`` in one
+    step; after an error an older file stays as it was, and the hidden one is removed. A symbolic link is
+    followed. What is not a regular file (a pipe, ``/dev/stdout``) is written directly.
 
     Raises:
         UsageError: the operating system refuses to write there.
@@ -63,7 +75,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[BinaryIO]:
-    # A name that nobody else has, so that it can be removed even if a signal came while the file was made.
+    # A unique name, so that it can be removed even if a signal arrives while the file is made.
     temporary = target.with_name(f".aritrace-{secrets.token_hex(16)}.tmp")
     try:
         with temporary.open("xb") as stream:  # permissions follow the umask, as for any new file
@@ -98,7 +110,7 @@ def overwritten(outputs: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[
     for path in paths:
         found = _status(path)
         if found is None:
-            # No file yet: the same only if both names lead to the same place.
+            # No file yet: the same only if both names resolve to the same path.
             same = None if path == "-" else missing.get(os.path.realpath(path))
         else:
             same = existing.get((found.st_dev, found.st_ino))

@@ -31,7 +31,7 @@ from construct import (
     this,
 )
 
-#: First bytes of a file. As in PNG: not ASCII, holds CR LF and a lone LF, so that a text-mode transfer shows.
+#: First bytes of a file. As in PNG: not ASCII, holds CR LF and a lone LF: it shows text-mode transfers.
 MAGIC: Final = b"\x89ARI\r\n\x1a\n"
 VERSION: Final = 1
 #: Chunk headers are found again by this after damage; ``header_crc`` then shows which are real.

@@ -5,7 +5,7 @@ Sources: QEMU ``trace/simple.c`` (``TraceLogHeader``, ``TraceRecord``, ``st_writ
 order of the host that ran QEMU and nothing is aligned; a big-endian file shows its magic byte-swapped.
 
 The file holds the names of events but not the types of their arguments: those of ``pci_cfg_read`` and
-``pci_cfg_write`` are told apart by the length of the record (``CFG_BITS``, ``OLD_CFG_ARGUMENTS``).
+``pci_cfg_write`` are known by the length of the record (``CFG_BITS``, ``OLD_CFG_ARGUMENTS``).
 """
 
 from __future__ import annotations

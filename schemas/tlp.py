@@ -89,7 +89,6 @@ SUCCESSFUL, UNSUPPORTED_REQUEST, REQUEST_RETRY, COMPLETER_ABORT = 0, 1, 2, 4
 TAG_BITS = 10
 
 _DW0 = ("fmt_type" / cs.Int8ub, "attributes" / cs.Int8ub, "length" / cs.Int16ub)
-COMMON = cs.Struct(*_DW0)
 CONFIG_REQUEST = cs.Struct(
     *_DW0,
     "requester_id" / cs.Int16ub,

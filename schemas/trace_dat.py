@@ -42,7 +42,7 @@ class Section(IntEnum):
 
 
 class Option(IntEnum):
-    """Ids of options, in v6 and v7 alike."""
+    """Ids of the options that are read. In v7 the place of a section is an option with the section's id."""
 
     DONE = 0
     DATE = 1
@@ -50,26 +50,11 @@ class Option(IntEnum):
     BUFFER = 3
     TRACECLOCK = 4
     UNAME = 5
-    HOOK = 6
     OFFSET = 7
     CPUCOUNT = 8
     VERSION = 9
-    PROCMAPS = 10
-    TRACEID = 11
-    TIME_SHIFT = 12
-    GUEST = 13
     TSC2NSEC = 14
-    STRINGS = 15
-    HEADER_INFO = 16
-    FTRACE_EVENTS = 17
-    EVENT_FORMATS = 18
-    KALLSYMS = 19
-    PRINTK = 20
-    CMDLINES = 21
     BUFFER_TEXT = 22
-    BTF_FILE = 23
-    LAST_BOOT_INFO = 24
-    MODULES = 25
 
 
 HEADER_PAGE_NAME, HEADER_EVENT_NAME = b"header_page\0", b"header_event\0"

@@ -8,9 +8,9 @@ from result_samples import ABOVE_EIGHT, PORT, bridge, kexec
 from analyzer import fleet
 from analyzer.fleet import job as jobs
 from analyzer.fleet import manifest, parts, rows
-from analyzer.fleet.drilldown import behind
+from analyzer.fleet.analysis import AnalyzedInput
+from analyzer.fleet.drilldown import drill_down
 from analyzer.fleet.job import Job, Request
-from analyzer.fleet.judging import AnalyzedInput
 from analyzer.fleet.manifest import Entry
 from analyzer.report.html import fleet_page
 from analyzer.version import version
@@ -29,7 +29,7 @@ def write(directory, results, batch_size=4, names=None):
     parts.prepare(job)
     for batch in range(job.batches):
         first, number = job.slice_of(batch)
-        judged = []
+        analyzed = []
         for at in range(first, first + number):
             host, result, day = results[at]
             result.host = host
@@ -37,15 +37,15 @@ def write(directory, results, batch_size=4, names=None):
                 samples.concluded(one)
             created = None if day is None else day * DAY_NS
             outcome = "unsupported" if result.verdict == "unreadable" else "ok"
-            judged.append(AnalyzedInput(at, entries[at], result, outcome, created_ns=created))
-        parts.write(job, batch, rows.tables(judged, None))
+            analyzed.append(AnalyzedInput(at, entries[at], result, outcome, created_ns=created))
+        parts.write(job, batch, rows.tables(analyzed, None))
     return job
 
 
 def page(directory, **options):
     """The page of a directory of results."""
     shown = fleet_page.shown_part(fleet.report(str(directory), **options))
-    return "".join(fleet_page.pieces(shown, behind(shown)))
+    return "".join(fleet_page.pieces(shown, drill_down(shown)))
 
 
 def plain(path="plain.bin"):

@@ -7,8 +7,7 @@ import pytest
 from unprivileged import unprivileged
 
 from analyzer.fleet import listing
-from analyzer.readers.directories import LeftOut, walk
-from analyzer.readers.sources import expand
+from analyzer.readers.sources import LeftOut, expand, walk
 
 QEMU = b"pci_cfg_read mch 00:00.0 @0x0 -> 0x8086\n"
 KERNEL = b"[    0.000000] Linux version 7.3.4\n"

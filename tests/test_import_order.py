@@ -25,18 +25,17 @@ results | testing
 capture
 options
 series | writing
-bdf | errors | version
+bdf | errors | escaping | version
 """
 #: The same inside the package of readers: each family of formats stands alone, but for QEMU's events, which
 #: its trace backends write in the families of others.
 READERS = """
-sources
-directories | option_files
+sources | small_files
 trace
 qemu | tlp | native | snapshot
 sniff
-config_events | config_mechanisms | small_files | tar_members | text_blocks
-unwrap
+config_events | config_mechanisms | tar_members | text_blocks
+columns | tallies | unwrap
 opening
 """
 

@@ -15,7 +15,7 @@ import pytest
 from analyzer import analyze
 from analyzer.cli import exit_status
 from analyzer.fleet import rows
-from analyzer.fleet.judging import AnalyzedInput
+from analyzer.fleet.analysis import AnalyzedInput
 from analyzer.fleet.manifest import Entry
 from analyzer.options import Options
 from analyzer.report import headline, text_report

@@ -27,10 +27,8 @@ OF_OS_AND_SYS = {"executable", "system", "popen", "fork"} | {
 STARTS = {
     "analyzer/fleet/workers.py": "interpreters, all inside safe_path()",
     "analyzer/fleet/worker.py": "only the type of its pipe",
-    "analyzer/lab/parts.py": "QEMU and ldd",
-    "analyzer/lab/initramfs.py": "depmod and cpio",
-    "analyzer/lab/kernel_package.py": "apt-cache, apt-get, depmod and dpkg-deb",
-    "analyzer/lab/process.py": "QEMU, through setpriv; in its own folder",
+    "analyzer/lab/kernel_package.py": "dpkg-deb",
+    "analyzer/lab/process.py": "apt-cache, apt-get, depmod, cpio, ldd and QEMU; a machine in its own folder",
     "analyzer/lab/build/requirements.py": "dpkg-query",
     "analyzer/lab/build/sources.py": "apt-cache",
     "analyzer/lab/build/steps.py": "apt-get, dpkg, tar; configure, make, ninja in the folder of sources",

@@ -9,8 +9,8 @@ import pytest
 import zstandard
 
 from analyzer.errors import UnsupportedFormatError
-from analyzer.kernel_logs.recognition import is_kernel_line, refuse_other_text
-from analyzer.readers.option_files import kernel_log_bytes
+from analyzer.kernel_logs.log_facts import is_kernel_line, refuse_other_text
+from analyzer.readers.small_files import kernel_log_bytes
 
 FORMATS = Path(__file__).parents[1] / "traces" / "formats"
 KERNEL_LINES = [
@@ -79,9 +79,10 @@ def test_other_lines(line):
     ],
 )
 def test_what_was_found_is_said(data, found, tmp_path):
-    (tmp_path / "log").write_bytes(data)
+    path = tmp_path / "log"
+    path.write_bytes(data)
     with pytest.raises(UnsupportedFormatError, match=f"found {found}"):
-        kernel_log_bytes(str(tmp_path / "log"))
+        kernel_log_bytes(str(path))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FORMATS.glob("*console*")))

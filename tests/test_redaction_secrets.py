@@ -20,8 +20,7 @@ from test_redaction_text import AROUND, SAID
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
 from analyzer.converting.conversion import convert, plan
 from analyzer.converting.native import NativeWriter, write_capture
-from analyzer.converting.redaction import redact
-from analyzer.converting.redaction_preserved import rebuilt
+from analyzer.converting.redaction import rebuilt, redact
 from analyzer.errors import AritraceError
 from analyzer.preservation import flb
 from analyzer.readers import open_capture

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.capture import LACKING, OUT_OF_ORDER, Boundary, Event, LogLine, Notes, Problem
+from analyzer.converting.redaction import Scrubber, known_format
 from analyzer.converting.redaction_log import Messages, phrases, plain_release
-from analyzer.converting.redaction_text import Scrubber, known_format
 from analyzer.kernel_logs import kernel_log, log_facts
 
 FORMATS = Path(__file__).parents[1] / "traces" / "formats"

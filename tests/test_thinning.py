@@ -247,7 +247,7 @@ def test_boundaries_of_a_capture_from_a_pipe(place: str, tmp_path: Path) -> None
         if place == "front":
             assert set(SHORT_BOOTS) <= set(open_capture(str(pipe)).accesses["seq"].to_list())
         else:
-            with pytest.raises(UnreadableInputError, match=r"found 16 behind them \(the first at access 5\)"):
+            with pytest.raises(UnreadableInputError, match=r"found 16 after them \(the first at access 5\)"):
                 open_capture(str(pipe))
     finally:
         writer.join()

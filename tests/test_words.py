@@ -10,7 +10,7 @@ import pytest
 
 from analyzer.cli import exit_status
 from analyzer.cli.application import run
-from analyzer.cli.atrisk_command import STATUS
+from analyzer.cli.question_commands import RISK_STATUS
 from analyzer.questions.atrisk import Verdict
 from analyzer.report import headline, text_report
 from analyzer.report.atrisk_report import WORDS
@@ -41,7 +41,7 @@ def test_every_word_of_atrisk_is_documented_with_its_status(text: str) -> None:
     rows = table(text, "SAFE")
     assert set(rows) == set(WORDS.values()) == {WORDS[name] for name in get_args(Verdict)}
     for verdict, word in WORDS.items():
-        assert rows[word][1].split(",")[0] == str(STATUS[verdict])
+        assert rows[word][1].split(",")[0] == str(RISK_STATUS[verdict])
 
 
 def test_help_names_every_word_and_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +51,7 @@ def test_help_names_every_word_and_status(capsys: pytest.CaptureFixture[str]) ->
     assert f"more than {text_report.MOST_IN_FULL} captures" in text
     assert run(["atrisk", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert all(f"{word} {STATUS[verdict]}" in text for verdict, word in WORDS.items())
+    assert all(f"{word} {RISK_STATUS[verdict]}" in text for verdict, word in WORDS.items())
 
 
 def test_the_manual_has_every_status() -> None:

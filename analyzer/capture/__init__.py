@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Boundary:
-    """An explicit mark in the capture: ``seq`` is the first access behind it.
+    """An explicit mark in the capture: ``seq`` is the first access after it.
 
     ``kind``: ``boot`` (firmware ran: not a kexec), ``kexec`` (a kexec of unknown purpose), ``live-update``,
     ``plain`` or ``crash`` (a kexec of that kind).
@@ -80,7 +80,7 @@ class PreservedDump:
 
 @dataclass(frozen=True)
 class Event:
-    """A link, hot-plug or error event beside the accesses (``link``, ``hotplug``, ``aer``, ``dpc``)."""
+    """A link, hot-plug or error event between the accesses (``link``, ``hotplug``, ``aer``, ``dpc``)."""
 
     kind: str
     seq: int
@@ -91,7 +91,7 @@ class Event:
 
 @dataclass
 class Notes:
-    """What a reader learns beside the accesses; each reader fills what its format holds.
+    """What a reader learns besides the accesses; each reader fills what its format holds.
 
     ``seq`` values in here count the accesses of the same file from 0. ``clock`` names what ``time_ns`` counts
     (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``; None: unknown). ``releases`` are kernel

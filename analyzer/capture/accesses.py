@@ -42,7 +42,7 @@ READER_SCHEMA: dict[str, pl.DataType] = {
     "where": pl.UInt64(),
 }
 
-#: The table of a batch: the reader's columns behind the keys of the capture, its file and the order in it.
+#: The table of a batch: the reader's columns after the keys of the capture, its file and the order in it.
 SCHEMA: dict[str, pl.DataType] = {
     "capture": pl.UInt32(),
     "file": pl.UInt16(),

@@ -25,7 +25,7 @@ def refuse_single(paths: Sequence[str]) -> None:
     """Refuse to join less than two pieces.
 
     Raises:
-        UsageError: as said.
+        UsageError: there are less than two.
     """
     if len(paths) < 2:
         raise UsageError(

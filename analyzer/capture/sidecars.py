@@ -32,7 +32,7 @@ def beside(captures: Iterable[str], suffix: str) -> list[str]:
 def not_followed(captures: Iterable[str]) -> list[Problem]:
     """A problem for each file that would be a sidecar, but is a link to a file outside of its folder.
 
-    A folder may come from somebody else: what its links lead to is none of its content.
+    A folder may come from somebody else: what its links lead to is not its content.
     """
     return [
         Problem(

@@ -40,8 +40,8 @@ class Marks:
     """Boundaries of one file, as far as they are known while it is read.
 
     Args:
-        notes: of the reader; a file may state a boundary in front of its accesses or behind them.
-        kexec_at: boundaries by hand, as ``Options.kexec_at``; what is wrong with them is told elsewhere.
+        notes: of the reader; a file may state a boundary before its accesses or after them.
+        kexec_at: boundaries that the user gives, as ``Options.kexec_at``; wrong ones are reported elsewhere.
         first: accesses of the pieces that this file goes on from, which ``kexec_at`` counts too.
         given: boundaries that are known beforehand, as numbers of accesses of the file.
     """
@@ -58,7 +58,7 @@ class Marks:
         self._used: list[NDArray[np.int64]] = []
 
     def within(self, frame: pl.DataFrame) -> NDArray[np.int64]:
-        """Return the accesses of a frame that are the first behind a boundary, sorted; they count as used."""
+        """Return the accesses of a frame that are the first after a boundary, sorted; they count as used."""
         marks = self._notes.boundaries
         if len(marks) > self._taken:
             fresh = np.array([min(mark.seq, _MOST) for mark in marks[self._taken :]], np.int64)
@@ -83,7 +83,7 @@ def thin(frame: pl.DataFrame, marks: NDArray[np.int64] | None = None) -> pl.Data
 
     Args:
         frame: columns of ``accesses.SCHEMA``, in order.
-        marks: numbers of its accesses that are the first behind a boundary, sorted.
+        marks: numbers of its accesses that are the first after a boundary, sorted.
     """
     if not frame.height:
         return frame
@@ -119,7 +119,7 @@ def _repeats(frame: pl.DataFrame, boot: NDArray[np.int64] | None) -> NDArray[np.
         same &= boot[here] == boot[before]
 
     again = np.r_[False, same]  # equal to the one before
-    more = np.r_[same, False]  # and so is the one behind
+    more = np.r_[same, False]  # and so is the one after
     run = np.cumsum(~again) - 1
     long = np.bincount(run)[run] >= RUN
     found = np.zeros(frame.height, np.bool_)
@@ -128,7 +128,7 @@ def _repeats(frame: pl.DataFrame, boot: NDArray[np.int64] | None) -> NDArray[np.
 
 
 def _numbers(frame: pl.DataFrame) -> NDArray[np.int64]:
-    return frame.get_column("seq").to_numpy().astype(np.int64)  # beside marks, u64 would become floats
+    return frame.get_column("seq").to_numpy().astype(np.int64)  # together with marks, u64 would become floats
 
 
 def _codes(frame: pl.DataFrame) -> NDArray[np.unsignedinteger]:

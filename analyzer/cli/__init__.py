@@ -25,10 +25,10 @@ def main() -> NoReturn:
 
 
 def _spare_the_collector() -> None:
-    """Keep the garbage collector off what lives as long as the process: modules and their classes.
+    """Keep the garbage collector away from what lives as long as the process: modules and their classes.
 
-    With its defaults it walks them dozens of times while they are imported and once more at the end, which
-    is a quarter of the time of a short command (bench/run.py startup).
+    With its defaults it visits them dozens of times while they are imported and once more at the end, which
+    takes a quarter of the time of a short command (bench/run.py startup).
     """
     import atexit
     import gc

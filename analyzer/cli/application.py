@@ -1,4 +1,4 @@
-"""The ``analyze`` program: its commands put together, and every way it can end."""
+"""The ``analyze`` program: its commands put together, and every way in which it can end."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from analyzer.cli import exit_status, signals
-from analyzer.cli.atrisk_command import atrisk_command
 from analyzer.cli.convert_command import convert_command
-from analyzer.cli.corpus_command import corpus_app
-from analyzer.cli.default_command import CaptureGroup
-from analyzer.cli.explain_command import explain_command
 from analyzer.cli.fleet_command import fleet_app
 from analyzer.cli.lab_command import lab_app
 from analyzer.cli.main_job import captures_command
-from analyzer.cli.plain_parameters import HELP_NAMES, make_plain
-from analyzer.cli.rule_command import rule_command
-from analyzer.cli.snapshot_command import snapshot_command
-from analyzer.cli.stat_command import stat_command
+from analyzer.cli.parsing import HELP_NAMES, CaptureGroup, make_plain
+from analyzer.cli.question_commands import (
+    atrisk_command,
+    corpus_app,
+    explain_command,
+    rule_command,
+    snapshot_command,
+    stat_command,
+)
 from analyzer.errors import AritraceError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ COMPLETION_VARIABLE = "_ANALYZE_COMPLETE"
 _HELP = (
     "Which bridges lost PCIe ARI Forwarding across a kexec, why, and which preserved devices were "
     "stranded.\n\nReads captures of PCI config-space accesses taken around a Live Update kexec. The first "
-    "word is the verdict, and goes with the exit status: LOST, STRANDED, RENUMBERED 1; DIVERGES, UNREADABLE, "
+    "word is the verdict and decides the exit status: LOST, STRANDED, RENUMBERED 1; DIVERGES, UNREADABLE, "
     "UNDETERMINED 3; HEALED, WARNING, NOTED, NO KEXEC, clean 0; wrong usage 2 (docs/verdicts.md). Of more "
     "than 3 captures only an overview is shown without -v."
 )
@@ -48,7 +49,7 @@ def build() -> Any:
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": HELP_NAMES},
-        epilog="A first word that is no command is a capture; for a file named like a command write ./NAME.",
+        epilog="A first word that is no command is a capture; write ./NAME for a file named like a command.",
     )
     app.callback(help=_HELP)(captures_command)
     app.command("explain")(explain_command)
@@ -66,7 +67,7 @@ def build() -> Any:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status; nothing but a report or a message is ever printed."""
+    """Run one command line and return its exit status; it prints reports and messages only."""
     from analyzer.report import problems
 
     _prepare_streams()
@@ -77,13 +78,13 @@ def run(arguments: Sequence[str]) -> int:
         status = build().main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         status = _wrong_usage(error)
-    except typer.Abort as error:  # typer's word for an EOFError: nothing here asks for input
+    except typer.Abort as error:  # typer's name for an EOFError: nothing here asks for input
         problems.complain_about_crash(error.__cause__ or error, trace=_wants_trace(arguments))
         status = exit_status.FAILED
     except SystemExit as error:
         if error.code != 1:
             raise
-        status = exit_status.BROKEN_PIPE  # rich's way to say that nobody reads any more
+        status = exit_status.BROKEN_PIPE  # what rich does when the reader closed the pipe
     except UsageError as error:
         problems.complain_about(error)
         status = exit_status.FAILED
@@ -93,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     except MemoryError:
         problems.complain("there is not enough memory for this; cut the capture around one kexec")
         status = exit_status.FAILED
-    except Exception as error:  # the last resort: a plea for a report instead of a trace
+    except Exception as error:  # the last resort: asks for a report instead of a trace
         if signals.status() is not None:
             raise
         problems.complain_about_crash(error, trace=_wants_trace(arguments))
@@ -102,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complete(words: Sequence[str], shell: str) -> int:
-    """Answer a shell's completion script; a shell in the middle of a line must never see a message."""
+    """Answer a shell's completion script, which must never see a message in the middle of a line."""
     from analyzer.cli import shell_completion
     from analyzer.report.output import put_text
 
@@ -120,7 +121,7 @@ def main() -> NoReturn:
         if signals.status() is None:
             raise
         status = exit_status.FAILED
-    # Whatever a signal's exception became on its way through other people's code.
+    # Whatever a signal's exception became on its way through other packages.
     ending = signals.status()
     signals.let_go()
     sys.exit(status if ending is None else ending)
@@ -142,7 +143,7 @@ def _wants_trace(arguments: Sequence[str]) -> bool:
 
 
 def _prepare_streams() -> None:
-    """Make printing safe: a closed stream swallows, a character that the encoding lacks is escaped."""
+    """Make printing safe: a closed stream discards, a character that the encoding lacks is escaped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -152,15 +153,15 @@ def _prepare_streams() -> None:
 
 
 def _flush(status: int) -> int:
-    """Flush standard output while the status can still tell of it; a reader that left is no error of ours."""
+    """Flush standard output while the status can still report a failure."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         status = exit_status.BROKEN_PIPE
     except OSError:
-        status = exit_status.FAILED  # told where the report could not be written
+        status = exit_status.FAILED  # the message was printed where the report could not be written
     else:
         return status
-    # What could not be written must not be tried again when the interpreter ends.
+    # Python must not try again to write it when it ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

@@ -32,7 +32,7 @@ Target = Annotated[
 Minimal = Annotated[
     bool,
     typer.Option(
-        "--minimal", help="Keep only the accesses that the verdict needs; that it stays the same is proven."
+        "--minimal", help="Keep only the accesses that the verdict needs; it is checked to stay the same."
     ),
 ]
 Redact = Annotated[
@@ -68,8 +68,8 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     redact: Redact = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write captures as native .bin or Parquet, with the kernel log and preserved set beside them."""
-    from analyzer.cli.output_files import refuse_inputs
+    """Write captures as native .bin or Parquet, including the kernel log and preserved set beside them."""
+    from analyzer.cli.outputs import refuse_inputs
     from analyzer.converting import conversion
     from analyzer.errors import AritraceError, UsageError
     from analyzer.readers import sources

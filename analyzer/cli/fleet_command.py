@@ -1,4 +1,4 @@
-"""``analyze fleet``: very many captures into tables, and what the tables say."""
+"""``analyze fleet``: very many captures into tables, and reports from the tables."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analyzer.fleet.answers import FleetReport
 
 fleet_app = typer.Typer(
-    name="fleet", help="Very many captures: analyse them into tables, and ask the tables."
+    name="fleet", help="Very many captures: analyse them into tables, and report on the tables."
 )
 
 _WORK = "Work"
@@ -41,7 +41,7 @@ Sources = Annotated[
     typer.Argument(
         metavar="SOURCE",
         show_default=False,
-        help="Files, directories, globs, @FILE with a source a line, URLs (s3://, gs://, az://).",
+        help="Files, directories, globs, @FILE with a source on each line, URLs (s3://, gs://, az://).",
     ),
 ]
 Target = Annotated[
@@ -73,12 +73,12 @@ Shard = Annotated[
         metavar="I/N",
         rich_help_panel=_WORK,
         show_default=False,
-        help="Every N-th batch only, from the I-th (0 to N-1): one job of an array, together one run.",
+        help="Every N-th batch only, from the I-th (0 to N-1): one job of an array; all of them are one run.",
     ),
 ]
 EngineOption = Annotated[
     Literal["local", "dask"],
-    typer.Option("--engine", metavar="local|dask", rich_help_panel=_WORK, help="Who runs the batches."),
+    typer.Option("--engine", metavar="local|dask", rich_help_panel=_WORK, help="What runs the batches."),
 ]
 Scheduler = Annotated[
     str | None,
@@ -87,7 +87,7 @@ Scheduler = Annotated[
         metavar="ADDRESS",
         rich_help_panel=_WORK,
         show_default=False,
-        help="Of the Dask scheduler, as in tcp://host:8786.",
+        help="Address of the Dask scheduler, as in tcp://host:8786.",
     ),
 ]
 BatchSize = Annotated[
@@ -97,7 +97,7 @@ BatchSize = Annotated[
         metavar="N",
         rich_help_panel=_WORK,
         show_default=False,
-        help="Captures in a batch, the unit of work and of files (default: fits their number).",
+        help="Captures in a batch, the unit of work and of files (default: by their number and size).",
     ),
 ]
 HostFromPath = Annotated[
@@ -106,15 +106,17 @@ HostFromPath = Annotated[
         "--host-from-path",
         metavar="REGEX",
         show_default=False,
-        help="Finds the host in a path: its group 'host', else its first group, else all that matches.",
+        help="Finds the host in a path: its group 'host', else its first group, else the whole match.",
     ),
 ]
-MaxBytes = Annotated[str | None, _most("--max-bytes", "As stored")]
+MaxBytes = Annotated[str | None, _most("--max-bytes", "Its size as stored")]
 MaxSeconds = Annotated[
     int,
-    typer.Option("--max-seconds", metavar="N", rich_help_panel=_LIMITS, help="To fetch, read and judge it."),
+    typer.Option(
+        "--max-seconds", metavar="N", rich_help_panel=_LIMITS, help="To fetch, read and analyse it."
+    ),
 ]
-MaxMemory = Annotated[str | None, _most("--max-memory", "Memory that reading and judging it may fill")]
+MaxMemory = Annotated[str | None, _most("--max-memory", "Memory that reading and analysing it may use")]
 FleetFormat = Annotated[
     Literal["text", "json", "prometheus"],
     typer.Option(
@@ -150,8 +152,8 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 ) -> None:
     """Analyse captures into Parquet tables, a row for each input; repeat the command to finish a stopped run.
 
-    Exit status: 0 when the work is done, whatever it found ('fleet report' judges); 2 for wrong usage or an
-    output that cannot be written; 3 when an object store or a cluster failed meanwhile: repeat the command.
+    Exit status: 0 when the work is done, with or without findings ('fleet report' counts them); 2 for wrong
+    usage or an output that cannot be written; 3 when an object store or a cluster failed: repeat the command.
     """
     import functools
 
@@ -195,18 +197,16 @@ def report_command(
     strict: StrictOption = False,
     exit_zero: ExitZeroOption = False,
 ) -> None:
-    """Say how often ARI was lost, where and why, and what another kernel policy would have saved.
+    """Report how often ARI Forwarding was lost, where and why, and what another policy would have saved.
 
     Exit status as of the main job: 1 for a loss, 3 for inputs without an answer or an unfinished run, else 0.
     """
     from analyzer import fleet
-    from analyzer.cli.html_output import refuse_shared
-    from analyzer.cli.output_files import refuse_run
+    from analyzer.cli.outputs import refuse_run, refuse_shared
     from analyzer.report.output import put_text
 
-    output = None if output == "-" else output
     if html is not None:
-        refuse_shared(html, output)
+        refuse_shared("--html", html, [output], "standard output takes the other report")
     refuse_run([output, html], directory)
     answers = fleet.report(directory, trend_by=trend)
     if form == "json":
@@ -223,19 +223,19 @@ def report_command(
 
         put_page(fleet_report.fill(new_page(output), answers, everything=verbose > 0), output)
     if html is not None:
-        from analyzer.fleet.drilldown import behind
+        from analyzer.fleet.drilldown import drill_down
         from analyzer.report.html import fleet_page
 
         shown = fleet_page.shown_part(answers)
-        put_text(fleet_page.pieces(shown, behind(shown)), html)
+        put_text(fleet_page.pieces(shown, drill_down(shown)), html)
     raise typer.Exit(exit_status.OK if exit_zero else _status(answers, strict=strict))
 
 
 def _status(answers: "FleetReport", *, strict: bool) -> int:
     if answers.losses or (strict and answers.tally.healed):
         return exit_status.LOSS
-    judged = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
-    doubt = answers.doubts or answers.captures.doubtful or judged < answers.captures.done
+    analysed = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
+    doubt = answers.doubts or answers.captures.doubtful or analysed < answers.captures.done
     return exit_status.DOUBT if doubt or not answers.complete else exit_status.OK
 
 
@@ -257,5 +257,5 @@ def _shard(text: str | None) -> tuple[int, int] | None:
         return None
     index, slash, number = text.partition("/")
     if not (slash and index.isdecimal() and number.isdecimal()):
-        raise UsageError(f"--shard: expected I/N, found {text!r}", advice="0/4 to 3/4 make a whole")
+        raise UsageError(f"--shard: expected I/N, found {text!r}", advice="0/4 to 3/4 are one run")
     return int(index), int(number)

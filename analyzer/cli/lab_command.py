@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from analyzer.lab.runner import Lab
     from analyzer.lab.scenarios import Scenario
 
-lab_app = typer.Typer(name="lab", help="Make captures of real kexecs in a virtual machine, and judge them.")
+lab_app = typer.Typer(
+    name="lab", help="Make captures of real kexecs in a virtual machine, and check their analysis."
+)
 
 Names = Annotated[
     list[str],
     typer.Argument(
-        metavar="SCENARIO", show_default=False, help="Names from 'lab list'; all-stock and all-built for all."
+        metavar="SCENARIO",
+        show_default=False,
+        help="Names from 'lab list'; all-stock or all-built for all of a kind.",
     ),
 ]
 OutputDirectory = Annotated[
@@ -39,7 +43,7 @@ PackageOption = Annotated[
         "--kernel-package",
         metavar="NAME",
         show_default=False,
-        help="Another kernel of Debian's for stock scenarios, as linux-image-6.12-amd64.",
+        help="Another of Debian's kernels for stock scenarios, as in linux-image-6.12-amd64.",
     ),
 ]
 ModulesOption = Annotated[
@@ -56,12 +60,12 @@ QemuOption = Annotated[
     typer.Option("--qemu", metavar="PATH", show_default=False, help="Your qemu-system-x86_64."),
 ]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Hard limit for one scenario.")
+    float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Time limit for one scenario.")
 ]
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep the temporary files (sockets, file system of the guest).")
 ]
-NoKvmOption = Annotated[bool, typer.Option("--no-kvm", help="Emulate in software without trying KVM first.")]
+NoKvmOption = Annotated[bool, typer.Option("--no-kvm", help="Emulate in software; do not try KVM first.")]
 JobsOption = Annotated[
     int,
     typer.Option(
@@ -70,7 +74,7 @@ JobsOption = Annotated[
         metavar="N",
         min=0,
         show_default=False,
-        help="Compilers at a time (default: one a CPU).",
+        help="Compilers that run at a time (default: one for each CPU).",
     ),
 ]
 _GROUPS = {"all-stock": "stock", "all-built": "built"}
@@ -102,7 +106,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 ) -> None:
     """Run scenarios, keep their captures, and compare the verdicts with what the kernels really did.
 
-    Exit status 0 if every scenario came out as it must, 1 if one did not.
+    Exit status 0 if every scenario came out as expected, 1 if one did not.
     """
     from analyzer.lab import parts, scenarios
     from analyzer.lab.runner import Lab
@@ -110,7 +114,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.report.output import new_page, put_page
 
     chosen = [scenarios.load(name) for name in _expand(names)]
-    tell = (lambda _: None) if quiet else lab_report.print_lab_message
+    progress = (lambda _: None) if quiet else lab_report.print_lab_message
     outcomes: dict[str, Outcome] = {}
     for kind in ("stock", "built"):
         group = [scenario for scenario in chosen if scenario.parts == kind]
@@ -119,8 +123,10 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
         if kind == "built":
             found = parts.find_built(kernel=kernel, modules=modules, qemu=qemu)
         else:
-            found = parts.find(kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, tell=tell)
-        with Lab(found, keep=keep, kvm=not no_kvm, tell=tell) as lab:
+            found = parts.find(
+                kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, progress=progress
+            )
+        with Lab(found, keep=keep, kvm=not no_kvm, progress=progress) as lab:
             for scenario in group:
                 outcomes[scenario.name] = _run(lab, scenario, found, output, timeout)
     ordered = [outcomes[scenario.name] for scenario in chosen]
@@ -128,9 +134,9 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     raise typer.Exit(exit_status.OK if all(outcome.ok for outcome in ordered) else exit_status.LOSS)
 
 
-@lab_app.command("build")
+@lab_app.command("build", rich_help_panel="For developers of aritrace")
 def build_command(*, jobs: JobsOption = 0, quiet: QuietOption = False) -> None:
-    """Build the QEMU and the kernel that scenarios with built parts need, from Debian's source packages."""
+    """Build the patched QEMU and Linux that scenarios with built parts need (docs/lab-build.md)."""
     import os
 
     from analyzer.lab.build import build
@@ -138,8 +144,8 @@ def build_command(*, jobs: JobsOption = 0, quiet: QuietOption = False) -> None:
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
-    tell = (lambda _: None) if quiet else lab_report.print_lab_message
-    built = build(cache_directory(), progress=tell, jobs=jobs or os.cpu_count() or 1)
+    progress = (lambda _: None) if quiet else lab_report.print_lab_message
+    built = build(cache_directory(), progress=progress, jobs=jobs or os.cpu_count() or 1)
     put_page(lab_report.fill_build(new_page(None), [str(built.qemu), str(built.kernel)]), None)
 
 
@@ -158,7 +164,7 @@ def _expand(names: list[str]) -> list[str]:
 def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeout: float) -> "Outcome":
     from analyzer.analysis import analyze
     from analyzer.errors import AritraceError, UsageError
-    from analyzer.lab import comparison, faults, folder
+    from analyzer.lab import comparison, faults, run_files
     from analyzer.readers import open_capture
 
     lacking = lab.lacks(scenario)
@@ -168,7 +174,7 @@ def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeo
         )
     try:
         run = lab.run(scenario, seconds=timeout)
-        capture = folder.write(output, scenario, run, found)
+        capture = run_files.write(output, scenario, run, found)
     except UsageError:
         raise
     except AritraceError as error:

@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.questions.explain.working import DetailsGatherer
     from analyzer.readers.sources import Sources
-    from analyzer.results import Analysis
+    from analyzer.results import Analysis, CaptureResult
 
-    #: Takes what a report needs beyond the results of a capture.
-    Taker = Callable[[Capture, Study], None]
+    #: Collects what a report needs beyond the results of a capture.
+    CaptureGatherer = Callable[[Capture, Study], None]
 
 
 def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
@@ -84,7 +84,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     select: SelectOption = None,
     ignore: IgnoreOption = None,
 ) -> None:
-    """Judge captures: report losses and give the exit status; does nothing if a sub-command was named."""
+    """Analyse captures: report losses and set the exit status; does nothing if a sub-command is named."""
     if show_completion is not None:
         from analyzer.cli.shell_completion import script
         from analyzer.report.output import put_text
@@ -120,54 +120,54 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         strict=strict,
         selected=selection(select, ignore),
     )
-    from analyzer.cli.html_output import HtmlOutput
-    from analyzer.cli.perfetto_output import PerfettoOutput
+    from analyzer.cli.outputs import HtmlOutput, PerfettoOutput
     from analyzer.report import machine_formats
 
-    output = None if output == "-" else output
     machine_formats.refuse_output(form, output)
     html_page = HtmlOutput(html, output, options)
     timeline = PerfettoOutput(perfetto, output, html)
     details = _details(options) if form == "text" and verbose > 1 else None
-    analysis = judge(
+    wanted = (html_page.gatherer, timeline.gather if perfetto else None, details)
+    analysis = analyze_all(
         captures,
         options,
-        outputs=(output, html_page.path, timeline.path),
+        outputs=(output, html, perfetto),
         quiet=quiet,
-        takers=(html_page.gatherer, timeline.taker, details),
+        gatherers=[gatherer for gatherer in wanted if gatherer is not None],
     )
     try:
         html_page.write(analysis)
         timeline.write()
-    finally:  # neither a page that cannot be written nor a reader that left costs the other report
+    finally:  # the other report is written even if the page cannot be, or its reader went away
         if form == "text":
             _put_page(analysis, output, verbose, details)
         else:
             machine_formats.put(analysis, form, output)
-    _tell(analysis, form, output, quiet)
+    _print_problems(analysis, form, output, quiet)
     raise typer.Exit(exit_status.of_analysis(analysis, exit_zero=exit_zero))
 
 
-def judge(
+def analyze_all(
     captures: list[str],
     options: Options,
     *,
     outputs: "Sequence[str | None]",
     quiet: bool,
-    takers: "Sequence[Taker | None]" = (),
+    gatherers: "Sequence[CaptureGatherer]" = (),
 ) -> "Analysis":
-    """Analyse what the arguments name; an argument that gives no capture is a row of its own.
+    """Analyse what the arguments name; an argument without a capture gets a row of its own.
 
     Args:
         captures: files, directories, globs.
         options: as given.
         outputs: files that will be written; None is standard output.
         quiet: no progress and no notes.
-        takers: each is given every capture with its working (``studied`` of ``analyzer.analysis.analyze``).
+        gatherers: each is called with every capture and its study (``studied`` of
+            ``analyzer.analysis.analyze``).
     """
     from analyzer.analysis import analyze
     from analyzer.capture.joining import refuse_single
-    from analyzer.cli.output_files import refuse_inputs
+    from analyzer.cli.outputs import refuse_inputs
     from analyzer.readers import sources
     from analyzer.report import problems
     from analyzer.report.progress import reporting
@@ -181,49 +181,49 @@ def judge(
         missing = _missing_piece(found, options)
         if missing is not None:
             return missing
-    wanted = [taker for taker in takers if taker is not None]
 
     def studied(capture: "Capture", study: "Study") -> None:
-        for taker in wanted:
-            taker(capture, study)
+        for gather in gatherers:
+            gather(capture, study)
 
     with reporting(len(found.paths), quiet=quiet) as progress:
-        if wanted:
-            analysis = analyze(found.paths, options, progress=progress, studied=studied)
-        else:
-            analysis = analyze(found.paths, options, progress=progress)
+        analysis = analyze(found.paths, options, progress=progress, studied=studied if gatherers else None)
     return _with_errors(analysis, found)
 
 
 def _missing_piece(found: "Sources", options: Options) -> "Analysis | None":
-    """The one row of pieces of which one is not there: what the others hold is no answer about the whole."""
+    """The one row of ``--join`` if a piece is missing: the others say nothing about the whole."""
     from analyzer.capture import joining
-    from analyzer.results import Analysis
-    from analyzer.verdicts import verdict
     from analyzer.verdicts.verdict import unreadable
 
     paths = [source.path for source in found.found]
     for number, source in enumerate(found.found, start=1):
         if source.error is not None:
             error = joining.of_piece(source.error, number, paths)
-            row = unreadable(joining.path_of(paths), error)
-            return Analysis(options.policy, [row], verdict.summarise([row]))
+            return _analysis(options.policy, [unreadable(joining.path_of(paths), error)])
     return None
 
 
 def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":
-    from analyzer.results import Analysis
-    from analyzer.verdicts import verdict
     from analyzer.verdicts.verdict import unreadable
 
     if all(source.error is None for source in found.found):
         return analysis
     rows = iter(analysis.captures)
-    captures = [
-        next(rows) if source.error is None else unreadable(source.path, source.error)
-        for source in found.found
-    ]
-    return Analysis(analysis.policy, captures, verdict.summarise(captures))
+    return _analysis(
+        analysis.policy,
+        [
+            next(rows) if source.error is None else unreadable(source.path, source.error)
+            for source in found.found
+        ],
+    )
+
+
+def _analysis(policy: str, captures: "list[CaptureResult]") -> "Analysis":
+    from analyzer.results import Analysis
+    from analyzer.verdicts.verdict import summarise
+
+    return Analysis(policy, captures, summarise(captures))
 
 
 def _details(options: Options) -> "DetailsGatherer":
@@ -233,10 +233,7 @@ def _details(options: Options) -> "DetailsGatherer":
 
 
 def _put_page(
-    analysis: "Analysis",
-    output: str | None,
-    verbose: int,
-    details: "DetailsGatherer | None",
+    analysis: "Analysis", output: str | None, verbose: int, details: "DetailsGatherer | None"
 ) -> None:
     from analyzer.report import text_report
     from analyzer.report.output import new_page, put_page
@@ -246,12 +243,12 @@ def _put_page(
     put_page(page, output)
 
 
-def _tell(analysis: "Analysis", form: Format, output: str | None, quiet: bool) -> None:
+def _print_problems(analysis: "Analysis", form: Format, output: str | None, quiet: bool) -> None:
     import sys
 
     from analyzer.report import problems
 
-    # On a terminal the report has just said it.
+    # On a terminal the report has just named them.
     if form != "text" or output is not None or not sys.stdout.isatty():
         problems.print_unreadable(analysis)
     if not quiet and (form != "text" or output is not None):

@@ -12,7 +12,7 @@ from typer.core import TyperArgument, TyperOption
 
 from analyzer.cli.application import PROGRAM, build
 from analyzer.cli.exit_status import MEANINGS
-from analyzer.cli.plain_parameters import HELP_NAMES
+from analyzer.cli.parsing import HELP_NAMES
 from analyzer.report.man_page import ManPage, bold, italic, text
 from analyzer.version import NAME
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 _PURPOSE = "find PCIe bridges that lost ARI Forwarding across a kexec, and the devices that were stranded"
 _EXAMPLES = (
-    ("analyze host17.bin", "Judge a capture:"),
+    ("analyze host17.bin", "Analyse a capture:"),
     (
         "analyze -vv host17.log --dmesg console.txt",
-        "The same with the kernel log and every step of the proof:",
+        "The same with the kernel log and every step of the reasoning:",
     ),
     (
         "analyze captures/ --format junit -o report.xml",
         "All captures of a directory, for continuous integration:",
     ),
-    ("analyze explain host17.bin 02:00.0", "The story of one bridge:"),
+    ("analyze explain host17.bin 02:00.0", "Everything about one bridge:"),
     (
         "analyze atrisk before.txt",
-        "Before a kexec, what hangs on which bridge (lspci -D -xxxx > before.txt):",
+        "Before a kexec, which functions depend on which bridge (lspci -D -xxxx > before.txt):",
     ),
 )
 _FILES = (
@@ -83,7 +83,7 @@ def _add_commands(page: ManPage, program: Any) -> None:
                 page.term(italic(_placeholder(argument)), text(argument.help))
         own = [option for option in _options(command) if _key(option) not in shared]
         for option in own:
-            page.term(_term(option), _reported(option))
+            page.term(_term(option), _described(option))
         others = [option.opts[0] for option in _options(command) if _key(option) in shared]
         others = [name for name in others if name not in HELP_NAMES]
         if others:
@@ -91,7 +91,7 @@ def _add_commands(page: ManPage, program: Any) -> None:
 
 
 def _add_lists(page: ManPage) -> None:
-    """What stands behind the options: exit status, finding codes, files, environment, examples."""
+    """What follows the options: exit status, finding codes, files, environment, examples."""
     from analyzer.results.rules import RULES
 
     page.section("Exit status")
@@ -99,12 +99,12 @@ def _add_lists(page: ManPage) -> None:
         page.term(bold(str(status)), text(meaning))
     page.section("Finding codes")
     page.paragraph(
-        f"{bold('analyze rule')} {italic('CODE')} tells what a finding means and where it comes from."
+        f"{bold('analyze rule')} {italic('CODE')} says what a finding means and where its rule comes from."
     )
     for rule in RULES.values():
         page.term(bold(rule.code), text(f"{rule.title} ({rule.severity})"))
     page.section("Files")
-    page.paragraph(text("Files beside a capture belong to it, where no option says otherwise:"))
+    page.paragraph(text("Files beside a capture belong to it, unless an option says otherwise:"))
     for name, meaning in _FILES:
         page.term(italic(name), text(meaning))
     page.section("Environment")
@@ -118,7 +118,7 @@ def _add_lists(page: ManPage) -> None:
 
 
 def _commands(command: Any, names: str) -> Iterator[tuple[str, Any]]:
-    """The program and everything below it that can be run, each with the words that call it."""
+    """The program and each command that can be run, with the words that call it."""
     below = getattr(command, "commands", {})
     if command.callback is not None or not below:
         yield names, command
@@ -158,7 +158,7 @@ def _add_options(page: ManPage, options: Sequence[TyperOption]) -> None:
         if panel:
             page.subsection(panel)
         for option in several:
-            page.term(_term(option), _reported(option))
+            page.term(_term(option), _described(option))
 
 
 def _key(option: TyperOption) -> tuple[str, str | None, str | None]:
@@ -171,11 +171,11 @@ def _term(option: TyperOption) -> str:
     return ", ".join(bold(name) + value for name in names)
 
 
-def _reported(option: TyperOption) -> str:
-    told = option.help or ""
+def _described(option: TyperOption) -> str:
+    words = option.help or ""
     if option.show_default and option.default not in (None, False, 0) and not option.is_flag:
-        told += f" Default: {option.default}."
-    return text(told)
+        words += f" Default: {option.default}."
+    return text(words)
 
 
 if __name__ == "__main__":

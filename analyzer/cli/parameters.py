@@ -24,6 +24,11 @@ _OUTPUT = "Output"
 _INPUT = "Formats that cannot say everything"
 _FLB_NAMES = sorted(series.flb_names())
 
+
+def _none_for_standard_output(file: str | None) -> str | None:
+    return None if file == "-" else file
+
+
 Captures = Annotated[
     list[str] | None,
     typer.Argument(
@@ -42,7 +47,7 @@ PolicyOption = Annotated[
         rich_help_panel=_REPLAY,
         help=(
             "Policy that verdicts are given under: observed, stock, inherit, serialize or heal. 'observed' "
-            "is the one the incoming kernel followed; the others always stand beside it."
+            "is the one the incoming kernel followed; the others are always shown too."
         ),
     ),
 ]
@@ -76,7 +81,7 @@ KexecAtOption = Annotated[
         metavar="access:N|time:NS",
         rich_help_panel=_REPLAY,
         show_default=False,
-        help="A kexec boundary by hand: the incoming kernel's first access. May be repeated.",
+        help="A kexec boundary, given explicitly: the incoming kernel's first access. May be repeated.",
     ),
 ]
 JoinOption = Annotated[
@@ -94,7 +99,10 @@ SeedOption = Annotated[
         metavar="SNAPSHOT",
         rich_help_panel=_REPLAY,
         show_default=False,
-        help="The machine as a capture begins that starts mid-life: lspci -xxxx, a sysfs tree, or a capture.",
+        help=(
+            "State of the machine where the capture begins, if that is not a boot: lspci -xxxx, a sysfs "
+            "tree, or a capture."
+        ),
     ),
 ]
 PreservedOption = Annotated[
@@ -116,7 +124,7 @@ FlbOption = Annotated[
         metavar="FILE",
         rich_help_panel=_PRESERVED,
         show_default=False,
-        help="Raw kernel data of the preserved set (struct pci_ser, its KHO blocks behind it).",
+        help="Raw kernel data of the preserved set (struct pci_ser, followed by its KHO blocks).",
     ),
 ]
 FlbNameOption = Annotated[
@@ -204,7 +212,8 @@ OutputOption = Annotated[
         metavar="FILE",
         rich_help_panel=_OUTPUT,
         show_default=False,
-        help="Write the report to FILE, whole or not at all.",
+        callback=_none_for_standard_output,
+        help="Write the report to FILE, atomically.",
     ),
 ]
 PerfettoOption = Annotated[
@@ -224,7 +233,7 @@ HtmlOption = Annotated[
         metavar="FILE",
         rich_help_panel=_OUTPUT,
         show_default=False,
-        help="Also write the report as one self-contained HTML page, whole or not at all.",
+        help="Also write the report as one self-contained HTML page.",
     ),
 ]
 QuietOption = Annotated[
@@ -243,7 +252,7 @@ VerboseOption = Annotated[
         rich_help_panel=_OUTPUT,
         help=(
             "-v: all captures, bridges, functions and sources; -vv: also the accesses that show or change "
-            "an ARI bit, and what each policy decides; -vvv: how everything was worked out."
+            "ARI Forwarding, and what each policy decides; -vvv: how everything was worked out."
         ),
     ),
 ]
@@ -267,7 +276,7 @@ StrictOption = Annotated[
 ]
 ExitZeroOption = Annotated[
     bool,
-    typer.Option("--exit-zero", rich_help_panel="Exit status", help="Exit with 0 whatever was found."),
+    typer.Option("--exit-zero", rich_help_panel="Exit status", help="Exit with 0 whatever is found."),
 ]
 SelectOption = Annotated[
     str | None,
@@ -339,7 +348,7 @@ def ecam_base(text: str | None) -> int | None:
     """Return the address that ``--ecam-base`` gives.
 
     Raises:
-        UsageError: no number, or none that an ECAM window can have.
+        UsageError: not a number, or not an address that an ECAM window can have.
     """
     from analyzer.errors import UsageError
 

@@ -1,9 +1,11 @@
-"""What fits at a place of the command line: the shells' completion scripts ask the program itself.
+"""Completions for a place on the command line: the shells' completion scripts ask the program itself.
 
-A script (``completion/``) runs the program with the words of the line, up to and with the one under the
+A script (``completion/``) runs the program with the words of the line, up to and including the one under the
 cursor, and the name of the shell in the variable ``_ANALYZE_COMPLETE``. The answer is a line for each word
-that fits: ``plain``, the word and its help; or ``file`` where file names fit, which are the business of the
-shell. Which option or argument a place belongs to, typer finds out.
+that fits: ``plain``, the word and its help; or ``file`` where file names fit, which the shell completes.
+
+typer decides which option or argument a place belongs to. It has no public name for that (0.29): both names
+from ``typer._click`` are imported when a shell asks, and cost no other start.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ from typer._click.shell_completion import CompletionItem, ShellComplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from typer._click.core import Context
 
 #: Script of each shell, in the folder ``completion``.
 SCRIPTS = {"bash": "analyze.bash", "zsh": "_analyze", "fish": "analyze.fish"}
@@ -37,12 +37,12 @@ def answer(command: Any, words: Sequence[str], shell: str) -> Iterator[str]:
 
     Args:
         command: the whole program (:func:`analyzer.cli.application.build`).
-        words: the words behind the program's name; the last is the one to complete.
+        words: the words after the program's name; the last is the one to complete.
         shell: the shell that asks.
     """
     *before, current = _rejoined(words) or [""]
     completer = _Completer(command, {}, "analyze", "")
-    # fish compares with the whole word under the cursor; the others with what stands behind the "=".
+    # fish compares with the whole word under the cursor; the others with what follows the "=".
     lead = current.partition("=")[0] + "=" if shell == "fish" and _holds_value(current) else ""
     for item in completer.get_completions(before, current):
         if item.type == _FILE:
@@ -51,11 +51,11 @@ def answer(command: Any, words: Sequence[str], shell: str) -> Iterator[str]:
             yield "\t".join(("plain", lead + str(item.value), " ".join((item.help or "").split())))
 
 
-def of_parameter(parameter: Any, ctx: Context, incomplete: str) -> list[CompletionItem]:
+def of_parameter(parameter: Any, ctx: Any, incomplete: str) -> list[CompletionItem]:
     """Return what fits as the value of an option or argument."""
     items: list[CompletionItem] = []
     if parameter.metavar == _CODES:
-        # A list: what stands before the last comma stays.
+        # A list: what precedes the last comma stays.
         done = incomplete[: incomplete.rfind(",") + 1]
         items = [CompletionItem(done + code, help=title) for code, title in _codes()]
     elif parameter.metavar == _CODE:
@@ -86,8 +86,8 @@ class _Completer(ShellComplete):
         return str(item.value)
 
 
-def _commands(ctx: Context, incomplete: str) -> Iterator[CompletionItem]:
-    """The sub-commands, where the first capture is still to come."""
+def _commands(ctx: Any, incomplete: str) -> Iterator[CompletionItem]:
+    """The sub-commands, where no capture is given yet."""
     for name, command in sorted(getattr(ctx.command, "commands", {}).items()):
         if name.startswith(incomplete):
             yield CompletionItem(name, help=command.get_short_help_str(80))

@@ -1,4 +1,4 @@
-"""Ctrl-C and polite kills: an exception where one can travel, so that half-written files are removed."""
+"""SIGINT and SIGTERM: an exception where one can be raised, so that half-written files are removed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-#: Packages whose compiled code calls Python and takes no exception out of it: polars panics where numpy's
-#: version is asked for, and a module whose import was broken off is in pieces.
+#: Packages whose compiled code calls Python and cannot pass an exception on: polars panics where it asks for
+#: numpy's version, and a module whose import was interrupted is incomplete.
 _UNBREAKABLE = frozenset({"importlib", "numpy", "polars"})
-#: Seconds between two looks at an unbreakable call, and after how many the exception is raised all the same.
-#: As long again, further signals do not disturb what it sets going: the removal of half-written files.
+#: Seconds between two checks of an unbreakable call, and after how many the exception is raised anyway. For
+#: the same time after that, further signals are ignored, so that half-written files can be removed.
 _STEP, _PATIENCE = 0.01, 2.0
 
 
 class _State:
-    """What the signals of this process have led to."""
+    """What the signals to this process have caused."""
 
     #: Number of the one that ended the work.
     raised: int | None = None
     #: Up to when (monotonic seconds) an unbreakable call is waited for; set by the first signal.
     patient_until: float | None = None
-    #: Up to when further signals change nothing.
+    #: Up to when further signals are ignored.
     deaf_until: float = 0.0
 
 
@@ -37,14 +37,14 @@ _state = _State()
 
 
 def take() -> None:
-    """From now on SIGINT and SIGTERM raise :class:`SystemExit`; what the parent had ignored stays so."""
+    """From now on SIGINT and SIGTERM raise :class:`SystemExit`, unless they were ignored at the start."""
     _handle_by(_end)
     sys.unraisablehook = _not_lost
     sys.meta_path.insert(0, _Interruptible)
 
 
 def let_go() -> None:
-    """From now on both end the process at once and silently: there is nothing to tidy up."""
+    """From now on both end the process at once and silently: there is nothing to clean up."""
     _handle_by(signal.SIG_DFL)
 
 
@@ -73,7 +73,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _unbreakable(frame: FrameType | None) -> bool:
-    """Tell whether what runs was called, directly or not, by a call that no exception may leave."""
+    """Whether a call that no exception may leave is on the stack."""
     while frame is not None:
         package = str(frame.f_globals.get("__name__")).partition(".")[0]
         if package in _UNBREAKABLE:
@@ -91,10 +91,10 @@ def _again(number: int) -> None:
 
 
 class _Interruptible:
-    """Keeps SIGINT able to end a call that waits, such as a read from a pipe: polars' import takes that away.
+    """Lets SIGINT still end a call that waits, such as a read from a pipe, after polars is imported.
 
-    Its core puts a handler of its own before Python's, with SA_RESTART (polars issue 21739), and then imports
-    its modules one by one, each of which is asked for here.
+    polars' core installs a signal handler with SA_RESTART before Python's (polars issue 21739), and then
+    imports its modules, each of which is looked up here.
     """
 
     @staticmethod
@@ -104,7 +104,7 @@ class _Interruptible:
 
 
 def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
-    """Raise once more what struck a finaliser, where Python drops every exception."""
+    """Raise again what was raised in a finaliser, where Python drops every exception."""
     if _state.raised is not None and isinstance(unraisable.exc_value, SystemExit):
         _state.deaf_until = 0.0
         _again(_state.raised)

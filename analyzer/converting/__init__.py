@@ -1,1 +1,1 @@
-"""Captures into other files without loss of what a verdict needs: whole, minimal, redacted, proven."""
+"""Conversion of captures into other files with the same verdict: whole, minimal, redacted."""

@@ -1,7 +1,7 @@
-"""Captures of any accepted format into the native ``.bin`` or Parquet, with what lies beside them.
+"""Captures of any accepted format into the native ``.bin`` or Parquet, including what lies beside them.
 
-A kernel log or preserved-set dump that is given, or that lies beside the capture as a sidecar, goes into the
-new file: one file then says all that several said before, and gives the same verdict.
+A kernel log or preserved-set dump that is given, or that is a sidecar of the capture, goes into the new file:
+one file then holds what several held before, and gives the same verdict.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from analyzer.capture import LogLine, PreservedDump
 from analyzer.capture.sidecars import beside, not_followed
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.readers.option_files import kernel_log_bytes, log_bytes, of_option
-from analyzer.readers.small_files import DUMP_LIMIT, read_limited
+from analyzer.readers.small_files import DUMP_LIMIT, kernel_log_bytes, log_bytes, of_option, read_limited
+from analyzer.writing import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,11 +30,11 @@ _COMPRESSIONS = frozenset({".gz", ".zst", ".xz"})
 
 @dataclass(frozen=True)
 class Converted:
-    """One capture that was written: where to, and how much of what.
+    """One capture that was written, with its file and what is in it.
 
     Attributes:
         of: accesses of the source, where ``minimal`` left some out; else None.
-        blanked: accesses whose value was blanked by ``redact``; None if it was not asked for.
+        blanked: accesses whose value ``redact`` replaced at least in part; None without ``redact``.
     """
 
     source: str
@@ -57,13 +57,13 @@ def plan(
         output: a file for one capture, or a directory (existing, or named with a slash at the end).
         ending: ``.bin`` or ``.parquet``; None = by the ending of ``output``, ``.bin`` in a directory.
         anonymous: in a directory, name files ``capture-1``, ``capture-2``, ... with numbers that are free
-            there, and not as the captures are named, which may be after hosts.
+            there, because captures are often named after hosts.
 
     Returns:
         pairs of capture and output file.
 
     Raises:
-        UsageError: several captures for one file, two captures for one name, or an ending that says nothing.
+        UsageError: several captures for one file, two captures for one name, or an unknown ending.
     """
     if not (output.endswith("/") or Path(output).is_dir()):
         if len(paths) > 1:
@@ -106,15 +106,15 @@ def convert(
 
     Args:
         path: the capture, ``-`` for standard input.
-        output: the file to write, whole or not at all; missing directories are made.
+        output: the file to write, atomically; missing directories are made.
         options: ``dmesg``, ``flb`` and ``flb_name`` go into the new file.
         parquet: Parquet or native; None = by the ending of ``output``.
         minimal: only the accesses that the verdict needs (:mod:`analyzer.converting.minimal`).
         redact: only what is known to be harmless (:mod:`analyzer.converting.redaction`).
 
     Raises:
-        AritraceError: the capture or what lies beside it cannot be read, the output not be written, or the
-            capture not be redacted with the same verdict.
+        AritraceError: the capture or a sidecar cannot be read, the output cannot be written, or the capture
+            cannot be redacted with the same verdict.
     """
     from analyzer.converting.native import write_capture
     from analyzer.converting.parquet import write_parquet
@@ -134,7 +134,7 @@ def convert(
 
         redacted = redaction.redact(capture)
         capture, blanked = redacted.capture, redacted.values
-    _make_directory(Path(output).parent)
+    make_directory(Path(output).parent)
     if Path(output).suffix == ".parquet" if parquet is None else parquet:
         write_parquet(capture, output)
     else:
@@ -152,7 +152,7 @@ def convert(
 
 
 def _add_beside(capture: Capture, options: Options) -> None:
-    # What was given by name wins over what the capture says, and so it must in the new file.
+    # What is given explicitly overrides what the capture holds, so it must in the new file too.
     given = log_bytes(options)
     logs = [kernel_log_bytes(path) for path in beside(capture.pieces, ".dmesg")] if given is None else [given]
     if logs:
@@ -170,13 +170,6 @@ def _add_beside(capture: Capture, options: Options) -> None:
 
 def _dump(path: str) -> bytes:
     return read_limited(path, DUMP_LIMIT, "a pci_ser dump")
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make this directory: {error.strerror}", path=str(directory)) from error
 
 
 def _numbered(directory: Path, ending: str) -> Iterator[str]:

@@ -1,9 +1,8 @@
-"""Only the accesses that the verdict needs (``analyze convert --minimal``), and the proof that it stays.
+"""Only the accesses that the verdict needs (``analyze convert --minimal``).
 
 A first choice is made by register (identity, command, bus numbers, bridge control, capability lists, and the
-capabilities that carry ARI or tell what happened to it) and by what the boundaries between boots rest on.
-Then the analysis runs on what was chosen; where it says anything else than on the whole capture, more is
-kept.
+capabilities that hold ARI or show what happened to it) and by what separates boots. Then the analysis runs on
+what was chosen; where its result differs from that on the whole capture, more is kept.
 """
 
 from __future__ import annotations
@@ -75,10 +74,10 @@ def minimise(capture: Capture) -> Minimal:
     """Choose the accesses that the verdict needs.
 
     Args:
-        capture: with everything that shall be in the new file (kernel log, preserved set).
+        capture: with everything that is to be in the new file (kernel log, preserved set).
 
     Returns:
-        the smaller capture. Its analysis says the same as that of the whole one (see
+        the smaller capture. Its analysis gives the same result as that of the whole one (see
         :mod:`analyzer.converting.proof`); at worst it is the whole capture.
     """
     wanted = proof.answer(capture)
@@ -111,9 +110,9 @@ def _by_register(study: Study) -> Rows:
 
 
 def _without_repeats(study: Study) -> Rows:
-    """The same without reads that returned what the read before them had returned, in the same boot.
+    """The same without reads that returned the same value as the read before them, in the same boot.
 
-    Kept all the same are those that decisions and scans are recognised by.
+    Those by which decisions and scans are recognised are kept nevertheless.
     """
     index = study.index
     rows = _by_register(study)
@@ -126,13 +125,13 @@ def _without_repeats(study: Study) -> Rows:
     for column in (index.function, index.offset, index.width, index.value, index.is_write, index.absent):
         same[1:] &= column[ordered][1:] == column[ordered][:-1]
     repeated = ordered[same & index.is_read[ordered]]
-    repeated = repeated[~_telling(study)[repeated]]
+    repeated = repeated[~_of_order(study)[repeated]]
     rows[repeated] = False
     return _with_next(index, rows | _structure(study, commands=False))
 
 
-def _telling(study: Study) -> Rows:
-    """Accesses whose very place in the order tells: of a scan, a bridge visit, an ARI decision."""
+def _of_order(study: Study) -> Rows:
+    """Accesses whose place in the order matters: of a scan, a bridge visit, an ARI decision."""
     index = study.index
     rows = index.present_id | (index.offset == config_header.HEADER_TYPE)
     for key, seen in _functions(study).items():
@@ -152,7 +151,7 @@ def _telling(study: Study) -> Rows:
 
 
 def _walk(index: AccessIndex, decision: Decision) -> NDArray[np.int64]:
-    """The first look into function 0's extended space within an ARI decision: the mark of the stock rule."""
+    """The first read of function 0's extended space within an ARI decision: it shows the stock rule."""
     if decision.devcap2 is None or decision.read is None:
         return np.empty(0, np.int64)
     own = index.rows_of(decision.function_0)
@@ -194,7 +193,7 @@ def _kept_registers(seen: list[Function]) -> Rows:
 
 
 def _structure(study: Study, *, commands: bool = True) -> Rows:
-    """What boots are told apart by: accesses to Command, the edges of boots, the last write before a scan."""
+    """What separates boots: accesses to Command, the edges of boots, the last write before a scan."""
     index = study.index
     rows = np.asarray((index.offset == config_header.COMMAND) & commands, np.bool_)
     writes = np.flatnonzero(index.is_write)
@@ -209,7 +208,7 @@ def _structure(study: Study, *, commands: bool = True) -> Rows:
 
 
 def _absent_probes(study: Study) -> Rows:
-    """Reads of the vendor that nobody answered, on the buses where somebody did: what a scan walked past."""
+    """Vendor reads without a response, on buses with a function: what a scan passed."""
     index = study.index
     buses = {key >> 8 for topology in study.topologies for key in topology.functions}
     probes = index.is_read & (index.offset == config_header.VENDOR_ID)
@@ -217,7 +216,7 @@ def _absent_probes(study: Study) -> Rows:
 
 
 def _with_next(index: AccessIndex, rows: Rows) -> Rows:
-    """Also what follows each read of a vendor: a scan is told from other reads by the access after it."""
+    """Also what follows each read of a vendor: the access after it shows whether it is of a scan."""
     vendor = np.flatnonzero(rows & index.present_id)
     if vendor.size:
         following = index.next_of_function(vendor)
@@ -247,7 +246,7 @@ def _around_boundaries(study: Study) -> Rows:
 
 
 def _functions_found(study: Study) -> Rows:
-    """Everything about functions that answered."""
+    """Every access to functions that were found."""
     return np.asarray(np.isin(study.index.function, sorted(_functions(study))), np.bool_)
 
 

@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Boundary, Capture, Event, LogLine, PreservedDump, Problem
 
-#: Accesses in a chunk: damage and a cut cost one chunk, and larger ones compress little better.
+#: Accesses in a chunk: damage loses one chunk, and larger chunks compress little better.
 CHUNK_ROWS: Final = 8192
 #: Payload at which a chunk of other records is closed.
 _CHUNK_BYTES: Final = 1 << 18
 _DTYPES: Final = {kind: dtype_of(record) for kind, (record, _) in RECORDS.items()}
-#: ``write_capture`` compresses captures of up to so many accesses as far as it can, in small chunks so that a
-#: cut keeps most of them; larger ones fast.
+#: ``write_capture`` compresses captures of up to so many accesses as far as it can, in small chunks so that
+#: most of them survive a cut; larger captures fast.
 _SMALL: Final = 1 << 20
 _SMALL_ROWS: Final = 2048
 _LEVEL_SMALL, _LEVEL_LARGE = 19, 6
@@ -227,10 +227,10 @@ class NativeWriter:
 
 
 def write_capture(capture: Capture, path: str | os.PathLike[str], *, level: int | None = None) -> None:
-    """Write a capture as a native file; the file appears whole or not at all.
+    """Write a capture as a native file, atomically.
 
-    What belongs to the whole capture comes first, then accesses and boundaries in their order, so that a cut
-    file keeps the most. ``seq`` of the notes is translated to the row that it stands for.
+    What belongs to the whole capture comes first, then accesses and boundaries in their order, so that a file
+    that is cut short keeps as much as possible. ``seq`` of the notes becomes the row of that access.
 
     Args:
         capture: ``accesses`` sorted by ``seq``.

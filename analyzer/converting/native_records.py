@@ -1,4 +1,4 @@
-"""Values to the parts of a native file: access records, other records with their heap parts, file header.
+"""Encode the parts of a native file: access records, other records with their heap, the file header.
 
 Pure functions; :mod:`analyzer.converting.native` puts the parts into chunks.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analyzer.capture.undecodable import encodable
 from analyzer.errors import LimitExceededError
+from analyzer.escaping import encodable
 from schemas.bulk import dtype_of
 from schemas.native import (
     ACCESS,
@@ -205,7 +205,7 @@ def file_header(
 
 
 def encode_text(text: str, limit: int, what: str) -> bytes:
-    r"""Encode as UTF-8; a byte of a name that is no UTF-8 becomes ``\xNN``.
+    r"""Encode as UTF-8; a byte of a name that is not UTF-8 becomes ``\xNN``.
 
     Raises:
         LimitExceededError: more than ``limit`` bytes.

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from analyzer.capture.undecodable import all_encodable
+from analyzer.escaping import all_encodable
 from analyzer.results.parquet import put_table
 from analyzer.writing import replacing
 
@@ -20,7 +20,7 @@ METADATA_SCHEMA: Final = 1
 
 
 def write_parquet(capture: Capture, path: str | os.PathLike[str]) -> None:
-    """Write the access table (``accesses.SCHEMA``) with the notes of the capture; whole or not at all.
+    """Write the access table (``accesses.SCHEMA``) with the notes of the capture, atomically.
 
     Raises:
         UsageError: the operating system refuses to write there.
@@ -41,7 +41,7 @@ def _metadata(capture: Capture) -> str:
 
 
 def _hex(value: Any) -> str:
-    """JSON of what it does not know itself: raw dumps, as hex."""
+    """Raw dumps as hex, for which JSON has no type."""
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"no JSON for {type(value).__name__}")

@@ -1,8 +1,8 @@
-"""Whether a capture that was made smaller or anonymous still gives the answer that the whole one gave.
+"""Whether a smaller or redacted capture gives the same result as the whole one.
 
-Compared is the whole result, under several policies, with and without ``--assume-preserved``: verdicts,
-causes, devices, what each policy discovers, divergences, and the accesses that are the evidence. Not compared
-is what must differ: path, hashes and format of the file, the number of accesses, places in the file, and
+The whole result is compared, under several policies, with and without ``--assume-preserved``: verdicts,
+causes, devices, what each policy discovers, divergences, and the accesses that are the evidence. What must
+differ is not compared: path, hashes and format of the file, the number of accesses, places in the file, and
 problems of the source.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analyzer.options import PolicyChoice
 
 #: Policy that verdicts are given under, and whether all below ARI bridges is taken as preserved. Every result
-#: holds what each policy discovers and strands besides.
+#: also holds what each policy discovers and strands.
 _ASKED: Final[tuple[tuple[PolicyChoice, bool], ...]] = (
     ("observed", False),
     ("observed", True),
@@ -50,7 +50,7 @@ def answer(capture: Capture, *, ignore: frozenset[str] = frozenset()) -> Compara
     """Analyse a capture in every way that a reader of the new file might.
 
     Args:
-        capture: with everything that shall be in the new file; nothing that lies beside its path is used.
+        capture: with everything that is to be in the new file; sidecars of its path are not used.
         ignore: further fields of the result that may differ.
     """
     alone = dataclasses.replace(capture, path="-")
@@ -75,7 +75,7 @@ def renumbered(found: ComparableAnswer, numbers: dict[int, int]) -> list[Any]:
 
 
 def standing_alone(capture: Capture) -> Capture:
-    """The capture as it will be read from the new file: accesses numbered from 0, and the notes with them."""
+    """The capture as the new file will give it: accesses and the notes numbered from 0."""
     seq = capture.accesses["seq"]
     table = capture.accesses.with_columns(pl.int_range(capture.accesses.height, dtype=pl.UInt64).alias("seq"))
 

@@ -1,9 +1,10 @@
-"""Kernel messages that may be shown: each is put together anew out of what is known to be harmless.
+"""Kernel messages that may be shown: each is rewritten from what is known to be harmless.
 
-Of a message stays its time, the function that it is about, and the phrases of the kernel in :data:`_PHRASES`
-with the numbers in them; host name, syslog or journald fields and everything else around them go. A message
-of which no more is known keeps the fixed text that tells its kind. What is written is read again: a message
-that would then say anything else is left out, and :mod:`analyzer.converting.proof` says whether that matters.
+A message keeps its time, the function that it is about, and the phrases of the kernel in :data:`_PHRASES`
+with the numbers in them; host name, syslog or journald fields and everything else around them are left out.
+A message without such phrases keeps the fixed text that shows its kind. What is written is read again: a
+message that would then say anything else is left out, and :mod:`analyzer.converting.proof` checks whether
+that matters.
 
 Sources of the phrases: Linux 7.3 ``drivers/pci/probe.c``, ``pci.c``, ``quirks.c``, ``hotplug/pciehp_ctrl.c``,
 ``pcie/aer.c``, ``pcie/dpc.c``, ``include/ras/ras_event.h``, with the older spellings.
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
     from analyzer.kernel_logs.log_facts import Fact
 
-#: What stands for a text that was taken out.
+#: Replaces a text that was removed.
 REMOVED: Final = "(removed)"
 
-#: A kernel release as kernel.org numbers it; what a builder appends goes.
+#: A kernel release as kernel.org numbers it, without what a builder appends.
 _RELEASE: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,2}(?![\d])(?:-rc\d{1,2}(?![\w]))?")
-#: Drivers that may stand in front of a function's address; any other is called ``pci``.
+#: Drivers that may precede a function's address; any other is replaced by ``pci``.
 _DRIVERS: Final = frozenset(
     {"e1000e", "i40e", "ice", "igb", "ixgbe", "mlx5_core", "nvme", "pci", "pci-stub", "pcieport", "vfio-pci",
      "virtio-pci"}
@@ -43,7 +44,7 @@ _PCI_OPTIONS: Final = frozenset(
 )  # fmt: skip
 #: Options that the kernel knows by how they begin.
 _PCI_BEGINNINGS: Final = ("noari", "pcie_scan_all")
-#: Command lines from this length on may be cut by printk, which their length must go on to show.
+#: Command lines from this length on may be cut by printk, so their length is kept.
 _LONG: Final = 1000
 
 _AER_SHORT: Final = (
@@ -114,7 +115,7 @@ _PHRASES: Final = re.compile(
 )  # fmt: skip
 _GAP: Final = re.compile(r"[ ,:;]{1,3}")
 
-#: What stands for an event of which no more is known.
+#: Replaces the text of an event without known phrases.
 _EVENTS: Final = {
     "aer": "AER: error received",
     "bridge": "Cannot reconfigure bridge",
@@ -124,7 +125,7 @@ _EVENTS: Final = {
     "reset": "Data Link Layer Link Active not set",
     "rrs": "not ready after 0ms",
 }
-#: Messages that are recognised by their beginning, as long as that is.
+#: Messages that are recognised by their beginning.
 _BEGINNINGS: Final = re.compile(
     r"reboot: (?:Restarting system|Power down|System halted|machine restart)|Rebooting in \d{1,9} seconds"
     r"|SeaBIOS \(version|BdsDxe: |EFI stub: |U-Boot (?:SPL )?\d{4}\.|iPXE (?:\d|initialising)|coreboot-\d"
@@ -152,14 +153,9 @@ def phrases(text: str) -> str:
 
 
 class Messages:
-    """Puts kernel messages together anew; kernels and command lines that differ go on to differ.
-
-    Attributes:
-        replaced: parameters of command lines that were left out.
-    """
+    """Rewrites kernel messages; kernels and command lines that differ still differ afterwards."""
 
     def __init__(self) -> None:
-        self.replaced = 0
         self._builds: dict[str, int] = {}
         self._lines: dict[str, int] = {}
 
@@ -175,7 +171,7 @@ class Messages:
         return None
 
     def _candidates(self, text: str, fact: Fact) -> Iterator[str]:
-        """Ways to say the same, the fullest first."""
+        """Texts with the same meaning, the most complete first."""
         if fact.kind == "version":
             yield self._version(fact.text)
         elif fact.kind == "cmdline":
@@ -192,15 +188,14 @@ class Messages:
         return f"Linux version {plain_release(log_facts.release(text) or '')} (build {number})"
 
     def _command_line(self, begin: str, text: str) -> str:
-        """The parameters that the analysis looks at, and a number for the line as a whole."""
+        """The parameters that the analysis uses, and a number for the whole line."""
         body = text.removesuffix(" \\")
         wrapped = text[len(body) :]
         given = cmdline.parameters(body)
         kept = [shown for name, value in given if (shown := _parameter(name, value)) is not None]
         written = {name if value is None else f"{name}={value}" for name, value in given}
-        gone = len(written - set(kept))
-        self.replaced += gone
-        if gone or not kept:  # a line without any parameter would not be read as a command line
+        # A line without any parameter would not be read as a command line.
+        if not kept or written - set(kept):
             number = self._lines.setdefault(body, len(self._lines) + 1)
             kept.append(REMOVED if number == 1 else f"(removed-{number})")
         line = begin + " ".join(kept)
@@ -229,7 +224,7 @@ def _of_function(text: str, fact: Fact) -> Iterator[str]:
     name = driver[1] if driver and driver[1] in _DRIVERS else "pci"
     place = bdf.text(fact.function or 0)
     head = f"{name} {place}: "
-    # The text behind the address: a message that has none there names its function in the sentence.
+    # The text after the address; a message without any names its function in the sentence.
     said = phrases(fact.text)
     yield head + said
     yield f"{head}{said} {REMOVED}"
@@ -264,5 +259,5 @@ def _of_kernel(text: str, fact: Fact) -> Iterator[str]:
 
 
 def _same(one: Fact, two: Fact) -> bool:
-    """Whether two messages say the same about the same, whatever their words."""
+    """Whether two messages say the same about the same function or kernel."""
     return one[:2] == two[:2] and one.event == two.event and one.series == two.series

@@ -1,8 +1,8 @@
-"""Which bytes of config space may be shown: those that are known to be harmless; every other one reads 0.
+"""The bytes of config space that may be shown, because they are known to be harmless; all others become 0.
 
-Shown are the header but for its reserved bytes, the entries of the capability lists, and of the capabilities
-in :data:`_STANDARD` and :data:`_EXTENDED` the registers that PCI Express defines and that hold neither
-serial numbers nor free text nor recorded traffic. A capability is known by the list that a boot's reads
+Shown are the header except its reserved bytes, the entries of the capability lists, and of the capabilities
+in :data:`_STANDARD` and :data:`_EXTENDED` the registers that PCI Express defines and that hold no serial
+number, free text or recorded traffic. A capability is known by the list that a boot's reads
 follow; where they do not follow it to its end, by the lists that other boots read of the same device. A byte
 that two capabilities claim belongs to the later one.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Bytes of the header that are shown (offset, size): all but 0x35 to 0x3b, which are reserved or the address
 #: of a ROM.
 _HEADER: Final = ((0x00, config_header.CAPABILITIES + 1), (config_header.INTERRUPT_LINE, 4))
-#: An offset behind config space, where nothing is shown.
+#: An offset after config space, where nothing is shown.
 _NOWHERE: Final = EXTENDED_CONFIG_SIZE
 
 Parts = tuple[tuple[int, int], ...]
@@ -65,7 +65,7 @@ _ENTRY, _EXTENDED_ENTRY = 2, 4
 _NO_VERSION: Final = 0xFFFF
 #: Lists that are followed at a time: the first reads of so many take 32 MiB.
 _BLOCK: Final = 2048
-#: Words that a read of nobody returns, by width (0: not recorded).
+#: What a read without a response returns, by width (0: not recorded).
 _ONES: Final = ((0, 0xFFFF), (0, 0xFFFFFFFF), (2, 0xFFFF), (4, 0xFFFFFFFF))
 
 
@@ -92,7 +92,7 @@ class _Lists(NamedTuple):
 def shown_values(index: AccessIndex, boots: Sequence[BootSpan]) -> NDArray[np.int64]:
     """Return the value of each access with every byte 0 that is not known to be harmless.
 
-    A read that all ones answered stays: it says that nobody was there.
+    A read that returned all ones stays: it shows that there was no response.
 
     Args:
         index: the capture.
@@ -109,10 +109,10 @@ def shown_values(index: AccessIndex, boots: Sequence[BootSpan]) -> NDArray[np.in
         for offset, size in _parts(lists):
             shown[offset : offset + size] = True
         masks[rows] = _masks(shown, index.offset[rows])
-    nobody = np.zeros(index.rows, np.bool_)
+    no_response = np.zeros(index.rows, np.bool_)
     for width, ones in _ONES:
-        nobody |= index.is_read & (index.width == width) & (index.value == ones)
-    return np.where(nobody, index.value, index.value & masks)
+        no_response |= index.is_read & (index.width == width) & (index.value == ones)
+    return np.where(no_response, index.value, index.value & masks)
 
 
 def _masks(shown: NDArray[np.bool_], offsets: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -139,7 +139,7 @@ def _pairs(index: AccessIndex, chosen: NDArray[np.bool_], edges: Sequence[int]) 
 
 
 def _of_each(index: AccessIndex, edges: Sequence[int]) -> Iterator[tuple[int, int, _Lists]]:
-    """Each boot and function with accesses behind the header, and the lists that hold for it."""
+    """Each boot and function with accesses after the header, and the capability lists that apply to it."""
     known: dict[int, list[_Lists]] = {}
     for lists in _follow(index, edges):
         known.setdefault(lists.key, []).append(lists)
@@ -150,7 +150,7 @@ def _of_each(index: AccessIndex, edges: Sequence[int]) -> Iterator[tuple[int, in
 
 
 def _joined(boot: int, known: Sequence[_Lists]) -> _Lists:
-    """The lists of a function in a boot; what its own reads leave open is as in its other boots."""
+    """The lists of a function in a boot, completed from its other boots where its own reads end early."""
     own = next((lists for lists in known if lists.boot == boot), None)
     if own is None:
         own = _Lists(boot, known[0].key, NONE, NONE, {}, standard_end=False, extended_end=False)
@@ -187,7 +187,7 @@ def _parts(lists: _Lists) -> Iterator[tuple[int, int]]:
 def _follow(index: AccessIndex, edges: Sequence[int]) -> Iterator[_Lists]:
     """Follow the lists of each function of which some boot read where one starts, in every boot."""
     begins = np.isin(index.offset, (config_header.CAPABILITIES, CONFIG_SIZE)) & index.is_read
-    # Boots that did not may have found another device at the same address.
+    # In other boots another device may be at the same address.
     vendor = (index.offset == config_header.VENDOR_ID) & index.is_read
     vendor &= np.isin(index.function, np.unique(index.function[begins]))
     asked = _pairs(index, begins | vendor, edges)

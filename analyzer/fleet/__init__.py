@@ -1,11 +1,11 @@
-"""Very many captures, one answer: list them once, analyse them in batches, ask the tables.
+"""Very many captures in one report: list them once, analyse them in batches, aggregate the tables.
 
     >>> import analyzer.fleet
     >>> analyzer.fleet.run(["traces"], "out")  # doctest: +SKIP
     >>> analyzer.fleet.report("out").kexecs.lost  # doctest: +SKIP
 
 A run starts processes by spawning; a script that calls :func:`run` therefore needs the guard
-``if __name__ == "__main__":``, as always with :mod:`multiprocessing`. docs/fleet.md has the whole story.
+``if __name__ == "__main__":``, as always with :mod:`multiprocessing`. docs/fleet.md describes it all.
 """
 
 from __future__ import annotations

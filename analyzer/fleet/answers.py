@@ -1,8 +1,8 @@
 """What ``fleet report`` says, as plain objects; the field names are those of its JSON output.
 
 A rate counts kexecs (or bridges at a kexec, or hosts). Its denominator holds those with a decided verdict
-and something at stake: ``lost``, ``healed`` and ``kept``. What is undetermined, plain, a crash kernel's, or
-had no ARI Forwarding to lose stands beside it and is never part of it.
+and something at stake: ``lost``, ``healed`` and ``kept``. Those that are undetermined, plain, a crash
+kernel's, or had no ARI Forwarding to lose are counted separately.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from analyzer.fleet.result_tables import TrendBy
     from analyzer.results import PolicyName
 
 REPORT_SCHEMA: Final = 1
@@ -37,10 +38,10 @@ class AriCounts:
 
     Attributes:
         lost, healed, kept: decided; their sum is the denominator of both rates.
-        undetermined: the captures do not tell.
+        undetermined: the deciding accesses are not in the captures.
         hosts: distinct hosts among the decided ones that name one.
         loss: rate of ``lost``: it stayed lost.
-        hardware_loss: rate of ``lost`` and ``healed``: the hardware lost it, whatever the kernel did then.
+        hardware_loss: rate of ``lost`` and ``healed``: the hardware lost it, whatever the kernel did later.
     """
 
     lost: int
@@ -54,7 +55,7 @@ class AriCounts:
 
 @dataclass(frozen=True)
 class Group:
-    """The tally of one value of a dimension; None is where the captures do not say the value."""
+    """The tally of one value of a dimension; None: the value is not in the captures."""
 
     value: str | None
     tally: AriCounts
@@ -71,7 +72,7 @@ class OutsideRates:
 
 @dataclass(frozen=True)
 class Hosts:
-    """Rates over hosts instead of kexecs: kexecs of one host are not independent of each other.
+    """Rates over hosts instead of kexecs: the kexecs of one host are not independent.
 
     ``nameless`` counts decided kexecs whose host is not known; they are in no rate over hosts.
     """
@@ -84,7 +85,7 @@ class Hosts:
 
 @dataclass(frozen=True)
 class CauseCount:
-    """One cause of lost or healed bridges; ``rate``: decided kexecs that show it, of all decided ones."""
+    """One cause of lost or healed bridges; ``rate``: the decided kexecs with it, of all decided ones."""
 
     cause: str | None
     bridges: int
@@ -112,7 +113,7 @@ class HostCount:
 
 @dataclass(frozen=True)
 class BridgeCount:
-    """One bridge of one host that lost ARI Forwarding: at how many kexecs, and the devices that cost."""
+    """One bridge of one host that lost ARI Forwarding: at how many kexecs, and the devices stranded by it."""
 
     host: str | None
     bdf: str
@@ -124,7 +125,7 @@ class BridgeCount:
 
 @dataclass(frozen=True)
 class Captures:
-    """The inputs: how many, how many have a row by outcome and by verdict, and how many give no answer."""
+    """The inputs: how many are listed, done, of each outcome and verdict, and doubtful."""
 
     listed: int
     done: int
@@ -135,14 +136,14 @@ class Captures:
 
 @dataclass(frozen=True)
 class FleetReport:
-    """Everything that a directory of fleet results answers.
+    """Everything that a directory of fleet results says.
 
     Attributes:
         complete: every batch of the run is done; else all numbers are of ``batches_done`` of ``batches``.
-        losses, doubts: kexecs that set the exit status of the main job to 1, or cast doubt on it.
+        losses, doubts: kexecs that set the exit status of the main job to 1, or to 3.
         by_release: of the incoming kernel.
         by_vendor_device, by_port_type: over preserved bridges at kexecs, which are not independent: one reset
-            takes all bridges below it.
+            affects all bridges below it.
         policies: over decided kexecs; ``policies_plain``: over plain ones, as if they had been live updates.
         hosts_worst, bridges_worst: the worst first, at most as many as asked for; ``hosts_with_loss`` and
             ``bridges_with_loss`` say how many there are.
@@ -172,5 +173,5 @@ class FleetReport:
     hosts_worst: list[HostCount] = field(default_factory=list)
     bridges_with_loss: int = 0
     bridges_worst: list[BridgeCount] = field(default_factory=list)
-    trend_by: str = "day"
+    trend_by: TrendBy = "day"
     trend: list[Group] = field(default_factory=list)

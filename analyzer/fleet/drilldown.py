@@ -1,4 +1,4 @@
-"""The captures behind each number of a fleet's report, from the same rows that were counted."""
+"""The captures that each number of a fleet's report counts, from the same rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.fleet.answers import FleetReport, Group
-    from analyzer.fleet.result_tables import ResultTables, TrendBy
+    from analyzer.fleet.result_tables import ResultTables
 
 #: Captures named for a number.
 MOST = 50
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
 
 class CountedCapture(NamedTuple):
-    """A capture that counted, by its path; at which kexec and bridge, or why it gave no answer."""
+    """A counted capture by its path, with the kexec and the bridge, or the reason why it has no answer."""
 
     path: str
     kexec: int | None
@@ -56,7 +56,7 @@ class HostPeriod:
 
 @dataclass(frozen=True)
 class DrillDown:
-    """What stands behind the numbers of a report.
+    """What the numbers of a report count.
 
     Attributes:
         sources: by number, in the order of paths and kexecs; at most as many as asked for.
@@ -69,7 +69,7 @@ class DrillDown:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page names, and what sources are therefore asked for.
+    """What a page shows, and whose sources are therefore needed.
 
     Attributes:
         report: the answers, of the same directory.
@@ -86,12 +86,12 @@ class Shown:
     periods: int
 
 
-def behind(shown: Shown, *, most: int = MOST) -> DrillDown:
-    """Name the captures behind the numbers that a page shows.
+def drill_down(shown: Shown, *, most: int = MOST) -> DrillDown:
+    """Name the captures that the numbers of a page count.
 
     Args:
-        shown: what the page names. A run that goes on meanwhile gives more sources, never other ones.
-        most: captures for one number.
+        shown: what the page shows. A run that still goes on adds sources and never removes one.
+        most: captures named for one number.
 
     Raises:
         UnreadableInputError: the tables cannot be read any more.
@@ -121,7 +121,7 @@ def _plans(tables: ResultTables, shown: Shown, most: int) -> Iterator[pl.LazyFra
     report, kexecs = shown.report, tables.kexecs
     counted = kexecs.filter(pl.col("ari").is_in(STATES))
     bridges = bridges_at_stake(tables).rename({"bdf": "detail"})
-    when = period(_trend_by(report))
+    when = period(report.trend_by)
     shown_rows: list[tuple[str, pl.LazyFrame, Sequence[tuple[str | None, ...]]]] = [
         ("all", kexecs.with_columns(x=pl.lit(None, pl.String)), [(None,)]),
         ("release", counted.with_columns(x="incoming_release"), _values(report.by_release, shown.rows)),
@@ -165,10 +165,6 @@ def _strandings(kexecs: pl.LazyFrame) -> pl.LazyFrame:
         .filter("hit")
         .with_columns(ari=pl.lit("stranded"))
     )
-
-
-def _trend_by(report: FleetReport) -> TrendBy:
-    return "week" if report.trend_by == "week" else "day"
 
 
 def _values(groups: Sequence[Group], most: int) -> list[tuple[str | None]]:
@@ -217,7 +213,7 @@ def _hosts_over_time(tables: ResultTables, shown: Shown) -> dict[tuple[str, str 
     rows = (
         tables.kexecs.filter(pl.col("ari").is_in(STATES))
         .join(hosts, on="host", how="semi")
-        .group_by("host", period(_trend_by(report)).alias("period"))
+        .group_by("host", period(report.trend_by).alias("period"))
         .agg(*((pl.col("ari") == state).sum().alias(state) for state in STATES))
         .collect()
     )

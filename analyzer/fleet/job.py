@@ -1,4 +1,4 @@
-"""What a fleet run does, as one value: it is written down once and every process and restart goes by it."""
+"""What a fleet run does, as one value: written once, and read by every process and every later start."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "job.json"
 #: Version of everything in an output directory: this file, the manifest, the tables, the batch records.
 DIRECTORY_SCHEMA: Final = 1
-#: A batch is the unit of work and of parts, whose files cost some 40 ms: so many captures, or so many bytes
-#: as stored, which keeps every core busy; more where there would be too many batches, so that a million
-#: captures make a bounded number of files; yet so few that a batch's rows are small.
+#: A batch is the unit of work and of parts, whose files cost some 40 ms. It has at most so many captures, or
+#: bytes as stored, to keep every core busy; more if there would be too many batches, to bound the number of
+#: files for a million captures; but few enough that a batch's rows are small.
 _BATCH, _BATCH_BYTES, _MOST_BATCHES, _LARGEST_BATCH = 128, 64 << 20, 1024, 2000
 _MIB = 1 << 20
 #: A job names its sources: a command line has at most a few MiB.
@@ -36,7 +36,7 @@ class Limits:
 
     Attributes:
         max_bytes: size as stored (compressed, if it is).
-        max_seconds: wall-clock time to fetch, read and judge it.
+        max_seconds: wall-clock time to fetch, read and analyse it.
         max_memory: bytes of writable memory beyond those of an idle worker.
     """
 
@@ -47,7 +47,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for: the part of a job that must be the same when a run is taken up again.
+    """What the user asked for: the part of a job that must be the same when a run is resumed.
 
     Attributes:
         sources: as given; ``lists`` holds a hash of each list file among them.
@@ -68,7 +68,7 @@ class Request:
 
     @property
     def options(self) -> Options:
-        """The options every capture is judged with."""
+        """The options with which every capture is analysed."""
         return Options(
             policy=self.policy,
             series=self.series,
@@ -79,14 +79,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """A request, the captures it was found to mean, and where the results go.
+    """A request, the captures that it names, and where the results go.
 
     Attributes:
         directory: the output directory (not part of the identity: it may be moved).
         manifest: file name of the manifest in it.
         captures: rows of the manifest.
         batch_size: captures in a batch.
-        tool: version of this program; another one might judge differently.
+        tool: version of this program; the results of another one may differ.
     """
 
     directory: str
@@ -119,7 +119,7 @@ class Job:
 
 
 def fitting_batch_size(captures: int, size: int) -> int:
-    """Captures in a batch where the user does not say; depends on nothing but their number and bytes."""
+    """Captures in a batch where the user does not say; depends on their number and bytes only."""
     of_these = _BATCH_BYTES * captures // max(size, 1)
     return max(1, min(_BATCH, of_these), min(_LARGEST_BATCH, -(-captures // _MOST_BATCHES)))
 
@@ -135,7 +135,7 @@ def write_once(job: Job) -> bool:
     try:
         temporary.write_text(_text(job) + "\n", encoding="ascii")
         try:
-            # A link appears whole or not at all, and unlike a rename never replaces what is there.
+            # A link is made in one step, and unlike a rename never replaces what is there.
             os.link(temporary, target)
         except FileExistsError:
             return False
@@ -150,7 +150,7 @@ def read(directory: str) -> Job | None:
     """Return the job of an output directory, None if it has none.
 
     Raises:
-        UsageError: the job file is no such file, or of another version of this program's directories.
+        UsageError: it is not a job file, or of another version of the output directory.
     """
     path = Path(directory, FILE_NAME)
     try:
@@ -167,7 +167,7 @@ def read(directory: str) -> Job | None:
             raise UsageError(
                 f"expected a directory of schema {DIRECTORY_SCHEMA}, found {schema!r}",
                 path=str(path),
-                advice="use the version of this program that wrote it, or start anew in another directory",
+                advice="use the version of this program that wrote it, or start over in another directory",
             )
         request = found["request"]
         limits = Limits(**request.pop("limits"))
@@ -184,19 +184,19 @@ def read(directory: str) -> Job | None:
         raise UsageError(
             f"expected the job file of a fleet run, found something else ({error})",
             path=str(path),
-            advice="start anew in another directory",
+            advice="start over in another directory",
         ) from error
 
 
 def refuse_other(job: Job, request: Request, tool: str) -> None:
-    """Refuse to go on with a job that is not the one asked for.
+    """Refuse to resume a job that is not the requested one.
 
     Raises:
         UsageError: says what differs, and what to do.
     """
     asked, there = dataclasses.asdict(request), dataclasses.asdict(job.request)
     if request.batch_size is None:
-        # Not said: whatever the directory has.
+        # Not given: what the directory has.
         asked["batch_size"] = there["batch_size"]
     asked |= {"program version": tool} | asked.pop("limits")
     there |= {"program version": job.tool} | there.pop("limits")
@@ -213,7 +213,7 @@ def refuse_other(job: Job, request: Request, tool: str) -> None:
 
 
 def cannot_write(place: str, error: OSError) -> UsageError:
-    """Return the error for an output directory, or a file in it, that the system refuses."""
+    """Return the error for an output directory, or a file in it, that the system does not let us write."""
     return UsageError(
         f"cannot write in the output directory: {refusal(error)}",
         path=place,

@@ -1,4 +1,4 @@
-"""What the sources of a fleet run mean: files, directories to walk, globs, list files, object-store URLs.
+"""What the sources of a fleet run mean: files, directories, globs, ``@FILE`` lists, object-store URLs.
 
 Files are those of the main job (:mod:`analyzer.readers.sources`): the same arguments give the same rows.
 """
@@ -6,21 +6,24 @@ Files are those of the main job (:mod:`analyzer.readers.sources`): the same argu
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analyzer.errors import UsageError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet import stores
 from analyzer.fleet.manifest import Entry
 from analyzer.readers import sources as arguments
+from analyzer.readers.unwrap import open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from analyzer.fleet.source_lists import SourceList
-    from analyzer.readers.directories import LeftOut, Source
+    from analyzer.readers.sources import LeftOut, Source
+
 
 SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
 
@@ -33,11 +36,11 @@ def entries(
     Args:
         sources: as the user gave them.
         output: the output directory, which is never walked.
-        lists: what :func:`analyzer.fleet.source_lists.read` gave for the same sources.
-        left_out: is given every file that is not analysed as a capture.
+        lists: what :func:`read_lists` returned for the same sources.
+        left_out: collects every file that is not analysed as a capture.
 
     Raises:
-        UsageError: a source that cannot be meant, a list that is none, a store out of reach.
+        UsageError: a source that a run cannot read, a list file that is not a list, a store out of reach.
     """
     for listed in lists.values():
         listed.refuse_other_text(_names_something)
@@ -62,7 +65,7 @@ class _Lines:
                 if line == "-":
                     raise UsageError(
                         "a fleet run reads its captures by name, not from standard input",
-                        advice="name files, directories, URLs, or @FILE with one a line",
+                        advice="name files, directories, URLs, or @FILE with one on each line",
                     )
                 if is_url(line) == self._urls:
                     yield line
@@ -96,3 +99,124 @@ def size_and_time(path: str) -> tuple[int | None, int | None]:
         return status.st_size, status.st_mtime_ns
     # A directory here is a sysfs tree: its size says nothing.
     return (0, None) if stat.S_ISDIR(status.st_mode) else (None, None)
+
+
+#: Bytes of a list, decompressed, and its lines: twenty times what a million captures need.
+LIST_LIMIT: Final = 256 << 20
+LINES_LIMIT: Final = 20_000_000
+#: Linux accepts no longer path (PATH_MAX); no object store has longer keys.
+_LONGEST: Final = 4096
+_BLOCK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """The content of a list file.
+
+    Attributes:
+        path: the file.
+        content: lines separated by line feeds.
+    """
+
+    path: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content: with other content it is another run."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def sources(self) -> Iterator[str]:
+        """Yield the sources in order; empty lines are skipped."""
+        start = 0
+        while start < len(self.content):
+            end = self.content.find(b"\n", start)
+            end = len(self.content) if end < 0 else end
+            line = self.content[start:end].removesuffix(b"\r")
+            if line.strip():
+                yield os.fsdecode(line)
+            start = end + 1
+
+    def refuse_other_text(self, names_something: Callable[[str], bool]) -> None:
+        """Refuse a text that is not a list: its lines would become rows of a report.
+
+        Args:
+            names_something: whether a source names a file, directory, match or URL.
+
+        Raises:
+            UsageError: no line names anything that exists.
+        """
+        number = 0
+        for source in self.sources():
+            if names_something(source):
+                return
+            number += 1
+        raise UsageError(
+            f"expected a list of files, directories, patterns and URLs, found {number}"
+            f" line{'s' * (number != 1)}, none of which names anything that exists",
+            path=self.path,
+            advice="write one source on each line, relative to the current directory",
+        )
+
+
+def read_lists(sources: Sequence[str]) -> dict[str, SourceList]:
+    """Read every list among the sources of a run, by its source (``@FILE``).
+
+    Args:
+        sources: as the user gave them.
+
+    Raises:
+        UsageError: a list cannot be read or is too long; the message never quotes its content.
+    """
+    return {source: _read(source[1:]) for source in sources if source.startswith("@")}
+
+
+def _read(path: str) -> SourceList:
+    try:
+        return SourceList(path, _content(path))
+    except UsageError:
+        raise
+    except AritraceError as error:
+        raise UsageError(
+            f"cannot read this list of sources: {error.message}", path=path, advice="check the name after @"
+        ) from error
+
+
+def _content(path: str) -> bytes:
+    blocks = []
+    size = lines = 0
+    tail = b""
+    with open_stream("./-" if path == "-" else path, "a list of sources") as stream:
+        while block := stream.read(_BLOCK):
+            size += len(block)
+            if size > LIST_LIMIT:
+                raise UsageError(f"expected a list of at most {LIST_LIMIT} bytes, found more", path=path)
+            *whole, tail = (tail + block).split(b"\n")
+            for line in whole:
+                lines += 1
+                _check(line, lines, path)
+            _check(tail, lines + 1, path)
+            if lines > LINES_LIMIT:
+                raise UsageError(f"expected a list of at most {LINES_LIMIT} lines, found more", path=path)
+            blocks.append(block)
+        if stream.truncated:
+            raise UsageError(
+                f"expected a whole list of sources, found its first {size} bytes ({stream.reason})",
+                path=path,
+                advice="fetch the file again",
+            )
+    return b"".join(blocks)
+
+
+def _check(line: bytes, number: int, path: str) -> None:
+    wrong = None
+    if len(line) > _LONGEST:
+        wrong = f"more than {_LONGEST} bytes"
+    elif b"\0" in line:
+        wrong = "a zero byte"
+    if wrong:
+        raise UsageError(
+            f"expected a path, pattern or URL in line {number}, found {wrong}",
+            path=path,
+            advice="write one source on each line",
+        )

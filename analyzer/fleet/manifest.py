@@ -1,4 +1,4 @@
-"""The manifest: every capture of a run, listed once, in an order that depends on nothing but their names.
+"""The manifest: every capture of a run, listed once, in an order that depends on their names only.
 
 A Parquet file with a row for each capture. A capture's number everywhere in the results is its row.
 """
@@ -62,7 +62,7 @@ class Entry:
 
     @classmethod
     def nothing(cls, source: str, reason: str, kind: str = "empty") -> Entry:
-        """The entry of a source that gave no capture: it becomes a row of its own."""
+        """The entry of a source without a capture: it becomes a row of its own."""
         return cls(os.fsencode(source), problem=reason, problem_kind=kind)
 
     @property
@@ -72,7 +72,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        r"""The path as text for tables: a byte that is no UTF-8 is written ``\xNN``."""
+        r"""The path as text for tables: a byte that is not UTF-8 is written ``\xNN``."""
         return self.location.decode("utf-8", "backslashreplace")
 
 
@@ -112,13 +112,13 @@ def check(directory: str, name: str) -> None:
         raise UsageError(
             f"the manifest of this run cannot be read: {reason}",
             path=str(path),
-            advice="restore it, or start anew in another directory",
+            advice="restore it, or start over in another directory",
         ) from error
     if f"manifest-{digest[:16]}.parquet" != name:
         raise UsageError(
             "the manifest was changed since this run began",
             path=str(path),
-            advice="start anew in another directory",
+            advice="start over in another directory",
         )
 
 

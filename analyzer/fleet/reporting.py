@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from analyzer.errors import UsageError
 from analyzer.fleet.answers import (
+    CONFIDENCE,
+    AriCounts,
     BridgeCount,
     Captures,
     CauseCount,
@@ -16,23 +20,23 @@ from analyzer.fleet.answers import (
     Hosts,
     OutsideRates,
     PolicyCount,
+    Rate,
 )
-from analyzer.fleet.rates import rate, tally
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
-    from analyzer.fleet.answers import AriCounts
     from analyzer.fleet.result_tables import ResultTables, TrendBy
+
 
 #: Hosts and bridges that a report names; the tables have them all.
 MOST_NAMED = 1000
 
 
 def report(directory: str, *, trend_by: TrendBy = "day", most_named: int = MOST_NAMED) -> FleetReport:
-    """Answer for the whole fleet from the output directory of a run.
+    """Report on a whole fleet from the output directory of a run.
 
-    Only batches that are done count: a run that was stopped, or still goes on, gives a consistent answer.
+    Only finished batches count: a run that was stopped, or still goes on, gives consistent numbers.
 
     Args:
         directory: output of :func:`analyzer.fleet.run`.
@@ -230,3 +234,28 @@ def _row(frame: pl.LazyFrame) -> dict[str, Any]:
 
 def _height(frame: pl.LazyFrame) -> int:
     return int(frame.select(pl.len()).collect().item())
+
+
+@functools.lru_cache(maxsize=65536)
+def rate(events: int, trials: int) -> Rate:
+    """Return ``events / trials`` with its exact binomial interval.
+
+    Raises:
+        UsageError: scipy is not installed.
+    """
+    if not trials:
+        return Rate(events, trials, None, None, None)
+    try:
+        from scipy.stats import binomtest  # type: ignore[import-untyped]  # scipy ships no types
+    except ImportError as error:
+        raise UsageError("rates need the package scipy", advice="pip install 'aritrace[fleet]'") from error
+    bounds = binomtest(events, trials).proportion_ci(confidence_level=CONFIDENCE, method="exact")
+    return Rate(events, trials, events / trials, float(bounds.low), float(bounds.high))
+
+
+def tally(lost: int, healed: int, kept: int, undetermined: int, hosts: int) -> AriCounts:
+    """Return the counts with their rates."""
+    decided = lost + healed + kept
+    return AriCounts(
+        lost, healed, kept, undetermined, hosts, rate(lost, decided), rate(lost + healed, decided)
+    )

@@ -1,20 +1,18 @@
-"""``fleet run``: sources listed once, every batch done once, every input accounted for."""
+"""``fleet run``: list the sources once, do every batch once, account for every input."""
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
+from analyzer.fleet import directory as directories
 from analyzer.fleet import job as jobs_file
-from analyzer.fleet import listing, locks, source_lists
-from analyzer.fleet.job import Job, Limits, Request, cannot_write
-from analyzer.fleet.own_files import BEFORE_THE_JOB
-from analyzer.readers.option_files import command_line
+from analyzer.fleet import listing
+from analyzer.fleet.job import Job, Limits, Request
+from analyzer.readers.small_files import command_line
 from analyzer.version import version
 
 if TYPE_CHECKING:
@@ -22,21 +20,21 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from analyzer.fleet.engines import Engine
-    from analyzer.fleet.source_lists import SourceList
+    from analyzer.fleet.listing import SourceList
     from analyzer.options import Options
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
 
-    #: Told after each batch: captures done, of how many, and where.
+    #: Called after each batch: captures done, of how many, and the directory.
     Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run has done, over the whole directory and all runs before.
+    """What is done in an output directory, by this run and those before it.
 
     Attributes:
-        captures: inputs of the whole run; ``outcomes`` those that have their row, by outcome.
-        batches, batches_done: batches of the whole run, and how many are done by now.
+        captures: inputs of the whole run; ``outcomes``: those that have their row, by outcome.
+        batches, batches_done: batches of the whole run, and how many are done.
     """
 
     directory: str
@@ -66,7 +64,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     progress: Callable[[int], AbstractContextManager[Progress | None]] | None = None,
     skipped: Callable[[LeftOut], None] | None = None,
 ) -> RunSummary:
-    """Analyse very many captures into tables; take up a run that was stopped.
+    """Analyse very many captures into tables; resume a run that was stopped.
 
     Args:
         sources: files, directories, globs, ``@FILE`` lists of sources, object-store URLs.
@@ -80,32 +78,31 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
         shard: (i, n) with 0 <= i < n: only every n-th batch, beginning with the i-th.
         engine: ``local`` or ``dask``.
         scheduler: address of the Dask scheduler.
-        progress: given how many captures there are, opens what is told how many are done.
-        skipped: given the files that the sources hold and that are not captures, once they are listed.
+        progress: called with the number of captures; its context manager gives a function to call after
+            each batch, or None.
+        skipped: called with the files among the sources that are not captures, once they are listed.
 
     Returns:
         what is done now.
 
     Raises:
         UsageError: wrong arguments, another run's directory, or it cannot be written.
-        AritraceError: an object store or cluster fails; what is done stays done, run it again.
+        AritraceError: an object store or cluster fails; what is done stays done: run it again.
     """
     from analyzer.fleet import engines, manifest, parts
 
-    lists = source_lists.read(sources)
+    lists = listing.read_lists(sources)
     request = _request(sources, lists, options, limits, batch_size, host_from_path)
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise UsageError(
-            f"there is no shard {shard[0]} of {shard[1]}", advice="--shard 0/4 to 3/4 make a whole"
+            f"there is no shard {shard[0]} of {shard[1]}", advice="--shard 0/4 to 3/4 are one run"
         )
     if jobs is not None and jobs < 1:
         raise UsageError(f"expected at least 1 process, found {jobs}")
     if engine == "dask" and scheduler is None:
         raise UsageError("--engine dask needs --scheduler", advice="as in --scheduler tcp://host:8786")
-    _make_directory(directory)
-    if jobs_file.read(directory) is None:
-        _refuse_foreign(directory)
-    with locks.holding(directory, shard):
+    directories.make(directory)
+    with directories.locked(directory, shard):
         job = jobs_file.read(directory)
         if job is None:
             job, left_out = _begin(request, lists, directory)
@@ -126,7 +123,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
             else:
                 try:
                     engines.local(job, todo, jobs, done)
-                finally:  # a worker that was ended while it wrote cannot tidy up
+                finally:  # a worker that was killed while it wrote cannot clean up
                     if shard is None:
                         parts.clean(job)
     return summary(job)
@@ -134,7 +131,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
 
 @dataclass
 class _Counter:
-    """Adds up finished captures and tells who watches."""
+    """Adds up finished captures and reports the progress."""
 
     total: int
     directory: str
@@ -172,9 +169,9 @@ def _unfinished(job: Job, batches: Sequence[int], done: Callable[[int], None]) -
 
 
 def _begin(request: Request, lists: Mapping[str, SourceList], directory: str) -> tuple[Job, LeftOut]:
-    """List the sources and write down the job; if another shard is faster, its job counts."""
+    """List the sources and write the job file; if another shard was first, its job is used."""
     from analyzer.fleet import manifest
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
 
     left_out = LeftOut()
     listed = manifest.write(listing.entries(request.sources, directory, lists, left_out), directory)
@@ -208,8 +205,8 @@ def _request(
     )
     if chosen != allowed:
         raise UsageError(
-            "options that describe one capture cannot be meant for all of them",
-            advice="policy, series, assume_preserved and cmdline can; sidecars say the rest of each",
+            "options that describe one capture cannot apply to all of them",
+            advice="policy, series, assume_preserved and cmdline can; give the rest in sidecars of each",
         )
     if min(limits.max_bytes, limits.max_seconds, limits.max_memory) <= 0:
         raise UsageError("limits must be greater than 0")
@@ -219,7 +216,7 @@ def _request(
         try:
             re.compile(host_from_path)
         except re.error as error:
-            raise UsageError(f"--host-from-path: no regular expression: {error}") from error
+            raise UsageError(f"--host-from-path: not a regular expression: {error}") from error
     return Request(
         sources=tuple(sources),
         lists={source: found.digest for source, found in lists.items()},
@@ -232,25 +229,3 @@ def _request(
         batch_size=batch_size,
         host_from_path=host_from_path,
     )
-
-
-def _make_directory(directory: str) -> None:
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(directory, error) from error
-
-
-def _refuse_foreign(directory: str) -> None:
-    """Refuse to scatter files over a directory that is somebody else's."""
-    try:
-        names = os.listdir(directory)  # noqa: PTH208 names are all that is wanted
-    except OSError as error:
-        raise cannot_write(directory, error) from error
-    foreign = sorted(name for name in names if not BEFORE_THE_JOB.fullmatch(name))
-    if foreign and jobs_file.read(directory) is None:  # else another shard began meanwhile
-        raise UsageError(
-            f"expected an empty directory or one of an earlier run, found {foreign[0]!r} in it",
-            path=directory,
-            advice="give -o a new directory",
-        )

@@ -2,9 +2,9 @@
 
 Credentials and endpoints come from the environment and the machine's own identity, as every tool of that
 store reads them (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_SERVICE_ACCOUNT``,
-``AZURE_STORAGE_ACCOUNT_NAME``, ...). Retries are obstore's. A request that fails for good for want of the
-object or of permission concerns that capture only; a store that cannot be reached stops the run, which can be
-taken up again.
+``AZURE_STORAGE_ACCOUNT_NAME``, ...). Retries are obstore's. A request that fails because the object or the
+permission is missing affects that capture only; a store that cannot be reached stops the run, which can be
+resumed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _MAGIC: Final = re.compile(r"[*?\[]")
-#: obstore's own retries, shorter than its default: a dead endpoint shall not take minutes for each request.
+#: obstore's own retries, shorter than its default: a dead endpoint must not take minutes for each request.
 RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 _PIECE = 8 << 20
 _SIDECAR_LIMIT = 256 << 20
 
 
 class StoreError(AritraceError):
-    """A store does not answer as a store does: no fault of a capture, so that the run stops."""
+    """A store does not respond, or not as a store does: not caused by a capture, so the run stops."""
 
     kind = "unreachable"
 
@@ -61,7 +61,7 @@ class _Place:
         bucket, _, key = rest.partition("/")
         if not bucket:
             raise UsageError(
-                "expected the name of a bucket behind the scheme", path=url, advice="as in s3://bucket/path"
+                "expected the name of a bucket after the scheme", path=url, advice="as in s3://bucket/path"
             )
         return cls(f"{scheme}://{bucket}", key)
 
@@ -70,7 +70,7 @@ class _Place:
 
 
 def entries(url: str) -> Iterator[Entry]:
-    """Yield the captures that a URL means: an object, all objects below a prefix, or those that match a glob.
+    """Yield the captures that a URL names: an object, all objects below a prefix, or those that match a glob.
 
     Raises:
         UsageError: no such bucket, or obstore is not installed.
@@ -94,10 +94,10 @@ def entries(url: str) -> Iterator[Entry]:
 def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, str], str | None]:
     """Download a capture and its sidecars; return its path, the URL of each file in ``folder``, its version.
 
-    The names in ``folder`` are ours, whatever those in the store are.
+    The names in ``folder`` do not depend on those in the store.
 
     Raises:
-        UnreadableInputError: gone, or no permission.
+        UnreadableInputError: it does not exist, or no permission.
         LimitExceededError: more than ``max_bytes``.
         StoreError: the store cannot be reached.
     """
@@ -130,9 +130,9 @@ def _candidates(url: str) -> list[str]:
 def _listed(
     url: str, place: _Place, prefix: str, wanted: Callable[[str], bool], orphans: tuple[str, ...]
 ) -> Iterator[Entry]:
-    """Yield every object that is wanted and is neither a sidecar nor ``.toml``: none is opened for that.
+    """Yield every object that is wanted and is neither a sidecar nor ``.toml``; no object is opened for that.
 
-    Those are captures, too, if they end in one of ``orphans`` and no capture is beside them.
+    These are captures, too, if they end in one of ``orphans`` and no capture is beside them.
     """
     import obstore
 
@@ -140,7 +140,7 @@ def _listed(
     others: list[ObjectMeta] = []
     beside: set[str] = set()
     try:
-        with _speaking(url):
+        with _translating_errors(url):
             for chunk in obstore.list(_store(place.root), prefix or None, chunk_size=1000):
                 for found in chunk:
                     key = found["path"]
@@ -187,7 +187,7 @@ def _head(place: _Place) -> ObjectMeta | None:
     import obstore
 
     try:
-        with _speaking(place.url(place.key)):
+        with _translating_errors(place.url(place.key)):
             return obstore.head(_store(place.root), place.key)
     except _MissingError:
         return None
@@ -197,7 +197,7 @@ def _download(place: _Place, target: Path, max_bytes: int) -> str | None:
     import obstore
 
     url = place.url(place.key)
-    with _speaking(url):
+    with _translating_errors(url):
         result = obstore.get(_store(place.root), place.key)
         size = result.meta["size"]
         if size <= max_bytes:
@@ -213,14 +213,14 @@ def _keep(pieces: Iterable[ReadableBuffer], target: Path, max_bytes: int) -> int
     """Write an object's content to a file; return its bytes, counted no further than beyond ``max_bytes``.
 
     Raises:
-        UsageError: there is no room for it, which is no fault of the object.
+        UsageError: there is no room for it, which the object did not cause.
     """
     size = 0
     with target.open("wb", buffering=0) as stream:  # a buffer would be written once more when it is closed
         for piece in pieces:
             left = memoryview(piece)
             size += len(left)
-            with keeping(target):
+            with storing(target):
                 while left:
                     left = left[stream.write(left) :]
             if size > max_bytes:
@@ -229,8 +229,8 @@ def _keep(pieces: Iterable[ReadableBuffer], target: Path, max_bytes: int) -> int
 
 
 @contextmanager
-def keeping(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system says about a file or folder for fetched objects into an error that stops the run.
+def storing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an error of the system about a file or folder for fetched objects into one that stops the run.
 
     Raises:
         UsageError: it cannot be made or written.
@@ -239,7 +239,7 @@ def keeping(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"cannot keep an object while it is read: {refusal(error)}",
+            f"cannot store an object while it is read: {refusal(error)}",
             path=os.fspath(path),
             advice="make room there, or name another directory in TMPDIR, then run the same command again",
         ) from error
@@ -253,7 +253,7 @@ def _store(root: str) -> ObjectStore:
 
 
 def _on_loopback() -> bool:
-    """Whether the endpoint is plain HTTP on this very machine: nobody can listen there."""
+    """Whether the endpoint is plain HTTP on this machine, where no one else can read it."""
     endpoint = urlsplit(next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), ""))
     host = endpoint.hostname or ""
     try:
@@ -264,8 +264,8 @@ def _on_loopback() -> bool:
 
 
 @contextmanager
-def _speaking(url: str) -> Iterator[None]:
-    """Turn obstore's errors into ours."""
+def _translating_errors(url: str) -> Iterator[None]:
+    """Turn obstore's errors into those of :mod:`analyzer.errors`."""
     try:
         from obstore import exceptions
     except ImportError as error:
@@ -283,7 +283,7 @@ def _speaking(url: str) -> Iterator[None]:
             "no permission to read this object", path=url, advice="check the credentials"
         ) from error
     except exceptions.InvalidPathError as error:
-        raise UnreadableInputError(f"a key that cannot be asked for: {_first(error)}", path=url) from error
+        raise UnreadableInputError(f"not a valid key: {_first(error)}", path=url) from error
     except exceptions.BaseError as error:
         raise StoreError(
             f"the object store does not answer: {_first(error)}",

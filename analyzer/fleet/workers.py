@@ -1,9 +1,9 @@
-"""Worker processes seen from the process that asks them: started, asked, replaced when they die.
+"""The worker processes of a run: started, given requests, replaced when they die.
 
-One process for each asking thread, over a pipe of its own, with :mod:`multiprocessing`. Pools were tried
-and left: in ``ProcessPoolExecutor`` and loky the death of one worker fails the work of all, and does not say
-which signal it was; pebble's workers share a locked pipe, and a worker killed while it holds that lock breaks
-the pool for good (seen within seconds of random SIGKILLs).
+One process for each thread that sends requests, over a pipe of its own, with :mod:`multiprocessing`. Pools
+were tried and rejected: in ``ProcessPoolExecutor`` and loky the death of one worker fails the work of all,
+without the signal that ended it; pebble's workers share a locked pipe, and a worker that is killed while it
+holds that lock breaks the pool for good (seen within seconds of random SIGKILLs).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -22,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet import worker
-from analyzer.fleet.safe_path import safe_path
 from analyzer.writing import refusal
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
     from analyzer.fleet.job import Job
 
-#: A worker that dies before it was asked anything was killed by somebody; so often it is no accident.
+
+#: How many workers may die before they get a request: the system killed them.
 _STARTS = 10
-_LAST_WORDS_BYTES = 4096
+_OUTPUT_BYTES = 1 << 16
 _PATIENCE_S = 5.0
+_SAFE_PATH = "PYTHONSAFEPATH"
+#: The environment is the whole process's: one block at a time changes it.
+_changing_environment = threading.Lock()
 _OUT_OF_MEMORY = (b"memory allocation of", b"MemoryError", b"bad_alloc", b"annot allocate memory")
 
 
@@ -42,7 +47,7 @@ class WorkerDiedError(Exception):
 
     Attributes:
         status: its exit status; negative: the signal that ended it.
-        starved: its last words were about memory.
+        starved: its last output was about memory.
     """
 
     def __init__(self, status: int, *, starved: bool) -> None:
@@ -57,7 +62,7 @@ class WorkerDiedError(Exception):
 
     @property
     def killed(self) -> bool:
-        """Whether somebody else killed it: the system for want of memory, or an operator."""
+        """Whether something else killed it: the system for lack of memory, or an operator."""
         return self.status in (-signal.SIGKILL, -signal.SIGTERM)
 
     @property
@@ -93,7 +98,7 @@ class _Worker:
         """Return the answer to a request, or raise what the worker raised.
 
         Raises:
-            WorkerDiedError: it ended instead; this object is of no more use.
+            WorkerDiedError: it ended instead; this object cannot be used any more.
         """
         with self._noticing_death():
             self._pipe.send(request)
@@ -112,18 +117,18 @@ class _Worker:
             yield
         except (EOFError, OSError) as error:
             self._process.join()
-            starved = any(words in self._last_words() for words in _OUT_OF_MEMORY)
+            starved = any(words in self._last_output() for words in _OUT_OF_MEMORY)
             status = self._process.exitcode
             self.end()
             raise WorkerDiedError(0 if status is None else status, starved=starved) from error
 
     def kill(self) -> None:
-        """End it at once; who waits for its answer is told."""
+        """End it at once; :meth:`ask` then raises in the thread that waits for its answer."""
         with contextlib.suppress(ValueError, OSError):
             self._process.kill()
 
     def end(self) -> None:
-        """End it and remove what it left."""
+        """End it and remove its files."""
         self._pipe.close()
         with contextlib.suppress(ValueError):
             self._process.join(_PATIENCE_S)
@@ -133,10 +138,10 @@ class _Worker:
             self._process.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def _last_words(self) -> bytes:
+    def _last_output(self) -> bytes:
         try:
-            with Path(self.scratch, worker.LAST_WORDS).open("rb") as stream:
-                stream.seek(max(0, stream.seek(0, 2) - _LAST_WORDS_BYTES * 16))
+            with Path(self.scratch, worker.OUTPUT_FILE).open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, 2) - _OUTPUT_BYTES))
                 return stream.read()
         except OSError:
             return b""
@@ -154,11 +159,11 @@ def _scratch() -> str:
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:
-    """Start a process also from a daemonic one, as Dask's workers are, and deaf to Ctrl-C.
+    """Start a process with SIGINT blocked, also from a daemonic one, as Dask's workers are.
 
-    Daemonic processes may not start others, lest these outlive them. Ours end with their pipe. A terminal
-    sends Ctrl-C to them too; they inherit that it is blocked, so from the first moment it is the driver's.
-    None of them, the resource tracker included, imports anything from the current directory.
+    Daemonic processes may not start others, which might outlive them; these end with their pipe. A terminal
+    sends SIGINT to them too; they inherit that it is blocked, so only the driver handles it. None of them,
+    the resource tracker included, imports anything from the current directory.
     """
     here = multiprocessing.current_process()
     with safe_path():
@@ -186,13 +191,13 @@ class Workers:
         self._stopped = False
 
     @contextmanager
-    def borrowed(self) -> Iterator[Asked]:
-        """Give somebody to ask, who is replaced when he dies."""
-        asked = Asked(self)
+    def borrowed(self) -> Iterator[BorrowedWorker]:
+        """Give a worker for the block; it is replaced when it dies."""
+        one = BorrowedWorker(self)
         try:
-            yield asked
+            yield one
         finally:
-            asked.give_back()
+            one.give_back()
 
     def take(self) -> _Worker:
         """Return an idle worker, or a new one."""
@@ -216,7 +221,7 @@ class Workers:
             return fresh
         raise AritraceError(
             f"a worker process could not be started {_STARTS} times in a row",
-            advice="is there enough memory for one, and does 'analyze --version' work here?",
+            advice="check that there is memory for one, and that 'analyze --version' works here",
         )
 
     def put(self, one: _Worker) -> None:
@@ -225,7 +230,7 @@ class Workers:
             self._idle.append(one)
 
     def forget(self, one: _Worker) -> None:
-        """Let go of a dead one."""
+        """Remove a dead one."""
         with self._lock:
             if one in self._all:
                 self._all.remove(one)
@@ -244,8 +249,8 @@ class Workers:
             one.end()
 
 
-class Asked:
-    """Somebody to ask: a worker, and after its death the next one."""
+class BorrowedWorker:
+    """A worker for one thread, and after its death the next one."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
@@ -255,7 +260,7 @@ class Asked:
         """Return a worker's answer.
 
         Raises:
-            WorkerDiedError: it died over this request.
+            WorkerDiedError: it died during this request.
             StoppedError: the run is being stopped.
         """
         if self._worker is None:
@@ -268,7 +273,37 @@ class Asked:
             raise
 
     def give_back(self) -> None:
-        """End the loan."""
+        """Give the worker back."""
         if self._worker is not None:
             self._workers.put(self._worker)
             self._worker = None
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Start interpreters in this block: none of them has the current directory on its path.
+
+    :mod:`multiprocessing` starts its processes as ``python -c TEXT``, which puts the current directory first
+    on ``sys.path`` until the parent's path has arrived: a ``socket.py`` in an unpacked archive would be run.
+    With PYTHONSAFEPATH the interpreter leaves the directory out (Python 3.11; docs.python.org, "Command line
+    and environment").
+
+    Raises:
+        AritraceError: this interpreter ignores its environment (``-E``), and so would those that it starts.
+    """
+    if sys.flags.ignore_environment and not sys.flags.safe_path:
+        raise AritraceError(
+            "this Python ignores its environment (-E): processes that it starts would import modules from"
+            " the current directory",
+            advice="start it with -I, or with -E and -P",
+        )
+    with _changing_environment:
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SAFE_PATH]
+            else:
+                os.environ[_SAFE_PATH] = before

@@ -63,7 +63,7 @@ class EnumeratedFunction:
 
 @dataclass(frozen=True)
 class KernelRun:
-    """One kernel's lifetime as its log tells it.
+    """One kernel's lifetime as its log shows it.
 
     Attributes:
         release: kernel release, or None if its ``Linux version`` line is missing.
@@ -76,12 +76,10 @@ class KernelRun:
             ``never-finished``, ``invalid-bridge``, ``refused-bridge``) -> function key -> line that says so.
         enumerated: the functions that it lists, by key.
         liveupdate_number: LUO's number of the Live Update that started it, or None.
-        kho: it found kexec handover data (which alone is no Live Update).
         crash_kernel: it was started to save a crash dump (kdump).
         scan_all: it set ``pci=pcie_scan_all`` by itself.
         events: its events, or the first and the last of them.
-        events_omitted: how many events between those are left out.
-        series: versions of the Live Update PCI series that fit its messages; empty if none tells.
+        series: versions of the Live Update PCI series that fit its messages; empty if no message shows it.
     """
 
     release: str | None
@@ -93,11 +91,9 @@ class KernelRun:
     facts: Mapping[str, Mapping[int, int]]
     enumerated: Mapping[int, EnumeratedFunction]
     liveupdate_number: int | None
-    kho: bool
     crash_kernel: bool
     scan_all: bool
     events: tuple[LogEvent, ...]
-    events_omitted: int
     series: tuple[str, ...]
 
     def functions(self, fact: str) -> frozenset[int]:
@@ -121,18 +117,8 @@ class KernelRun:
 
     @property
     def never_finished(self) -> frozenset[int]:
-        """Preserved functions that nobody finished; under series v9 also those that never showed up."""
+        """Preserved functions that were never finished; under series v9 also those that never showed up."""
         return self.functions("never-finished")
-
-    @property
-    def invalid_bridges(self) -> frozenset[int]:
-        """Bridges whose bus numbers it found invalid (a stock kernel assigns new ones)."""
-        return self.functions("invalid-bridge")
-
-    @property
-    def refused_bridges(self) -> frozenset[int]:
-        """Bridges that it refused to give bus numbers."""
-        return self.functions("refused-bridge")
 
     @property
     def kexec_started(self) -> bool:
@@ -172,13 +158,9 @@ class KernelLog:
 
     Attributes:
         runs: the kernels in the order of the log.
-        lines: physical lines read.
-        lines_cut: how many were longer than ``log_lines.MAX_LINE`` and were read only so far.
     """
 
     runs: tuple[KernelRun, ...]
-    lines: int
-    lines_cut: int
 
 
 def parse(data: bytes) -> KernelLog:
@@ -192,9 +174,8 @@ def parse(data: bytes) -> KernelLog:
     for match in log_lines.LINE.finditer(data):  # empty lines cost nothing
         reader.line(match[0], data.count(b"\n", end, match.start()) + (end == 0))
         end = match.end()
-    reader.number += data.count(b"\n", end + 1 if end else 0)
     reader.close()
-    return KernelLog(tuple(map(_run, reader.runs)), reader.number, reader.cut)
+    return KernelLog(tuple(map(_run, reader.runs)))
 
 
 def parse_lines(lines: Iterable[bytes | str]) -> KernelLog:
@@ -207,7 +188,7 @@ def parse_lines(lines: Iterable[bytes | str]) -> KernelLog:
     for line in lines:
         reader.line(line.encode("utf-8", "replace") if isinstance(line, str) else line)
     reader.close()
-    return KernelLog(tuple(map(_run, reader.runs)), reader.number, reader.cut)
+    return KernelLog(tuple(map(_run, reader.runs)))
 
 
 @dataclass
@@ -222,14 +203,12 @@ class _Reader:
     firmware: bool = False
     boot_mark: bool = False
     number: int = 0
-    cut: int = 0
     facts: int = 0
     messages: int = 0
 
     def line(self, line: bytes, passed: int = 1) -> None:
         """Take a line that is ``passed`` lines further down than the one before."""
         self.number += passed
-        self.cut += len(line) > log_lines.MAX_LINE
         for message in log_lines.messages(line):
             self._message(message)
 
@@ -338,11 +317,9 @@ def _run(segment: Segment) -> KernelRun:
         facts=facts,
         enumerated=enumerated,
         liveupdate_number=int(about_kernel["liveupdate"]) if "liveupdate" in about_kernel else None,
-        kho="kho" in about_kernel,
         crash_kernel=crash,
         scan_all="scan-all" in about_kernel,
         events=tuple(events),
-        events_omitted=segment.omitted,
         series=log_facts.common_series(series),
     )
 

@@ -28,7 +28,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 #: printk's own time, the caller that CONFIG_PRINTK_CALLER adds, and the host that journalctl does.
 _PRINTK = re.compile(r"\[ {0,5}(\d{1,9})\.(\d{6})\](?:\[ {0,6}[TC]\d{1,8}\])? ?(?:[^\s:]{1,255} kernel: )?")
-#: How far in printk's time may stand: behind a level, a syslog prefix, a login prompt.
+#: How far in printk's time may stand: after a level, a syslog prefix, a login prompt.
 _PRINTK_WITHIN = 300
 _KMSG = re.compile(r"\d{1,4},\d{1,20},(\d{1,18}),[^;]{1,40};")
 _PREFIX = re.compile(

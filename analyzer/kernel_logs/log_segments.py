@@ -1,8 +1,8 @@
 """Stretches of a log between two ``Linux version`` lines, and whether one is a kernel's life or a dump of it.
 
 A kernel's ``Linux version`` line also stands in every dump of its own log (``dmesg`` in a console) and alone
-in /proc/version. The messages' times tell a dump: it repeats them to the microsecond. Without times, only
-what two boots cannot have in common tells them apart.
+in /proc/version. The messages' times show a dump: it repeats them to the microsecond. Without times, only
+what two boots cannot have in common distinguishes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENDINGS: dict[str, Ending] = {"kexec": "kexec", "reboot": "reboot", "panic": "pa
 MAX_EVENTS = 5000
 #: Messages from a segment's beginning whose times are kept, to recognise a dump of them.
 _EARLY = 256
-#: That many messages alike to the microsecond are no coincidence, however few they are among all.
+#: That many messages alike to the microsecond are not a coincidence, however few they are among all.
 _NO_COINCIDENCE = 20
 #: A kernel prints something within its first two seconds; a shell is hardly there by then.
 _BOOTING_US = 2_000_000
@@ -52,7 +52,6 @@ class Segment:
         ended: how it ends, or None.
         records: its facts in order, each once; and its first events.
         last_events: its last events, where there are more than ``MAX_EVENTS``.
-        omitted: how many events between those are not kept.
     """
 
     def __init__(self, line: int, version: str | None, *, certain: bool, entered_by: Entry | None) -> None:
@@ -63,7 +62,6 @@ class Segment:
         self.ended: Ending | None = None
         self.records: list[LogRecord] = []
         self.last_events: deque[LogRecord] = deque(maxlen=MAX_EVENTS)
-        self.omitted = 0
         self.early_cmdline: str | None = None
         self.kernel_cmdline: list[str] = []
         self._events = 0
@@ -117,7 +115,6 @@ class Segment:
             if fact.kind == "cmdline" and self.early_cmdline is None:
                 self.early_cmdline = fact.text
         elif flood:
-            self.omitted += len(self.last_events) == MAX_EVENTS
             self.last_events.append(record)
             return
         else:
@@ -142,7 +139,7 @@ class Segment:
         return self._state.get(topic) == kind
 
     def repeats(self, other: Segment) -> bool:
-        """Whether this is a dump of ``other``'s log, judged by everything that both say."""
+        """Whether this is a dump of ``other``'s log, by everything that both say."""
         if other.version is not None and self.version != other.version:
             return False
         mine, others = self.command_line, other.command_line
@@ -177,7 +174,6 @@ class Segment:
         for record in dump.all_records():
             if not source.says(record):
                 self.add(record)
-        self.omitted += dump.omitted
         if source is self and self.version is None:
             self.version = dump.version
         self.ended = dump.ended

@@ -1,4 +1,4 @@
-"""What the analysis says, beside what the kernels really did and what the scenario expects."""
+"""The analysis of a run, compared with what the kernels really did and what the scenario expects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Outcome:
     """One scenario that ran, or did not.
 
     Attributes:
-        problems: one sentence for everything that is not as expected; empty if all is well.
+        problems: a sentence for each difference from what is expected.
         result: the analysis of the capture, or None where there is none.
         skipped: why it could not be run here, or None.
     """
@@ -38,12 +38,12 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Nothing is unlike what was expected."""
+        """Whether everything is as expected."""
         return not self.problems
 
 
 def compare(scenario: Scenario, run: Run, result: CaptureResult, exit_status: int) -> list[str]:
-    """Return a sentence for everything that is not as it should be.
+    """Return a sentence for each difference.
 
     Args:
         scenario: what is expected.
@@ -63,7 +63,7 @@ def _truth(scenario: Scenario, run: Run) -> Iterator[str]:
     for number, boot in enumerate(scenario.boots, start=1):
         wanted = boot.enumerated(scenario.topology)
         if number not in run.enumerated:
-            yield f"kernel {number} never said what it enumerated"
+            yield f"kernel {number} did not print what it enumerated"
         else:
             yield from _sets(f"kernel {number} enumerated", wanted, run.enumerated[number])
 
@@ -110,8 +110,8 @@ def _kexec(kexec: KexecResult, wanted: ExpectedKexec, truth: list[str]) -> Itera
 
 
 def _sets(what: str, wanted: list[str], found: list[str]) -> Iterator[str]:
-    without, beside = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if without:
-        yield f"{what}: without {', '.join(without)}"
-    if beside:
-        yield f"{what}: beside what was expected {', '.join(beside)}"
+    missing, unexpected = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing:
+        yield f"{what}: missing {', '.join(missing)}"
+    if unexpected:
+        yield f"{what}: unexpected {', '.join(unexpected)}"

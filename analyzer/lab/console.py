@@ -1,13 +1,13 @@
-"""The guest's serial console, kept whole and searched while it grows; and what it says of the kernels."""
+"""The guest's serial console, searched while it grows, and what the kernels print on it."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 
-from analyzer.lab.failure import LabRunError
+from analyzer.lab.process import LabRunError
 
-#: More than any guest of the lab prints; a console that never stops must not fill the memory.
+#: Bytes; more than any guest of the lab prints. A console that never stops must not fill the memory.
 _LIMIT = 64 << 20
 _PANIC = b"Kernel panic - not syncing"
 _MARKERS = re.compile(r"^=== LSPCI (\d+)\r?$(.*?)^=== END LSPCI \1\r?$", re.MULTILINE | re.DOTALL)
@@ -26,7 +26,7 @@ class Console:
         """Collect until the other end closes.
 
         Raises:
-            LabRunError: the kernel panicked, or it prints without end.
+            LabRunError: the kernel panicked, or it prints too much.
         """
         while chunk := await _read(reader):
             start = max(len(self.content) - len(_PANIC), 0)
@@ -41,7 +41,7 @@ class Console:
         self._grew.set()
 
     async def find(self, text: bytes, start: int) -> int:
-        """Wait for ``text`` at or behind position ``start``; return where it ends.
+        """Wait for ``text`` at or after position ``start``; return where it ends.
 
         Raises:
             LabRunError: the machine ended without it.
@@ -57,7 +57,7 @@ class Console:
             await self._grew.wait()
 
     def last_line(self) -> str:
-        """Return the last line that holds anything, to say how far the guest came."""
+        """Return the last line that is not empty, to say how far the guest got."""
         for line in reversed(bytes(self.content[-4096:]).decode(errors="replace").splitlines()):
             if line.strip():
                 return line.strip()
@@ -72,7 +72,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.read(1 << 16)
     except ConnectionError:
-        return b""  # QEMU was killed with something unread: an end like any other
+        return b""  # QEMU was killed while something was unread
 
 
 def enumerated(text: str) -> dict[int, list[str]]:
@@ -82,7 +82,7 @@ def enumerated(text: str) -> dict[int, list[str]]:
         text: the console.
 
     Returns:
-        sorted BDFs by number of the kernel, 1-based; kernels whose listing is not whole are left out.
+        sorted BDFs by number of the kernel, 1-based; kernels whose listing is incomplete are left out.
     """
     return {int(match[1]): sorted(_FUNCTION.findall(match[2])) for match in _MARKERS.finditer(text)}
 

@@ -1,4 +1,4 @@
-"""Scenario and topology files: read, and checked key by key, so that a slip is named and not ignored."""
+"""Scenario and topology files: read and checked key by key, so that a wrong key is an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(kind: str, name: str) -> Table:
     """Read one file of the package.
 
     Raises:
-        UsageError: there is no such file, or it is no TOML.
+        UsageError: there is no such file, or it is not TOML.
     """
     known = names(kind)
     if name not in known:
@@ -37,11 +37,11 @@ def read(kind: str, name: str) -> Table:
     try:
         return Table(f"{kind}/{name}.toml", tomllib.loads(file.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"no TOML: {error}", path=f"{kind}/{name}.toml") from error
+        raise UsageError(f"not TOML: {error}", path=f"{kind}/{name}.toml") from error
 
 
 class Table:
-    """A table of a data file; each value is taken once, and what was never taken is an error."""
+    """A table of a data file; each value is taken once, and a key that was not taken is an error."""
 
     def __init__(self, where: str, values: dict[str, Any]) -> None:
         self.where = where
@@ -87,7 +87,7 @@ class Table:
         """Check that every key was taken.
 
         Raises:
-            UsageError: a key that means nothing.
+            UsageError: an unknown key.
         """
         if self._values:
             raise UsageError(f"unknown keys: {', '.join(sorted(self._values))}", path=self.where)

@@ -1,23 +1,147 @@
-"""Did a fault in the blackout really happen, there and then? The capture itself must say so."""
+"""Faults from outside the guest: how scenarios name them, how they are made, and whether they took place.
+
+A fault is a config write through the ports 0xcf8 and 0xcfc, as firmware or a BMC would make it, or a property
+that ports have in the lab's own QEMU only and that no trace shows (docs/lab-build.md). The guest is stopped
+meanwhile. Registers are named as setpci names them.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.lab.config_ports import ConfigWrite
+from analyzer import bdf as addresses
+from analyzer.errors import UsageError
+from analyzer.lab.topologies import EXPRESS_CAPABILITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
 
-    from analyzer.lab.port_faults import PortFault
+    from analyzer.lab.topologies import GuestTopology
+
+
+ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
+_WIDTHS = {"b": 1, "w": 2, "l": 4}
+_NAMES = {
+    "COMMAND": 0x04,
+    "PRIMARY_BUS": 0x18,
+    "SECONDARY_BUS": 0x19,
+    "SUBORDINATE_BUS": 0x1A,
+    "BRIDGE_CONTROL": 0x3E,
+}
+#: What a scenario calls a fault of a port, and the property that is set.
+PORT_PROPERTIES = {"lose-ari": "x-lab-lose-ari", "reset": "x-lab-reset", "reset-below": "x-lab-reset-below"}
+_PORTS = ("pcie-root-port", "x3130-upstream", "xio3130-downstream")
+_REGISTER = re.compile(
+    r"(?:(?P<name>[A-Z_]+)(?:\+(?P<plus>[0-9a-f]+))?|(?P<number>[0-9a-f]+))\.(?P<width>[bwl])"
+)
+
+
+@dataclass(frozen=True)
+class ConfigWrite:
+    """One write: ``offset`` in config space, ``width`` in bytes."""
+
+    bdf: str
+    offset: int
+    width: int
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.bdf} {self.offset:#x} width {self.width} <- {self.value:#x}"
+
+
+def write_of(topology: GuestTopology, bdf: str, register: str, value: int) -> ConfigWrite:
+    """Return the write that a scenario names.
+
+    Args:
+        topology: knows which model sits at ``bdf``, and so where its PCI Express capability is.
+        bdf: the function.
+        register: ``3e.w``, ``BRIDGE_CONTROL.w``, ``CAP_EXP+28.w``; widths b, w, l as in setpci.
+        value: what to write.
+
+    Raises:
+        UsageError: no such register, or a value or address that does not fit.
+    """
+    match = _REGISTER.fullmatch(register)
+    if match is None:
+        raise UsageError(f"expected a register such as CAP_EXP+28.w or 3e.w, found {register!r}")
+    device = topology.device(bdf)
+    width = _WIDTHS[match["width"]]
+    if match["number"]:
+        offset = int(match["number"], 16)
+    elif match["name"] == "CAP_EXP":
+        if device.model not in EXPRESS_CAPABILITY:
+            raise UsageError(f"the place of the PCI Express capability of {device.model} is not known")
+        offset = EXPRESS_CAPABILITY[device.model] + int(match["plus"] or "0", 16)
+    elif match["name"] in _NAMES:
+        offset = _NAMES[match["name"]] + int(match["plus"] or "0", 16)
+    else:
+        raise UsageError(f"unknown register {match['name']!r}", advice=f"known: CAP_EXP, {', '.join(_NAMES)}")
+    if offset % width or offset + width > 0x100:
+        raise UsageError(f"{register} of {bdf} is at {offset:#x}: not aligned, or out of reach of the ports")
+    if not 0 <= value < 1 << 8 * width:
+        raise UsageError(f"{value:#x} does not fit into the {width} bytes of {register}")
+    return ConfigWrite(bdf, offset, width, value)
+
+
+def monitor_commands(write: ConfigWrite) -> list[str]:
+    """Return the monitor commands that do the write; they change the address latch."""
+    return [
+        select_command(address(write)),
+        f"o/{write.width} {DATA_PORT + write.offset % 4:#x} {write.value:#x}",
+    ]
+
+
+def select_command(latch: int) -> str:
+    """Return the monitor command that puts ``latch`` into the address port."""
+    return f"o/4 {ADDRESS_PORT:#x} {latch:#x}"
+
+
+def address(write: ConfigWrite) -> int:
+    """Return what the address port must hold for the write."""
+    function = addresses.parse(write.bdf)
+    if function >> 16:
+        raise UsageError(f"the ports reach domain 0 only, not {write.bdf}")
+    return 0x80000000 | function << 8 | write.offset & 0xFC
+
+
+@dataclass(frozen=True)
+class PortFault:
+    """A property of a port that is set: ``device`` is QEMU's id of the port at ``bdf``."""
+
+    bdf: str
+    device: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.bdf} {self.name} set, with no write"
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """Arguments of QMP's ``qom-set``."""
+        return {"path": f"/machine/peripheral/{self.device}", "property": self.name, "value": True}
+
+
+def fault_of(topology: GuestTopology, bdf: str, fault: str) -> PortFault:
+    """Return the fault that a scenario names.
+
+    Raises:
+        UsageError: no such fault, or no port there.
+    """
+    if fault not in PORT_PROPERTIES:
+        raise UsageError(f"unknown fault {fault!r}", advice=f"known: {', '.join(PORT_PROPERTIES)}")
+    device = topology.device(bdf)
+    if device.model not in _PORTS:
+        raise UsageError(f"{bdf} is a {device.model}: only ports have the fault {fault!r}")
+    return PortFault(bdf, device.name, PORT_PROPERTIES[fault])
 
 
 @dataclass(frozen=True)
 class Blackout:
-    """Faults that were done while the guest stood still; times in wall-clock ns, as QEMU's trace has them."""
+    """Faults that were made while the guest was stopped; times in wall-clock ns, as in QEMU's trace."""
 
     stopped_ns: int
     resumed_ns: int
@@ -37,9 +161,9 @@ def doubts(accesses: pl.DataFrame, blackouts: Sequence[Blackout]) -> list[str]:
         blackouts: what was done.
 
     Returns:
-        a sentence for each fault that is not in the capture as it was meant: while the guest stood still
-        there must be these writes and nothing else, and the first read of each register must return the last
-        value that was written to it.
+        a sentence for each fault that the capture does not show: while the guest was stopped there must be
+        these writes and no other access, and the first read of each register must return the last value that
+        was written to it.
     """
     found = []
     for number, blackout in enumerate(blackouts):
@@ -50,28 +174,28 @@ def doubts(accesses: pl.DataFrame, blackouts: Sequence[Blackout]) -> list[str]:
 def _doubts(accesses: pl.DataFrame, blackout: Blackout) -> list[str]:
     import polars as pl
 
-    # QEMU's times end at microseconds.
+    # QEMU's times have microseconds only.
     times = pl.col("time_ns").is_between(blackout.stopped_ns // 1000 * 1000, blackout.resumed_ns)
     inside = accesses.filter(times)
     wanted = [("write", *_place(write), write.value) for write in blackout.writes]
     seen = list(inside.select("op", "bus", "devfn", "offset", "value").iter_rows())
     if seen != wanted:
         meant = ", ".join(map(str, blackout.writes)) or "none"
-        return [f"expected these writes alone while the guest stood still: {meant}; the capture has {seen!r}"]
+        return [f"expected these writes only while the guest was stopped: {meant}; found {seen!r}"]
     if not wanted:
         return []
     later = accesses.filter(pl.col("seq") > inside["seq"].max())
     last = {(write.bdf, write.offset): write for write in blackout.writes}
-    return [text for write in last.values() if (text := _not_taken(later, write)) is not None]
+    return [text for write in last.values() if (text := _other_value_read(later, write)) is not None]
 
 
-def _not_taken(later: pl.DataFrame, write: ConfigWrite) -> str | None:
+def _other_value_read(later: pl.DataFrame, write: ConfigWrite) -> str | None:
     import polars as pl
 
     bus, devfn, offset = _place(write)
     rows = later.filter((pl.col("bus") == bus) & (pl.col("devfn") == devfn) & (pl.col("offset") == offset))
     if rows.is_empty() or rows["op"][0] == "write":
-        return None  # nobody looked before it was written again: the capture cannot say more
+        return None  # it was not read before it was written again
     value = rows["value"][0] & (1 << 8 * write.width) - 1
     if value == write.value:
         return None
@@ -79,6 +203,5 @@ def _not_taken(later: pl.DataFrame, write: ConfigWrite) -> str | None:
 
 
 def _place(write: ConfigWrite) -> tuple[int, int, int]:
-    _, bus, rest = write.bdf.split(":")
-    slot, function = rest.split(".")
-    return int(bus, 16), int(slot, 16) << 3 | int(function), write.offset
+    function = addresses.parse(write.bdf)
+    return function >> 8 & 0xFF, function & 0xFF, write.offset

@@ -1,21 +1,20 @@
-"""The guest's file system: busybox, pciutils, kexec, a few modules, and our first process.
+"""The guest's file system: busybox, pciutils, kexec, a few modules, and the lab's init.
 
 Archives are made by the ``cpio`` program from a directory whose names, times and owners are fixed, so that
-the same parts always give the same bytes. Linux unpacks archives that stand one behind the other, so a kernel
-that kexecs gets the plain archive plus one that holds the next kernel and *its* archive.
+the same parts always give the same bytes. Linux unpacks archives that follow each other, so a kernel that
+kexecs gets the plain archive plus one that holds the next kernel and *its* archive.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.lab import parts
-from analyzer.lab.failure import LabRunError, MissingPartsError
+from analyzer.lab.process import LabRunError, MissingPartsError, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.lab.parts import LabParts
 
 _GUEST_PROGRAMS = ("kexec", "lspci", "setpci")
-#: Modules that a scenario may load; those that this kernel has not (built in, or left out) are skipped.
+#: Modules that a scenario may load; those that this kernel does not have (built in, or left out) are skipped.
 MODULES = ("nvme", "igb", "pci-pf-stub")
 
 
@@ -40,7 +39,7 @@ def build(found: LabParts, kernels: int, folder: Path) -> Path:
 
     Raises:
         MissingPartsError: a module or program cannot be read.
-        LabRunError: ``cpio`` failed.
+        LabRunError: ``cpio`` or ``depmod`` failed.
     """
     base = folder / "base.cpio"
     _pack(_base_tree(found, folder / "base"), base, found.programs["cpio"])
@@ -109,33 +108,15 @@ def _add_modules(found: LabParts, directory: Path, tree: Path) -> None:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / file, target / file)
     target.mkdir(parents=True, exist_ok=True)
-    _run([str(found.programs["depmod"]), "-b", str(tree), directory.name])
+    output_of([str(found.programs["depmod"]), "-b", str(tree), directory.name], failure=LabRunError)
 
 
 def _pack(tree: Path, archive: Path, cpio: Path) -> None:
     names = sorted([".", *(str(path.relative_to(tree)) for path in tree.rglob("*"))])
     for name in names:
-        # Times would differ from run to run; links are none.
+        # Times would differ from run to run; there are no links.
         os.utime(tree / name, (0, 0))
     command = [str(cpio), "-o", "-H", "newc", "-0", "--quiet", "--reproducible", "-R", "0:0"]
     with archive.open("wb") as output:
-        _run(command, cwd=tree, given="\0".join(names).encode(), output=output.fileno())
-
-
-def _run(
-    command: list[str], *, cwd: Path | None = None, given: bytes = b"", output: int | None = None
-) -> None:
-    try:
-        done = subprocess.run(  # noqa: S603 our own parts, no shell
-            command,
-            cwd=cwd,
-            input=given,
-            stdout=subprocess.DEVNULL if output is None else output,
-            stderr=subprocess.PIPE,
-            timeout=120,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise LabRunError(f"cannot run {command[0]}: {error}") from error
-    if done.returncode:
-        raise LabRunError(f"{command[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+        given = "\0".join(names).encode()
+        output_of(command, folder=tree, given=given, output=output.fileno(), failure=LabRunError)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzer.lab.failure import MissingPartsError
+from analyzer.lab.process import MissingPartsError, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Debian's package that always names its current kernel.
 DEFAULT_PACKAGE = "linux-image-amd64"
-#: What a guest can need of the package; the rest (sound, file systems, ...) is 90 % of its 400 MB.
+#: What a guest may need of the package; the rest (sound, file systems, ...) is 90 % of its 400 MB.
 _WANTED = (
     "kernel/drivers/nvme/",
     "kernel/drivers/net/ethernet/intel/igb/",
@@ -47,7 +47,7 @@ class Kernel:
     Attributes:
         image: bzImage.
         modules: its ``lib/modules/VERSION`` directory, or None where the kernel brings no modules.
-        name: what to call it in the provenance.
+        name: its name in the provenance.
     """
 
     image: Path
@@ -62,17 +62,17 @@ def cache_directory() -> Path:
 
 
 def debian_kernel(
-    depmod: Path, package: str = DEFAULT_PACKAGE, *, tell: Callable[[str], None] = lambda _: None
+    depmod: Path, package: str = DEFAULT_PACKAGE, *, progress: Callable[[str], None] = lambda _: None
 ) -> Kernel:
     """Return Debian's kernel: from the cache, else downloaded and unpacked.
 
     Args:
         depmod: the program that indexes modules.
         package: a package with a kernel, or one that depends on it.
-        tell: told before the download.
+        progress: called with a line of text before the download.
 
     Raises:
-        MissingPartsError: no package manager, or it does not give the package.
+        MissingPartsError: no package manager, or it does not have the package.
     """
     if not _NAME.fullmatch(package):
         raise MissingPartsError(f"expected the name of a kernel package, found {package!r}")
@@ -82,19 +82,19 @@ def debian_kernel(
         return _kernel(cached[-1])
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise MissingPartsError(
-            f"no kernel: this is no Debian, so that {package} cannot be downloaded",
+            f"no kernel: this is not a Debian system, so {package} cannot be downloaded",
             advice="give a bzImage with --kernel (and its lib/modules/VERSION with --modules)",
         )
     real = _real_package(package)
-    tell(f"downloading {real} (70 MB or more, once)")
+    progress(f"downloading {real} (70 MB or more, once)")
     folder.mkdir(parents=True, exist_ok=True)
-    # In a directory of its own first: a download that was cut short never looks like a kernel.
+    # In a directory of its own first: a download that was interrupted never looks like a kernel.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:
         Path(new).chmod(0o755)
-        _call(["apt-get", "download", "-q", real], cwd=new)
+        _call(["apt-get", "download", "-q", real], folder=new)
         archive = next(iter(Path(new).glob("*.deb")), None)
         if archive is None:
-            raise MissingPartsError(f"apt-get download {real} left no package behind")
+            raise MissingPartsError(f"apt-get download {real} left no package")
         unpacked = Path(new) / "unpacked"
         _unpack(archive, unpacked)
         image = next(iter(unpacked.glob("boot/vmlinuz-*")), None)
@@ -115,7 +115,7 @@ def _kernel(image: Path) -> Kernel:
 
 
 def _real_package(package: str) -> str:
-    """Return the package that a meta package stands for today, or the package itself."""
+    """Return the package that a meta package depends on today, or the package itself."""
     text = _call(["apt-cache", "depends", package])
     for line in text.splitlines():
         word, _, name = line.strip().partition(": ")
@@ -156,23 +156,6 @@ def _is_wanted(name: str) -> bool:
     return name.startswith("lib/modules/") and len(parts) == 4 and parts[3].startswith(_WANTED)
 
 
-def _call(command: list[str], cwd: str | None = None) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 fixed programs, no shell
-            command,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_DOWNLOAD_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise MissingPartsError(f"cannot run {command[0]}: {error}") from error
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise MissingPartsError(
-            f"{' '.join(command)} failed: {last}",
-            advice="run apt-get update, or give a bzImage with --kernel",
-        )
-    return done.stdout
+def _call(command: list[str], folder: str | None = None) -> str:
+    advice = "run apt-get update, or give a bzImage with --kernel"
+    return output_of(command, seconds=_DOWNLOAD_SECONDS, folder=folder, advice=advice)

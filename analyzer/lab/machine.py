@@ -1,25 +1,28 @@
-"""The virtual machine: QEMU's command line, its sockets, and whether KVM can be used."""
+"""The virtual machine: the command line of QEMU, its sockets and its monitor, and whether KVM can be used."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analyzer.lab.console import Console
-from analyzer.lab.failure import LabRunError
-from analyzer.lab.monitor import Monitor
-from analyzer.lab.process import running
+from analyzer.lab.faults import ADDRESS_PORT, monitor_commands, select_command
+from analyzer.lab.process import LabRunError, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
+    from analyzer.lab.faults import ConfigWrite
     from analyzer.lab.parts import LabParts
     from analyzer.lab.topologies import GuestTopology
+
 
 #: Parameters that every kernel of the lab gets. On a busy host an emulated timer may look broken to a kernel,
 #: which then panics: it must not check.
@@ -28,6 +31,7 @@ TRACE_FILE, RECORDING_FILE, ERRORS_FILE = "cfg.log", "recording.gz", "qemu.txt"
 _MEMORY_MIB = 768
 _DRAIN_SECONDS = 5
 _KVM_SECONDS = 4
+_PORT_VALUE = re.compile(r"=\s*(0x[0-9a-fA-F]+)")
 
 
 @dataclass
@@ -44,19 +48,19 @@ class LabMachine:
         """Send a line to the guest's first process.
 
         Raises:
-            LabRunError: the machine is gone.
+            LabRunError: the machine ended.
         """
         try:
             self.control_writer.write(line.encode() + b"\n")
             await self.control_writer.drain()
         except ConnectionError:
-            raise self._gone() from None
+            raise self._ended() from None
 
     async def answer(self) -> str:
         """Return the next line of the guest's first process.
 
         Raises:
-            LabRunError: the machine is gone.
+            LabRunError: the machine ended.
         """
         while True:
             try:
@@ -64,11 +68,11 @@ class LabMachine:
             except ConnectionError:
                 line = b""
             if not line:
-                raise self._gone()
+                raise self._ended()
             if word := line.strip().decode(errors="replace"):
                 return word
 
-    def _gone(self) -> LabRunError:
+    def _ended(self) -> LabRunError:
         return LabRunError(f"the machine ended; its last line was: {self.console.last_line()}")
 
 
@@ -93,16 +97,8 @@ def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
     words = [*_start(recipe.parts, recipe.accelerator), "-m", str(_MEMORY_MIB)]
     words += ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-msg", "timestamp=on"]
     words += ["-kernel", str(recipe.parts.kernel.image), "-initrd", str(recipe.initrd)]
-    words += [
-        "-append",
-        recipe.cmdline,
-        "-trace",
-        "pci_cfg_read",
-        "-trace",
-        "pci_cfg_write",
-        "-D",
-        TRACE_FILE,
-    ]
+    words += ["-append", recipe.cmdline]
+    words += ["-trace", "pci_cfg_read", "-trace", "pci_cfg_write", "-D", TRACE_FILE]
     for name in ("console", "control", "monitor"):
         words += ["-chardev", f"socket,id={name},fd={sockets[name]}"]
     words += ["-serial", "chardev:console", "-serial", "chardev:control", "-serial", f"file:{RECORDING_FILE}"]
@@ -114,14 +110,14 @@ def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
 
 @asynccontextmanager
 async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
-    """Start QEMU in ``folder``, connected to us; when the block ends, nothing of it is left running.
+    """Start QEMU in ``folder`` and connect to it; it is killed when the block ends.
 
     Raises:
         LabRunError: QEMU does not start, or the guest's kernel panics while the block runs.
     """
     console = Console()
     async with contextlib.AsyncExitStack() as stack:
-        # Pairs, no socket files: no name that could be too long, and nobody else can connect.
+        # Pairs instead of socket files: no name that could be too long, and no other process can connect.
         pairs = {name: socket.socketpair() for name in ("console", "control", "monitor")}
         for ours, theirs in pairs.values():
             stack.callback(ours.close)
@@ -136,7 +132,7 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
             )
         )
         for _, theirs in pairs.values():
-            theirs.close()  # only QEMU holds it now: when QEMU ends, we read an end
+            theirs.close()  # QEMU alone holds it now: when QEMU ends, reads return the end
         console_reader, _ = await _connect(stack, pairs["console"][0])
         control_reader, control_writer = await _connect(stack, pairs["control"][0])
         monitor = Monitor(*await _connect(stack, pairs["monitor"][0]))
@@ -144,7 +140,7 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
             await monitor.greet()
         except (LabRunError, ConnectionError):
             said = (folder / ERRORS_FILE).read_text(errors="replace").strip().splitlines()
-            last = said[-1] if said else "it says nothing"
+            last = said[-1] if said else "it printed nothing"
             raise LabRunError(f"QEMU did not start: {last}") from None
         machine = LabMachine(console, monitor, control_reader, control_writer, process)
         async with _watching(console, console_reader):
@@ -154,8 +150,8 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
 async def kvm_works(found: LabParts, folder: Path) -> bool:
     """Try KVM: the kernel must print its first line within seconds.
 
-    That ``/dev/kvm`` opens, or even that the firmware runs, is not enough: under some hypervisors a guest
-    then crawls at a speed that no time limit would allow.
+    That ``/dev/kvm`` can be opened, or even that the firmware runs, is not enough: under some hypervisors a
+    guest is then too slow for any time limit.
     """
     console = folder / "kvm.txt"
     command = [*_start(found, "kvm"), "-nodefaults", "-display", "none", "-serial", f"file:{console}"]
@@ -211,3 +207,80 @@ async def _watching(console: Console, reader: asyncio.StreamReader) -> AsyncIter
         follower.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await follower
+
+
+class Monitor:
+    """One connection to QEMU's monitor over QMP: JSON lines (docs/interop/qmp-spec.rst of QEMU)."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def greet(self) -> None:
+        """Take the greeting and leave the negotiation mode.
+
+        Raises:
+            LabRunError: the other end is not a QMP monitor.
+        """
+        greeting = await self._message()
+        if "QMP" not in greeting:
+            raise LabRunError(f"expected the greeting of a QMP monitor, found {greeting!r}")
+        await self.execute("qmp_capabilities")
+
+    async def execute(self, command: str, **arguments: Any) -> Any:
+        """Run one command and return its result.
+
+        Raises:
+            LabRunError: QEMU refused it, or ended.
+        """
+        request: dict[str, Any] = {"execute": command}
+        if arguments:
+            request["arguments"] = arguments
+        try:
+            self._writer.write(json.dumps(request).encode() + b"\n")
+            await self._writer.drain()
+        except ConnectionError:
+            raise LabRunError("QEMU closed its monitor") from None
+        while True:
+            message = await self._message()
+            if "return" in message:
+                return message["return"]
+            if "error" in message:
+                raise LabRunError(f"QEMU refused {command}: {message['error'].get('desc')}")
+            # Anything else is an event.
+
+    async def human(self, line: str) -> str:
+        """Run one line of the human monitor, which alone has port access, and return what it prints."""
+        return str(await self.execute("human-monitor-command", **{"command-line": line}))
+
+    async def write_config(self, writes: Sequence[ConfigWrite]) -> None:
+        """Do config writes through the ports and put the address latch back as it was.
+
+        Raises:
+            LabRunError: the monitor refused a command.
+        """
+        printed = await self.human(f"i/4 {ADDRESS_PORT:#x}")
+        match = _PORT_VALUE.search(printed)
+        if match is None:
+            raise LabRunError(f"expected the value of port {ADDRESS_PORT:#x}, found {printed.strip()!r}")
+        for write in writes:
+            for line in monitor_commands(write):
+                refusal = (await self.human(line)).strip()
+                if refusal:
+                    raise LabRunError(f"the monitor refused {line!r}: {refusal}")
+        await self.human(select_command(int(match[1], 16)))
+
+    async def _message(self) -> dict[str, Any]:
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            line = b""
+        if not line:
+            raise LabRunError("QEMU closed its monitor")
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise LabRunError(f"expected a JSON object from the monitor, found {line[:80]!r}")
+        return message

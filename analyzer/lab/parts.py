@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.lab import kernel_package
-from analyzer.lab.failure import MissingPartsError
 from analyzer.lab.kernel_package import Kernel
+from analyzer.lab.process import MissingPartsError, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +34,7 @@ _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bi
 
 @dataclass(frozen=True)
 class LabParts:
-    """What a run is put together from.
+    """What a run is made of.
 
     Attributes:
         programs: paths by name (see :data:`PACKAGES`).
@@ -55,7 +54,7 @@ def find(
     package: str | None = None,
     modules: str | None = None,
     qemu: str | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> LabParts:
     """Find every part, fetching the kernel package if there is none in the cache.
 
@@ -64,7 +63,7 @@ def find(
         package: the Debian package with the kernel; None = Debian's current one.
         modules: its ``lib/modules/VERSION`` directory (with ``modules.dep``); None = no modules.
         qemu: the developer's ``qemu-system-x86_64``; None = Debian's.
-        tell: told about slow steps.
+        progress: called with a line of text before each slow step.
 
     Raises:
         MissingPartsError: anything is missing; the error names everything that is.
@@ -95,12 +94,12 @@ def find(
         )
     else:
         name = package or kernel_package.DEFAULT_PACKAGE
-        chosen = kernel_package.debian_kernel(programs["depmod"], name, tell=tell)
+        chosen = kernel_package.debian_kernel(programs["depmod"], name, progress=progress)
     return LabParts(emulator, version, chosen, programs)
 
 
 def find_built(*, kernel: str | None = None, modules: str | None = None, qemu: str | None = None) -> LabParts:
-    """Find the parts with what ``lab build`` made in place of Debian's; the developer's own still win.
+    """Find the parts, with what ``lab build`` made instead of Debian's, unless the developer gives their own.
 
     Raises:
         MissingPartsError: a program is missing, or nothing has been built.
@@ -130,7 +129,7 @@ def find_programs(skip: set[str], path: str | None = None) -> tuple[dict[str, Pa
     """Look for every program.
 
     Args:
-        skip: programs that somebody else provides.
+        skip: programs that are given otherwise.
         path: directories to look in, colon-separated; None = PATH and the system's.
 
     Returns:
@@ -153,13 +152,13 @@ def find_programs(skip: set[str], path: str | None = None) -> tuple[dict[str, Pa
 
 def device_models(qemu: Path) -> frozenset[str]:
     """Return the names of the device models that this QEMU has."""
-    text = _run([str(qemu), "-device", "help"])
+    text = output_of([str(qemu), "-device", "help"])
     return frozenset(line.split('"')[1] for line in text.splitlines() if line.startswith('name "'))
 
 
 def shared_libraries(program: Path) -> list[Path]:
     """Return the libraries that a program loads, its loader included; none for a static one."""
-    words = _run(["ldd", str(program)], fails=True).split()
+    words = output_of(["ldd", str(program)], may_fail=True).split()
     return sorted({Path(word) for word in words if word.startswith("/") and not word.endswith(":")})
 
 
@@ -172,24 +171,14 @@ def _given(option: str, value: str | None, *, folder: bool = False) -> list[str]
         return []
     if (Path(value).is_dir() if folder else Path(value).is_file()) and os.access(value, os.R_OK):
         return []
-    return [f"{option}: {value} is no {'directory' if folder else 'file'} that can be read"]
+    return [f"{option}: {value} is not a readable {'directory' if folder else 'file'}"]
 
 
 def _qemu_version(qemu: Path) -> str:
-    first = _run([str(qemu), "--version"]).splitlines()[:1]
+    first = output_of([str(qemu), "--version"]).splitlines()[:1]
     if not first or "version" not in first[0]:
         raise MissingPartsError(
-            f"expected {qemu} to say its version, found {first[0] if first else 'nothing'!r}",
+            f"expected {qemu} to print its version, found {first[0] if first else 'nothing'!r}",
             advice="give a qemu-system-x86_64 with --qemu",
         )
     return first[0]
-
-
-def _run(command: list[str], *, fails: bool = False) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 our own parts, no shell
-            command, capture_output=True, text=True, errors="replace", timeout=30, check=not fails
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise MissingPartsError(f"cannot run {command[0]}: {error}") from error
-    return done.stdout

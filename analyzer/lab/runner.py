@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from analyzer.lab import initramfs, machine, parts
 from analyzer.lab.console import enumerated, releases
-from analyzer.lab.failure import LabRunError
-from analyzer.lab.faults import Blackout
-from analyzer.lab.port_faults import PortFault
+from analyzer.lab.faults import Blackout, PortFault
+from analyzer.lab.process import LabRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from analyzer.lab.parts import LabParts
     from analyzer.lab.scenarios import LabBoot, Scenario
 
-#: Printed by the outgoing kernel when its devices are shut down and nothing accesses them any more: the
-#: blackout starts here (kernel/kexec_core.c).
+#: Printed by the outgoing kernel when its devices are shut down and it accesses them no more: the blackout
+#: starts here (kernel/kexec_core.c).
 _KEXEC_LINE = b"Starting new kernel"
 
 
@@ -37,7 +36,7 @@ class Run:
         trace: QEMU's log.
         console: everything that the kernels printed.
         recording: what the guest recorded of itself, or None.
-        blackouts: the faults that were done, with their times.
+        blackouts: the faults that were made, with their times.
         enumerated: functions by number of the kernel, 1-based, by the kernel's own lspci.
         releases: ``Linux version`` of each kernel.
         accelerator: ``kvm`` or ``tcg``.
@@ -64,12 +63,12 @@ class Lab:
         *,
         keep: bool = False,
         kvm: bool = True,
-        tell: Callable[[str], None] = lambda _: None,
+        progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._parts = found
         self._keep = keep
-        self._tell = tell
-        # Made by __enter__; named here, so that it can be removed even if a signal comes while it is made.
+        self._progress = progress
+        # Made by __enter__; named here, so that it can be removed even if a signal arrives while it is made.
         self._folder = Path(tempfile.gettempdir(), f"aritrace-lab-{secrets.token_hex(16)}")
         self._archives: dict[int, Path] = {}
         self._accelerator = None if kvm else "tcg"
@@ -85,12 +84,12 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         if self._keep:
-            self._tell(f"kept {self._folder}")
+            self._progress(f"kept {self._folder}")
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def lacks(self, scenario: Scenario) -> list[str]:
-        """Return the device models that the scenario needs and this QEMU has not, sorted."""
+        """Return the device models that the scenario needs and this QEMU does not have, sorted."""
         return sorted(scenario.topology.models() - self.models)
 
     def run(self, scenario: Scenario, *, seconds: float) -> Run:
@@ -101,7 +100,7 @@ class Lab:
             seconds: the hard limit.
 
         Raises:
-            LabRunError: it did not go as the scenario says; the message says how far it came.
+            LabRunError: it did not go as the scenario says; the message says how far it got.
         """
         return asyncio.run(self._run(scenario, seconds))
 
@@ -110,7 +109,7 @@ class Lab:
         if self._accelerator is None:
             works = await machine.kvm_works(self._parts, folder)
             self._accelerator = "kvm" if works else "tcg"
-            self._tell("KVM works" if works else "KVM does not work here: software emulation")
+            self._progress("KVM works" if works else "KVM does not work here: software emulation")
         kernels = scenario.kernels_in_a_row
         if kernels not in self._archives:
             build = self._folder / f"initramfs-{kernels}"
@@ -131,7 +130,7 @@ class Lab:
         except TimeoutError:
             last = running.console.last_line() if running else "(nothing)"
             raise LabRunError(
-                f"{scenario.name}: not at its end after {seconds:g} s; the guest's last line was: {last}",
+                f"{scenario.name}: not finished after {seconds:g} s; the guest's last line was: {last}",
                 advice="give it more with --timeout, or keep its files with --keep",
             ) from None
         finally:
@@ -155,13 +154,13 @@ class Lab:
         self, running: LabMachine, scenario: Scenario, number: int, blackouts: list[Blackout]
     ) -> None:
         boot = scenario.boots[number]
-        # Noise on the line before the guest's first process is up says nothing.
+        # Noise on the line before the guest's first process runs is skipped.
         while await running.answer() != "ready":
             pass
-        self._tell(f"{scenario.name}: kernel {number + 1} of {len(scenario.boots)} is up")
+        self._progress(f"{scenario.name}: kernel {number + 1} of {len(scenario.boots)} is up")
         await running.say(str(number + 1))
         if (word := await running.answer()) != "enumerated":
-            raise LabRunError(f"expected kernel {number + 1} to say what it enumerated, it says {word!r}")
+            raise LabRunError(f"expected kernel {number + 1} to print what it enumerated, found {word!r}")
         for step in boot.steps:
             await _step(running, step)
         if boot.leave == "kexec":

@@ -1,4 +1,4 @@
-"""Scenarios: what happens to a guest over its kernels, and what must come out."""
+"""Scenarios: what happens in a guest from kernel to kernel, and what the analysis must say."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from analyzer.errors import UsageError
-from analyzer.lab import config_ports, data_files, port_faults, topologies
+from analyzer.lab import data_files, faults, topologies
 
 if TYPE_CHECKING:
-    from analyzer.lab.config_ports import ConfigWrite
     from analyzer.lab.data_files import Table
-    from analyzer.lab.port_faults import PortFault
+    from analyzer.lab.faults import ConfigWrite, PortFault
     from analyzer.lab.topologies import GuestTopology
 
 Leave = Literal["kexec", "reboot", "poweroff"]
@@ -26,9 +25,8 @@ class LabBoot:
         cmdline: its parameters beside those that the lab needs.
         preserved: endpoints that it inherits (kernels with the inherit rule only).
         steps: shell commands in the guest.
-        leave: how it ends; at a kexec, ``blackout`` is done before the next kernel starts: config writes, or
-            faults that only the lab's own QEMU has.
-        missing, added: functions that it does not enumerate of the topology, or beside it.
+        leave: how it ends; at a kexec, the faults of ``blackout`` are made before the next kernel starts.
+        missing, added: functions of the topology that it does not enumerate, and others that it does.
     """
 
     cmdline: str
@@ -128,10 +126,10 @@ def _boot(table: Table, topology: GuestTopology) -> LabBoot:
     for entry in table.tables("blackout"):
         bdf, fault = entry.take("bdf", str), entry.take("fault", str, "")
         if fault:
-            blackout.append(port_faults.fault_of(topology, bdf, fault))
+            blackout.append(faults.fault_of(topology, bdf, fault))
         else:
             register, value = entry.take("register", str), entry.take("value", int)
-            blackout.append(config_ports.write_of(topology, bdf, register, value))
+            blackout.append(faults.write_of(topology, bdf, register, value))
         entry.end()
     boot = LabBoot(
         cmdline=table.take("cmdline", str, ""),
@@ -179,7 +177,7 @@ def _check(scenario: Scenario, where: str) -> None:
         if boot.leave == "poweroff":
             raise UsageError("only the last kernel may power off", path=where)
         if boot.blackout and boot.leave != "kexec":
-            raise UsageError("a blackout is what lies between two kernels of a kexec", path=where)
+            raise UsageError("a blackout is between the two kernels of a kexec", path=where)
         # After a reboot QEMU loads the same kernel with the same command line again.
         if boot.leave == "reboot" and (following.cmdline, following.preserved) != (
             scenario.boots[0].cmdline,

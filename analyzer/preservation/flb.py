@@ -38,7 +38,7 @@ _SMALLEST_PAGE = min(CAPACITY)
 _PHYSICAL_LIMIT = 1 << 52
 #: Most devices that a block set can hold.
 _MOST = MAX_BLOCKS * max(CAPACITY.values())
-#: More slots than any machine has functions: with these, data that fits nothing is no H6.
+#: More slots than any machine has functions: with these, data that fits nothing is not H6.
 _MOST_SLOTS = 1 << 20
 #: H8 was at version 2 in 2026; with these, data that fits it otherwise is refused as a newer version.
 _PLAUSIBLE_VERSIONS = range(1, 16)
@@ -224,7 +224,7 @@ def _page_size(data: bytes, size: int, first: int) -> tuple[int, int]:
 
     The length must hold whole pages, and only the last block may end the chain. At most one size passes: a
     block boundary of a larger page is one of a smaller page too, where the two demand opposite things of
-    ``next``. Damaged chains take the size that their counts fit, so that the error speaks of the right block.
+    ``next``. Damaged chains take the size that their counts fit, so that the error is about the right block.
     """
     possible = []
     for page in CAPACITY:
@@ -233,7 +233,7 @@ def _page_size(data: bytes, size: int, first: int) -> tuple[int, int]:
             possible.append((page, start))
     if not possible:
         raise DamagedInputError(
-            f"expected KHO blocks of {', '.join(map(str, CAPACITY))} bytes behind the header, the first from "
+            f"expected KHO blocks of {', '.join(map(str, CAPACITY))} bytes after the header, the first from "
             f"physical address {first:#x}, found {len(data) - size} bytes",
             offset=size,
             advice="append each block of the chain as a whole page, in chain order",
@@ -250,19 +250,19 @@ def _page_size(data: bytes, size: int, first: int) -> tuple[int, int]:
 
 
 def _only_header(data: bytes, size: int) -> bool:
-    """Whether nothing follows the header, or only the zeros of its page (a page of zeros is no header)."""
+    """Whether nothing follows the header, or only the zeros of its page (a page of zeros is not a header)."""
     return len(data) == size or (len(data) in CAPACITY and any(data[:size]) and not any(data[size:]))
 
 
 def _blocks_start(data: bytes, size: int, page: int) -> int | None:
-    """First block: right behind the header, or behind a header that was dumped as a whole zeroed page."""
+    """First block: right after the header, or after a header that was dumped as a whole zeroed page."""
     if len(data) % _SMALLEST_PAGE:
         return size
     return None if any(data[size:page]) else page
 
 
 def _chain(data: bytes, start: int, first: int, page: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Walk the blocks and return their entries with the byte offset of each."""
+    """Follow the chain of blocks and return their entries with the byte offset of each."""
     blocks = (len(data) - start) // page
     if blocks > MAX_BLOCKS:
         raise DamagedInputError(f"expected at most {MAX_BLOCKS} KHO blocks, found {blocks}", offset=start)

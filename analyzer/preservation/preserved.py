@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from analyzer import bdf
 from analyzer.capture.sidecars import beside
 from analyzer.errors import DamagedInputError, EmptyInputError, UsageError
-from analyzer.readers.option_files import of_option
-from analyzer.readers.small_files import DUMP_LIMIT, read_limited, read_text
+from analyzer.readers.small_files import DUMP_LIMIT, of_option, read_limited, read_text
 from analyzer.results import LIVE_UPDATE_POLICIES
 from schemas.pcie_capability import DOWNSTREAM_TYPES
 
@@ -79,7 +78,7 @@ class PreservedSet:
 class PreservedSources:
     """The sources of one capture, opened once; each answers for the kexec of a given number, or None.
 
-    A source that does not speak of that kexec answers None and the next one is asked.
+    A source that does not cover that kexec answers None and the next one is asked.
     """
 
     answers: Sequence[tuple[PreservedSource, Ask]]
@@ -90,7 +89,7 @@ class PreservedSources:
         return [(source, answer) for source, answer in found if answer is not None]
 
     def beyond(self, kexecs: int) -> list[int]:
-        """Numbers of kexecs that a list speaks of and a capture with so many kexecs does not have."""
+        """Numbers of kexecs that a list names and a capture with so many kexecs does not have."""
         lists = (ask for _, ask in self.answers if isinstance(ask, _Listed))
         return sorted({number for ask in lists for number in ask.by_kexec if number >= kexecs})
 
@@ -180,7 +179,7 @@ def _entry(word: str) -> tuple[int | None, int]:
     """One entry; a kexec number stands before a full address, as in ``1:0000:03:00.0``.
 
     Raises:
-        ValueError: it is no such entry.
+        ValueError: it is not such an entry.
     """
     parts = word.split(":")
     if len(parts) == 4 and parts[0].isdecimal():
@@ -235,11 +234,11 @@ def _logged(runs_at: RunsAt) -> Ask:
 
     def answer(kexec: int) -> PreservedAnswer | None:
         outgoing, incoming = runs_at(kexec)
-        told = frozenset() if outgoing is None else outgoing.will_be_preserved
+        listed = frozenset() if outgoing is None else outgoing.will_be_preserved
         if incoming is not None:
-            told |= incoming.was_preserved | incoming.never_finished
-        if told:
-            return PreservedAnswer(told)
+            listed |= incoming.was_preserved | incoming.never_finished
+        if listed:
+            return PreservedAnswer(listed)
         if outgoing is None or incoming is None:
             return None
         nothing = incoming.live_update_evidence and outgoing.kexec_started
@@ -293,7 +292,7 @@ def assumed(
     """What must be taken as preserved where no source says it.
 
     Every function below a bridge on which the outgoing kernel used ARI. An incoming kernel that inherits
-    tells more: it leaves the register alone on preserved bridges and writes it on all others, so those that
+    shows more: it leaves the register alone on preserved bridges and writes it on all others, so those that
     it wrote are out, and those that it only read are in, whatever ARI was before. A bridge that it never
     reached counts only if ARI carried more than function 0 there: a port with a single function needs no ARI
     and says nothing about Live Update.

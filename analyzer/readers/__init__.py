@@ -63,10 +63,10 @@ def open_capture(path: str, options: Options | None = None, *, thin: bool = True
         late = marks.late(capture.recorded) if capture.thinned else []
     if late:
         raise UnreadableInputError(
-            "expected boundaries in front of their accesses in a capture of this length, found "
-            f"{len(late)} behind them (the first at access {late[0]}), repeated reads being left out by then",
+            "expected boundaries before their accesses in a capture of this length, found "
+            f"{len(late)} after them (the first at access {late[0]}), repeated reads being left out by then",
             path=path,
-            advice="give it as a file that nobody writes to: it is then read twice",
+            advice="give it as a file that does not change: it is then read twice",
         )
     return capture
 
@@ -93,7 +93,7 @@ def _gathered(path: str, options: Options, notes: Notes, marks: thinning.Marks |
         if rows > MAX_ACCESSES:
             batches.close()
             raise LimitExceededError(
-                f"expected at most {MAX_ACCESSES} accesses beside repeated reads, found more",
+                f"expected at most {MAX_ACCESSES} accesses besides repeated reads, found more",
                 path=path,
                 advice="cut the capture around one kexec",
             )
@@ -144,7 +144,7 @@ def read_batches(
 
 def _read_directory(path: str, notes: Notes) -> Generator[pl.DataFrame, None, SourceFile]:
     """Read a directory that is one capture: the copy of a tree of sysfs, its hash over all that was read."""
-    from analyzer.readers.snapshot.sysfs_tree import is_tree, read_tree
+    from analyzer.readers.snapshot.sysfs import is_tree, read_tree
 
     if not is_tree(path):
         raise UnreadableInputError(

@@ -1,7 +1,7 @@
 """Recognise config accesses among trace events whose group, name and fields a user chose (kprobes, fprobes).
 
 The field *names* decide: an event with a bus, a devfn, a register and a value is a config access. Whether it
-reads or writes is told by its own name, in this order:
+reads or writes is decided by its own name, in this order:
 
 1. it was named by the user (``--map read=EVENT`` or ``--map write=EVENT``);
 2. its name has ``write`` in it, or ``read``, but not both; else ``wr``, or ``rd``, but not both (``dword``
@@ -10,7 +10,7 @@ reads or writes is told by its own name, in this order:
 4. it records what a function returned (``ret``, ``rc``) at the return of that function: a write's value is
    known when the function is entered, so people record writes there. Such an event is a read.
 
-An event that none of these tells is refused, with what to do.
+An event that none of these decides is refused, with what to do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "value": ("val", "value"),
     "status": ("ret", "rc"),
 }
-#: Without these an event is no config access.
+#: Without these an event is not a config access.
 NEEDED = ("bus", "devfn", "offset", "value")
 _DIRECTIONS = {"read": READ, "write": WRITE}
 #: Words that contain the forms below by chance.
@@ -74,7 +74,7 @@ class FieldNames:
         return cls(roles, events)
 
     def match(self, names: Collection[str]) -> dict[str, str] | None:
-        """Return the field of each role among ``names``, None if that is no config access."""
+        """Return the field of each role among ``names``, None if that is not a config access."""
         found = {
             role: name
             for role, candidates in self.roles.items()
@@ -83,7 +83,7 @@ class FieldNames:
         return found if all(role in found for role in NEEDED) else None
 
     def direction(self, system: str, name: str, *, returns: bool, has_status: bool) -> int | None:
-        """Return ``READ`` or ``WRITE``, None if it cannot be told.
+        """Return ``READ`` or ``WRITE``, None if it is not known.
 
         Args:
             system: the group of the event, or an empty string.
@@ -103,7 +103,7 @@ class FieldNames:
 
 
 def refuse(path: str, name: str, place: int | None) -> UnsupportedFormatError:
-    """Return the error for an event whose direction cannot be told; ``place`` is that of its first record."""
+    """Return the error for an event whose direction is not known; ``place`` is that of its first record."""
     return UnsupportedFormatError(
         f"the event {name!r} has the fields of a config access, but its name says neither read nor write",
         path=path,

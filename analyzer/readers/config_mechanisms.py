@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.readers.columns import Columns
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,7 +44,7 @@ _Q35 = 0x29C0_8086
 
 
 @dataclass(frozen=True)
-class Touches:
+class Touches(Columns):
     """Accesses to ports and memory as columns of one length, in the order in which they happened.
 
     Attributes:
@@ -60,9 +62,6 @@ class Touches:
     size: Numbers
     write: Bools
     value: Numbers
-
-    def __len__(self) -> int:
-        return len(self.agent)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class ConfigMechanisms:
         return self.window is None and self.host_bridge in (None, _Q35)
 
     def decode(self, touches: Touches) -> Decoded:
-        """Tell which touches are config accesses, and of which register."""
+        """Find which touches are config accesses, and of which register."""
         count = len(touches)
         address = np.full(count, -1, np.int64)  # bus << 20 | devfn << 12 | register, -1: no config access
         no_address = self._decode_ports(touches, address)
@@ -171,7 +170,7 @@ class ConfigMechanisms:
         """Fill in the address of accesses to the ECAM window; return rows without window, and odd ones."""
         unknown, odd = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         start = 0
-        for stop, told in (*self._changes(touches, address), (len(touches), None)):
+        for stop, learned in (*self._changes(touches, address), (len(touches), None)):
             while start < stop:
                 begin = start
                 if self.window is None:
@@ -180,14 +179,14 @@ class ConfigMechanisms:
                 else:
                     start, within = self._decode_part(touches, address, begin, stop)
                     odd.append(within[address[within] < 0])
-            if told is not None:
-                self._learn(*told)
+            if learned is not None:
+                self._learn(*learned)
         return np.concatenate(unknown), np.concatenate(odd)
 
     def _decode_part(self, touches: Touches, address: Numbers, begin: int, stop: int) -> tuple[int, Numbers]:
         """Fill in the address of accesses to the window up to ``stop``, or up to where it moves itself.
 
-        Returns the row behind, and the rows within the window.
+        Returns the row after it, and the rows within the window.
         """
         base, size = self.window or (0, 0)
         inside = touches.address[begin:stop] - base
@@ -205,7 +204,7 @@ class ConfigMechanisms:
         return stop, begin + np.flatnonzero(within[: stop - begin])
 
     def _changes(self, touches: Touches, address: Numbers) -> Iterator[tuple[int, _Access]]:
-        """Yield where ports tell of the window or the host bridge: the row behind, and the access."""
+        """Yield next row and access where ports say something about the window or the host bridge."""
         if self._given:
             return
         of_bridge = (address >= 0) & (address < _PCIEXBAR + _PCIEXBAR_SIZE)

@@ -1,6 +1,6 @@
-"""Open a file that somebody named: the one place where an input is opened, so that none can hang us.
+"""Open a file that the user named: the one place where an input is opened, so that none can hang us.
 
-Regular files are opened, and pipes to which somebody writes (``<(command)``, ``mkfifo``). A named pipe
+Regular files are opened, and pipes with a writer (``<(command)``, ``mkfifo``). A named pipe
 without a writer is given up after some seconds; directories, devices and sockets are refused unopened.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import stat
-from pathlib import Path
 from typing import IO, Final
 
 from analyzer.errors import UnreadableInputError
@@ -26,7 +25,7 @@ def open_input(path: str, expected: str = "a capture") -> IO[bytes]:
         expected: what it should hold, for messages.
 
     Raises:
-        UnreadableInputError: missing, not permitted, no file, or a named pipe to which nobody writes.
+        UnreadableInputError: missing, not permitted, not a file, or a named pipe without a writer.
     """
     try:
         _refuse_others(os.stat(path).st_mode, path, expected)  # noqa: PTH116 a path with a NUL is refused below
@@ -56,14 +55,6 @@ def open_input(path: str, expected: str = "a capture") -> IO[bytes]:
         raise UnreadableInputError(f"this file cannot be opened: {reason}", path=path) from error
 
 
-def is_regular(path: str | os.PathLike[str]) -> bool:
-    """Whether this is a regular file, or a link to one."""
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return False
-
-
 def _refuse_others(mode: int, path: str, expected: str) -> None:
     if stat.S_ISDIR(mode):
         raise UnreadableInputError(
@@ -83,5 +74,5 @@ def _wait(pipe: IO[bytes], path: str) -> None:
     """Wait for the first byte of a named pipe, but not forever."""
     if not select.select([pipe], [], [], PIPE_PATIENCE_S)[0]:
         raise UnreadableInputError(
-            f"this is a named pipe, and nobody wrote to it for {PIPE_PATIENCE_S:g} s", path=path
+            f"this is a named pipe, and nothing was written to it for {PIPE_PATIENCE_S:g} s", path=path
         )

@@ -1,9 +1,27 @@
-"""Small files that are read whole: what lies beside a capture, and what options name."""
+"""Small files that are read whole: sidecars of a capture, and what options name.
+
+The file of an option is read once for a run, because a pipe (``--dmesg <(ssh HOST dmesg)``) cannot be read
+again for every capture of a run; an error says which option named it.
+"""
 
 from __future__ import annotations
 
-from analyzer.errors import DamagedInputError, LimitExceededError, UnreadableInputError
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from analyzer.errors import (
+    AritraceError,
+    DamagedInputError,
+    LimitExceededError,
+    UnreadableInputError,
+    UnsupportedFormatError,
+)
 from analyzer.readers.opening import open_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.kernel_logs.kernel_log import KernelLog
+    from analyzer.options import Options
 
 #: A kernel command line is a few KiB at most; more is another kind of file.
 COMMAND_LINE_LIMIT = 1 << 20
@@ -90,3 +108,97 @@ def read_text(path: str, limit: int, expected: str) -> str:
 
 def _too_large(path: str, limit: int, expected: str) -> LimitExceededError:
     return LimitExceededError(f"expected {expected} of at most {limit} bytes, found more", path=path)
+
+
+Content = TypeVar("Content")
+
+_LOG = "a kernel log"
+
+
+def of_option(options: Options, option: str, path: str, read: Callable[[str], Content]) -> Content:
+    """Return what the file of an option holds.
+
+    Args:
+        options: of the run; they remember the answer.
+        option: as the user wrote it (``--dmesg``).
+        path: the file.
+        read: reads and decodes it.
+
+    Raises:
+        AritraceError: as ``read``, with the option's name; the same one each time.
+    """
+    key = f"{option} {read.__qualname__}"
+    if key not in options.contents:
+        try:
+            options.contents[key] = read(path)
+        except AritraceError as error:
+            error.option, error.path = option, error.path or path
+            options.contents[key] = error
+    answer = options.contents[key]
+    if isinstance(answer, AritraceError):
+        raise answer
+    return cast("Content", answer)
+
+
+def log_bytes(options: Options) -> bytes | None:
+    """The kernel log of ``--dmesg``, or None.
+
+    Raises:
+        AritraceError: it cannot be read, or holds no kernel message.
+    """
+    if options.dmesg is None:
+        return None
+    return of_option(options, "--dmesg", options.dmesg, kernel_log_bytes)
+
+
+def kernel_log(options: Options) -> KernelLog | None:
+    """The same, read for its facts.
+
+    Raises:
+        AritraceError: as :func:`log_bytes`, or it says more than a log can sensibly hold.
+    """
+    return None if options.dmesg is None else of_option(options, "--dmesg", options.dmesg, _parsed_log)
+
+
+def _parsed_log(path: str) -> KernelLog:
+    from analyzer.kernel_logs.kernel_log import parse
+
+    return parse(kernel_log_bytes(path))
+
+
+def kernel_log_bytes(path: str) -> bytes:
+    """Read a kernel log from a file of its own.
+
+    Raises:
+        AritraceError: it cannot be read, or holds no kernel message.
+    """
+    from analyzer.kernel_logs.log_facts import refuse_other_text
+    from analyzer.readers.sniff import refuse_wrapper
+
+    data = read_unpacked(path, LOG_LIMIT, _LOG)
+    refuse_wrapper(data[:16], path, _LOG)
+    refuse_other_text(data, path)
+    return data
+
+
+def command_line(options: Options) -> str | None:
+    """The command line of ``--cmdline``, or None.
+
+    Raises:
+        AritraceError: its file cannot be read, or holds more than one line.
+    """
+    if options.cmdline is None or not options.cmdline.startswith("@"):
+        return options.cmdline
+    return of_option(options, "--cmdline", options.cmdline[1:], _one_line)
+
+
+def _one_line(path: str) -> str:
+    text = read_text(path, COMMAND_LINE_LIMIT, "a kernel command line")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise UnsupportedFormatError(
+            f"expected a kernel command line, found {len(lines)} lines",
+            path=path,
+            advice="give the one line that /proc/cmdline has",
+        )
+    return lines[0]

@@ -1,4 +1,4 @@
-"""Tell what an input is by its content, never by the extension of its name.
+"""Detect what an input is from its content, never by the extension of its name.
 
 Formats that have no reader are named all the same, with what to do instead.
 """
@@ -61,7 +61,7 @@ TRACE_DAT = Format(
 )
 _RECORD_TLPS = (
     "record both directions of the link, whole packets (NetTLP: tcpdump -s 0), from before the kexec to"
-    " behind the second enumeration; for bare TLPs name the link type with --linktype-raw-tlp"
+    " after the second enumeration; for bare TLPs name the link type with --linktype-raw-tlp"
 )
 PCAP = Format("pcap", "pcap packet capture", "tlp.pcap", _RECORD_TLPS)
 PCAPNG = Format("pcapng", "pcapng packet capture", "tlp.pcap", _RECORD_TLPS)
@@ -88,7 +88,7 @@ EARLYDUMP = Format(
 SYSFS_CONFIG = Format(
     "sysfs-config",
     "copy of config files of sysfs",
-    "snapshot.sysfs_config",
+    "snapshot.sysfs",
     "pack them with (cd /sys/bus/pci/devices && tar -chf config.tar */config), as root",
 )
 FTRACE_TEXT = Format(
@@ -102,12 +102,12 @@ FTRACE_LATENCY = Format(
     "ftrace-latency-text",
     "text of trace-cmd report -l",
     None,
-    "print it without -l: the columns of that form are not told apart for sure",
+    "print it without -l: the columns of that form cannot be told apart for certain",
 )
 LEECHCORE = Format("leechcore", "LeechCore/pcileech TLP text", None, "not supported yet")
 PCIESHARK = Format("pcieshark-csv", "pcieshark CSV", None, "not supported yet")
 DMESG = Format(
-    "dmesg", "kernel log", None, "it holds no config accesses; give it with --dmesg beside a capture"
+    "dmesg", "kernel log", None, "it holds no config accesses; give it with --dmesg together with a capture"
 )
 
 #: Formats of which each function is shown as it was at one moment, by the name in ``SourceFile.format``.
@@ -199,7 +199,7 @@ _TEXT_BYTES = bytes({9, 10, 12, 13, 27, *range(0x20, 0x7F), *range(0x80, 0x100)}
 
 
 def identify(head: bytes, name: str) -> Format:
-    """Tell the format of an input.
+    """Detect the format of an input.
 
     Args:
         head: its first bytes, uncompressed: ``HEAD`` of them, or all if there are fewer.
@@ -240,7 +240,7 @@ def refuse_wrapper(head: bytes, name: str, expected: str) -> None:
     """Refuse what is wrapped in a way that is not read here, with what to do.
 
     Raises:
-        UnsupportedFormatError: as said.
+        UnsupportedFormatError: it is.
     """
     wrapped = wrapper(head)
     if wrapped is not None:
@@ -262,7 +262,7 @@ def _archive(head: bytes, name: str) -> Format:
 
 
 def _describe(head: bytes) -> str:
-    """What an unknown input is, without a word of it: it may be somebody's secret behind a link."""
+    """What an unknown input is, without a word of it: a link may lead to somebody's secret."""
     size = f"{len(head)}{'+' if len(head) >= HEAD else ''} bytes"
     if head.translate(None, _TEXT_BYTES):
         return f"{size} of binary data that begins with 0x{head[:_MAGIC].hex()}"

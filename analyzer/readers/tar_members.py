@@ -61,11 +61,11 @@ class Member:
 
 @dataclass
 class Archive:
-    """An archive, walked once from its beginning.
+    """An archive, read once from its beginning.
 
     Attributes:
-        others: members that are no regular files and no directories, by kind.
-        damage: what ended the walk early (kind, message, place), or None.
+        others: members that are neither regular files nor directories, by kind.
+        damage: what ended the reading early (kind, message, place), or None.
     """
 
     stream: ByteStream
@@ -158,7 +158,7 @@ def _checksum(header: bytes) -> int:
 
 
 def _number(text: bytes) -> int | None:
-    """A number in octal, or in base 256 behind a set top bit; None if it is neither, negative or absurd."""
+    """A number in octal, or in base 256 after a set top bit; None if it is neither, negative or absurd."""
     if text[0] & 0x80:
         value = int.from_bytes(bytes([text[0] & 0x7F]) + text[1:], "big")
         return value if value < 1 << 62 else None
@@ -168,7 +168,7 @@ def _number(text: bytes) -> int | None:
 
 def _name(header: bytes) -> str:
     name, prefix = header[:100].split(b"\0")[0], header[345:500].split(b"\0")[0]
-    # GNU tar keeps times where ustar has the prefix, and says so by a blank behind the magic.
+    # GNU tar keeps times where ustar has the prefix, and says so by a blank after the magic.
     whole = prefix + b"/" + name if prefix and header[262:263] == b"\0" else name
     return whole.decode("utf-8", "surrogateescape")
 

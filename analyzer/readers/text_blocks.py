@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from analyzer.capture import Notes
     from analyzer.readers.unwrap import ByteStream
@@ -14,24 +17,46 @@ if TYPE_CHECKING:
 MAX_LINE = 64 * 1024
 
 
+def line_table(text: bytes, base: int) -> pl.DataFrame:
+    """Return whole lines as a table: ``text`` (without the newline) and ``where`` (start in the stream).
+
+    Args:
+        text: lines, the last one with its newline too.
+        base: place of ``text`` in the uncompressed stream.
+    """
+    newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    starts = base + np.concatenate(([0], newlines[:-1] + 1))[: len(newlines)]
+    # latin-1: any bytes make a text, each byte a character, and everything looked for is ASCII.
+    lines = pl.Series("text", [text.decode("latin-1")]).str.split("\n").list.explode()
+    return pl.DataFrame([lines.head(len(starts)), pl.Series("where", starts, pl.Int64)])
+
+
 class TextBlocks:
     """The lines of a stream.
 
+    Args:
+        stream: the text.
+        notes: of the reader.
+        is_whole: whether a last line without a newline is whole. By default none is: it may be cut.
+
     Attributes:
+        cut: the last line has no newline and is left out; known at the end.
         long: lines of more than ``MAX_LINE`` bytes that were left out, or that the user of the blocks adds.
         first_long: where the first of them begins.
     """
 
-    def __init__(self, stream: ByteStream, notes: Notes) -> None:
+    def __init__(
+        self, stream: ByteStream, notes: Notes, is_whole: Callable[[bytes], bool] = lambda _: False
+    ) -> None:
         self._stream = stream
         self._notes = notes
+        self._is_whole = is_whole
+        self.cut = False
         self.long = 0
         self.first_long: int | None = None
 
     def read(self, size: int) -> Iterator[tuple[bytes, int]]:
         """Yield whole lines, each with its newline, and the place of the first of them.
-
-        A last line without a newline is left out even if it looks whole, because it may be cut.
 
         Args:
             size: bytes to read at once.
@@ -53,7 +78,10 @@ class TextBlocks:
                 self.add_long(1, base)
                 base += len(carry)
                 carry, skipping = b"", True
-        if carry or skipping:
+        if carry and self._is_whole(carry):
+            yield carry, base
+        elif carry or skipping:
+            self.cut = True
             self._notes.truncated = True
             self._notes.problem("truncated", "the last line has no end and is left out", base)
 

@@ -1,7 +1,8 @@
 """Open one input as a sequential stream of bytes, whatever compression it came in.
 
-gzip (RFC 1952), zstd (RFC 8878) and xz are told by their magic, never by the file name, and may be nested.
-Everything streams: a few MiB of memory, whatever the size of the input or of its decompressed content.
+gzip (RFC 1952), zstd (RFC 8878) and xz are detected from their magic, never from the file name, and may
+be nested. Everything streams: a few MiB of memory, whatever the size of the input or of its decompressed
+content.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 MAX_LAYERS = 3
 #: Largest zstd window and xz dictionary: what ``zstd --long`` and ``xz -9e`` need, with room.
 MAX_WINDOW = 128 << 20
-#: A stream beyond ``_BOMB_BYTES`` that is more than ``_BOMB_RATIO`` times its input is no recording.
+#: A stream beyond ``_BOMB_BYTES`` that is more than ``_BOMB_RATIO`` times its input is not a recording.
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 1000
 #: Compressed bytes fed at once: bounds the output of one step (zstd can make 128 KiB of 4 bytes) and what is
 #: lost in front of damage, because a decoder that fails keeps the output of that step to itself.
@@ -41,7 +42,7 @@ _PIECE = 256
 _RAW_BLOCK = 1 << 20
 _LONGEST_MAGIC = 6
 _SKIPPABLE_HEADER = 8
-#: Members of one layer beyond ``_MANY`` hold that many bytes each, on average: smaller ones are no recording,
+#: Members of one layer beyond ``_MANY`` hold that many bytes each, on average: smaller ones are no capture's,
 #: and cost more time than the file is worth (a skippable frame has 8 bytes, a member of gzip 20).
 _MANY, _LEAST_EACH = 100_000, 16
 _WHY_EMPTY = "was the recording started, and did the recorder have room to write?"
@@ -207,7 +208,7 @@ class ByteStream:
         size = self._offset + len(self._buffer)
         if size > _BOMB_BYTES and size > _BOMB_RATIO * self._raw_bytes:
             raise LimitExceededError(
-                f"{self._raw_bytes} compressed bytes became more than {size}: this is no recording",
+                f"{self._raw_bytes} compressed bytes became more than {size}: this is not a recording",
                 path=self.path,
                 offset=self._offset,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from analyzer.report.inert import inert
+from analyzer.escaping import inert
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:

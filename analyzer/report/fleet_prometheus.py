@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import UsageError
-from analyzer.report.inert import inert
+from analyzer.escaping import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from analyzer.escaping import SURROGATE, encodable
 from analyzer.results import SCHEMA_VERSION
 from analyzer.version import NAME, version
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from analyzer.results import Analysis
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
@@ -47,10 +47,10 @@ def dumps(value: object) -> str:
 
 
 def _dumps(value: object, indent: int | None) -> str:
-    # A path with undecodable bytes holds lone surrogates, which are not valid JSON: such a byte is written as
-    # \xNN. Only then everything beyond ASCII is escaped, as JSON does it: in UTF-16 units.
+    # A path with undecodable bytes holds lone surrogates, which are not valid JSON: they are written first.
+    # The rest beyond ASCII is escaped as JSON does it, in UTF-16 units.
     text = json.dumps(value, default=_fields, indent=indent, ensure_ascii=False, allow_nan=False)
-    text = _SURROGATE.sub(lambda match: f"\\\\x{ord(match[0]) & 0xFF:02x}", text)
+    text = SURROGATE.sub(lambda match: "\\" + encodable(match[0]), text)
     return _NOT_ASCII.sub(_escape, text)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree as ET
 
+from analyzer.escaping import inert
 from analyzer.report import headline
-from analyzer.report.inert import inert
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Page, plain
 from analyzer.version import NAME

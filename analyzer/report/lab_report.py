@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from analyzer.escaping import inert
 from analyzer.lab.comparison import bridge_text
-from analyzer.report.inert import inert
 from analyzer.report.page import Span
 from analyzer.report.wording import count
 from analyzer.results import UNCHANGED

@@ -12,7 +12,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from analyzer.report.inert import inert
+from analyzer.escaping import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

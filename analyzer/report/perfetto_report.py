@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import UsageError
+from analyzer.escaping import inert
 from analyzer.report.evidence import access_text
-from analyzer.report.inert import inert
 from analyzer.report.wording import on_off
 from analyzer.version import NAME, version
 

@@ -8,14 +8,14 @@ import traceback
 from typing import TYPE_CHECKING
 
 from analyzer.capture import OUT_OF_ORDER
+from analyzer.escaping import inert
 from analyzer.report import hints
-from analyzer.report.inert import inert
 from analyzer.report.wording import count, missing_dwords
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
     from analyzer.errors import AritraceError
-    from analyzer.readers.directories import LeftOut
+    from analyzer.readers.sources import LeftOut
     from analyzer.results import Analysis
 
 _PROGRAM = "analyze"

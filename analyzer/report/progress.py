@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from analyzer.report.inert import inert
+from analyzer.escaping import inert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

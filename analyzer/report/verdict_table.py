@@ -7,8 +7,8 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from analyzer.escaping import inert
 from analyzer.report.evidence import access_text
-from analyzer.report.inert import inert
 from analyzer.results import frames
 from analyzer.results.parquet import put_table
 from analyzer.version import NAME, version

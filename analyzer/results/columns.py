@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import polars as pl
 
 from analyzer import capture
-from analyzer.capture.undecodable import all_encodable
+from analyzer.escaping import all_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

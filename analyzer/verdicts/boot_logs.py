@@ -9,8 +9,8 @@ from analyzer import bdf
 from analyzer.capture.sidecars import beside
 from analyzer.kernel_logs import cmdline as command_line
 from analyzer.observed import decisions
-from analyzer.readers.option_files import command_line as given_command_line
-from analyzer.readers.option_files import kernel_log, kernel_log_bytes
+from analyzer.readers.small_files import command_line as given_command_line
+from analyzer.readers.small_files import kernel_log, kernel_log_bytes
 from analyzer.results import LIVE_UPDATE_POLICIES
 from analyzer.verdicts.kexecs import KernelSettings
 from analyzer.verdicts.reset_evidence import LogMessage

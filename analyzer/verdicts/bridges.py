@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.reset_evidence import LogMessage
 
-_WRITING = frozenset({"set", "clear", "restore"})
 _CAUSED = frozenset({*LOSSES, "healed"}) - {"hidden"}
+_WRITING = frozenset({"set", "clear", "restore"})
 
 
 @dataclass(frozen=True)

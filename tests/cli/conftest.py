@@ -14,8 +14,8 @@ class Program:
         self.paths = None
         self.options = None
 
-    def analyze(self, paths, options=None, *, progress=None):
-        del progress
+    def analyze(self, paths, options=None, *, progress=None, studied=None):
+        del progress, studied
         self.paths, self.options = list(paths), options
         rows = [self.results.get(path) or samples.clean(path) for path in paths]
         return samples.analyzed(rows, options)

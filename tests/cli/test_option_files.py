@@ -74,7 +74,7 @@ def answer(capsys):
         (lambda path: path.mkdir(), "found a directory"),
         (lambda path: path.symlink_to("/dev/zero"), "found a device or socket"),
         (lambda path: path.touch(), "found no"),
-        (os.mkfifo, "nobody wrote to it"),
+        (os.mkfifo, "nothing was written to it"),
         (lambda path: path.write_text(OTHER_TEXT), "expected "),
         (lambda path: path.write_bytes(OTHER_TEXT.encode() * 3 + bytes(range(256))), "expected "),
         (lambda path: path.write_bytes(gzip.compress(LOG.encode() * 9)[:-20]), "expected "),
@@ -160,12 +160,12 @@ def test_compressions_that_captures_cannot_have_are_named(answer):
 @pytest.mark.parametrize("option", TEXTS)
 def test_a_bomb_is_refused(option, answer, monkeypatch):
     from analyzer.preservation import preserved
-    from analyzer.readers import option_files, small_files
+    from analyzer.readers import small_files
 
-    monkeypatch.setattr(option_files, "LOG_LIMIT", 10_000)
-    monkeypatch.setattr(option_files, "COMMAND_LINE_LIMIT", 10_000)
-    monkeypatch.setattr(preserved, "_TEXT_LIMIT", 10_000)
     assert small_files.LOG_LIMIT == 256 << 20
+    monkeypatch.setattr(small_files, "LOG_LIMIT", 10_000)
+    monkeypatch.setattr(small_files, "COMMAND_LINE_LIMIT", 10_000)
+    monkeypatch.setattr(preserved, "_TEXT_LIMIT", 10_000)
     Path("packed").write_bytes(gzip.compress(b"\n" * 10_001))
     _, capture, _ = answer("a.bin", option, OPTIONS[option][1].format("packed"))
     assert capture["errors"][0]["kind"] == "too-large"

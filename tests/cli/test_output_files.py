@@ -218,7 +218,7 @@ def test_a_report_is_not_written_over_the_run(target, form, option, fleet, folde
 
 
 @pytest.mark.usefixtures("fleet")
-def test_a_report_beside_the_tables_of_the_run_may_be_written_anew():
+def test_a_report_beside_the_tables_of_the_run_may_be_replaced():
     for _ in range(2):
         command = ["fleet", "report", "fleet", "--format", "json", "-o", "fleet/report.json"]
         assert run([*command, "--html", "fleet/report.html"]) == 1

@@ -141,7 +141,7 @@ def test_a_moment_that_takes_no_exception(moment, number):
 
 
 def test_any_moment():
-    run(COUNTED, 0)  # so that all runs behind it find compiled modules, and make the same calls
+    run(COUNTED, 0)  # so that all later runs find compiled modules, and make the same calls
     whole, told = run(COUNTED, 0)
     assert whole == (0, b"", ["new"], whole.content)
     assert whole.content != OLD
@@ -150,7 +150,7 @@ def test_any_moment():
     for at, part in enumerate(PARTS):
         number = SIGNALS[at % 2]
         ended, _ = run(COUNTED, number, int(part * calls))
-        # Before there is anything to tidy up the signal ends the program itself, as it does behind its work.
+        # Before there is anything to tidy up the signal ends the program itself, as it does after its work.
         # One that was to wait for polars may find the work done.
         assert ended == whole or ended.status in (128 + number, -number)
         assert ended[1:] in (whole[1:], (b"", ["new"], OLD))

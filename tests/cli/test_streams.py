@@ -34,7 +34,7 @@ def test_a_reader_that_left_is_no_error(arguments):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_full_disk_behind_stdout_is_told():
+def test_a_full_disk_under_standard_output_is_reported():
     with Path("/dev/full").open("wb") as full:
         program = start("rule", stdout=full)
         _, err = program.communicate()

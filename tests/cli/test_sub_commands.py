@@ -56,7 +56,7 @@ def test_convert_and_judge_again(analyze, tmp_path):
     )
 
 
-def test_convert_goes_on_behind_a_bad_capture(analyze, tmp_path):
+def test_convert_goes_on_after_a_bad_capture(analyze, tmp_path):
     bad = tmp_path / "bad.log"
     bad.write_text("no capture\n")
     status, _, err = analyze("convert", str(bad), LOG, "-o", f"{tmp_path}/out/", "-q")
@@ -83,7 +83,7 @@ def test_explain(analyze):
     assert json.loads(out)["bdf"] == "0000:02:00.0"
 
 
-def test_explain_of_a_function_that_nobody_saw(analyze):
+def test_explain_of_a_function_without_an_access(analyze):
     status, out, err = analyze("explain", LOG, "99:1f.7")
     assert (status, out) == (2, "")
     assert "0000:99:1f.7" in err

@@ -82,4 +82,4 @@ def test_no_scheduler_is_one_message(fleet, monkeypatch):
         "run", fleet.captures, "-o", fleet.out, "--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"
     )
     assert status == 2
-    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in err
+    assert "no response from a Dask scheduler at tcp://127.0.0.1:9" in err

@@ -108,7 +108,7 @@ def test_no_room_for_a_fetched_object_stops_the_run(tmp_path):
             return Path("/dev/full").open("wb", buffering=0)
 
     with pytest.raises(
-        UsageError, match="cannot keep an object while it is read: the disk is full"
+        UsageError, match="cannot store an object while it is read: the disk is full"
     ) as caught:
         stores._keep([b"content"], Full(tmp_path / "capture"), 100)
     assert caught.value.path == str(tmp_path / "capture")

@@ -12,14 +12,14 @@ import pytest
 from unprivileged import unprivileged
 
 from analyzer.errors import UsageError
-from analyzer.fleet import job, listing, manifest, source_lists
+from analyzer.fleet import job, listing, manifest
 from analyzer.readers import opening
-from analyzer.readers.directories import LeftOut
+from analyzer.readers.sources import LeftOut
 
 
 def listed(*sources: str) -> list[tuple[str, str | None]]:
     """Name and reason of each entry."""
-    lists = source_lists.read(sources)
+    lists = listing.read_lists(sources)
     return [(entry.name, entry.problem) for entry in listing.entries(sources, "out", lists, LeftOut())]
 
 
@@ -67,7 +67,7 @@ def test_a_name_that_no_file_can_have_is_kept_for_its_row():
 
 
 def test_a_list_without_an_end_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(source_lists, "LIST_LIMIT", 10)
+    monkeypatch.setattr(listing, "LIST_LIMIT", 10)
     (folder / "list").write_text("one.bin\ntwo.bin\n")
     with pytest.raises(UsageError, match="at most 10 bytes"):
         listed("@list")
@@ -99,7 +99,7 @@ def test_a_list_that_is_none_is_refused_and_not_quoted(content, message, folder)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (os.mkfifo, "nobody wrote"),
+        (os.mkfifo, "nothing was written"),
         (os.mkdir, "a directory"),
         (lambda path: path.symlink_to("/dev/zero"), "a device"),
     ],
@@ -131,5 +131,5 @@ def test_a_list_from_a_pipe_is_read_once(folder):
 def test_a_run_whose_files_are_pipes_does_not_hang(name, folder, monkeypatch):
     monkeypatch.setattr(opening, "PIPE_PATIENCE_S", 0.05)
     os.mkfifo(folder / name)
-    with pytest.raises(UsageError, match="nobody wrote"):
+    with pytest.raises(UsageError, match="nothing was written"):
         job.read(".") if name == "job.json" else manifest.check(".", name)

@@ -14,8 +14,8 @@ from analyzer.readers import open_capture
 #: of seconds runs only for those that never end; on a busy machine the others would reach it, too.
 POISON = """
 import ctypes, os, signal
-import analyzer.fleet.judging as judging
-healthy = judging.open_one
+import analyzer.fleet.analysis as analysis
+healthy = analysis.open_one
 paused = 0
 
 def open_one(path, options):
@@ -43,7 +43,7 @@ def open_one(path, options):
         raise ZeroDivisionError
     return healthy(path, options)
 
-judging.open_one = open_one
+analysis.open_one = open_one
 """
 
 
@@ -55,7 +55,7 @@ def poisoned(fleet, monkeypatch):
     return fleet
 
 
-def test_each_poison_is_its_own_row_and_costs_nobody_else(poisoned):
+def test_each_poison_is_its_own_row_and_harms_no_other(poisoned):
     for name in ("segfault", "endless", "native", "greedy", "exit", "killed", "fault"):
         poisoned.add(f"{name}.bin", CLEAN)
     for number in range(4):
@@ -101,7 +101,7 @@ def once(path, options):
         open({str(flag)!r}, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
     return open_one(path, options)
-judging.open_one = once
+analysis.open_one = once
 """
     )
     poisoned.run(out=once)
@@ -109,7 +109,7 @@ judging.open_one = once
     assert tree(once) == tree(poisoned.out)
 
 
-def test_a_pipe_that_nobody_writes_to_times_out(poisoned):
+def test_a_pipe_without_a_writer_times_out(poisoned):
     os.mkfifo(poisoned.captures / "pipe")
     poisoned.add("fine.bin", CLEAN)
     sources = [poisoned.captures / name for name in ("pipe", "fine.bin")]

@@ -15,7 +15,7 @@ from result_samples import PORT
 
 from analyzer import fleet
 from analyzer.errors import AritraceError
-from analyzer.fleet.rates import rate
+from analyzer.fleet.reporting import rate
 
 
 @pytest.fixture(scope="module")

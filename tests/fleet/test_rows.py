@@ -7,7 +7,7 @@ import result_samples as samples
 from result_samples import OTHER, PORT, ROOT, bridge, kexec
 
 from analyzer.fleet import rows
-from analyzer.fleet.judging import AnalyzedInput, failed_input
+from analyzer.fleet.analysis import AnalyzedInput, failed_input
 from analyzer.fleet.manifest import Entry
 from analyzer.fleet.rows import TABLES
 from analyzer.results import Boot

@@ -231,7 +231,7 @@ def test_hosts_of_paths(fleet):
         (["run", "a.bin", "-o", "OUT", "--shard", "1"], "expected I/N"),
         (["run", "a.bin", "-o", "OUT", "--max-bytes", "many"], "expected a size, found 'many'"),
         (["run", "a.bin", "-o", "OUT", "--max-seconds", "0"], "greater than 0"),
-        (["run", "a.bin", "-o", "OUT", "--host-from-path", "("], "no regular expression"),
+        (["run", "a.bin", "-o", "OUT", "--host-from-path", "("], "not a regular expression"),
         (["run", "a.bin", "-o", "OUT", "--batch-size", "0"], "at least 1 capture"),
         (["run", "a.bin", "-o", "OUT", "--jobs", "0"], "at least 1 process"),
         (["run", "a.bin", "-o", "OUT", "--engine", "dask"], "needs --scheduler"),

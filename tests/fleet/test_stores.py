@@ -164,7 +164,7 @@ def test_a_download_stops_at_the_limit_even_if_the_listing_said_less(bucket, tmp
         stores.fetch(Entry(f"{bucket.url}/grown.bin".encode(), size=10), tmp_path, 1000)
 
 
-def test_a_store_out_of_reach_stops_the_run_and_can_be_taken_up_again(fleet, bucket, monkeypatch, endpoint):
+def test_a_store_out_of_reach_stops_the_run_which_can_be_resumed(fleet, bucket, monkeypatch, endpoint):
     bucket.put("a.bin", CLEAN.read_bytes())
     bucket.put("b.bin", LOST.read_bytes())
     monkeypatch.setattr(stores, "RETRY", {"max_retries": 0})

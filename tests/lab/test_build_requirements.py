@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.lab.build.kernel import CONFIGURATION, not_taken
+from analyzer.lab.build.kernel import CONFIGURATION, not_accepted
 from analyzer.lab.build.requirements import PACKAGES, missing, require_packages
 from analyzer.lab.build.sources import archive_lines, debian_codename
 from analyzer.lab.build.steps import BuildError
@@ -65,5 +65,5 @@ def test_another_system_is_refused(text: str) -> None:
 def test_lines_that_kconfig_did_not_take() -> None:
     wanted = "# a comment\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=n\nCONFIG_D=18\nCONFIG_E=y\n"
     config = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=y\nCONFIG_D=17\n"
-    assert not_taken(wanted, config) == ["CONFIG_C=n", "CONFIG_D=18", "CONFIG_E=y"]
+    assert not_accepted(wanted, config) == ["CONFIG_C=n", "CONFIG_D=18", "CONFIG_E=y"]
     assert "CONFIG_KEXEC=y" in CONFIGURATION.splitlines()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from analyzer.lab.build.cache import prepare_tree
 from analyzer.lab.build.edits import Edit, EditError
-from analyzer.lab.build.tree import prepare_tree
 
 
 def unpack(folder):

@@ -50,9 +50,9 @@ def test_all_as_expected(scenario, result):
 def test_a_kernel_that_enumerated_something_else(scenario, result):
     fewer = [bdf for bdf in scenario.topology.functions if bdf != "0000:03:02.0"]
     assert compare(scenario, run_of(scenario, enumerated={2: fewer}), result, 0) == [
-        "kernel 2 enumerated: without 0000:03:02.0",
-        "kexec 0: the functions seen in the capture: beside what was expected 0000:03:02.0",
-        "kexec 0: the functions predicted: beside what was expected 0000:03:02.0",
+        "kernel 2 enumerated: missing 0000:03:02.0",
+        "kexec 0: the functions seen in the capture: unexpected 0000:03:02.0",
+        "kexec 0: the functions predicted: unexpected 0000:03:02.0",
     ]
 
 
@@ -64,7 +64,7 @@ def test_other_verdicts(scenario, result):
         "verdict of the capture: expected clean, found findings",
         "exit status: expected 1, found 0",
         "kexec 0: expected a live-update kexec to a kernel with the inherit rule, found plain, stock",
-        "kexec 0: stranded devices: without 0000:03:02.0",
+        "kexec 0: stranded devices: missing 0000:03:02.0",
         "kexec 0: bridge 0000:00:04.0: expected lost explicit-write, found kept",
         "kexec 0: bridge 0000:02:00.0: expected nothing remarkable, found healed selective-loss",
     ]

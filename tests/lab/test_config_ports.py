@@ -3,8 +3,8 @@
 import pytest
 
 from analyzer.errors import UsageError
-from analyzer.lab import config_ports, topologies
-from analyzer.lab.config_ports import ConfigWrite
+from analyzer.lab import faults, topologies
+from analyzer.lab.faults import ConfigWrite
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def switch():
     ],
 )
 def test_monitor_commands(switch, bdf, register, value, expected):
-    write = config_ports.write_of(switch, bdf, register, value)
-    assert config_ports.monitor_commands(write) == expected
+    write = faults.write_of(switch, bdf, register, value)
+    assert faults.monitor_commands(write) == expected
 
 
 def test_ari_functions_above_seven_have_their_device_number_in_the_address():
     write = ConfigWrite("0000:03:1f.7", 0x04, 2, 0)
-    assert config_ports.address(write) == 0x8003FF04
+    assert faults.address(write) == 0x8003FF04
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_ari_functions_above_seven_have_their_device_number_in_the_address():
         ("0000:02:00.0", "DEVCTL2", 0, "expected a register such as"),
         ("0000:02:00.0", "CAP_AER+4.l", 0, "unknown register 'CAP_AER'"),
         ("0000:02:00.0", "3d.w", 0, "not aligned"),
-        ("0000:02:00.0", "100.l", 0, "beyond what the ports reach"),
+        ("0000:02:00.0", "100.l", 0, "out of reach of the ports"),
         ("0000:02:00.0", "CAP_EXP+28.w", 0x10000, "does not fit"),
         ("0000:03:00.0", "CAP_EXP+28.w", 0, "is not known"),
         ("0000:09:00.0", "3e.w", 0, "has nothing at"),
@@ -48,4 +48,4 @@ def test_ari_functions_above_seven_have_their_device_number_in_the_address():
 )
 def test_a_register_that_cannot_be_written(switch, bdf, register, value, message):
     with pytest.raises(UsageError, match=message):
-        config_ports.write_of(switch, bdf, register, value)
+        faults.write_of(switch, bdf, register, value)

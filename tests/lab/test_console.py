@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from analyzer.lab.console import Console, enumerated, releases
-from analyzer.lab.failure import LabRunError
+from analyzer.lab.process import LabRunError
 
 # From a console of Debian's 6.1 kernel, shortened.
 SAMPLE = (

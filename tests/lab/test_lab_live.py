@@ -55,4 +55,4 @@ def test_nothing_is_left_running_after_sigterm(tmp_path):
 
 def test_the_time_limit_holds(tmp_path, capsys):
     assert run(["lab", "run", "clean", "--no-kvm", "--timeout", "2", "-o", str(tmp_path)]) == 1
-    assert "clean: not at its end after 2 s" in capsys.readouterr().out
+    assert "clean: not finished after 2 s" in capsys.readouterr().out

@@ -52,7 +52,7 @@ def test_stock_scenarios_cover_what_the_lab_promises():
     }
 
 
-def test_stock_scenarios_need_no_knob_of_a_changed_qemu():
+def test_stock_scenarios_need_no_property_of_a_changed_qemu():
     for scenario in scenarios.load_all():
         if scenario.parts == "stock":
             assert not any(boot.preserved for boot in scenario.boots), scenario.name

@@ -4,7 +4,7 @@ import pytest
 
 from analyzer.cli.application import run
 from analyzer.lab import initramfs, kernel_package, parts
-from analyzer.lab.failure import MissingPartsError
+from analyzer.lab.process import MissingPartsError
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_what_the_developer_gives_need_not_be_installed(tmp_path):
     with pytest.raises(MissingPartsError) as caught:
         parts.find(qemu=str(given), kernel=str(tmp_path / "bzImage"))
     assert "qemu-system-x86" not in str(caught.value)
-    assert f"--kernel: {tmp_path}/bzImage is no file that can be read" in str(caught.value)
+    assert f"--kernel: {tmp_path}/bzImage is not a readable file" in str(caught.value)
 
 
 @pytest.mark.usefixtures("bare_system")

@@ -1,4 +1,4 @@
-"""Faults inside a port: what scenarios call them, and the knob that does them."""
+"""Faults inside a port: what scenarios call them, and the property that makes them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pytest
 
 from analyzer.errors import UsageError
 from analyzer.lab import topologies
-from analyzer.lab.port_faults import KNOBS, fault_of
+from analyzer.lab.faults import PORT_PROPERTIES, fault_of
 
 
 @pytest.mark.parametrize(
-    ("bdf", "fault", "device", "knob"),
+    ("bdf", "fault", "device", "name"),
     [
         ("0000:02:00.0", "lose-ari", "dp0", "x-lab-lose-ari"),
         ("0000:01:00.0", "reset", "up", "x-lab-reset"),
         ("0000:00:03.0", "reset-below", "rp3", "x-lab-reset-below"),
     ],
 )
-def test_a_fault_turns_a_knob_of_a_port(bdf: str, fault: str, device: str, knob: str) -> None:
+def test_a_fault_sets_a_property_of_a_port(bdf: str, fault: str, device: str, name: str) -> None:
     found = fault_of(topologies.load("chain"), bdf, fault)
-    assert found.arguments == {"path": f"/machine/peripheral/{device}", "property": knob, "value": True}
-    assert str(found) == f"{bdf} {knob} set, with no write"
+    assert found.arguments == {"path": f"/machine/peripheral/{device}", "property": name, "value": True}
+    assert str(found) == f"{bdf} {name} set, with no write"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_what_is_no_fault_of_a_port_is_refused(bdf: str, fault: str, problem: st
         fault_of(topologies.load("chain"), bdf, fault)
 
 
-def test_every_knob_is_one_that_the_edited_qemu_has() -> None:
+def test_every_property_is_one_that_the_edited_qemu_has() -> None:
     source = files("analyzer.lab.build").joinpath("data/aritrace_lab.c.inc").read_text(encoding="utf-8")
-    assert all(f'object_class_property_add_bool(oc, "{knob}"' in source for knob in KNOBS.values())
+    assert all(f'object_class_property_add_bool(oc, "{name}"' in source for name in PORT_PROPERTIES.values())

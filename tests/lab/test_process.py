@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.lab.failure import LabRunError
-from analyzer.lab.process import running
+from analyzer.lab.process import LabRunError, running
 
 
 def is_alive(pid):

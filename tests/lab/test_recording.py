@@ -1,10 +1,10 @@
-"""The guest's own recording: gzip members one behind the other."""
+"""The guest's own recording: gzip members one after the other."""
 
 import gzip
 
 import pytest
 
-from analyzer.lab.recording import members, names
+from analyzer.lab.run_files import gzip_members, recording_names
 
 # No time of packing in them: workers must collect the same tests.
 ONE, TWO = gzip.compress(b"snapshot", mtime=0), gzip.compress(b"trace" * 1000, mtime=0)
@@ -22,7 +22,7 @@ ONE, TWO = gzip.compress(b"snapshot", mtime=0), gzip.compress(b"trace" * 1000, m
     ],
 )
 def test_members(content, expected):
-    assert members(content) == expected
+    assert gzip_members(content) == expected
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_members(content, expected):
     ],
 )
 def test_names(recorded, expected):
-    assert names(recorded) == expected
+    assert recording_names(recorded) == expected

@@ -85,11 +85,11 @@ def test_problems_are_counted_beyond_a_hundred():
     notes = Notes("x")
     reads = Reads(notes)
     for number in range(150):
-        reads.tell("truncated", "short", number)
+        reads.problem("truncated", "short", number)
     list(reads.finish({}))
     assert notes.truncated
     assert len(notes.problems) == 101
-    assert "50 further" in notes.problems[-1].message
+    assert notes.problems[-1].message == "50 more problems, not listed"
 
 
 def test_more_functions_than_a_host_has(monkeypatch):

@@ -14,6 +14,7 @@ from analyzer.capture import Notes, accesses
 from analyzer.errors import AritraceError, UnsupportedFormatError
 from analyzer.options import Options
 from analyzer.readers import open_capture
+from analyzer.readers.tallies import MOST_LISTED
 from analyzer.readers.trace import ftrace_text
 from analyzer.readers.unwrap import ByteStream, open_stream
 
@@ -234,9 +235,9 @@ def test_250_single_damaged_bytes_give_an_answer_or_a_reason():
 
 def test_of_very_many_marks_of_lost_events_the_first_are_listed():
     lost = "CPU:0 [LOST 2 EVENTS]\n"
-    count = ftrace_text._MOST_LISTED + 5
+    count = MOST_LISTED + 5
     _, notes = read((lost + line("cfg_read", FIELDS)) * count)
     told = [problem.message for problem in notes.problems if problem.kind == "dropped"]
-    assert len(told) == ftrace_text._MOST_LISTED + 1
+    assert len(told) == MOST_LISTED + 1
     assert told[-1] == "5 more marks of lost events, not listed"
     assert notes.dropped == 2 * count

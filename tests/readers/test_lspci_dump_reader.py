@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from analyzer.readers import open_capture
+from analyzer.readers import open_capture, text_blocks
 from analyzer.readers.snapshot import lspci_dump
 from analyzer.readers.snapshot.lspci_dump import UNKNOWN_REMARK
 
@@ -198,7 +198,7 @@ def test_blocks_of_any_size_give_the_same(block, monkeypatch):
 
 
 def test_very_long_lines_are_skipped(monkeypatch):
-    monkeypatch.setattr(lspci_dump, "MAX_LINE", 1000)
+    monkeypatch.setattr(text_blocks, "MAX_LINE", 1000)
     monkeypatch.setattr(lspci_dump, "_BLOCK", 700)
     table, _ = read(DEVICE + "\t" + "x" * 10_000 + "\n" + ROW)
     assert table.height == 4

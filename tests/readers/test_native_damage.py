@@ -19,9 +19,10 @@ from native_samples import (
 
 from analyzer.capture import Notes
 from analyzer.errors import AritraceError, LimitExceededError, UnsupportedFormatError
-from analyzer.readers.native import framing
-from analyzer.readers.native import ledger as native_ledger
+from analyzer.readers.native import chunks
 from analyzer.readers.native import records as native_records
+from analyzer.readers.native.ledger import Ledger
+from analyzer.readers.tallies import MOST_LISTED
 from schemas.native import CHUNK_HEADER, FILE_HEADER, MAGIC, MAX_RAW, ChunkType
 
 
@@ -181,13 +182,13 @@ def test_impossible_accesses_cost_their_chunk(bad: bytes, message: str) -> None:
         (ChunkType.BOUNDARIES, record(ChunkType.BOUNDARIES, kind=6), "kind 1 to 5, found 6"),
         (ChunkType.BOUNDARIES, record(ChunkType.BOUNDARIES, kind=1, release_length=9), "expected 9 bytes"),
         (ChunkType.LOG, record(ChunkType.LOG, text_length=0xFFFFFFFF), "expected 4294967295 bytes"),
-        (ChunkType.LOG, record(ChunkType.LOG) + b"rest", "expected 0 bytes behind the records, found 4"),
+        (ChunkType.LOG, record(ChunkType.LOG) + b"rest", "expected 0 bytes after the records, found 4"),
         (ChunkType.PRESERVED, record(ChunkType.PRESERVED, kexec=-2), "kexec number or -1, found -2"),
         (ChunkType.SNAPSHOTS, record(ChunkType.SNAPSHOTS, data_length=3) + b"abc", "in dwords, found 3"),
         (ChunkType.SNAPSHOTS, record(ChunkType.SNAPSHOTS, data_length=4100) + bytes(4100), "found 4100"),
         (ChunkType.PROBLEMS, record(ChunkType.PROBLEMS, offset=1 << 63, flags=1), "below 2\\*\\*63"),
         (ChunkType.TRAILER, record(ChunkType.TRAILER, dropped=1 << 63), "counts up to"),
-        (ChunkType.TRAILER, record(ChunkType.TRAILER) + b"more", "nothing behind the records"),
+        (ChunkType.TRAILER, record(ChunkType.TRAILER) + b"more", "nothing after the records"),
     ],
 )
 def test_impossible_records_cost_their_chunk(kind: ChunkType, payload: bytes, message: str) -> None:
@@ -230,7 +231,7 @@ def test_hostile_sizes_cost_the_chunk_and_little_else(data: bytes, message: str)
 
 
 def test_a_file_that_decompresses_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(framing, "_BOMB_BYTES", 40 << 20)
+    monkeypatch.setattr(chunks, "_BOMB_BYTES", 40 << 20)
     zeros = bytes(600_000 * 24)
     packed = zstandard.ZstdCompressor().compress(zeros)
     data = EMPTY + b"".join(
@@ -259,7 +260,7 @@ def test_an_access_number_beyond_the_limit_is_no_header() -> None:
 def test_payloads_that_claim_each_other_are_searched_only_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(framing, "MAX_SEARCHED", 1 << 20)
+    monkeypatch.setattr(chunks, "MAX_SEARCHED", 1 << 20)
     nested = chunk(ChunkType.LOG, bytes(1000), 1, stored_length=MAX_RAW, raw_length=MAX_RAW) * 100
     _, notes = read(EMPTY + nested)
     assert len(notes.problems) < 20
@@ -269,7 +270,7 @@ def test_payloads_that_claim_each_other_are_searched_only_up_to_a_limit(
 def test_very_many_problems_are_counted_not_listed() -> None:
     data = EMPTY + b"".join(b"junk" + chunk(1, b"", 0, number=number) for number in range(500))
     notes = read(data)[1]
-    assert len(notes.problems) == native_ledger.MAX_PROBLEMS + 2
+    assert len(notes.problems) == MOST_LISTED + 2
     assert notes.problems[-2].kind == "truncated"
     assert "400 more problems" in notes.problems[-1].message
 
@@ -287,7 +288,7 @@ def test_log_lines_beyond_the_limit_are_named(monkeypatch: pytest.MonkeyPatch) -
     [(0, 0), (9, 0), (10, 0), (12, 2), (14, 4), (15, 5), (20, 5), (30, 5), (31, 6), (10**18, 7)],
 )
 def test_positions_follow_their_access(access: int, row: int) -> None:
-    ledger = native_ledger.Ledger(Notes(""))
+    ledger = Ledger(Notes(""))
     ledger.lose(10)
     ledger.deliver(3)
     ledger.deliver(2)

@@ -28,7 +28,7 @@ from tlp_captures import (
 )
 
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.readers.tlp import packet_containers, packet_files, pcapng_blocks
+from analyzer.readers.tlp import packet_files, pcapng_blocks
 from analyzer.readers.tlp.layers import completion, config_read
 
 ROW = (0x0300, 0x100, 4, "read", 0x1481000E, "ok", False)
@@ -237,7 +237,7 @@ def test_batches_change_nothing(size, monkeypatch):
     expected = frame(pcap_header() + records(packets))
     monkeypatch.setattr(packet_files, "_STEP", size)
     monkeypatch.setattr(packet_files, "_PACKETS", size)
-    monkeypatch.setattr(packet_containers, "_BLOCK", 5)
+    monkeypatch.setattr(packet_files, "_BLOCK", 5)
     table, notes = frame(pcap_header() + records(packets))
     assert_frame_equal(table, expected[0])
     assert notes.problems == expected[1].problems == []

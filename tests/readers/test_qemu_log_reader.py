@@ -138,6 +138,19 @@ def test_no_address_of_either_schema(address):
     assert (len(lines.events), len(lines.no_bus), len(lines.damaged)) == (0, 0, 1)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"pci_cfg_read ",
+        b"pci_cfg_read pci_cfg_write 03:00.0 @0x0 -> 0x0",
+        b"1@9223372036.000000:" + GOOD[:-1],
+    ],
+)
+def test_a_line_that_begins_an_access_and_does_not_end_as_one_is_damaged(line):
+    lines = parse(b"another line\n" + line + b"\n", 100)
+    assert (len(lines.events), lines.damaged.tolist(), lines.foreign["where"].to_list()) == (0, [113], [100])
+
+
 def test_only_lines_without_bus_are_refused():
     data = (FORMATS / "qemu-log-dialect-a-old-schema.log").read_bytes()
     with pytest.raises(UnsupportedFormatError, match=r"do not say the bus number, .* lines \(20\)") as caught:

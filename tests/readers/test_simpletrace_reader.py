@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from analyzer.capture import Notes, accesses
 from analyzer.errors import AritraceError, DamagedInputError, UnsupportedFormatError
 from analyzer.options import Options
-from analyzer.readers.qemu import simpletrace, simpletrace_walk
+from analyzer.readers.qemu import simpletrace
 from analyzer.readers.unwrap import ByteStream, open_stream
 from schemas import simpletrace as layout
 from schemas.simpletrace import LAYOUTS
@@ -369,7 +369,7 @@ def test_a_mark_of_dropped_events_that_cannot_be_is_damage():
 
 
 def test_events_of_more_kinds_than_are_counted(monkeypatch):
-    monkeypatch.setattr(simpletrace_walk, "_MOST_NAMES", 3)
+    monkeypatch.setattr(simpletrace, "_MOST_NAMES", 3)
     file = Builder(names=False).mapping(READ_ID, b"pci_cfg_read")
     for event in range(50, 56):
         file.event(event, b"")

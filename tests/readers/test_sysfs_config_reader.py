@@ -13,14 +13,14 @@ from work_done import counted
 from analyzer import bdf
 from analyzer.errors import UnsupportedFormatError
 from analyzer.readers import open_capture
-from analyzer.readers.snapshot import sysfs_config
-from analyzer.readers.snapshot.sysfs_config import function_of, member_of
+from analyzer.readers.snapshot import sysfs
+from analyzer.readers.snapshot.sysfs import function_of, member_of
 
 CONFIG = bytes.fromhex("361b0c00 07051000 00000406 00000100") + bytes(range(240))
 
 
 def read(data, path="x.tar"):
-    return samples.read(sysfs_config, data, path)
+    return samples.read(sysfs, data, path)
 
 
 def tar(*members, form=tarfile.GNU_FORMAT):

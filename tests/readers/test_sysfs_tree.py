@@ -12,7 +12,7 @@ from unprivileged import unprivileged
 
 from analyzer.errors import EmptyInputError, UnreadableInputError
 from analyzer.readers import open_capture
-from analyzer.readers.snapshot.sysfs_tree import is_tree
+from analyzer.readers.snapshot.sysfs import is_tree
 from analyzer.readers.sources import expand
 
 CONFIG = bytes.fromhex("361b0c00 07051000 00000406 00000100") + bytes(range(240))

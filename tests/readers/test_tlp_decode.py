@@ -176,7 +176,7 @@ class TestForms:
         assert (rows, problems(notes)) == ([], ["damaged 1", "lost-completion 1", "dropped 1"])
 
     def test_flit_mode_is_refused(self):
-        # CfgRd0 with OHC-A3: byte 1 is TC and OHC, the enables stand behind the header.
+        # CfgRd0 with OHC-A3: byte 1 is TC and OHC, the enables follow the header.
         flit = "04010001 00000005 03000100 0000000f"
         with pytest.raises(UnsupportedFormatError, match="flit mode") as caught:
             bulk(bare(flit))

@@ -13,10 +13,10 @@ from trace_dat_builder import Pages, TraceFile, probes, slow_records
 from trace_dat_samples import GOOD, read, rows
 from work_done import counted
 
+from analyzer.capture import Notes
 from analyzer.errors import AritraceError
-from analyzer.readers.trace.dat_blocks import Block, Trouble
-from analyzer.readers.trace.dat_formats import PageHeader
-from analyzer.readers.trace.dat_pages import PageDecoder
+from analyzer.readers.trace.dat_pages import Block, PageDecoder, Trouble
+from analyzer.readers.trace.dat_parts import PageHeader
 
 FORMATS = Path(__file__).parents[2] / "traces" / "formats"
 KINDS = [(6, "none"), (7, "none"), (7, "zstd")]
@@ -239,4 +239,6 @@ def test_any_pages_decode_as_the_slow_reader_does(order, long_size, parts, time)
         for t, at, size in zip(found.time.tolist(), found.payload.tolist(), found.size.tolist(), strict=True)
     ]
     assert fast == [(t % (1 << 64), data) for t, data in slow_records(made.data, order, long_size, 4096)]
-    assert not trouble.numbers
+    notes = Notes("")
+    trouble.close(notes)
+    assert notes.problems == []

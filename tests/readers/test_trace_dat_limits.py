@@ -7,7 +7,8 @@ from trace_dat_builder import Event, Pages, TraceFile, probes
 from trace_dat_samples import GOOD, one_cpu, read, record, rows
 
 from analyzer.errors import DamagedInputError, LimitExceededError, UnsupportedFormatError
-from analyzer.readers.trace import dat, whole_content
+from analyzer.readers.tallies import MOST_LISTED
+from analyzer.readers.trace import whole_content
 from schemas import trace_dat as layout
 from schemas.trace_dat import Option
 
@@ -94,13 +95,13 @@ def test_a_scale_of_the_tsc_that_cannot_be_gives_no_times(shift):
 
 def test_of_very_many_marks_of_lost_events_the_first_are_listed():
     pages = Pages()
-    for number in range(dat._MOST_LISTED + 5):
+    for number in range(MOST_LISTED + 5):
         pages.page(1000 * number, [record("cfg_read", **GOOD)], missed=2)
     _, notes = read(TraceFile().buffer(pages).build())
     told = [problem.message for problem in notes.problems]
-    assert len(told) == dat._MOST_LISTED + 1
+    assert len(told) == MOST_LISTED + 1
     assert told[-1] == "5 more marks of lost events, not listed"
-    assert notes.dropped == 2 * (dat._MOST_LISTED + 5)
+    assert notes.dropped == 2 * (MOST_LISTED + 5)
 
 
 def link_event(kind: str, name: bytes, *, relative: bool) -> tuple[Event, bytes]:

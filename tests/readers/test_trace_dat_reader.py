@@ -13,9 +13,8 @@ from analyzer.capture import Notes
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
 from analyzer.readers import open_capture
 from analyzer.readers.trace import dat
-from analyzer.readers.trace.dat_blocks import Trouble, page_blocks
-from analyzer.readers.trace.dat_formats import parse_format, parse_header_page
-from analyzer.readers.trace.dat_pages import PageDecoder
+from analyzer.readers.trace.dat_pages import PageDecoder, Trouble, page_blocks
+from analyzer.readers.trace.dat_parts import parse_format, parse_header_page
 from analyzer.readers.trace.dat_sections import open_file
 from analyzer.readers.trace.whole_content import WholeContent
 from analyzer.readers.unwrap import open_stream

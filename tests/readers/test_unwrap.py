@@ -144,7 +144,7 @@ def test_zstd_window_is_limited():
 
 def test_a_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(unwrap, "_BOMB_BYTES", 1 << 20)
-    with pytest.raises(LimitExceededError, match="this is no recording"):
+    with pytest.raises(LimitExceededError, match="this is not a recording"):
         drain(stream_of(PACK["zstd"](bytes(64 << 20))))
 
 
@@ -198,7 +198,7 @@ def test_no_permission(tmp_path, monkeypatch):
 def test_named_pipe_without_writer_does_not_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "PIPE_PATIENCE_S", 0.05)
     os.mkfifo(tmp_path / "x")
-    with pytest.raises(UnreadableInputError, match="nobody wrote"):
+    with pytest.raises(UnreadableInputError, match="nothing was written"):
         open_stream(str(tmp_path / "x"))
 
 

@@ -1,4 +1,4 @@
-"""The page of a fleet as text: numbers, the captures behind them, queries, escapes, size."""
+"""The page of a fleet as text: numbers, the captures that they count, queries, escapes, size."""
 
 import itertools
 import re
@@ -14,8 +14,8 @@ from fleet_runs import Fleet
 
 from analyzer import fleet
 from analyzer.fleet.answers import Rate
-from analyzer.fleet.drilldown import Shown, behind
-from analyzer.fleet.rates import rate
+from analyzer.fleet.drilldown import Shown, drill_down
+from analyzer.fleet.reporting import rate
 from analyzer.report.html import fleet_lists, fleet_queries
 from analyzer.report.html.rate_chart import Scale, bar
 
@@ -51,7 +51,7 @@ def table(root, title):
     return {cells(row)[0]: row for row in body.all("tr")}
 
 
-def behind_link(root, row, word):
+def link_of_number(root, row, word):
     """The paths of the list that a number in a row leads to."""
     (link,) = (one for one in row.all("a") if word in one.text)
     (target,) = root.all("details", id=link.attributes["href"][1:])
@@ -154,7 +154,7 @@ def test_the_policies_side_by_side(root):
         "heal": ["✓ 0", "0", "7"],
     }
     plain = table(root, "The same, had the plain kexecs been live updates")
-    assert behind_link(root, plain["inherit"], "kexecs") == ["008.bin kexec 0"]
+    assert link_of_number(root, plain["inherit"], "kexecs") == ["008.bin kexec 0"]
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_the_policies_side_by_side(root):
         ("Inputs", "unsupported", "unsupported", ["009.bin"]),
     ],
 )
-def test_numbers_lead_to_the_captures_behind_them(root, title, row, word, paths):
-    assert behind_link(root, table(root, title)[row], word) == paths
+def test_numbers_lead_to_the_captures_that_they_count(root, title, row, word, paths):
+    assert link_of_number(root, table(root, title)[row], word) == paths
 
 
 def test_every_list_is_as_long_as_its_number(root):
@@ -197,7 +197,7 @@ def test_long_lists_are_cut_and_name_the_condition_that_gives_all(tmp_path):
 @pytest.mark.parametrize("trend_by", ["day", "week"])
 def test_the_queries_give_what_the_lists_name(directory, trend_by):
     report = fleet.report(str(directory), trend_by=trend_by)
-    found = behind(Shown(report, 60, 60, 60, 60)).sources
+    found = drill_down(Shown(report, 60, 60, 60, 60)).sources
     assert len({cell.dimension for cell in found}) == 12
     for cell, sources in found.items():
         where = fleet_queries.condition(cell)
@@ -292,7 +292,7 @@ def test_a_condition_quotes_what_it_shows_and_leaves_out_what_it_cannot(director
 def test_paths_are_ready_for_a_shell(tmp_path):
     write(tmp_path / "out", [("a", samples.lost(), 20_000)], names=["my capture's $(x).bin"])
     root = html_document.parse(page(tmp_path / "out"))
-    assert behind_link(root, table(root, "Worst hosts")["a"], "lost") == [
+    assert link_of_number(root, table(root, "Worst hosts")["a"], "lost") == [
         "'my capture'\"'\"'s $(x).bin' kexec 0"
     ]
 

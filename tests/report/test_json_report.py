@@ -76,7 +76,7 @@ def test_any_name_gives_valid_ascii_json():
     text = json_report.json_text(samples.analysis(samples.clean(name)))
     assert text.isascii()
     assert "\x1b" not in text
-    expected = name.replace("\udcff", "\\xff").replace("\ud800", "\\x00")
+    expected = name.replace("\udcff", "\\xff").replace("\ud800", "\\ud800")
     assert json.loads(text)["captures"][0]["path"] == expected
 
 

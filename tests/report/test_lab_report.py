@@ -17,7 +17,7 @@ def test_outcomes():
     found = result.kexecs[0].observed.discovered
     outcomes = [
         Outcome("healed", "A title", [], result, {1: found, 2: found}, "out/healed.bin", 17.24),
-        Outcome("hung", "Another", ["hung: not at its end after 2 s"]),
+        Outcome("hung", "Another", ["hung: not finished after 2 s"]),
         Outcome("igb", "A third", [], skipped="this QEMU has no igb"),
     ]
     assert plain(lab_report.fill_run(Page(), outcomes)).splitlines() == [
@@ -26,7 +26,7 @@ def test_outcomes():
         f"        kexec 0: {HEALED}; 19 functions predicted, 19 enumerated, 0 divergences",
         "        out/healed.bin",
         "FAIL  hung  Another",
-        "        - hung: not at its end after 2 s",
+        "        - hung: not finished after 2 s",
         "skip  igb  this QEMU has no igb",
         "",
         "3 scenarios, 1 skipped, 1 not as expected",

@@ -1,4 +1,4 @@
-"""Where built parts lie, how they are recognised, and how a build becomes visible: whole or not at all."""
+"""The cache of built parts: how they are recognised, how a build is published, and the trees of builds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from analyzer.lab.build.edits import Edit, NewFile
+from analyzer.lab.build.edits import Edit, NewFile, apply_edits
 from analyzer.lab.build.steps import BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
 _RECORD = "built.json"
@@ -118,7 +118,28 @@ def fresh_folder(path: Path) -> Iterator[Path]:
 
 
 def drop_others(work: Path, *, keep: Collection[Path]) -> None:
-    """Remove trees that no build of today's recipes goes on with."""
+    """Remove trees that no build of today's recipes resumes."""
     for path in work.glob("*"):
         if path not in keep:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def prepare_tree(
+    work: Path, version: str, unpack: Callable[[Path], None], changes: Iterable[Edit | NewFile]
+) -> None:
+    """Fetch, unpack and edit a source.
+
+    Args:
+        work: the tree goes to ``work/source``, its version to ``work/version``; it exists when all is done.
+        version: of the source package.
+        unpack: puts the unpacked source in a directory.
+        changes: the edits.
+
+    Raises:
+        BuildError: a download or unpacking fails.
+        EditError: the lab cannot edit this version.
+    """
+    with fresh_folder(work) as folder:
+        (folder / "version").write_text(version, encoding="utf-8")
+        unpack(folder / "source")
+        apply_edits(folder / "source", changes)

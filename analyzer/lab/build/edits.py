@@ -1,4 +1,4 @@
-"""Text edits of foreign source code, anchored in the text itself.
+"""Text edits of other projects' source code, anchored in the text itself.
 
 An anchor is a piece of the source written without regard to white space: each run of white space matches any
 run. It must match exactly once. A source that has changed there stops the build with a clear error instead of
@@ -21,7 +21,7 @@ Place = Literal["before", "after", "instead"]
 
 
 class EditError(UsageError):
-    """An anchor that the source does not hold exactly once, or a file that is not there."""
+    """An anchor that is not exactly once in the source, or a file that is missing."""
 
     kind = "lab-edit"
 
@@ -45,7 +45,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file that the edited tree has and the original has not.
+    """A file that only the edited tree has.
 
     Attributes:
         path: where it goes, relative to the root of the source tree.
@@ -100,7 +100,7 @@ def edited(text: str, edit: Edit, *, where: str) -> str:
         raise EditError(
             f"expected this text exactly once, found it {len(found)} times: {edit.anchor.strip()!r}",
             path=where,
-            advice="this version of the source is not one that the lab can edit; "
+            advice="the lab cannot edit this version of the source; "
             "docs/lab-build.md lists those that it was tried with",
         )
     start, end = found[0].span()

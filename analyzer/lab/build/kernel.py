@@ -7,10 +7,9 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from analyzer.lab.build.cache import publish, recipe_key
+from analyzer.lab.build.cache import prepare_tree, publish, recipe_key
 from analyzer.lab.build.kernel_edits import KERNEL_CHANGES
 from analyzer.lab.build.steps import BuildError, run_step
-from analyzer.lab.build.tree import prepare_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,32 +22,32 @@ CONFIGURATION = (files("analyzer.lab.build") / "data" / "kernel.config").read_te
 
 KEY = recipe_key(KERNEL_CHANGES, CONFIGURATION)
 
-# The console and uname show these instead of the names of who built it where.
+# The console and uname show these instead of the builder's user and host.
 _ENVIRONMENT = {"KBUILD_BUILD_USER": "aritrace", "KBUILD_BUILD_HOST": "lab"}
 
 
 def prepare_kernel(work: Path, apt: PrivateApt) -> None:
-    """Fetch and edit the newest kernel of this Debian release; the rest as :func:`.tree.prepare_tree`."""
+    """Fetch and edit the newest kernel of this Debian release; see :func:`.cache.prepare_tree`."""
     package = apt.newest_kernel_source()
     unpack = partial(apt.unpack_kernel_source, package)
     prepare_tree(work, apt.binary_version(package), unpack, KERNEL_CHANGES)
 
 
 def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str], None], jobs: int) -> Path:
-    """Configure and compile a prepared tree; goes on where an interrupted build was.
+    """Configure and compile a prepared tree; resumes an interrupted build.
 
     Args:
         cache: gets the finished directory: ``bzImage`` and ``config``.
         work: from :func:`prepare_kernel`; removed when all is done.
         log: gets the output of every step.
-        progress: told what is going on.
+        progress: called with a line of text before each step.
         jobs: compilers at a time.
 
     Returns:
         The finished directory.
 
     Raises:
-        BuildError: a step fails, or Kconfig did not take a line of the configuration.
+        BuildError: a step fails, or Kconfig did not accept a line of the configuration.
     """
     tree = work / "source"
 
@@ -61,10 +60,10 @@ def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str]
     with (tree / ".config").open("a", encoding="utf-8") as config:
         config.write(CONFIGURATION)
     make("configure Linux", "olddefconfig", seconds=900)
-    ignored = not_taken(CONFIGURATION, (tree / ".config").read_text(encoding="utf-8"))
+    ignored = not_accepted(CONFIGURATION, (tree / ".config").read_text(encoding="utf-8"))
     if ignored:
         raise BuildError(
-            f"this kernel's Kconfig did not take {', '.join(ignored)}",
+            f"this kernel's Kconfig did not accept {', '.join(ignored)}",
             path=str(tree / ".config"),
             advice="see what they depend on in this version; docs/lab-build.md lists those that were tried",
         )
@@ -81,7 +80,7 @@ def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str]
     return folder
 
 
-def not_taken(wanted: str, config: str) -> list[str]:
+def not_accepted(wanted: str, config: str) -> list[str]:
     """Return the lines of a configuration fragment that a finished .config does not have.
 
     Args:

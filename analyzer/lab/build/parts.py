@@ -1,4 +1,4 @@
-"""Build both parts of the lab that no distribution has, or take them from the cache."""
+"""Build the two parts of the lab that no distribution has, or take them from the cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BuiltParts:
     """What a scenario with built parts runs on.
 
     Attributes:
-        qemu: ``qemu-system-x86_64`` with the NVMe option ``x-ari-next`` and the port knobs ``x-lab-...``.
+        qemu: ``qemu-system-x86_64`` with the NVMe option ``x-ari-next`` and port properties ``x-lab-...``.
         qemu_data: its firmware, for ``-L``.
         kernel: a bzImage with the parameters ``lab_preserved=`` and others.
     """
@@ -36,21 +36,21 @@ class BuiltParts:
 def build(cache: Path, *, progress: Callable[[str], None], jobs: int) -> BuiltParts:
     """Build the patched QEMU and kernel from Debian's sources, unless the cache has them.
 
-    A build that was interrupted goes on where it was. What is in the cache is used without any look at the
-    network; for a newer source version, remove it.
+    An interrupted build is resumed. What is in the cache is used without access to the network; for a newer
+    source version, remove it.
 
     Args:
         cache: the lab's cache directory; made if it is not there.
-        progress: gets a short line before each step.
+        progress: called with a line of text before each step.
         jobs: compilers at a time.
 
     Returns:
         The parts, all in ``cache``.
 
     Raises:
-        BuildError: packages are missing, this is no Debian system, or a step fails: the message then holds
+        BuildError: packages are missing, this is not a Debian system, or a step fails: the message then holds
             the last lines of the log, and the path is that of the log.
-        EditError: the source differs from what the edits know.
+        EditError: the source differs from what the edits expect.
     """
     parts = built_parts(cache)
     if parts is not None:

@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzer.lab.build.cache import publish, recipe_key
+from analyzer.lab.build.cache import prepare_tree, publish, recipe_key
 from analyzer.lab.build.qemu_edits import QEMU_CHANGES
 from analyzer.lab.build.steps import BuildError, run_step
-from analyzer.lab.build.tree import prepare_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,18 +39,18 @@ KEY = recipe_key(QEMU_CHANGES, *OPTIONS)
 
 
 def prepare_qemu(work: Path, apt: PrivateApt) -> None:
-    """Fetch and edit the source of QEMU; the rest as :func:`.tree.prepare_tree`."""
+    """Fetch and edit the source of QEMU; see :func:`.cache.prepare_tree`."""
     prepare_tree(work, apt.source_version(PART), partial(apt.unpack_source, PART), QEMU_CHANGES)
 
 
 def build_qemu(cache: Path, work: Path, log: Path, *, progress: Callable[[str], None], jobs: int) -> Path:
-    """Configure and compile a prepared tree; goes on where an interrupted build was.
+    """Configure and compile a prepared tree; resumes an interrupted build.
 
     Args:
         cache: gets the finished directory: ``qemu-system-x86_64`` and ``data`` with the firmware.
         work: from :func:`prepare_qemu`; removed when all is done.
         log: gets the output of every step.
-        progress: told what is going on.
+        progress: called with a line of text before each step.
         jobs: compilers at a time.
 
     Returns:
@@ -81,7 +80,7 @@ def build_qemu(cache: Path, work: Path, log: Path, *, progress: Callable[[str], 
 
 
 def _collect_firmware(into: Path) -> None:
-    """Copy the firmware of the installed packages, so that the parts stand alone."""
+    """Copy the firmware of the installed packages, so that the built QEMU does not need them."""
     into.mkdir(parents=True)
     for folder in FIRMWARE_FOLDERS:
         for pattern in ("*.bin", "efi-*.rom"):

@@ -9,7 +9,7 @@ from analyzer.lab.build.edits import Edit, NewFile
 
 _DATA = files("analyzer.lab.build") / "data"
 
-# A controller without the option stays as it is; one with SR-IOV keeps its own ARI capability unless told.
+# Without the option a controller is unchanged; with SR-IOV it keeps its own ARI capability then.
 _ARI_CAPABILITY = """\
 if (!pci_is_vf(pci_dev) && n->params.lab_ari_next >= 0) {
         /* aritrace lab: an ordinary function of an ARI device, with its place in the chain */

@@ -41,12 +41,12 @@ def require_packages() -> None:
     """Check that this machine can build.
 
     Raises:
-        BuildError: it is no Debian system, or packages are missing; names all of them and the command that
+        BuildError: it is not a Debian system, or packages are missing; names all of them and the command that
             installs them.
     """
     if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
         raise BuildError(
-            "building lab parts needs a Debian system (apt-get and dpkg-query), and there is none",
+            "building lab parts needs a Debian system; found no apt-get or no dpkg-query",
             advice="give your own with --kernel and --qemu",
         )
     absent = missing(PACKAGES, _installed())

@@ -1,6 +1,6 @@
-"""Get Debian's source packages with an apt of our own, so that the host's apt stays as it is.
+"""Get Debian's source packages with a private apt, so that the host's apt stays as it is.
 
-The package lists, the downloads and the list of archives lie in the cache; only the keyring, the proxy
+The package lists, the downloads and the list of archives are in the cache; only the keyring, the proxy
 settings and the database of installed packages are the host's.
 """
 
@@ -21,7 +21,7 @@ _KERNEL = re.compile(r"^linux-source-(\d+)\.(\d+)$")
 
 @dataclass(frozen=True)
 class PrivateApt:
-    """An apt whose state lies in a directory of ours.
+    """An apt whose state is in a directory of the cache.
 
     Attributes:
         state: the directory; made if it is not there.
@@ -38,11 +38,11 @@ class PrivateApt:
             codename: of the release, as ``VERSION_CODENAME`` in /etc/os-release.
 
         Raises:
-            BuildError: apt fails, or Debian's keyring is not there.
+            BuildError: apt fails, or Debian's keyring is missing.
         """
         if not KEYRING.exists():
             raise BuildError(
-                "Debian's archive keyring is not there",
+                "Debian's archive keyring is missing",
                 path=str(KEYRING),
                 advice="install debian-archive-keyring",
             )
@@ -143,7 +143,7 @@ class PrivateApt:
             "Acquire::Retries": "2",
         }
         if os.geteuid() == 0:
-            options["APT::Sandbox::User"] = "root"  # its own user may not write into somebody's cache
+            options["APT::Sandbox::User"] = "root"  # apt's own user may not write to the cache
         return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
     def _run(self, what: str, program: str, *words: str, seconds: float, folder: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Run one step of a build: bounded in time, at low priority, its output in a log, nothing left behind."""
+"""Run one step of a build: bounded in time, at low priority, with its output in a log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_LINES = 15
 
 
 class BuildError(UsageError):
-    """A step of a lab build that did not do what it should; exit status 2, as for missing packages."""
+    """A step of a lab build that failed; exit status 2, as for missing packages."""
 
     kind = "lab-build"
 
@@ -34,7 +34,7 @@ def run_step(
     """Run a program to its end and append its output to a log.
 
     Args:
-        what: the step in words, for an error ("configure QEMU").
+        what: the step in words, for an error message ("configure QEMU").
         command: the program and its arguments.
         log: the file that gets standard output and standard error.
         seconds: the step and all its children are killed after this time.
@@ -67,7 +67,7 @@ def run_step(
             raise BuildError(
                 f"cannot {what}: not done after {seconds:.0f} s; the log ends with:\n{last_lines(log)}",
                 path=str(log),
-                advice="start it again: it goes on where it was",
+                advice="run the same command again: it resumes",
             ) from error
         finally:
             _end(process)
@@ -89,7 +89,7 @@ def last_lines(log: Path, count: int = LAST_LINES) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the step's process group: after an error, a timeout or an interrupt."""
+    """Kill the step's process group if it still runs: after an error, a timeout or an interrupt."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

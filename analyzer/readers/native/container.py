@@ -15,8 +15,7 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
-from analyzer.readers.native.chunks import LookAhead
-from analyzer.readers.native.framing import Framing
+from analyzer.readers.native.chunks import Framing, LookAhead
 from analyzer.readers.native.ledger import Ledger
 from analyzer.readers.native.records import ContentError, SideRecords, split, text
 from schemas.bulk import dtype_of
@@ -66,7 +65,7 @@ def read(stream: Stream, notes: Notes, options: Options) -> Iterator[pl.DataFram
 
     Args:
         stream: the file from its first byte, decompressed.
-        notes: filled with what the file says beside its accesses; complete when the iteration has ended.
+        notes: filled with what the file says besides its accesses; complete when the iteration has ended.
         options: not needed: the format says everything itself.
 
     Yields:
@@ -123,7 +122,7 @@ def _judge_end(window: LookAhead, framing: Framing, notes: Notes, *, complete: b
         advice = " (two captures in one file: separate them and use --join)" if begin == MAGIC else ""
         notes.problem(
             "foreign",
-            f"expected the end of the file behind the trailer, found more{advice}",
+            f"expected the end of the file after the trailer, found more{advice}",
             framing.position,
         )
 

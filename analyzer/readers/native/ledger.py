@@ -1,19 +1,18 @@
-"""The books of one native file: which accesses were due, delivered or lost, and what went wrong on the way.
+"""The accounts of one native file: which accesses were due, delivered or lost, and its problems.
 
-Positions in a file count the accesses as they were recorded. Where damage took some of them, the rows that
-are left have smaller numbers; :meth:`Ledger.row_of` maps one to the other.
+Positions in a file count the accesses as they were recorded. Where some of them were lost to damage, the rows
+that are left have smaller numbers; :meth:`Ledger.row_of` maps one to the other.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from analyzer.readers.tallies import ProblemList
 
 if TYPE_CHECKING:
     from analyzer.capture import Notes
-
-#: Problems told one by one; a file that is worse only has the rest counted.
-MAX_PROBLEMS: Final = 100
 
 
 class Ledger:
@@ -28,7 +27,7 @@ class Ledger:
         self.notes = notes
         self.due = 0
         self.rows = 0
-        self._reported = 0
+        self._problems = ProblemList(notes)
         # Runs of accesses unbroken both in the file and in the rows: first number, first row, length.
         self._first: list[int] = []
         self._row: list[int] = []
@@ -70,11 +69,8 @@ class Ledger:
 
     def problem(self, kind: str, message: str, offset: int | None) -> None:
         """Record a problem, or only count it once there are very many."""
-        self._reported += 1
-        if self._reported <= MAX_PROBLEMS:
-            self.notes.problem(kind, message, offset)
+        self._problems.add(kind, message, offset)
 
     def close(self) -> None:
-        """Tell how many problems were only counted."""
-        if self._reported > MAX_PROBLEMS:
-            self.notes.problem("damaged", f"and {self._reported - MAX_PROBLEMS} more problems, not listed")
+        """Note how many problems were only counted."""
+        self._problems.close()

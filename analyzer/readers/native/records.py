@@ -1,4 +1,4 @@
-"""What the chunks of a native file say beside the accesses: boundaries, preserved set, log, events, problems.
+"""What chunks of a native file say besides the accesses: boundaries, preserved set, log, events, problems.
 
 Positions become rows only at the end, when it is known which accesses were lost to damage. Boundaries are in
 the notes from the moment they are read, with the row that is expected then: who thins a capture needs them.
@@ -74,12 +74,12 @@ def split(kind: ChunkType, count: int, payload: bytes) -> tuple[NDArray[np.void]
     heap = memoryview(payload)[count * dtype.itemsize :]
     if not lengths:
         if len(heap):
-            raise ContentError(f"expected nothing behind the records, found {len(heap)} bytes")
+            raise ContentError(f"expected nothing after the records, found {len(heap)} bytes")
         return records, []
     ends = np.cumsum(np.stack([records[name].astype(np.int64) for name in lengths], axis=1).ravel())
     total = int(ends[-1]) if count else 0
     if total != len(heap):
-        raise ContentError(f"expected {total} bytes behind the records, found {len(heap)}")
+        raise ContentError(f"expected {total} bytes after the records, found {len(heap)}")
     starts = [0, *ends.tolist()]
     return records, [bytes(heap[a:b]) for a, b in itertools.pairwise(starts)]
 
@@ -144,7 +144,7 @@ class SideRecords:
             Event(kind, row_of(access), bdf, line, time) for kind, access, bdf, line, time in self._events
         )
         if self._left_out:
-            limits = f"{MAX_RECORDS} records or {MAX_BYTES} bytes beside the accesses"
+            limits = f"{MAX_RECORDS} records or {MAX_BYTES} bytes besides the accesses"
             self._ledger.problem("too-large", f"{self._left_out} chunks left out: more than {limits}", None)
 
     def _add_boundaries(self, records: NDArray[np.void], parts: list[bytes]) -> None:

@@ -1,7 +1,7 @@
 """What the two QEMU readers have in common: the frame of ``pci_cfg_*`` events, the account of all others.
 
 Source: QEMU ``hw/pci/pci_host.c`` (``pci_host_config_read_common``, ``pci_host_config_write_common``). The
-events say no width, no domain and no completion status; lines of other events beside them may say a width
+events have no width, no domain and no completion status; lines of other events next to them may have a width
 (:mod:`analyzer.readers.qemu.widths`). A device model that exists always answers; since QEMU 10.0 a function
 that does not exist is a device ``empty``.
 """
@@ -17,17 +17,17 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import UnsupportedFormatError
+from analyzer.readers.columns import Columns
+from analyzer.readers.tallies import Count, report_kinds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
 
-_MOST_KINDS = 12
-
 
 @dataclass(frozen=True)
-class CfgEvents:
+class CfgEvents(Columns):
     """Columns of ``pci_cfg_read`` and ``pci_cfg_write`` events, all of one length, in file order.
 
     ``time_ns`` counts where ``timed`` is true. ``where`` is in the uncompressed stream. ``width`` 0 is
@@ -51,13 +51,6 @@ class CfgEvents:
         """Return events of which nothing but the ``pci_cfg_*`` event itself is known."""
         count = len(columns["where"])
         return cls(**columns, width=np.zeros(count, np.uint8), unclear=np.zeros(count, bool))
-
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def pick(self, rows: NDArray[Any]) -> CfgEvents:
-        """Return the events that a mask or index array selects."""
-        return CfgEvents(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def status(self) -> NDArray[np.uint8]:
         """Return how each access ended, as codes of ``accesses.STATUS``."""
@@ -89,22 +82,8 @@ class CfgEvents:
 
 
 @dataclass
-class Count:
-    """How many of something there were, and the byte of the first."""
-
-    number: int = 0
-    first: int | None = None
-
-    def add(self, number: int, first: int) -> None:
-        """Count ``number`` more, the first of them at byte ``first``."""
-        if number and self.first is None:
-            self.first = first
-        self.number += number
-
-
-@dataclass
 class EventTally:
-    """What a QEMU capture holds beside usable accesses, for the notes at its end."""
+    """What a QEMU capture holds besides usable accesses, for the notes at its end."""
 
     accesses: int = 0
     no_bus: Count = field(default_factory=Count)
@@ -129,24 +108,15 @@ class EventTally:
                 offset=self.no_bus.first,
                 advice=advice,
             )
-        if self.no_bus.number:
-            notes.dropped += self.no_bus.number
-            notes.problem(
-                "no-bus",
-                f"{self.no_bus.number} {record}s are of QEMU before 7.0, which does not say the bus number,"
-                f" and are left out; {advice}",
-                self.no_bus.first,
-            )
-        if self.damaged.number:
-            notes.dropped += self.damaged.number
-            notes.problem(
-                "damaged",
-                f"{self.damaged.number} {record}s of pci_cfg_* events are damaged and left out; this is the"
-                " first",
-                self.damaged.first,
-            )
-        if self.others:
-            kinds = self.others.most_common()
-            listed = ", ".join(f"{kind} ({number})" for kind, number in kinds[:_MOST_KINDS])
-            more = f" and {len(kinds) - _MOST_KINDS} more kinds" if len(kinds) > _MOST_KINDS else ""
-            notes.problem("foreign", f"trace events of other kinds are not used: {listed}{more}")
+        self.no_bus.report(
+            notes,
+            "no-bus",
+            f"{{}} {record}s are of QEMU before 7.0, which does not say the bus number, and are left out;"
+            f" {advice}",
+        )
+        self.damaged.report(
+            notes,
+            "damaged",
+            f"{{}} {record}s of pci_cfg_* events are damaged and left out; this is the first",
+        )
+        report_kinds(notes, "trace events of other kinds", self.others)

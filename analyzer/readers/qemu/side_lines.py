@@ -1,4 +1,4 @@
-"""The lines of a QEMU log that stand beside ``pci_cfg_*`` and tell the width of an access, or tell more.
+"""The lines of a QEMU log next to ``pci_cfg_*`` that show the width of an access, or more of it.
 
 ``memory_region_ops_*`` shows what the guest's CPU did to the ports 0xCF8 and 0xCFC and to the ECAM window:
 with its width, and also where no function answered. ``vfio_pci_*_config`` shows what the device behind VFIO
@@ -11,13 +11,15 @@ Where an access has several lines their order is fixed (seen with QEMU 7.2; ``hw
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from analyzer.capture.accesses import READ, WRITE
+from analyzer.readers.columns import Columns
+from analyzer.readers.qemu.log_lines import TIME, time_ns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +29,8 @@ ADDRESS_REGION, DATA_REGION, ECAM_REGION = "pci-conf-idx", "pci-conf-data", "pci
 #: Values of ``SideLines.kind``.
 ADDRESS, DATA, ECAM, VFIO = range(4)
 _KINDS = {ADDRESS_REGION: ADDRESS, DATA_REGION: DATA, ECAM_REGION: ECAM}
-_TIME = (
-    r"(?:\d{1,10}@(?P<s>\d{1,10})\.(?P<us>\d{6}):"
-    r"|(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?)Z )?"
-)
 _REGION = (
-    rf"(?:^|\s){_TIME}memory_region_ops_(?P<op>read|write) cpu (?P<cpu>-?\d{{1,6}}) mr \S+"
+    rf"(?:^|\s){TIME}memory_region_ops_(?P<op>read|write) cpu (?P<cpu>-?\d{{1,6}}) mr \S+"
     r" addr 0x(?P<address>[0-9a-f]{1,16}) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>[124])"
     rf" name '(?P<region>{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'\r?$"
 )
@@ -51,7 +49,7 @@ _VFIO_ROUGHLY = "vfio_pci_(?:read|write)_config "
 
 
 @dataclass(frozen=True)
-class SideLines:
+class SideLines(Columns):
     """Columns of one length, in file order.
 
     Attributes:
@@ -76,13 +74,6 @@ class SideLines:
     size: NDArray[np.int64]
     value: NDArray[np.uint64]
 
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def pick(self, rows: NDArray[Any]) -> SideLines:
-        """Return the rows that a mask or index array selects."""
-        return SideLines(*(getattr(self, part.name)[rows] for part in fields(self)))
-
 
 def none() -> SideLines:
     """Return no lines."""
@@ -93,7 +84,7 @@ def parse(text: pl.Series, where: NDArray[np.int64]) -> tuple[SideLines, NDArray
     """Take those lines out of the others.
 
     Args:
-        text: lines of a log that are no ``pci_cfg_*`` events.
+        text: lines of a log that are not ``pci_cfg_*`` events.
         where: start of each.
 
     Returns:
@@ -114,7 +105,8 @@ def parse(text: pl.Series, where: NDArray[np.int64]) -> tuple[SideLines, NDArray
     regions, reads, writes = groups
     table = pl.concat(
         [
-            _with_time(regions).with_columns(
+            regions.with_columns(
+                time_ns(),
                 kind=pl.col("region").replace_strict(_KINDS, return_dtype=pl.UInt8),
                 op=pl.when(pl.col("op") == "write").then(WRITE).otherwise(READ).cast(pl.UInt8),
                 cpu=pl.col("cpu").cast(pl.Int64),
@@ -152,13 +144,6 @@ _SCHEMA: dict[str, Any] = {
     "size": pl.Int64,
     "value": pl.UInt64,
 }
-
-
-def _with_time(table: pl.DataFrame) -> pl.DataFrame:
-    """Add ``time_ns``: null where the line has none."""
-    unix = pl.col("s").cast(pl.Int64) * 1_000_000_000 + pl.col("us").cast(pl.Int64) * 1000
-    iso = pl.col("iso").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="ns", strict=False).cast(pl.Int64)
-    return table.with_columns(time_ns=pl.coalesce(unix, iso)).drop("s", "us", "iso")
 
 
 def _columns(table: pl.DataFrame) -> SideLines:

@@ -1,22 +1,24 @@
 """Put the lines of one config access together: ``pci_cfg_*`` says which function, the others how wide.
 
 An access that the guest made shows as a ``pci_cfg_*`` line and, if they are traced too, as one of
-``memory_region_ops_*`` and one of ``vfio_pci_*_config`` right beside it (order: ``qemu_side_lines``). It
-becomes one row. A ``memory_region_ops_*`` line without a partner is an access that no function answered, or
-one of a log in which ``pci_cfg_*`` was not traced.
+``memory_region_ops_*`` and one of ``vfio_pci_*_config`` next to it (order:
+:mod:`analyzer.readers.qemu.side_lines`). It becomes one row. A ``memory_region_ops_*`` line without a partner
+is an access that no function answered, or one of a log in which ``pci_cfg_*`` was not traced.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analyzer.capture.accesses import READ, WRITE
+from analyzer.readers.columns import Columns
 from analyzer.readers.config_mechanisms import ADDRESS_PORT, DATA_PORT, FULL_WINDOW, ConfigMechanisms, Touches
 from analyzer.readers.qemu import side_lines as side
-from analyzer.readers.qemu.events import CfgEvents, Count
+from analyzer.readers.qemu.events import CfgEvents
+from analyzer.readers.tallies import Count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +42,7 @@ _NO_WINDOW = (
 
 
 @dataclass(frozen=True)
-class _Sequence:
+class _Sequence(Columns):
     """Lines of all kinds in file order; ``address`` is bus << 20 | devfn << 12 | register."""
 
     where: NDArray[np.int64]
@@ -54,13 +56,6 @@ class _Sequence:
     timed: NDArray[np.bool_]
     absent: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def pick(self, rows: NDArray[Any] | slice) -> _Sequence:
-        """Return the rows that an index selects."""
-        return _Sequence(*(getattr(self, part.name)[rows] for part in fields(self)))
-
 
 class WidthPairing:
     """Joins the lines of a log, a block at a time.
@@ -69,7 +64,7 @@ class WidthPairing:
         ecam_base: where the ECAM window is, if the user says it.
 
     Attributes:
-        vfio_alone: lines of ``vfio_pci_*_config`` without a ``pci_cfg_*`` line beside them, by direction.
+        vfio_alone: lines of ``vfio_pci_*_config`` without a ``pci_cfg_*`` line next to them, by direction.
     """
 
     def __init__(self, ecam_base: int | None) -> None:
@@ -86,15 +81,15 @@ class WidthPairing:
         if not self._side_seen:
             return events
         rows = self._sequence(events, lines)
-        behind = self._partners(rows)
+        with_next = self._partners(rows)
         keep = len(rows)
         if not last and keep:
             # What belongs to the last line may still come.
             keep -= 1
-            while keep and behind[keep - 1]:
+            while keep and with_next[keep - 1]:
                 keep -= 1
         self._held = rows.pick(slice(keep, None))
-        return self._accesses(rows.pick(slice(keep)), behind[:keep])
+        return self._accesses(rows.pick(slice(keep)), with_next[:keep])
 
     @property
     def waiting_from(self) -> int | None:
@@ -104,12 +99,10 @@ class WidthPairing:
     def close(self, notes: Notes) -> None:
         """Write into the notes what could not be used; lines of ``vfio_alone`` are left to the caller."""
         for count, message in ((self._blind, _NO_ADDRESS), (self._no_window, _NO_WINDOW)):
-            if count.number:
-                notes.dropped += count.number
-                notes.problem("dropped", message.format(count.number), count.first)
+            count.report(notes, "dropped", message)
 
     def _sequence(self, events: CfgEvents, lines: SideLines) -> _Sequence:
-        """Return all lines in order, behind those that were held back."""
+        """Return all lines in order, after those that were held back."""
         cfg = _Sequence(
             where=events.where,
             kind=np.full(len(events), _CFG, np.uint8),
@@ -130,8 +123,7 @@ class WidthPairing:
         ]
         if self._held is not None:
             parts.insert(0, self._held)
-        columns = (np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(_Sequence))
-        rows = _Sequence(*columns)
+        rows = _Sequence.concat(parts)
         return rows.pick(np.argsort(rows.where, kind="stable"))
 
     def _regions(self, cfg: _Sequence, lines: SideLines) -> list[_Sequence]:
@@ -163,7 +155,7 @@ class WidthPairing:
         return [_others(lines.pick(used), _REGION, address[used], low=lines.address[used])]
 
     def _learn_window(self, cfg: _Sequence, ecam: SideLines) -> None:
-        """Tell the ECAM window from an access to it and the ``pci_cfg_*`` line beside it."""
+        """Learn the ECAM window from an access to it and the ``pci_cfg_*`` line next to it."""
         at = np.searchsorted(cfg.where, ecam.where)
         partner = np.where(ecam.op == READ, at - 1, at)
         fits = (partner >= 0) & (partner < len(cfg))
@@ -205,19 +197,19 @@ class WidthPairing:
         )
         return np.append(with_region | with_vfio, False)
 
-    def _accesses(self, rows: _Sequence, behind: NDArray[np.bool_]) -> CfgEvents:
+    def _accesses(self, rows: _Sequence, with_next: NDArray[np.bool_]) -> CfgEvents:
         """Make one access of each ``pci_cfg_*`` line and its partners, and of each line without one."""
-        before = np.concatenate(([False], behind[:-1])) if len(behind) else behind
+        with_last = np.concatenate(([False], with_next[:-1])) if len(with_next) else with_next
         cfg = rows.kind == _CFG
         size = np.zeros(len(rows), np.int64)
-        at = np.flatnonzero(cfg & before)
+        at = np.flatnonzero(cfg & with_last)
         size[at] = rows.size[at - 1]
-        at = np.flatnonzero(cfg & behind)
-        # The partner behind a read is the region, which the guest really touched; behind a write it is VFIO.
+        at = np.flatnonzero(cfg & with_next)
+        # The partner after a read is the region, which the guest really touched; after a write it is VFIO.
         size[at] = np.where((rows.op[at] == READ) | (size[at] == 0), rows.size[at + 1], size[at])
-        alone = (rows.kind == _REGION) & ~behind & ~before
+        alone = (rows.kind == _REGION) & ~with_next & ~with_last
         blind = alone & (rows.address == _BLIND)
-        self._count_alone(rows, blind, behind | before)
+        self._count_alone(rows, blind, with_next | with_last)
         alone &= ~blind
         size = np.where(alone, rows.size, size)
         ones = rows.value == _masked(np.full(len(rows), -1), size)

@@ -1,6 +1,6 @@
 """Bytes of configuration spaces, as a snapshot shows them, to the dword reads that would have returned them.
 
-A snapshot (lspci, sysfs, earlydump) is what somebody read: it becomes the reads, each dword once, functions
+A snapshot (lspci, sysfs, earlydump) shows what was read: it becomes the reads, each dword once, functions
 in the order of the file and offsets ascending. A byte that the snapshot does not show is not read: of a dword
 that is known in part, the known bytes are single reads.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, accesses
 from analyzer.errors import LimitExceededError
+from analyzer.readers.tallies import ProblemList
 from schemas.config_header import EXTENDED_CONFIG_SIZE, HEADER_TYPE
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Notes
 
 #: What a snapshot of no more than the header, or of no extended space, cannot show.
-NO_CAPABILITIES: Final = "no capability can be seen, and ARI Forwarding not be judged"
+NO_CAPABILITIES: Final = "no capability can be seen, so ARI Forwarding is unknown"
 NO_EXTENDED: Final = "ARI, SR-IOV and ACS capabilities of devices cannot be seen"
 #: Rows at which a frame is handed on.
 _FRAME_ROWS: Final = 1 << 17
@@ -34,8 +35,6 @@ _FRAME_ROWS: Final = 1 << 17
 MAX_FUNCTIONS: Final = 1 << 16
 _FOUR_KNOWN: Final = 0x01010101
 _LANES: Final = np.arange(4)
-#: Problems listed one by one; the rest is counted.
-_MAX_TOLD: Final = 100
 
 
 class ConfigBytes:
@@ -62,7 +61,7 @@ class ConfigBytes:
             offset: register of the first byte.
             data: the bytes.
             where: place of the first byte in the uncompressed stream, or of the row that holds them all.
-            step: 1 where the bytes lie one behind the other in the stream, 0 where all have the place of
+            step: 1 where the bytes lie one after the other in the stream, 0 where all have the place of
             their row.
         """
         end = offset + len(data)
@@ -118,7 +117,7 @@ class Reads:
     """Collects the reads of functions until they are enough for a frame, and what to say of them all.
 
     Args:
-        notes: told about functions that are shown twice, and bytes that no function shows.
+        notes: gets functions that are shown twice, and bytes that no function shows.
         repeats: whether a function may well come again.
 
     Attributes:
@@ -137,15 +136,12 @@ class Reads:
         self._repeated = 0
         self._overlaps = False
         self._without_bytes = 0
-        self._reported = 0
+        self._problems = ProblemList(notes)
 
-    def tell(self, kind: str, message: str, where: int) -> None:
-        """Note a problem of one function or row; beyond a hundred they are only counted."""
-        self._reported += 1
-        if kind == "truncated":
-            self._notes.truncated = True
-        if self._reported <= _MAX_TOLD:
-            self._notes.problem(kind, message, where)
+    def problem(self, kind: str, message: str, where: int) -> None:
+        """Note a problem of one function or row, or only count it once there are very many."""
+        self._notes.truncated |= kind == "truncated"
+        self._problems.add(kind, message, where)
 
     def add(self, function: ConfigBytes) -> Iterator[pl.DataFrame]:
         """Append the reads of one function; yields a frame if there is enough for one.
@@ -174,7 +170,7 @@ class Reads:
         self._overlaps = self._overlaps or function.overlaps
         self._largest = max(self._largest, function.size)
         key = np.full(len(offset), function.function, np.int64)
-        # Where every byte is ff nobody answered, also where a damaged row leaves single bytes of them.
+        # Where every byte is ff no function answered, also where a damaged row leaves single bytes of them.
         silent = bool((value == np.where(width == 4, 0xFFFFFFFF, 0xFF)).all())
         self._parts.append((key, offset, width, value, where, np.full(len(offset), silent)))
         self._rows += len(offset)
@@ -190,10 +186,7 @@ class Reads:
         """
         if self._parts:
             yield from self._frame()
-        if self._reported > _MAX_TOLD:
-            self._notes.problem(
-                "damaged", f"{self._reported - _MAX_TOLD} further problems of this kind are not listed"
-            )
+        self._problems.close()
         if self._without_bytes:
             message = f"{self._without_bytes} functions are named without a byte of them"
             self._notes.problem(LACKS_FUNCTIONS, message)

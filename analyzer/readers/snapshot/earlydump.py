@@ -20,6 +20,7 @@ from analyzer.capture import LACKS_FUNCTIONS, Boundary, LogLine
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
 from analyzer.readers.snapshot.config_bytes import NO_EXTENDED, ConfigBytes, Reads
+from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import CONFIG_SIZE
 
 if TYPE_CHECKING:
@@ -120,22 +121,17 @@ class _Log:
         self._bytes = 0
         self._current: dict[bytes, _FunctionDump] = {}
         self._last_row = 0  # number of its line
-        self._nobodys = 0
+        self._ownerless = 0
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        carry, base = b"", 0
-        while block := stream.read(_BLOCK):
-            *lines, rest = (carry + block).split(b"\n")
-            for line in lines:
-                if not self._line(line, base):
+        blocks = TextBlocks(stream, self._notes, is_whole=lambda _: True)
+        for text, base in blocks.read(_BLOCK):
+            where = base
+            for line in text.removesuffix(b"\n").split(b"\n"):
+                if not self._line(line, where):
                     return
-                base += len(line) + 1
-            carry = rest
-            if len(carry) > log_lines.MAX_LINE:
-                carry, base = b"", base + len(carry)  # no kernel wrote that
-        if carry:
-            self._line(carry, base)
+                where += len(line) + 1
         self._finish()
 
     def _line(self, line: bytes, where: int) -> bool:
@@ -173,7 +169,7 @@ class _Log:
         offset, data = int(match[1], 16), bytes.fromhex(match[2].decode("ascii"))
         dump = self._current.get(_caller(line))
         if dump is None:
-            self._nobodys += len(data) == _ROW_BYTES and offset in range(0, CONFIG_SIZE, _ROW_BYTES)
+            self._ownerless += len(data) == _ROW_BYTES and offset in range(0, CONFIG_SIZE, _ROW_BYTES)
             return
         end = offset + len(data)
         if offset % _ROW_BYTES or offset < dump.expected or end > CONFIG_SIZE:
@@ -186,7 +182,7 @@ class _Log:
             del self._current[_caller(line)]
 
     def _finish(self) -> None:
-        """Say which dumps lack rows: kernel logs lose lines where the buffer or the console is too slow."""
+        """Report which dumps lack rows: kernel logs lose lines where buffer or console is too slow."""
         lacking = [dump for dump in self.dumps if dump.missing or dump.expected < CONFIG_SIZE]
         if lacking:
             missing = sum(dump.missing + CONFIG_SIZE - dump.expected for dump in lacking)
@@ -196,11 +192,11 @@ class _Log:
         if lacking and lacking[-1] is self.dumps[-1] and self._number <= self._last_row + 1:
             message = "this log ends within a dump: the dumps after it may be missing"
             self._notes.problem(LACKS_FUNCTIONS, message)
-        if self._nobodys:
+        if self._ownerless:
             self._notes.problem(
                 "foreign",
-                f"{self._nobodys} rows of hex dumps are left out: they are another driver's, or the line that"
-                " says whose they are is missing",
+                f"{self._ownerless} rows of hex dumps are left out: they are another driver's, or the line"
+                " with their function is missing",
             )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
+from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import (
     CONFIG_SIZE,
     EXTENDED_CONFIG_SIZE,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from analyzer.readers.unwrap import ByteStream
 
 _BLOCK = 1 << 20
-#: Longer lines are not looked at.
-MAX_LINE: Final = 64 * 1024
 #: Start of a remark with the ranges of bytes (hex, inclusive) that are printed as 00 without being known.
 UNKNOWN_REMARK: Final = "\tNot captured, shown as 00:"
 _ROW_BYTES = 16
@@ -71,23 +70,16 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     """
     del options  # the format says everything itself
     dump = _DumpReader(notes)
-    carry, base, skipping = b"", 0, False
-    while block := stream.read(_BLOCK):
-        if skipping:
-            rest = block.find(b"\n") + 1
-            skipping = rest == 0
-            base += rest or len(block)
-            block = block[rest:] if rest else b""
-        text = carry + block
-        whole = text.rfind(b"\n") + 1
-        yield from dump.lines(text[:whole], base)
-        carry = text[whole:]
-        base += whole
-        if len(carry) > MAX_LINE:  # a remark: device lines and rows are short
-            base += len(carry)
-            carry, skipping = b"", True
-    yield from dump.last_line(carry, base)
-    yield from dump.finish()
+    blocks = TextBlocks(stream, notes, _is_full_row)  # longer lines are remarks: devices and rows are short
+    for text, base in blocks.read(_BLOCK):
+        yield from dump.lines(text, base)
+    yield from dump.finish(cut=blocks.cut)
+
+
+def _is_full_row(line: bytes) -> bool:
+    match = _LINE.match(line)
+    row = match[6].rstrip() if match is not None and match[6] is not None else b""
+    return len(row) == _ROW_BYTES * 3 - 1 and _BYTES.fullmatch(row) is not None
 
 
 class _DumpReader:
@@ -99,12 +91,11 @@ class _DumpReader:
         self._device: ConfigBytes | None = None
         self._unknown: list[tuple[int, int]] = []
         self._damaged = 0
-        self._told_rows = 0  # rows of the device that are missing because their damage was told
+        self._reported_rows = 0  # rows of the device that are missing and whose damage was reported
         self._lacking = 0
         self._odd = 0
         self._largest = 0
-        self._cut = False
-        self._nobodys = 0
+        self._ownerless = 0
 
     def lines(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
         """Take whole lines; ``base`` is the place of ``text`` in the stream."""
@@ -118,38 +109,23 @@ class _DumpReader:
             elif remark is not None:
                 self._unknown.extend(_ranges(ranges))
             elif self._device is not None and match.start() < len(text):
-                yield from self._close()  # an empty line; behind the last newline there is none
+                yield from self._close()  # an empty line; after the last newline there is none
 
-    def last_line(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
-        """Take a last line without its end: it may be cut, unless it is a row of full length."""
-        if not text:
-            return
-        match = _LINE.match(text)
-        row = match[6].rstrip() if match is not None and match[6] is not None else b""
-        if len(row) == _ROW_BYTES * 3 - 1 and _BYTES.fullmatch(row):
-            yield from self.lines(text, base)
-            return
-        self._cut = True
-        self._notes.truncated = True
-        self._notes.problem("truncated", "the last line has no end and is left out", base)
-
-    def finish(self) -> Iterator[pl.DataFrame]:
-        """Yield the rest."""
+    def finish(self, *, cut: bool) -> Iterator[pl.DataFrame]:
+        """Yield the rest; ``cut``: the last line was left out."""
         # lspci ends each device with an empty line and shows as many bytes of the last as of the others.
-        self._cut |= self._device is not None and not (
+        cut |= self._device is not None and not (
             _ends_as_lspci_does(self._device) and self._device.size >= self._largest
         )
         yield from self._close()
-        if self._cut:
+        if cut:
             message = "this dump ends within a device: those after it may be missing"
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._lacking > 1:
             self._notes.problem("damaged", f"rows are missing in {self._lacking - 1} more functions")
-        if self._nobodys:
-            self._notes.missing_dwords += self._nobodys * (_ROW_BYTES // 4)
-            message = (
-                f"{self._nobodys} rows of bytes are left out: the line that says whose they are is missing"
-            )
+        if self._ownerless:
+            self._notes.missing_dwords += self._ownerless * (_ROW_BYTES // 4)
+            message = f"{self._ownerless} rows of bytes are left out: the line with their function is missing"
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._odd:
             self._notes.problem(
@@ -168,13 +144,13 @@ class _DumpReader:
             self._notes.problem(LACKS_FUNCTIONS, "a function of this dump is left out", where)
             return
         devfn = int(slot, 16) << 3 | int(function)
-        self._told_rows = 0
+        self._reported_rows = 0
         self._unknown = []
         self._device = ConfigBytes(bdf.key(int(domain or b"0", 16), int(bus, 16), devfn))
 
     def _row(self, offset: int, row: bytes, where: int) -> None:
         if self._device is None:
-            self._nobodys += _BYTES.fullmatch(row) is not None  # else a remark that looks like a row
+            self._ownerless += _BYTES.fullmatch(row) is not None  # else a remark that looks like a row
             return
         if not _BYTES.fullmatch(row):
             self._damage("is a row with something else than bytes in it and is left out", where)
@@ -189,13 +165,13 @@ class _DumpReader:
         device, self._device = self._device, None
         unknown, self._unknown = self._unknown, []
         if device is not None:
-            self._check_rows(device, device.holes - self._told_rows * _ROW_BYTES)
+            self._check_rows(device, device.holes - self._reported_rows * _ROW_BYTES)
             for start, end in unknown:
                 device.forget(start, end + 1)
             yield from self._reads.add(device)
 
     def _check_rows(self, device: ConfigBytes, missing: int) -> None:
-        """Tell of a row that no line is: lspci shows all from the first on, so its line became a remark."""
+        """Report a missing row: lspci shows all from the first on, so its line became a remark."""
         self._odd += not _ends_as_lspci_does(device)
         self._largest = max(self._largest, device.size)
         if missing <= 0:
@@ -210,7 +186,7 @@ class _DumpReader:
 
     def _damage(self, what: str, where: int) -> None:
         self._damaged += 1
-        self._told_rows += 1
+        self._reported_rows += 1
         self._notes.missing_dwords += _ROW_BYTES // 4
         if self._damaged == 1:
             self._notes.problem("damaged", f"this {what}; further ones are not listed", where)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from analyzer.readers.tlp.frames import gather
 from schemas import tlp as layout
 from schemas import tlp_containers as containers
-from schemas.bulk import dtype_of
+from schemas.bulk import dtype_of, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 READ, WRITE, OTHER, COMPLETION = range(4)
 
 #: One TLP that uses a tag. ``order`` is the number of its packet, ``where`` the byte of the packet's record;
-#: ``key`` is requester ID and tag; ``link`` tells links apart. ``function`` is bus << 8 | devfn, ``register``
+#: ``key`` is requester ID and tag; ``link`` is the interface. ``function`` is bus << 8 | devfn, ``register``
 #: the byte offset of the doubleword; ``data`` counts where ``has_data``; ``status`` is that of a completion,
 #: which has the byte count and address of config completions if it is ``plain``.
 #: ``done`` belongs to the matching: the access of this request was given out.
@@ -81,7 +80,7 @@ def _kinds() -> NDArray[np.uint8]:
 
 def decode(packets: Packets, frames: Frames, tally: TlpTally) -> Events:
     """Return the events among the TLPs of a batch, in order; count those that cannot be used."""
-    start, prefixed = _behind_prefixes(packets, frames, tally)
+    start, prefixed = _after_prefixes(packets, frames, tally)
     first = np.where(start < frames.end, packets.data[np.minimum(start, frames.end)], 0)
     empty = start >= frames.end
     tally.packet("too short for a TLP", empty & ~prefixed)
@@ -96,7 +95,7 @@ def decode(packets: Packets, frames: Frames, tally: TlpTally) -> Events:
     return events
 
 
-def _behind_prefixes(packets: Packets, frames: Frames, tally: TlpTally) -> tuple[Places, Mask]:
+def _after_prefixes(packets: Packets, frames: Frames, tally: TlpTally) -> tuple[Places, Mask]:
     """Where each header starts, and which TLPs have nothing but prefixes."""
     start = frames.start
     for _ in range(layout.MAX_PREFIXES + 1):
@@ -118,7 +117,7 @@ def _account(first: NDArray[np.uint8], tally: TlpTally) -> None:
 
 
 class _Headers(NamedTuple):
-    """Headers of TLPs that may be events, one entry per TLP; ``start`` is behind any prefixes."""
+    """Headers of TLPs that may be events, one entry per TLP; ``start`` is after any prefixes."""
 
     packets: Packets
     frames: Frames
@@ -253,13 +252,13 @@ def _keys(request: NDArray[Any], answer: NDArray[Any], completion: Mask) -> NDAr
     return np.asarray(requester << layout.TAG_BITS | high | low, np.uint32)
 
 
-def _received(headers: _Headers, behind: Places, tally: TlpTally) -> Mask:
+def _received(headers: _Headers, ends: Places, tally: TlpTally) -> Mask:
     """Which TLPs came over their link as their sender meant them: the LCRC is right, and END follows it.
 
-    A frame that the recorder cut cannot be checked and is taken as it is. ``behind`` is where each TLP ends.
+    A frame that the recorder cut cannot be checked and is taken as it is. ``ends`` is where each TLP ends.
     """
     data, where, frames = headers.packets.data, headers.where, headers.frames
-    last = behind + containers.LCRC_SIZE
+    last = ends + containers.LCRC_SIZE
     whole = last < frames.end
     tally.add("short", where[~whole & ~headers.cut])
     symbol = data[np.where(whole, last, 0)]
@@ -269,8 +268,8 @@ def _received(headers: _Headers, behind: Places, tally: TlpTally) -> Mask:
     tally.add("framing", where[framing])
     good = whole & ~nullified & ~framing
     covered = np.where(good, frames.start - _SEQUENCE_SIZE, 0)
-    stored = gather(data, _LCRC, np.where(good, behind, 0))["f0"]
-    wrong = good & (_crc(data, covered, np.where(good, behind, 0)) != stored)
+    stored = gather(data, _LCRC, np.where(good, ends, 0))["f0"]
+    wrong = good & (_crc(data, covered, np.where(good, ends, 0)) != stored)
     tally.add("lcrc", where[wrong])
     return np.asarray((good & ~wrong) | (~whole & headers.cut))
 

@@ -7,12 +7,13 @@ are; those of the right kind that cannot be used are counted as problems.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.readers.columns import Columns
 from schemas import tlp_containers as layout
-from schemas.bulk import dtype_of
+from schemas.bulk import dtype_of, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +30,12 @@ _NETTLP = dtype_of(layout.NETTLP)
 
 
 @dataclass(frozen=True)
-class Frames:
+class Frames(Columns):
     """TLPs of a batch; one entry per TLP, in order.
 
     ``packet`` is the index of its packet, ``start`` and ``end`` bound it in the batch's data. Two sightings
     of one TLP have the same ``sequence`` (of the link; sequence and timestamp of NetTLP), unless that is
-    ``NO_SEQUENCE``. Behind a ``framed`` TLP stand LCRC and end symbol.
+    ``NO_SEQUENCE``. After a ``framed`` TLP stand LCRC and end symbol.
     """
 
     packet: Places
@@ -42,17 +43,6 @@ class Frames:
     end: Places
     sequence: NDArray[np.int64]
     framed: NDArray[np.bool_]
-
-    def pick(self, rows: NDArray[Any]) -> Frames:
-        """Return the TLPs that a mask or index array selects."""
-        return Frames(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-def gather(data: NDArray[np.uint8], dtype: np.dtype[Any], places: Places) -> NDArray[Any]:
-    """Return the item of ``dtype`` that begins at each of ``places``; all of them lie within ``data``."""
-    # Overlapping items, one from every byte on, without a copy. numpy takes items without fields much faster.
-    opaque = np.dtype(f"V{dtype.itemsize}")
-    return np.ndarray((len(data) - dtype.itemsize + 1,), opaque, data, 0, (1,))[places].view(dtype)
 
 
 def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames:
@@ -78,10 +68,7 @@ def find(packets: Packets, raw_link_type: int | None, tally: TlpTally) -> Frames
         return found[0]
     none = np.empty(0, np.int64)
     found.append(Frames(none, none, none, none, none.astype(bool)))
-    columns = (
-        np.concatenate([getattr(frames, name) for frames in found]) for name in Frames.__dataclass_fields__
-    )
-    together = Frames(*columns)
+    together = Frames.concat(found)
     return together.pick(np.argsort(together.packet, kind="stable"))
 
 
@@ -130,7 +117,7 @@ def _network(packets: Packets, index: Places, link_type: int, tally: TlpTally) -
     first = _octet(data, place, end)
     internet = (kind == layout.IPV4) & (first >> 4 == 4) & ((first & 15) * 4 >= layout.IPV4_SIZE)
     internet &= _octet(data, place + 9, end) == layout.UDP
-    # Behind the length that the IP header says, a short Ethernet frame is padded.
+    # After the length that the IP header says, a short Ethernet frame is padded.
     said = _word(data, place + 2, end)
     end = np.where(said > 0, np.minimum(end, place + said), end)
     fragment = internet & (_word(data, place + 6, end) & layout.FRAGMENT > 0)

@@ -97,7 +97,7 @@ class Tlp(Packet):
         return Completion if self.fmt_type in (layout.CPL, layout.CPL_D) else Raw
 
 
-def _behind_header(layer: Packet) -> Any:
+def _after_header(layer: Packet) -> Any:
     """What follows a header or its data: one doubleword, the end-to-end CRC, or anything else."""
     tlp = layer.underlayer
     while tlp is not None and not isinstance(tlp, Tlp):
@@ -126,7 +126,7 @@ class ConfigRequest(Packet):
     )
 
     def guess_payload_class(self, payload: bytes) -> Any:
-        return _behind_header(self)
+        return _after_header(self)
 
     def mysummary(self) -> Any:
         kind = layout.NAMES.get(self.underlayer.fmt_type, "?") if self.underlayer else "?"
@@ -151,7 +151,7 @@ class Completion(Packet):
     )
 
     def guess_payload_class(self, payload: bytes) -> Any:
-        return _behind_header(self)
+        return _after_header(self)
 
     def mysummary(self) -> Any:
         kind = layout.NAMES.get(self.underlayer.fmt_type, "?") if self.underlayer else "?"
@@ -171,14 +171,14 @@ class Dword(Packet):
     fields_desc = _fields(XLEIntField("value", 0))
 
     def guess_payload_class(self, payload: bytes) -> Any:
-        return _behind_header(self)
+        return _after_header(self)
 
     def mysummary(self) -> Any:
         return f"{self.value:#010x}", [ConfigRequest, Completion]
 
 
 class Ecrc(Packet):
-    """The end-to-end CRC behind a TLP with TD; it is not computed."""
+    """The end-to-end CRC after a TLP with TD; it is not computed."""
 
     name = "ECRC"
     fields_desc = _fields(XIntField("ecrc", 0))
@@ -292,7 +292,7 @@ def completion(
     status: int = layout.SUCCESSFUL,
     completer: int | None = None,
 ) -> Packet:
-    """Build the completion of a configuration request, from the function that it asks unless told otherwise.
+    """Build the completion of a configuration request, by the function that it asks or by ``completer``.
 
     ``value`` is what the bytes read hold, from the first enabled byte on; None: a completion without data.
     """

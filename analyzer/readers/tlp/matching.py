@@ -37,7 +37,7 @@ _CONTENT = ("kind", "function", "register", "enables", "data")
 
 
 class Transactions(NamedTuple):
-    """Config requests with their completions, row by row; ``answered`` tells where there is a completion."""
+    """Config requests with their completions, row by row; ``answered`` where there is a completion."""
 
     request: Events
     completion: Events
@@ -86,7 +86,7 @@ class Matcher:
         repeated = _repeats(events, group)
         self._tally.add("repeated", events["where"][repeated & (events["order"] > fresh_from)])
 
-        # From here on rows are those that are no repetition.
+        # From here on rows are those that are not repetitions.
         rows = np.flatnonzero(~repeated)
         seen = _Sightings(events[rows], links[rows])
         self._tally_strays(seen, fresh_from)
@@ -147,7 +147,7 @@ class Matcher:
         ends[:-1] = group[1:] != group[:-1]
         mark[latest[ends & (latest >= group)]] = True
         first = _last_of(mark)
-        # However many completions a memory read gets, the request alone tells what they are.
+        # However many completions a memory read gets, the request alone shows what they are.
         of_other = (events["kind"] == COMPLETION) & (events["kind"][latest] == OTHER)
         again = (first >= group) & ~of_other & (events["order"] > self._newest - 2 * HORIZON)
         carried = events[again]
@@ -204,9 +204,9 @@ class _Sightings:
     Attributes:
         config: a config request.
         answered: one whose next event is a completion.
-        open: one with nothing behind it.
+        open: one with nothing after it.
         unasked: a completion under whose key there was no request yet.
-        further: a completion behind the one that its config request has.
+        further: a completion after the one that its config request has.
     """
 
     def __init__(self, events: Events, links: NDArray[np.uint16]) -> None:

@@ -69,7 +69,7 @@ class WatchingReader(RawPcapNgReader):
         link_type, snap_length, options = self.interfaces[-1]
         added = cast("bytes", self._read_options(block[8:]).get(_TIME_OFFSET, b""))
         options["tsresol"] = (options["tsresol"], self._number(added, signed=True))
-        # A snapshot length of 0 is no limit, but scapy would cut simple packets to nothing.
+        # A snapshot length of 0 means no limit, but scapy would cut simple packets to nothing.
         self.interfaces[-1] = (link_type, snap_length or _NO_LIMIT, options)
 
     def _read_statistics(self, block: bytes, _: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a TLP capture holds beside usable accesses: counted as it is read, written into the notes at the end.
+"""What a TLP capture holds besides usable accesses: counted as it is read, written into the notes at the end.
 
 Where config accesses are known to have happened and cannot be used they count as dropped, so that no verdict
 rests on a history that looks complete.
@@ -7,16 +7,15 @@ rests on a history that looks complete.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from analyzer.readers.tallies import Count, report_kinds
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
-
-_MOST_KINDS = 12
 
 
 class ProblemKind(NamedTuple):
@@ -27,7 +26,7 @@ class ProblemKind(NamedTuple):
     message: str
 
 
-#: By name; the order is the one in which they are told.
+#: By name; in the order in which they are reported.
 REASONS = {
     "interface": ProblemKind("damaged", True, "{} packets are of interfaces that the file does not describe"),
     "dropped": ProblemKind("dropped", True, "the recorder lost {} packets, by its own count"),
@@ -98,12 +97,6 @@ REASONS = {
 }
 
 
-@dataclass
-class _Count:
-    number: int = 0
-    first: int | None = None
-
-
 class TlpTally:
     """The account of one file.
 
@@ -118,7 +111,7 @@ class TlpTally:
         self.packets: Counter[str] = Counter()
         self.tlps: Counter[str] = Counter()
         self.config_requests = 0
-        self._counts = {name: _Count() for name in REASONS}
+        self._counts = {name: Count() for name in REASONS}
 
     def packet(self, kind: str, which: NDArray[np.bool_]) -> None:
         """Count the packets of a mask that hold no TLP, and say what they are."""
@@ -146,13 +139,6 @@ class TlpTally:
         """Write the account into ``notes``."""
         for name, reason in REASONS.items():
             count = self._counts[name]
-            if count.number:
-                notes.problem(reason.kind, reason.message.format(count.number), count.first)
-                if reason.loses:
-                    notes.dropped += count.number
-        for what, kinds in (("packets without a TLP", self.packets), ("TLPs of other kinds", self.tlps)):
-            if kinds:
-                listed = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_MOST_KINDS))
-                more = len(kinds) - _MOST_KINDS
-                tail = f" and {more} more kinds" if more > 0 else ""
-                notes.problem("foreign", f"{what} are not used: {listed}{tail}")
+            count.report(notes, reason.kind, reason.message, loses=reason.loses)
+        report_kinds(notes, "packets without a TLP", self.packets)
+        report_kinds(notes, "TLPs of other kinds", self.tlps)

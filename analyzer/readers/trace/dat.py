@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analyzer.readers.config_events import FieldNames
-from analyzer.readers.trace.dat_blocks import Trouble, page_blocks
+from analyzer.readers.tallies import ProblemList
 from analyzer.readers.trace.dat_events import EventReader
 from analyzer.readers.trace.dat_facts import TraceClock, clock_of, lost_events, note_facts
 from analyzer.readers.trace.dat_merge import CpuRows, KeyMaker, merged
-from analyzer.readers.trace.dat_pages import PageDecoder
+from analyzer.readers.trace.dat_pages import PageDecoder, Trouble, page_blocks
 from analyzer.readers.trace.dat_sections import open_file
-from analyzer.readers.trace.kvm_accesses import TraceAccesses
+from analyzer.readers.trace.row_accesses import TraceAccesses
 from analyzer.readers.trace.whole_content import WholeContent
 
 if TYPE_CHECKING:
@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Notes
     from analyzer.options import Options
-    from analyzer.readers.trace.dat_blocks import Block
-    from analyzer.readers.trace.dat_pages import Records
+    from analyzer.readers.trace.dat_pages import Block, Records
     from analyzer.readers.trace.dat_parts import Buffer, CpuData, TraceFile
     from analyzer.readers.trace.rows import TraceRows
     from analyzer.readers.unwrap import ByteStream
 
 #: Bytes of pages that are held of all CPUs together, and most and least of one.
 _HELD, _MOST, _LEAST = 64 << 20, 1 << 20, 64 << 10
-_MOST_LISTED = 100
 
 
 def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.DataFrame]:
@@ -47,12 +45,12 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
 
     Args:
         stream: the file from its first byte.
-        notes: filled with what the file says beside its accesses; complete when the iteration has ended.
+        notes: filled with what the file says besides its accesses; complete when the iteration has ended.
         options: ``field_map`` names fields and events, ``ecam_base`` the ECAM window of a guest.
 
     Raises:
         DamagedInputError: nothing of it can be decoded.
-        UnsupportedFormatError: another file version, or an event of which it cannot be told what it is.
+        UnsupportedFormatError: another file version, or an event that may be a read or a write.
         UsageError: ``field_map`` has a field that does not exist.
     """
     names = FieldNames.of(options.field_map)
@@ -90,7 +88,7 @@ class _Decoding:
         self._notes = notes
         self._trouble = Trouble()
         self._missed: dict[tuple[str, int | None], int] = defaultdict(int)
-        self._marks = 0
+        self._marks = ProblemList(notes, "marks of lost events")
         self._cpus: set[int | None] = set()
         data = sum(len(buffer.cpus) for buffer in file.buffers)
         self._block = min(max(_HELD // max(data, 1), _LEAST), _MOST)
@@ -124,7 +122,7 @@ class _Decoding:
         keys, last, repaired = where.keys.keys(records, next_page)
         if len(repaired):
             place = block.where + int(repaired[0]) * where.buffer.page_size
-            self._trouble.add("clock", place, len(repaired), lost=0)
+            self._trouble.add("clock", place, len(repaired))
         cpu = where.cpu.cpu
         rows, index = self.events.rows(block, records, cpu, where.number, self._trouble)
         if len(rows):
@@ -135,22 +133,19 @@ class _Decoding:
         for page in np.flatnonzero(records.missed).tolist():
             number = int(records.missed[page])
             self._missed[buffer.name, cpu.cpu] += max(number, 1)
-            self._marks += 1
-            if self._marks <= _MOST_LISTED:
-                self._notes.problem(
-                    "dropped",
-                    f"the kernel lost {number if number > 0 else 'some'} events of CPU {cpu.cpu} in front of"
-                    " this page; record with a larger buffer (trace-cmd record -b)",
-                    block.where + page * buffer.page_size,
-                )
+            self._marks.add(
+                "dropped",
+                f"the kernel lost {number if number > 0 else 'some'} events of CPU {cpu.cpu} in front of"
+                " this page; record with a larger buffer (trace-cmd record -b)",
+                block.where + page * buffer.page_size,
+            )
 
     def close(self, clock: TraceClock) -> None:
         """Write the account into the notes."""
         notes = self._notes
         self._trouble.close(notes)
         self.events.close()
-        if self._marks > _MOST_LISTED:
-            notes.problem("dropped", f"{self._marks - _MOST_LISTED} more marks of lost events, not listed")
+        self._marks.close("dropped")
         for buffer, cpu, overwritten, refused in lost_events(self._file):
             beyond = max(overwritten - self._missed[buffer, cpu], 0) + refused
             if beyond:

@@ -62,7 +62,7 @@ class Cursor:
 
     @property
     def left(self) -> int:
-        """Bytes behind the cursor."""
+        """Bytes after the cursor."""
         return len(self._data) - self.position
 
     def take(self, size: int, what: str) -> bytes:
@@ -88,7 +88,7 @@ class Cursor:
         return layout.parse(self.take(layout.sizeof(), what))
 
     def text(self, what: str) -> str:
-        """Return the text up to the next NUL and step behind it."""
+        """Return the text up to the next NUL and step over it."""
         piece = bytes(self._data[self.position : self.position + _MOST_TEXT])
         end = piece.find(b"\0")
         if end < 0:

@@ -1,4 +1,4 @@
-"""Take the records of interest out of ring-buffer pages: which events they are, and where their fields stand.
+"""Take the needed records out of ring-buffer pages: which events they are, and where their fields are.
 
 Everything is taken from the ``format`` texts in the file, because offsets and sizes differ between kernels.
 Sources: Linux ``include/trace/events/kvm.h`` and ``arch/x86/kvm/trace.h`` (``kvm_mmio``, ``kvm_pio``),
@@ -14,8 +14,10 @@ import numpy as np
 
 from analyzer.capture.accesses import READ, WRITE
 from analyzer.readers.config_events import ROLES, FieldNames, refuse
+from analyzer.readers.tallies import report_kinds
 from analyzer.readers.trace import rows
 from analyzer.readers.trace.evidence import EVIDENCE_EVENTS, describe
+from schemas.bulk import gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,13 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.capture import Notes
-    from analyzer.readers.trace.dat_blocks import Block, Trouble
-    from analyzer.readers.trace.dat_formats import EventFormat, Field
-    from analyzer.readers.trace.dat_pages import Records
+    from analyzer.readers.trace.dat_pages import Block, Records, Trouble
+    from analyzer.readers.trace.dat_parts import EventFormat, Field
     from analyzer.readers.trace.rows import TraceRows
 
 _COMMON_SIZE = 8
-_MOST_KINDS = 12
 #: What QEMU's ftrace backend writes into the trace begins with the name of a trace event.
 _QEMU_TEXTS = (b"pci_cfg_", b"memory_r", b"vfio_pci")
 _PORTS = (0xCF8, 0xCFF)
@@ -66,7 +66,7 @@ class EventReader:
         formats: events that the file describes.
         names: names of fields and events.
         order: byte order of the file.
-        notes: told of events that cannot be used.
+        notes: gets a problem for each event that cannot be used.
 
     Attributes:
         texts: content of PRINT rows and description of EVIDENCE rows; ``TraceRows.text`` counts in here.
@@ -157,7 +157,7 @@ class EventReader:
         whole = records.size >= _COMMON_SIZE
         if not whole.all():
             trouble.add("short", block.where + int(records.payload[~whole][0]), int((~whole).sum()))
-        event = _take(raw, np.dtype(self._sign + "u2"), np.where(whole, records.payload, 0)).astype(np.int64)
+        event = gather(raw, np.dtype(self._sign + "u2"), np.where(whole, records.payload, 0)).astype(np.int64)
         event[~whole] = -1
         unnamed = whole & ~self._known[event]
         if unnamed.any():
@@ -170,7 +170,7 @@ class EventReader:
                 continue
             if plan.unused:
                 place = block.where + int(records.payload[index[0]])
-                trouble.add("entry", place, len(index), lost=0)
+                trouble.add("entry", place, len(index))
                 continue
             short = records.size[index] < plan.end
             if short.any():
@@ -195,11 +195,7 @@ class EventReader:
             for number in np.flatnonzero(self._seen).tolist()
             if number in self._formats and number not in self._plans
         }
-        if other:
-            kinds = sorted(other.items(), key=lambda item: (-item[1], item[0]))
-            listed = ", ".join(f"{name} ({number})" for name, number in kinds[:_MOST_KINDS])
-            more = f" and {len(kinds) - _MOST_KINDS} more kinds" if len(kinds) > _MOST_KINDS else ""
-            self._notes.problem("foreign", f"events of other kinds are not used: {listed}{more}")
+        report_kinds(self._notes, "events of other kinds", dict(sorted(other.items())))
 
     def _read(self, found: _Gathered, trouble: Trouble) -> tuple[TraceRows, NDArray[np.int64]]:
         kind = found.plan.kind
@@ -299,12 +295,12 @@ class _Gathered:
 
     def _at(self, part: Field) -> NDArray[np.int64]:
         dtype = np.dtype(f"{self._sign}{'i' if part.signed else 'u'}{part.size}")
-        return _take(self._raw, dtype, self._payload + part.offset).astype(np.int64)
+        return gather(self._raw, dtype, self._payload + part.offset).astype(np.int64)
 
     def start(self, offset: int, size: int) -> NDArray[Any]:
         """Return ``size`` bytes of each record from ``offset`` on."""
         last = len(self._raw) - size
-        return _take(self._raw, np.dtype(f"S{size}"), np.minimum(self._payload + offset, last))
+        return gather(self._raw, np.dtype(f"S{size}"), np.minimum(self._payload + offset, last))
 
     def payloads(self) -> Iterable[bytes]:
         """Yield the payload of each record: for events that are few."""
@@ -334,10 +330,3 @@ def _is_number(part: Field) -> bool:
 
 def _returns(event: EventFormat) -> bool:
     return any(name in event.fields for name in _RETURN_FIELDS)
-
-
-def _take(raw: NDArray[np.uint8], dtype: np.dtype[Any], places: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the item of ``dtype`` that begins at each of ``places``."""
-    # Overlapping items, one from every byte on, without a copy.
-    count = max(len(raw) - dtype.itemsize + 1, 0)
-    return np.ndarray((count,), dtype, raw, 0, (1,))[places]

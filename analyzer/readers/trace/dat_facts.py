@@ -1,4 +1,4 @@
-"""What the options of a trace.dat say beside the records: machine, tool, clock, number of lost events.
+"""What the options of a trace.dat say besides the records: machine, tool, clock, number of lost events.
 
 Source: libtracecmd ``trace-input.c`` (``handle_options``, ``timestamp_calc``), Linux ``kernel/trace/trace.c``
 (``trace_clocks``, ``tracing_stats_read``).

@@ -60,8 +60,8 @@ class KeyMaker:
         wrong = np.flatnonzero(high | low | empty)
         page = page.copy()
         for number in reversed(wrong.tolist()):
-            behind = page[number + 1] if number + 1 < len(page) else after[number]
-            page[number] = behind if behind != _LATEST else before[number]
+            following = page[number + 1] if number + 1 < len(page) else after[number]
+            page[number] = following if following != _LATEST else before[number]
         if len(page):
             self._before = int(page[-1])
         upper = np.append(page[1:], after[-1:])

@@ -13,7 +13,7 @@ from analyzer import bdf
 from analyzer.capture import Event
 
 if TYPE_CHECKING:
-    from analyzer.readers.trace.dat_formats import EventFormat, Field
+    from analyzer.readers.trace.dat_parts import EventFormat, Field
 
 #: Kind of ``analyzer.capture.Event`` by event.
 EVIDENCE_EVENTS = {
@@ -53,7 +53,7 @@ def event_of(name: str, text: str, seq: int, time_ns: int | None) -> Event:
     Args:
         name: one of ``KINDS``.
         text: what the record says, its device first, as the kernel prints it.
-        seq: number of the access behind it.
+        seq: number of the access after it.
         time_ns: when it was.
     """
     match = _BDF.search(text)

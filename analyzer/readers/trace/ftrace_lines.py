@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from analyzer.readers.text_blocks import line_table
+
 _CPU = r"\[\d{3,5}\]"
 _PID = r"[- ](\d+) +(?:\([ \d-]+\) +)?$"
 _BUFFER = r"^ *([^\s:]+): "
@@ -34,7 +36,7 @@ class EventLines:
 
     Attributes:
         events: those of events: ``where`` (start of the line), ``buffer`` and ``group`` (may be null),
-            ``pid``, ``cpu``, ``time_ns`` (null: the time is no count of seconds), ``event``, ``said``.
+            ``pid``, ``cpu``, ``time_ns`` (null: the time does not count seconds), ``event``, ``said``.
         lost: places and numbers (at least 1) of marks of lost events.
         unsaid: events that the header says were overwritten.
         foreign: lines of another kind that are neither empty nor comments.
@@ -53,11 +55,7 @@ def parse(text: bytes, base: int) -> EventLines:
         text: lines, the last one with its newline too.
         base: place of ``text`` in the uncompressed stream.
     """
-    newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-    starts = base + np.concatenate(([0], newlines[:-1] + 1))
-    # latin-1: any bytes make a text, and everything looked for is ASCII.
-    lines = pl.DataFrame({"text": pl.Series([text.decode("latin-1")]).str.split("\n").list.explode()})
-    lines = lines.head(len(starts)).with_columns(pl.Series("where", starts))
+    lines = line_table(text, base)
     # Several simple expressions: one that takes a line apart as a whole is ten times slower.
     text_of = pl.col("text")
     place = text_of.str.find(_CPU)
@@ -112,5 +110,5 @@ def _lost(others: pl.DataFrame) -> list[tuple[int, int]]:
 
 
 def _unsaid(others: pl.Series) -> int:
-    told = others.str.extract_groups(_WRITTEN).struct.unnest().drop_nulls()
-    return sum(max(int(written) - int(held), 0) for held, written in told.iter_rows())
+    counts = others.str.extract_groups(_WRITTEN).struct.unnest().drop_nulls()
+    return sum(max(int(written) - int(held), 0) for held, written in counts.iter_rows())

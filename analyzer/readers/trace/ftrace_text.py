@@ -1,6 +1,6 @@
 """Read what people paste: ``trace-cmd report``, tracefs ``trace`` and ``trace_pipe``, ``perf script``.
 
-The same events become accesses as in a trace.dat (:mod:`analyzer.readers.trace.dat`), told by the names of
+The same events become accesses as in a trace.dat (:mod:`analyzer.readers.trace.dat`), known by the names of
 their fields in the text (``reg=4``). The order is that of the lines.
 """
 
@@ -14,11 +14,11 @@ import polars as pl
 
 from analyzer.capture.accesses import READ, WRITE
 from analyzer.readers.config_events import ROLES, FieldNames, refuse
-from analyzer.readers.qemu.events import Count
+from analyzer.readers.tallies import Count, ProblemList
 from analyzer.readers.text_blocks import TextBlocks
 from analyzer.readers.trace import ftrace_lines, rows
 from analyzer.readers.trace.evidence import KINDS
-from analyzer.readers.trace.kvm_accesses import TraceAccesses
+from analyzer.readers.trace.row_accesses import TraceAccesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from analyzer.readers.unwrap import ByteStream
 
 _BLOCK = 4 << 20
-_MOST_LISTED, _MOST_EVENTS = 100, 10_000
+_MOST_EVENTS = 10_000
 _NAME = re.compile(r"(?:^|[\s(])(\w{1,64})=")
 #: A return probe prints where it was and where it returned to: (func <- caller).
 _RETURNS = re.compile(r"^\([^)]{0,200}<-")
@@ -61,7 +61,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     ``where`` is the start of the line; ``time_ns`` is null where the text does not count seconds.
 
     Raises:
-        UnsupportedFormatError: an event of which it cannot be told whether it reads or writes.
+        UnsupportedFormatError: an event that may be a read or a write.
         UsageError: ``field_map`` has a field that does not exist.
     """
     reading = _Reading(notes, options)
@@ -83,7 +83,8 @@ class _Reading:
         self._read_returns = False
         self._found: TraceAccesses | None = None
         self._damaged, self._several, self._entries = Count(), Count(), Count()
-        self._lost = self._marks = self._unsaid = 0
+        self._lost = self._unsaid = 0
+        self._marks = ProblemList(notes, "marks of lost events")
 
     def take(self, text: bytes, base: int) -> list[pl.DataFrame]:
         """Return the accesses of whole lines."""
@@ -92,7 +93,7 @@ class _Reading:
         if not lines.events.height:
             return []
         if self._found is None:
-            # One line whose time is no count of seconds (x86-tsc, counter), and none has one.
+            # If the time of one line does not count seconds (x86-tsc, counter), no line has a time.
             timed = lines.events["time_ns"].null_count() == 0
             self._found = TraceAccesses(self._notes, self._options, timed=timed)
         groups = lines.events.with_columns(pl.col("buffer", "group").fill_null("")).with_row_index("row")
@@ -116,35 +117,25 @@ class _Reading:
         """Return what still waited, and write the account into the notes."""
         notes = self._notes
         frames = self._found.close() if self._found is not None else []
-        if self._marks > _MOST_LISTED:
-            notes.problem("dropped", f"{self._marks - _MOST_LISTED} more marks of lost events, not listed")
+        self._marks.close("dropped")
         if self._unsaid > self._lost:
             notes.problem(
                 "dropped", f"the header says that {self._unsaid - self._lost} events were overwritten"
             )
         notes.dropped += max(self._lost, self._unsaid)
-        for count, kind, message in (
-            (
-                self._damaged,
-                "damaged",
-                "{} lines of config accesses lack a field or are cut, and are left out",
-            ),
-            (
-                self._several,
-                "unsupported",
-                "{} accesses to the config ports are of several items and left out",
-            ),
-        ):
-            if count.number:
-                notes.dropped += count.number
-                notes.problem(kind, message.format(count.number), count.first)
-        if self._entries.number:
-            notes.problem(
-                "foreign",
-                f"{self._entries.number} reads are not used: they were recorded where a function is entered"
-                " and their value is not known yet, and others record its return",
-                self._entries.first,
-            )
+        self._damaged.report(
+            notes, "damaged", "{} lines of config accesses lack a field or are cut, and are left out"
+        )
+        self._several.report(
+            notes, "unsupported", "{} accesses to the config ports are of several items and left out"
+        )
+        self._entries.report(
+            notes,
+            "foreign",
+            "{} reads are not used: they were recorded where a function is entered and their value is not"
+            " known yet, and others record its return",
+            loses=False,
+        )
         return frames
 
     def _note(self, lines: ftrace_lines.EventLines) -> None:
@@ -152,9 +143,7 @@ class _Reading:
         self._unsaid += lines.unsaid
         for where, number in lines.lost:
             self._lost += number
-            self._marks += 1
-            if self._marks <= _MOST_LISTED:
-                self._notes.problem("dropped", f"{number} events were lost in front of this line", where)
+            self._marks.add("dropped", f"{number} events were lost in front of this line", where)
 
     def _learn(self, event: pl.DataFrame) -> None:
         """Look at the first line of an event: what it is, and how its lines are made."""
@@ -218,8 +207,8 @@ class _EventText:
     """How the lines of one event are made.
 
     Attributes:
-        kind: as in ``trace_rows``.
-        op: of config events; None if it cannot be told.
+        kind: as in :mod:`analyzer.readers.trace.rows`.
+        op: of config events; None if it is not known.
         returns: a config event that a return probe recorded.
         enters: one that was recorded where a function is entered, or in its middle.
         columns: by name, an expression whose group is its value; none for text.
@@ -242,7 +231,7 @@ class _EventText:
 
     @classmethod
     def of(cls, group: str, name: str, said: str, names: FieldNames, number: int) -> _EventText | None:
-        """Return what an event is by its first line, None if it tells nothing of config space."""
+        """Return what an event is by its first line, None if it has nothing to do with config space."""
         if name == "kvm_pio" and group in ("", "kvm"):
             return cls(rows.PORT, name, number, _PIO)
         if name == "kvm_mmio" and group in ("", "kvm"):

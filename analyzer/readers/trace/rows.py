@@ -1,4 +1,4 @@
-"""Records of a trace that may tell of config space, as columns: what the readers of ftrace events collect.
+"""Records of a trace that may be about config space, as columns: what the readers of ftrace events collect.
 
 Four kinds of records come to one table here, before it is known which of them are accesses: events with the
 fields of a config access, ports and memory that KVM saw its guest touch, text that QEMU's ftrace backend
@@ -7,10 +7,12 @@ printed, and events that say what happened to a link or a device.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from analyzer.readers.columns import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +44,7 @@ _DTYPES: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class TraceRows:
+class TraceRows(Columns):
     """One row a record, in the order of the trace.
 
     Attributes:
@@ -79,16 +81,9 @@ class TraceRows:
     failed: NDArray[np.bool_]
     text: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.time)
-
     def with_time(self, time: NDArray[np.int64]) -> TraceRows:
         """Return the same rows with other times."""
         return replace(self, time=time)
-
-    def pick(self, rows: NDArray[Any] | slice) -> TraceRows:
-        """Return the rows that a mask, an index array or a slice selects."""
-        return TraceRows(*(getattr(self, name)[rows] for name in _DTYPES))
 
 
 def make(count: int, **columns: Any) -> TraceRows:
@@ -103,9 +98,5 @@ def make(count: int, **columns: Any) -> TraceRows:
 
 
 def concat(parts: Sequence[TraceRows]) -> TraceRows:
-    """Return the rows of all parts, one behind the other."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return make(0)
-    return TraceRows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(TraceRows)))
+    """Return the rows of all parts, one after the other."""
+    return TraceRows.concat(parts) if parts else make(0)

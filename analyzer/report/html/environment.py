@@ -1,6 +1,6 @@
 """What every page shares: the template engine, style and script, and the policy that blocks everything else.
 
-Every string that a template shows is made inert (:mod:`analyzer.report.inert`) and then escaped; templates
+Every string that a template shows is made inert (:mod:`analyzer.escaping`) and then escaped; templates
 never mark anything as safe. The page's own style and script are named by hash in its content security policy,
 so that whatever might slip into a page from a capture can neither run nor load anything.
 """
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from analyzer.escaping import inert
 from analyzer.report import wording
-from analyzer.report.inert import inert
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import escape
 
+from analyzer.escaping import inert
 from analyzer.fleet.drilldown import MOST, Cell
 from analyzer.report.html import fleet_queries
-from analyzer.report.inert import inert
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:

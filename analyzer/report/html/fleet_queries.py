@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from analyzer.escaping import inert
 from analyzer.fleet.result_tables import DECIDED, STATES
-from analyzer.report.inert import inert
 from analyzer.results import LOSSES, POLICIES
 
 if TYPE_CHECKING:

@@ -1,24 +1,29 @@
-"""Read ``config`` files of sysfs: one of them, or a tar archive of ``/sys/bus/pci/devices``.
+"""Read ``config`` files of sysfs: one of them, a tar archive of ``/sys/bus/pci/devices``, or a copy of it.
 
 Source: Linux ``Documentation/PCI/sysfs-pci.rst`` and ``drivers/pci/proc.c``: a file ``DDDD:BB:DD.F/config``
 (or ``BB/DD.F`` in ``/proc/bus/pci``) is the configuration space as bytes: 64 of them for an unprivileged
 reader, 256 for a conventional function, 4096 for PCI Express. Only the name says whose it is.
+
+A directory can hold anything: nothing is read but regular files of the expected name. Links are followed only
+within the tree, and within ``/sys`` where the tree itself is sysfs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analyzer import bdf
-from analyzer.errors import UnsupportedFormatError
+from analyzer.errors import EmptyInputError, UnreadableInputError, UnsupportedFormatError
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, ConfigBytes, Reads
 from analyzer.readers.tar_members import MAGIC, MAGIC_AT, Archive
 from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE, HEADER_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     import polars as pl
 
@@ -35,7 +40,7 @@ _FUNCTION = re.compile(
     r"([0-9a-f]{2})\.([0-7])(?![0-9a-f])",
     re.IGNORECASE,
 )
-#: In an archive or directory: nothing but the file itself may stand behind the address.
+#: In an archive or directory: nothing but the file itself may follow the address.
 _MEMBER = re.compile(_FUNCTION.pattern + r"(?:/config|\.config)?", re.IGNORECASE)
 
 
@@ -114,7 +119,7 @@ def _config(key: int, data: bytes, where: int, reads: Reads, *, whole: bool = Tr
     if len(data) not in SIZES or not whole:
         wanted = ", ".join(str(size) for size in SIZES[:-1]) + f" or {SIZES[-1]}"
         message = f"expected a config file of {wanted} bytes for {bdf.text(key)}, found {len(data)}"
-        reads.tell("truncated", message, where)
+        reads.problem("truncated", message, where)
     return function
 
 
@@ -129,7 +134,7 @@ def _archive(archive: Archive, reads: Reads, notes: Notes) -> Iterator[pl.DataFr
             yield from members.add(key, data, member.where, whole=len(data) == member.size)
         else:
             expected = f"expected 1 to {EXTENDED_CONFIG_SIZE} bytes of {bdf.text(key)}"
-            reads.tell("foreign", f"{expected}, found {member.size}: left out", member.where)
+            reads.problem("foreign", f"{expected}, found {member.size}: left out", member.where)
     if archive.others:
         listed = ", ".join(f"{kind} ({number})" for kind, number in archive.others.most_common())
         notes.problem("foreign", f"members of other kinds are not followed: {listed}")
@@ -142,3 +147,127 @@ def _archive(archive: Archive, reads: Reads, notes: Notes) -> Iterator[pl.DataFr
             path=notes.path,
             advice="pack what the links lead to: (cd /sys/bus/pci/devices && tar -chf config.tar */config)",
         )
+
+
+_SYSFS: Final = Path("/sys")
+_DEVICE = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
+_ROOT_BUS = re.compile(r"pci[0-9a-f]{4,8}:[0-9a-f]{2}", re.IGNORECASE)
+#: Bridges below bridges: no hierarchy has more of them than buses.
+_MAX_DEPTH: Final = 256
+_MAX_SHOWN: Final = 3
+
+
+def is_tree(path: str) -> bool:
+    """Whether a directory is such a tree: it holds devices (or links to them), or root buses that do."""
+    names = _names(Path(path))
+    tree = _SysfsTree(path) if names else None
+    for name in names:
+        if _ROOT_BUS.fullmatch(name):
+            if is_tree(str(Path(path, name))):
+                return True
+        elif Path(path, name).is_symlink() or (tree and tree.allows(Path(path, name, "config"))):
+            return True
+    return False
+
+
+def read_tree(path: str, notes: Notes) -> Generator[pl.DataFrame, None, str]:
+    """Yield the tree in frames of ``accesses.READER_SCHEMA``, functions in the order of their names.
+
+    ``time_ns`` is null; ``where`` is the place in the function's own ``config`` file.
+
+    Returns:
+        SHA-256 (hex) over name, size and content of every file that was read, in that order.
+
+    Raises:
+        EmptyInputError: there is no file that may be read.
+        UnreadableInputError: the file system failed.
+    """
+    tree = _SysfsTree(path)
+    reads = Reads(notes)
+    members = Members(reads)
+    digest = hashlib.sha256()
+    for name in tree.files():
+        key, data = member_of(name), tree.content(name)
+        if key is None or not data:
+            continue
+        digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "surrogateescape") + data)
+        yield from members.add(key, data, 0)
+    yield from reads.finish(LACKS)
+    if tree.outside:
+        message = f"links that lead out of this directory are not followed: {_listed(tree.outside)}"
+        notes.problem("foreign", message)
+    if tree.refused:
+        notes.problem("unreadable", f"these files cannot be read: {_listed(tree.refused)}")
+    if not members.found:
+        raise EmptyInputError(
+            "expected DDDD:BB:DD.F/config files in this directory, found none that can be read",
+            path=path,
+            advice="copy what the links lead to: (cd /sys/bus/pci/devices && tar -chf config.tar */config)",
+        )
+    return digest.hexdigest()
+
+
+class _SysfsTree:
+    """The files of a tree, and what is left out of it.
+
+    Attributes:
+        outside: devices that are links out of the tree.
+        refused: files without permission.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.outside: list[str] = []
+        self.refused: list[str] = []
+        real = Path(os.path.realpath(path))
+        self._root = _SYSFS if real.is_relative_to(_SYSFS) else real
+
+    def allows(self, path: Path) -> bool:
+        """Whether this is a regular file that lies in the tree."""
+        try:
+            return path.is_file() and Path(os.path.realpath(path)).is_relative_to(self._root)
+        except OSError:
+            return False
+
+    def files(self, below: str = "", depth: int = 0) -> Iterator[str]:
+        """Names below the tree of every ``config`` file, in the order of their names."""
+        for name in _names(self.path / below):
+            device = self.path / below / name
+            if self.allows(device / "config"):
+                yield f"{below}{name}/config"
+            elif device.is_symlink() or (device / "config").is_symlink():
+                self.outside.append(below + name)
+            # A link leads to a device that stands elsewhere in the tree: what is below it is found there.
+            if depth < _MAX_DEPTH and not device.is_symlink():
+                yield from self.files(f"{below}{name}/", depth + 1)
+
+    def content(self, name: str) -> bytes:
+        """The first 4096 bytes of a file; empty if it cannot be read.
+
+        Raises:
+            UnreadableInputError: the file system failed.
+        """
+        try:
+            with (self.path / name).open("rb", buffering=0) as stream:
+                return stream.read(EXTENDED_CONFIG_SIZE) or b""
+        except (PermissionError, FileNotFoundError):
+            self.refused.append(name)
+            return b""
+        except OSError as error:
+            raise UnreadableInputError(
+                f"reading {name} failed: {error.strerror}", path=str(self.path)
+            ) from error
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the devices and root buses in a folder, sorted; empty if it cannot be listed."""
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except (OSError, ValueError):  # no directory, not permitted, a NUL in the name
+        return []
+    return sorted(name for name in names if _DEVICE.fullmatch(name) or _ROOT_BUS.fullmatch(name))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more

@@ -17,15 +17,15 @@ _KILLS = 10
 #: Loaded by every worker at its start.
 HOLD = """
 import os, time
-import analyzer.fleet.judging as judging
-free = judging.open_one
+import analyzer.fleet.analysis as analysis
+free = analysis.open_one
 
 def open_one(path, options):
     while os.path.basename(path) >= "20" and os.path.exists(os.environ["HELD"]):
         time.sleep(0.01)
     return free(path, options)
 
-judging.open_one = open_one
+analysis.open_one = open_one
 """
 
 

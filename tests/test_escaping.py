@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.report.inert import LIMIT, inert
+from analyzer.escaping import LIMIT, all_encodable, encodable, inert
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,12 @@ def test_the_result_can_always_be_printed(text):
     shown.encode("utf-8")
     assert shown.isprintable()
     assert inert(text, ascii_only=True).isascii()
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [("a\udcff", "a\\xff"), ("lone\ud800", "lone\\ud800"), ("evil\u202e\x1b", "evil\u202e\x1b")],
+)
+def test_what_no_encoder_takes_becomes_an_escape(text, stored):
+    assert encodable(text) == stored
+    assert all_encodable({"a": [text, (text, 1)]}) == {"a": [stored, (stored, 1)]}

@@ -1,4 +1,4 @@
-"""Manifest entries in, analysed captures out: what becomes of each input, and why."""
+"""The analysis of a group of manifest entries: each input gets a result, or an outcome with its reason."""
 
 from __future__ import annotations
 
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     from analyzer.results import CaptureResult
 
 Outcome = Literal["ok", "truncated", "unreadable", "unsupported", "crashed", "timeout", "too-large"]
-OUTCOMES: tuple[Outcome, ...] = (
-    "ok", "truncated", "unreadable", "unsupported", "crashed", "timeout", "too-large",
-)  # fmt: skip
 
-#: Captures analysed in one go: so many, or so many bytes as stored, whichever comes first.
+
+#: Captures analysed together: at most so many, and at most so many bytes as stored.
 _GROUP, _GROUP_BYTES = 64, 64 << 20
 _OUTCOME_OF_KIND: dict[str, Outcome] = {
     "unsupported": "unsupported",
@@ -44,19 +42,19 @@ _OUTCOME_OF_KIND: dict[str, Outcome] = {
     "crashed": "crashed",
     "timeout": "timeout",
 }
-#: Whatever goes wrong in the analysis of one capture; polars' panic is no Exception.
-_FAULTS = (Exception, pl.exceptions.PanicException)
+#: What can go wrong in the analysis of one capture; polars' panic is not an Exception.
+FAULTS = (Exception, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True)
 class AnalyzedInput:
-    """One input's row in the making.
+    """One input with its result.
 
     Attributes:
         number: its row in the manifest.
         entry: that row.
         result: what the analysis says, or a result without accesses.
-        clock: what the times of its accesses count (:class:`analyzer.capture.Notes`).
+        clock: clock of its accesses' times (:class:`analyzer.capture.Notes`).
         created_ns: when the recording began, as its file says.
     """
 
@@ -79,14 +77,14 @@ class _Opened:
 
 
 def open_one(path: str, options: Options) -> Capture:
-    """Open one capture: the only place where a fleet run reads one."""
+    """Open one capture; a fleet run reads captures here only."""
     from analyzer.analysis import open_pieces
 
     return open_pieces([path], options)
 
 
 def analyze_many(captures: Sequence[Capture], options: Options) -> list[CaptureResult]:
-    """Analyse captures together: the only place where a fleet run judges them."""
+    """Analyse captures together; a fleet run analyses captures here only."""
     from analyzer.analysis import analyze_batch
 
     return analyze_batch(captures, options)
@@ -106,16 +104,16 @@ def groups(numbered: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, En
         yield group
 
 
-def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list[AnalyzedInput]:
-    """Judge a group of inputs; each gets its row, whatever it holds.
+def analyze_inputs(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list[AnalyzedInput]:
+    """Analyse a group of inputs; each gets its row, whatever it holds.
 
     Args:
         numbered: manifest row and entry of each.
         job: what the run does.
-        scratch: where downloads may lie meanwhile.
+        scratch: directory for downloads.
 
     Raises:
-        UsageError: an option cannot be meant as written.
+        UsageError: an option has an impossible value.
         StoreError: an object store cannot be reached.
     """
     options = job.request.options
@@ -129,7 +127,7 @@ def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list
                 if folder is not None:
                     folders.append(folder)
                 opened.append(_open(number, entry, job, folder))
-            except _FAULTS as error:
+            except FAULTS as error:
                 rows[number] = _failed(number, entry, error)
         for one, result in _analyze(opened, options):
             rows[one.number] = (
@@ -144,14 +142,14 @@ def judge(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str) -> list
 
 
 def _folder(scratch: str) -> Path:
-    from analyzer.fleet.stores import keeping
+    from analyzer.fleet.stores import storing
 
-    with keeping(scratch):
+    with storing(scratch):
         return Path(tempfile.mkdtemp(dir=scratch))
 
 
 def failed_input(number: int, entry: Entry, outcome: Outcome, reason: str) -> AnalyzedInput:
-    """Return the row of an input that took its worker down, or would not end."""
+    """Return the row of an input that ended its worker, or did not finish."""
     error = AritraceError(reason, path=entry.name)
     result = unreadable(entry.name, error)
     result.errors[:] = [Problem(outcome, entry.name, None, reason)]
@@ -192,8 +190,8 @@ def _analyze(
         results: Sequence[CaptureResult | BaseException] = analyze_many(
             [one.capture for one in opened], options
         )
-    except _FAULTS as error:
-        # One of them; only alone each shows whether it was the one.
+    except FAULTS as error:
+        # One of them causes it: analysed alone, each shows whether it does.
         results = [error] if len(opened) == 1 else [_alone(one, options) for one in opened]
     yield from zip(opened, results, strict=True)
 
@@ -201,7 +199,7 @@ def _analyze(
 def _alone(one: _Opened, options: Options) -> CaptureResult | BaseException:
     try:
         return analyze_many([one.capture], options)[0]
-    except _FAULTS as error:
+    except FAULTS as error:
         return error
 
 
@@ -210,7 +208,7 @@ def _done(one: _Opened, result: CaptureResult) -> AnalyzedInput:
     outcome: Outcome = "truncated" if result.truncated else "ok"
     reason = next((p.message for p in result.errors if p.kind == "truncated"), None)
     if one.changed:
-        words = "it changed after it was listed; the answer is of what was found when it was read"
+        words = "it changed after it was listed; the result is of its content when it was read"
         result.errors = [*result.errors, Problem("changed", one.entry.path, None, words)]
     _rename(result, {one.entry.path: one.entry.name} | one.urls)
     return AnalyzedInput(
@@ -227,7 +225,7 @@ def _done(one: _Opened, result: CaptureResult) -> AnalyzedInput:
 def _failed(
     number: int, entry: Entry, error: BaseException, urls: dict[str, str] | None = None
 ) -> AnalyzedInput:
-    """The row of an input that gave no result; an error that is no fault of the input is raised again."""
+    """The row of an input without a result; an error that the input did not cause is raised again."""
     from analyzer.fleet.stores import StoreError
 
     if isinstance(error, UsageError | StoreError):
@@ -254,7 +252,7 @@ def _place(error: BaseException) -> str:
 
 
 def _rename(result: CaptureResult, names: dict[str, str]) -> None:
-    """Give every path in a result the name that the user knows: the URL, or text for odd bytes."""
+    """Replace every path in a result by the name that the user knows: the URL, or escaped bytes."""
     changed = {path: name for path, name in names.items() if path != name}
     if not changed:
         return
@@ -264,17 +262,17 @@ def _rename(result: CaptureResult, names: dict[str, str]) -> None:
     ]
     result.errors = [
         dataclasses.replace(
-            error, file=changed.get(error.file, error.file), message=_reported(error.message, changed)
+            error, file=changed.get(error.file, error.file), message=_with_names(error.message, changed)
         )
         for error in result.errors
     ]
     for kexec in result.kexecs:
-        kexec.warnings = [_reported(warning, changed) for warning in kexec.warnings]
+        kexec.warnings = [_with_names(warning, changed) for warning in kexec.warnings]
         for evidence in [*(b.evidence for b in kexec.bridges), *(s.evidence for s in kexec.secondary)]:
             evidence[:] = [dataclasses.replace(one, file=changed.get(one.file, one.file)) for one in evidence]
 
 
-def _reported(text: str, names: dict[str, str]) -> str:
+def _with_names(text: str, names: dict[str, str]) -> str:
     for path, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
         text = text.replace(path, name)
     return text

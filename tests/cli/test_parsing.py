@@ -1,6 +1,6 @@
 import pytest
 
-from analyzer.cli.default_command import first_word
+from analyzer.cli.parsing import first_word
 
 VALUED = frozenset({"--format", "--output", "-o"})
 

@@ -1,4 +1,4 @@
-"""What a run leaves for its user: a capture as the corpus has it, and the raw files beside it.
+"""The files that a run leaves: a capture as the corpus has it, and the raw files beside it.
 
 ``NAME.bin`` and ``NAME.toml`` are a case for ``analyze corpus update DIR --write``; ``NAME/`` holds QEMU's
 log (``cfg.log``), the console (``cfg.dmesg``, a sidecar of the log), ``truth.json`` and the guest's own
@@ -8,17 +8,21 @@ recording if it made one: ``guest-snapshot.txt`` (lspci -xxxx) and ``guest-trace
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.lab import recording
 from analyzer.lab.runner import cmdline
-from analyzer.writing import replacing
+from analyzer.writing import make_directory, replacing
 
 if TYPE_CHECKING:
     from analyzer.lab.parts import LabParts
     from analyzer.lab.runner import Run
     from analyzer.lab.scenarios import Scenario
+
+
+#: Bytes of a recording; no guest of the lab sends as much.
+_LIMIT = 256 << 20
 
 
 def write(directory: str, scenario: Scenario, run: Run, found: LabParts) -> str:
@@ -30,12 +34,12 @@ def write(directory: str, scenario: Scenario, run: Run, found: LabParts) -> str:
     from analyzer.converting.conversion import convert
 
     raw = Path(directory) / scenario.name
-    _make(raw)
+    make_directory(raw)
     _put(raw / "cfg.log", run.trace.read_bytes())
     _put(raw / "cfg.dmesg", run.console.read_bytes())
     if run.recording is not None:
-        members = recording.members(run.recording.read_bytes())
-        for name, content in zip(recording.names(members), members, strict=True):
+        members = gzip_members(run.recording.read_bytes())
+        for name, content in zip(recording_names(members), members, strict=True):
             _put(raw / name, content)
     _put(raw / "truth.json", (json.dumps(truth(scenario, run, found), indent=1) + "\n").encode())
     capture = Path(directory) / f"{scenario.name}.bin"
@@ -122,15 +126,42 @@ def _fault(scenario: Scenario) -> list[str]:
     return lines
 
 
-def _make(folder: Path) -> None:
-    from analyzer.errors import UsageError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the directory: {error.strerror}", path=str(folder)) from error
-
-
 def _put(path: Path, content: bytes) -> None:
     with replacing(path) as stream:
         stream.write(content)
+
+
+def gzip_members(content: bytes) -> list[bytes]:
+    """Return the gzip members, unpacked; one that was cut short or is damaged ends the list.
+
+    Args:
+        content: everything that came over the port.
+    """
+    found = []
+    while content:
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            text = unpacker.decompress(content, _LIMIT)
+        except zlib.error:
+            break
+        if not unpacker.eof:
+            break
+        found.append(text)
+        content = unpacker.unused_data
+    return found
+
+
+def recording_names(recorded: list[bytes]) -> list[str]:
+    """Return a file name for each member: ``guest-snapshot.txt`` (lspci) or ``guest-trace.txt`` (tracefs).
+
+    Further ones of a kind are numbered: a guest that recorded two kernels has ``guest-trace-2.txt``.
+
+    Args:
+        recorded: from :func:`gzip_members`.
+    """
+    found: list[str] = []
+    for content in recorded:
+        name = "guest-trace" if content.startswith(b"# tracer:") else "guest-snapshot"
+        earlier = sum(other.startswith(name) for other in found)
+        found.append(f"{name}-{earlier + 1}.txt" if earlier else f"{name}.txt")
+    return found

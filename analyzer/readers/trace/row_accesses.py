@@ -1,34 +1,135 @@
 """From rows of a trace to the access table: the last step of every reader of ftrace events, binary or text.
 
 What KVM saw becomes config accesses (:mod:`analyzer.readers.config_mechanisms`), what QEMU printed is parsed
-(:mod:`analyzer.readers.trace.printed`), and an access that two nested functions recorded counts once.
+(:mod:`analyzer.readers.qemu.log`), and an access that two nested functions recorded counts once.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from analyzer.capture import accesses
+from analyzer.capture import Notes, accesses
 from analyzer.capture.accesses import ABORT, OK, WRITE
 from analyzer.readers.config_mechanisms import ConfigMechanisms, Touches
-from analyzer.readers.qemu.events import Count
+from analyzer.readers.qemu.log import QemuText
+from analyzer.readers.tallies import Count
 from analyzer.readers.trace import rows
 from analyzer.readers.trace.evidence import event_of
-from analyzer.readers.trace.nested import NestedProbes
-from analyzer.readers.trace.printed import PrintedText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from analyzer.capture import Notes
     from analyzer.options import Options
     from analyzer.readers.qemu.events import CfgEvents
     from analyzer.readers.trace.rows import TraceRows
+
+#: What is equal in one access; ``domain`` is not, as only some functions are given it.
+_SAME = ("kind", "op", "bus", "devfn", "address", "width", "value")
+#: Rows further apart are not nested calls.
+_MOST_NS = 10_000_000
+
+
+class NestedProbes:
+    """Remembers the last row of every thread from one batch to the next.
+
+    Attributes:
+        count: rows that were found to repeat others.
+    """
+
+    def __init__(self) -> None:
+        self.count = Count()
+        self._events: dict[int, set[int]] = defaultdict(set)
+        self._last = rows.make(0)
+
+    def without_repeats(self, batch: TraceRows) -> TraceRows:
+        """Return the batch without rows that repeat another."""
+        at = np.flatnonzero(batch.kind <= rows.MEMORY)
+        if not len(at):
+            return batch
+        # Only events of one kind and direction can be of the same access.
+        codes = np.unique(batch.event[at].astype(np.int64) << 8 | batch.kind[at] << 1 | batch.op[at]).tolist()
+        for code in codes:
+            self._events[code & 0xFF].add(code >> 8)
+        if all(len(events) < 2 for events in self._events.values()):
+            return batch
+        known = len(self._last)
+        joined = rows.concat([self._last, batch.pick(at)])
+        order = np.argsort(joined.agent, kind="stable")
+        table = joined.pick(order)
+        same = np.ones(len(table), bool)
+        same[0] = False
+        for name in ("agent", *_SAME):
+            column = getattr(table, name)
+            same[1:] &= column[1:] == column[:-1]
+        same[1:] &= np.abs(table.time[1:] - table.time[:-1]) <= _MOST_NS
+        starts = np.flatnonzero(~same)
+        first_event = table.event[starts][np.cumsum(~same) - 1]
+        again = np.zeros(len(table), bool)
+        again[order] = table.event != first_event
+        last = np.append(table.agent[1:] != table.agent[:-1], True)
+        columns = {name: getattr(table, name)[last] for name in ("time", "agent", *_SAME)}
+        self._last = rows.make(int(last.sum()), event=first_event[last], **columns)
+        repeated = at[again[known:]]
+        if not len(repeated):
+            return batch
+        self.count.add(len(repeated), int(batch.where[repeated[0]]))
+        kept = np.ones(len(batch), bool)
+        kept[repeated] = False
+        return batch.pick(kept)
+
+
+class PrintedText:
+    """Keeps lines until all that belongs to their access was seen."""
+
+    def __init__(self, notes: Notes, options: Options) -> None:
+        self._notes = notes
+        self._own = Notes(notes.path)
+        self._qemu = QemuText(self._own, options)
+        self._size = 0
+        self._rows = rows.make(0)
+        self._starts = np.zeros(0, np.int64)
+
+    def take(
+        self, batch: TraceRows, texts: Sequence[bytes]
+    ) -> tuple[CfgEvents, TraceRows, NDArray[np.int64]]:
+        """Return accesses, the row of each, and its number in ``batch`` (negative: of an earlier batch).
+
+        Args:
+            batch: rows of printed text.
+            texts: what was printed, one of each row.
+        """
+        lines = [text.replace(b"\n", b" ").rstrip() + b"\n" for text in texts]
+        starts = self._size + np.cumsum([0, *map(len, lines)], dtype=np.int64)
+        events = self._qemu.take(b"".join(lines), self._size)
+        known = len(self._rows)
+        self._size = int(starts[-1])
+        self._rows = rows.concat([self._rows, batch])
+        self._starts = np.concatenate([self._starts, starts[:-1]])
+        found = self._found(events, known)
+        waiting = self._qemu.waiting_from
+        done = len(self._starts) if waiting is None else int(np.searchsorted(self._starts, waiting))
+        self._rows, self._starts = self._rows.pick(slice(done, None)), self._starts[done:]
+        return found
+
+    def close(self) -> tuple[CfgEvents, TraceRows, NDArray[np.int64]]:
+        """Return what still waited, and write the account into the notes."""
+        found = self._found(self._qemu.close("record"), len(self._rows))
+        self._notes.dropped += self._own.dropped
+        for problem in self._own.problems:
+            # Its place is one in the printed text alone.
+            self._notes.problem(problem.kind, f"of what QEMU printed: {problem.message}")
+        return found
+
+    def _found(self, events: CfgEvents, known: int) -> tuple[CfgEvents, TraceRows, NDArray[np.int64]]:
+        at = np.searchsorted(self._starts, events.where)
+        return events, self._rows.pick(at), at - known
+
 
 _WIDTHS = (0, 1, 2, 4)
 _MOST_CPU = 0xFFFF
@@ -87,7 +188,7 @@ class TraceAccesses:
     """Turns batches of rows into frames, in order.
 
     Args:
-        notes: told of events beside the accesses, and of what could not be used.
+        notes: gets events other than accesses, and what could not be used.
         options: ``ecam_base`` helps where the trace does not say it.
         timed: whether the rows' time means anything.
     """
@@ -127,20 +228,17 @@ class TraceAccesses:
             (self._no_address, _NO_ADDRESS),
             (self._odd, _ODD),
         ):
-            if count.number:
-                self._notes.dropped += count.number
-                self._notes.problem("dropped", message.format(count.number), count.first)
+            count.report(self._notes, "dropped", message)
         if self._no_window.number and self._mechanisms.may_have_window:
-            # Most memory that a guest touches is no ECAM window; whether any of this is cannot be told.
+            # Most memory that a guest touches is not an ECAM window; whether any of this is, is not known.
             self._notes.dropped += 1
             self._notes.problem("dropped", _NO_WINDOW.format(self._no_window.number), self._no_window.first)
-        if self._nested.count.number:
-            self._notes.problem(
-                "duplicate",
-                f"{self._nested.count.number} records are of accesses that another probe or buffer recorded,"
-                " too, and do not count again",
-                self._nested.count.first,
-            )
+        self._nested.count.report(
+            self._notes,
+            "duplicate",
+            "{} records are of accesses that another probe or buffer recorded, too, and do not count again",
+            loses=False,
+        )
         return frames
 
     def _frame(self, table: _Table) -> list[pl.DataFrame]:
