@@ -138,7 +138,7 @@ _TABLE = (
     ),
     Rule(
         "ARI006",
-        "bridge hidden below a lost ancestor",
+        "bridge hidden below a lost bridge",
         "error",
         (
             "A bridge above is unconfigured or gone, so the incoming kernel never saw this one. What its "
