@@ -136,8 +136,9 @@ _BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
 # Repeats are bounded, so that no text makes a search slow.
 _PCI_CFG = rb"pci_cfg_(?:read|write) [^\n]{1,200}? @0x[0-9a-f]{1,8} (?:->|<-) 0x[0-9a-f]"
 _FTRACE_LINE = (
-    rb"^ {0,40}(?:[^\s:]{1,32}: {1,40})?[^\n]{1,16}[- ] {0,8}\d{1,8} {1,8}(?:\([ \d-]{1,12}\) {1,4})?"
-    rb"\[\d{3,5}\] {0,2}[^\n:]{0,20}?\d{1,20}(?:\.\d{6,9})?: {1,9}\w"
+    rb"^ {0,40}(?:[^\s:]{1,32}: {1,40})?[^\n]{1,16}[- ] {0,8}(?:\d{1,8}/)?\d{1,8} {1,8}"
+    rb"(?:\([ \d-]{1,12}\) {1,4})?\[\d{3,5}\] {0,2}[^\n:]{0,20}?\d{1,20}(?:\.\d{6,9})?:"
+    rb" {1,80}(?:\(\+[\d.]{1,20}\) {1,20})?\w"
 )
 _DEVICE_LINE = rb"^(?:[0-9a-f]{4,6}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] "
 _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
