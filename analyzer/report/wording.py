@@ -121,3 +121,8 @@ def port(kind: str | None) -> str:
 def on_off(state: int | None) -> str:
     """Return a state of ARI Forwarding as lspci prints flags, with ``?`` for unknown."""
     return ARI_FORWARDING.text(state)
+
+
+def lost_records(number: int) -> str:
+    """Records that are known to have been there: the problems of the capture say what became of each kind."""
+    return f"{count(number, 'record')} missing or unusable"
