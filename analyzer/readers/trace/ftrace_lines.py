@@ -39,6 +39,11 @@ _EVENT, _GROUP, _SAID = (
 _LOST = r"^CPU:(?P<cpu>\d{1,5}) \[(?:LOST )?(?P<number>\d{0,15}) ?EVENTS(?: DROPPED)?\]"
 _WRITTEN = r"^# entries-in-buffer/entries-written: (?P<held>\d{1,15})/(?P<written>\d{1,15})"
 _NANO_DIGITS = 9
+#: Columns of ``EventLines.events``.
+SCHEMA = {
+    "where": pl.Int64, "left": pl.String, "buffer": pl.String, "pid": pl.Int64, "cpu": pl.Int64,
+    "time_ns": pl.Int64, "group": pl.String, "event": pl.String, "said": pl.String,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

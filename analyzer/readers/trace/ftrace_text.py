@@ -48,7 +48,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         UnsupportedFormatError: an event that may be a read or a write.
         UsageError: ``field_map`` has a field that does not exist.
     """
-    reading = _Reading(notes, options)
+    reading = EventReading(notes, options)
     blocks = TextBlocks(stream, notes)
     for text, base in blocks.read(_BLOCK):
         yield from reading.take(text, base)
@@ -56,8 +56,13 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     yield from reading.close()
 
 
-class _Reading:
-    """The state of reading one text."""
+class EventReading:
+    """The state of reading one text.
+
+    Args:
+        notes: filled with what the text says besides its accesses.
+        options: ``field_map`` names fields and events, ``ecam_base`` the ECAM window of a guest.
+    """
 
     def __init__(self, notes: Notes, options: Options) -> None:
         self._notes = notes
@@ -74,7 +79,10 @@ class _Reading:
 
     def take(self, text: bytes, base: int) -> list[pl.DataFrame]:
         """Return the accesses of whole lines."""
-        lines = ftrace_lines.parse(text, base)
+        return self.take_lines(ftrace_lines.parse(text, base))
+
+    def take_lines(self, lines: ftrace_lines.EventLines) -> list[pl.DataFrame]:
+        """Return the accesses of lines that were taken apart."""
         self._note(lines)
         if not lines.events.height:
             return []
