@@ -52,21 +52,31 @@ def analyze(
             beyond the results is to be taken here.
 
     Returns:
-        a result per capture in the given order; one that cannot be read is a row with verdict ``unreadable``.
+        a result per capture in the given order, and per guest where a recording is of several; one that
+        cannot be read is a row with verdict ``unreadable``.
 
     Raises:
         UsageError: an option cannot be meant as written, or there is only one piece to join.
     """
+    from analyzer.readers import each_machine
+
     chosen = options or Options()
     if chosen.join:
         joining.refuse_single(paths)
     groups = [list(paths)] if chosen.join and paths else [[path] for path in paths]
-    results = []
+    results: list[CaptureResult] = []
     for done, group in enumerate(groups):
         if progress is not None:
             progress(done, len(groups), group[0])
+
+        def answer(options: Options, group: Sequence[str] = group) -> CaptureResult:
+            return _answer(group, options, studied)
+
         try:
-            results.append(_answer(group, chosen, studied))
+            if len(group) == 1:
+                results.extend(each_machine(group[0], chosen, answer))
+            else:
+                results.append(answer(chosen))
         except AritraceError as error:
             if error.kind == "usage":
                 raise

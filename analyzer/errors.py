@@ -7,6 +7,8 @@ its own way and a fleet run can put them into columns.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class AritraceError(Exception):
     """Root of all expected errors.
@@ -59,6 +61,39 @@ class UnsupportedFormatError(AritraceError):
     """The content is not a supported capture, or a version that is refused; the message says why."""
 
     kind = "unsupported"
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One of the machines whose accesses are in a recording.
+
+    Attributes:
+        pid: its process, or the first of its threads; 0 is the machine that recorded.
+        threads: the threads that play its CPUs.
+        accesses: how many they made.
+    """
+
+    pid: int
+    threads: frozenset[int]
+    accesses: int
+
+    def has(self, pid: int) -> bool:
+        """Whether a user may mean it by ``pid``."""
+        return pid == self.pid or pid in self.threads
+
+
+class SeveralGuestsError(UnsupportedFormatError):
+    """A recording is of several machines, each of which has a history of its own.
+
+    Attributes:
+        guests: the machines, none if the recording does not say which access is of which.
+    """
+
+    def __init__(
+        self, message: str, *, path: str | None = None, advice: str = "", guests: tuple[Guest, ...] = ()
+    ) -> None:
+        super().__init__(message, path=path, advice=advice)
+        self.guests = guests
 
 
 class DamagedInputError(AritraceError):

@@ -35,6 +35,8 @@ class Options:
         seed: path of a snapshot of the machine as the (first) capture begins, or None.
         field_map: names of fields in a capture that differ from the usual ones.
         ecam_base: physical address of the ECAM window, or None.
+        guest: of a recording of several guests, the pid of the one that is meant, or None.
+        threads: the threads of that guest, once a first reading has found them.
         linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
         strict: a healed loss counts as a loss.
         selected: finding codes that count; None = all.
@@ -56,6 +58,8 @@ class Options:
     seed: str | None = None
     field_map: Mapping[str, str] = field(default_factory=dict)
     ecam_base: int | None = None
+    guest: int | None = None
+    threads: frozenset[int] = frozenset()
     linktype_raw_tlp: int | None = None
     strict: bool = False
     selected: frozenset[str] | None = None

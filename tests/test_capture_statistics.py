@@ -2,12 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from analyzer.capture import Capture, Notes, accesses
-from analyzer.questions.statistics import describe
+from analyzer.questions.statistics import describe, stat
 from analyzer.readers import open_capture
 
-LOG = Path(__file__).parents[1] / "traces" / "formats" / "qemu-log-dialect-c.log.zst"
+FORMATS = Path(__file__).parents[1] / "traces" / "formats"
+LOG = FORMATS / "qemu-log-dialect-c.log.zst"
 
 
 def capture(**columns):
@@ -62,3 +64,35 @@ def test_a_real_capture():
     assert found.kexecs[0].blackout_ns == max(
         gap.duration_ns for gap in found.gaps if gap.after_access == found.boots[1].last_access
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "functions"),
+    [
+        # Firmware's scan of the same machine, of which the log has no pci_cfg_* line where nothing answered.
+        ("qemu-log-memory-regions.log.zst", 309, 7),
+        ("trace-dat-kvm-host.dat", 309, 7),
+        ("ftrace-kvm-host.txt.zst", 309, 7),
+        ("trace-dat-kprobes-kernel2.dat", 8036, 16),
+        ("lspci-xxxx-vvv.txt.zst", 0, 16),
+    ],
+)
+def test_absent_functions_by_what_their_reads_return(name, absent, functions):
+    found = stat(str(FORMATS / name))
+    assert (found.absent, found.functions) == (absent, functions)
+
+
+def test_a_function_that_is_gone_and_a_virtual_one():
+    reads = np.array(
+        [
+            (0x10, 0, 0xC1B36),
+            (0x10, 0x0E, 0),
+            (0x11, 0, 0xFFFFFFFF),  # a virtual function: no vendor ID, but a capability
+            (0x11, 0x34, 0x40),
+            (0x10, 0, 0xFFFFFFFF),  # gone
+            (0x18, 0, 0xFFFFFFFF),  # never there
+        ]
+    ).T
+    devfn, offset, value = reads[0].astype(np.uint8), reads[1].astype(np.uint16), reads[2].astype(np.uint32)
+    found = describe(capture(devfn=devfn, offset=offset, value=value, width=np.full(6, 4, np.uint8)))
+    assert (found.absent, found.functions) == (2, 2)

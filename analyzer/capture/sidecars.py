@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SUFFIXES = (".preserved", ".flb", ".dmesg")
+_ONE_GUEST = re.compile(r"\[(?:pid [0-9]+|host)\]$")
 
 
 def beside(captures: Iterable[str], suffix: str) -> list[str]:
@@ -59,8 +61,14 @@ def every(capture: str) -> list[str]:
 
 
 def names(capture: str) -> list[str]:
-    """What NAME can be for a capture: its file name, whole or less one or two suffixes, the longest first."""
+    """What NAME can be for a capture: its file name, whole or less one or two suffixes, the longest first.
+
+    That of one guest of a recording is its whole name (``host.dat[pid 4242]``): a file beside the recording
+    does not say which guest it is of.
+    """
     found = [capture]
+    if _ONE_GUEST.search(capture):
+        return found
     for _ in range(2):
         stem = PurePosixPath(found[-1]).stem
         if stem and stem != found[-1]:

@@ -11,6 +11,7 @@ from analyzer.cli.parameters import (
     EcamBaseOption,
     FlbNameOption,
     FlbOption,
+    GuestOption,
     LinkTypeOption,
     MapOption,
     QuietOption,
@@ -63,6 +64,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     flb_name: FlbNameOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
+    guest: GuestOption = None,
     linktype_raw_tlp: LinkTypeOption = None,
     minimal: Minimal = False,
     redact: Redact = False,
@@ -85,6 +87,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
         flb_name=flb_name,
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
+        guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
     )
     refuse_inputs([target for _, target in pairs], found.paths, options)

@@ -16,6 +16,7 @@ from analyzer.cli.parameters import (
     FlbOption,
     Format,
     FormatOption,
+    GuestOption,
     HtmlOption,
     IgnoreOption,
     JoinOption,
@@ -72,6 +73,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     assume_preserved: AssumeOption = False,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
+    guest: GuestOption = None,
     linktype_raw_tlp: LinkTypeOption = None,
     form: FormatOption = "text",
     output: OutputOption = None,
@@ -116,6 +118,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         seed=seed,
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
+        guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
         strict=strict,
         selected=selection(select, ignore),
@@ -205,18 +208,25 @@ def _missing_piece(found: "Sources", options: Options) -> "Analysis | None":
 
 
 def _with_errors(analysis: "Analysis", found: "Sources") -> "Analysis":
+    """All results with a row in the place of each source that gave nothing to open."""
     from analyzer.verdicts.verdict import unreadable
 
     if all(source.error is None for source in found.found):
         return analysis
-    rows = iter(analysis.captures)
-    return _analysis(
-        analysis.policy,
-        [
-            next(rows) if source.error is None else unreadable(source.path, source.error)
-            for source in found.found
-        ],
-    )
+    left = list(reversed(analysis.captures))
+    rows: list[CaptureResult] = []
+    for source in found.found:
+        if source.error is not None:
+            rows.append(unreadable(source.path, source.error))
+            continue
+        first = len(rows)
+        rows.append(left.pop())
+        if rows[first].path != source.path:  # one guest of a recording: the others follow
+            known = {rows[first].path}
+            while left and left[-1].path.startswith(f"{source.path}[") and left[-1].path not in known:
+                rows.append(left.pop())
+                known.add(rows[-1].path)
+    return _analysis(analysis.policy, rows)
 
 
 def _analysis(policy: str, captures: "list[CaptureResult]") -> "Analysis":

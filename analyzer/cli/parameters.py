@@ -188,6 +188,20 @@ EcamBaseOption = Annotated[
         help="Physical address of a guest's ECAM window, where a host's recording does not say it.",
     ),
 ]
+GuestOption = Annotated[
+    int | None,
+    typer.Option(
+        "--guest",
+        metavar="PID",
+        min=0,
+        rich_help_panel=_INPUT,
+        show_default=False,
+        help=(
+            "Of a host's recording of several guests, the one with this process or thread; 0 is the host "
+            "itself. Default: each is a capture of its own."
+        ),
+    ),
+]
 FormatOption = Annotated[
     Format,
     typer.Option(

@@ -1,5 +1,6 @@
 """The commands of one question: ``explain``, ``atrisk``, ``snapshot``, ``stat``, ``rule``, ``corpus``."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from analyzer.cli.parameters import (
     EcamBaseOption,
     FlbNameOption,
     FlbOption,
+    GuestOption,
     KexecAtOption,
     LinkTypeOption,
     MapOption,
@@ -96,6 +98,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     assume_preserved: AssumeOption = False,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
+    guest: GuestOption = None,
     linktype_raw_tlp: LinkTypeOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
@@ -123,6 +126,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         kexec_at=tuple(kexec_at or ()),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
+        guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
     )
     refuse_inputs([output], [capture], options)
@@ -137,13 +141,14 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     _put(form, explanation, fill, output)
 
 
-def atrisk_command(
+def atrisk_command(  # noqa: PLR0913 typer makes an option of each parameter
     snapshot: OneCapture,
     *,
     series: SeriesOption = None,
     preserved: PreservedOption = None,
     flb: FlbOption = None,
     flb_name: FlbNameOption = None,
+    guest: GuestOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
     strict: StrictRiskOption = False,
@@ -158,14 +163,14 @@ def atrisk_command(
     from analyzer.questions.atrisk import atrisk
     from analyzer.report import atrisk_report
 
-    options = Options(series=series, preserved=preserved, flb=flb, flb_name=flb_name)
+    options = Options(series=series, preserved=preserved, flb=flb, flb_name=flb_name, guest=guest)
     refuse_inputs([output], [snapshot], options)
     found = atrisk(snapshot, options)
     _put(form, found, lambda page: atrisk_report.fill(page, found), output)
     raise typer.Exit(1 if strict and found.verdict == "at-risk" else RISK_STATUS[found.verdict])
 
 
-def snapshot_command(
+def snapshot_command(  # noqa: PLR0913 typer makes an option of each parameter
     capture: OneCapture,
     *,
     boot: BootNumber = None,
@@ -173,6 +178,7 @@ def snapshot_command(
     dmesg: DmesgOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
+    guest: GuestOption = None,
     linktype_raw_tlp: LinkTypeOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -187,6 +193,7 @@ def snapshot_command(
         kexec_at=tuple(kexec_at or ()),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
+        guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
     )
     refuse_inputs([output], [capture], options)
@@ -198,6 +205,7 @@ def stat_command(
     *,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
+    guest: GuestOption = None,
     linktype_raw_tlp: LinkTypeOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
@@ -206,8 +214,9 @@ def stat_command(
     """Show what captures hold (accesses, boots, kexecs, gaps) and what is missing for a full answer."""
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.errors import AritraceError, UsageError
-    from analyzer.questions.statistics import CaptureStatistics, describe
-    from analyzer.readers import open_capture, sources
+    from analyzer.questions.statistics import CaptureStatistics
+    from analyzer.questions.statistics import stat as statistics
+    from analyzer.readers import each_machine, sources
     from analyzer.report import problems, stat_report
 
     found = sources.expand(captures or ())
@@ -217,6 +226,7 @@ def stat_command(
     options = Options(
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
+        guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
     )
     results = []
@@ -224,7 +234,7 @@ def stat_command(
         try:
             if source.error is not None:
                 raise source.error
-            results.append(describe(open_capture(source.path, options)))
+            results.extend(each_machine(source.path, options, partial(statistics, source.path)))
         except AritraceError as error:
             results.append(CaptureStatistics(source.path, error=str(error)))
             problems.complain_about(error)

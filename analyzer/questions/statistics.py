@@ -12,6 +12,8 @@ from analyzer.observed.index import AccessIndex, enumerations
 from analyzer.results import Boot
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from analyzer.capture import Capture, Problem, SourceFile
     from analyzer.observed.boots import BootSpan
     from analyzer.options import Options
@@ -43,15 +45,15 @@ class CaptureStatistics:
     """Counts over one capture.
 
     Attributes:
-        functions: distinct functions that answered.
-        absent: accesses that no function answered.
+        functions: distinct functions that answered: a read of them was not all ones.
+        absent: accesses that no function answered, by the recorder's word or as all its reads are ones.
         failed: accesses that completed with an error status.
         extended: accesses to registers beyond 0xff.
         start_ns, end_ns: time stamps of the first and last access that have one.
         gaps: the longest silences, longest first.
         thinned: repeated reads of a very long capture that were passed over: in ``accesses`` and ``reads``,
             not in the counts that follow.
-        dropped: records that the recorder lost.
+        dropped: records that the recorder lost, and those in the file that cannot be used.
         missing_dwords: dwords that a snapshot must have shown and does not.
         foreign_lines: lines of a text capture that are no accesses.
         missing: what the capture lacks for a full answer, a sentence each.
@@ -116,10 +118,10 @@ def describe(capture: Capture) -> CaptureStatistics:
         thinned=capture.thinned,
         reads=int(index.is_read.sum()) + capture.thinned,
         writes=int(index.is_write.sum()),
-        absent=int(index.absent.sum()),
+        absent=int(_absent(index).sum()),
         failed=int(index.failed.sum()),
         extended=int((index.offset >= _EXTENDED).sum()),
-        functions=int(np.unique(index.function[~index.absent]).size),
+        functions=int(np.unique(index.function[_answered(index)]).size),
         widths_known=bool(index.rows) and bool((index.width > 0).all()),
         start_ns=int(timed[0]) if timed.size else None,
         end_ns=int(timed[-1]) if timed.size else None,
@@ -137,6 +139,27 @@ def describe(capture: Capture) -> CaptureStatistics:
     )
     found.missing = _missing(found, spans)
     return found
+
+
+def _answered(index: AccessIndex) -> NDArray[np.bool_]:
+    """Reads that a function answered; kprobes, KVM and memory regions show an absent one by ones only."""
+    return index.live & ~index.absent & ~index.failed
+
+
+def _absent(index: AccessIndex) -> NDArray[np.bool_]:
+    """Accesses that no function answered.
+
+    A vendor ID of ones is an answer of a virtual function (PCIe 9.3.4.1.1): it counts where other reads show
+    that nothing is there, or that the function has another vendor ID.
+    """
+    answered = np.unique(index.function[_answered(index)])
+    read = np.unique(index.function[index.is_read])
+    silent = np.isin(index.function, np.setdiff1d(read, answered)) & ~index.failed
+    gone = np.zeros(index.rows, bool)
+    identified = np.unique(index.function[index.present_id])
+    vendor = index.vendor_reads
+    gone[vendor] = ~index.live[vendor] & ~index.failed[vendor] & np.isin(index.function[vendor], identified)
+    return np.asarray(index.absent | silent | gone, np.bool_)
 
 
 def _boot(index: AccessIndex, span: BootSpan) -> Boot:

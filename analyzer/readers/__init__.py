@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import polars as pl
 
-from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, SourceFile, thinning
+from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, Problem, SourceFile, sidecars, thinning
 from analyzer.errors import (
     EmptyInputError,
     LimitExceededError,
+    SeveralGuestsError,
     UnreadableInputError,
     UnsupportedFormatError,
 )
@@ -31,8 +33,12 @@ if TYPE_CHECKING:
 
     Reader = Callable[[ByteStream, Notes, Options], Iterator[pl.DataFrame]]
 
+Answer = TypeVar("Answer")
+
 #: Most accesses of a capture that is held in memory as a whole (48 bytes each).
 MAX_ACCESSES = 50_000_000
+#: Problems of a capture without accesses that the refusal names.
+_MOST_TOLD = 5
 
 
 def open_capture(path: str, options: Options | None = None, *, thin: bool = True, first: int = 0) -> Capture:
@@ -49,6 +55,44 @@ def open_capture(path: str, options: Options | None = None, *, thin: bool = True
             more accesses than ``MAX_ACCESSES``.
     """
     chosen = options or Options()
+    try:
+        capture = _opened(path, chosen, thin=thin, first=first)
+    except SeveralGuestsError as error:
+        meant = [guest for guest in error.guests if chosen.guest is not None and guest.has(chosen.guest)]
+        if path == "-" and error.guests:
+            error.advice = "write it to a file, and name that: what is piped in cannot be read twice"
+        if not meant or path == "-":
+            raise
+        chosen = replace(chosen, guest=meant[0].pid, threads=meant[0].threads)
+        capture = _opened(path, chosen, thin=thin, first=first)
+    if chosen.threads:
+        capture.path = f"{path}[{f'pid {chosen.guest}' if chosen.guest else 'host'}]"
+        for beside in sidecars.every(path):
+            message = (
+                "this sidecar does not say which guest it is of, and was not used; name it as the guest is"
+                f" named here ({Path(capture.path).name}{Path(beside).suffix}), or give it with an option and"
+                f" --guest {chosen.guest}"
+            )
+            capture.notes.problems.append(Problem("not-followed", beside, None, message))
+    return capture
+
+
+def each_machine(path: str, options: Options, answer: Callable[[Options], Answer]) -> list[Answer]:
+    """Call ``answer`` with options that open a capture; where it is of several guests, once for each.
+
+    Raises:
+        AritraceError: as :func:`open_capture`; of several guests, if they cannot be told apart.
+    """
+    try:
+        return [answer(options)]
+    except SeveralGuestsError as error:
+        if not error.guests or options.guest is not None or path == "-":
+            raise
+        chosen = [replace(options, guest=guest.pid, threads=guest.threads) for guest in error.guests]
+    return [answer(one) for one in chosen]
+
+
+def _opened(path: str, chosen: Options, *, thin: bool, first: int) -> Capture:
     notes = Notes(path)
     if not thin:
         return _gathered(path, chosen, notes, None)
@@ -135,11 +179,19 @@ def read_batches(
         if not rows:
             raise EmptyInputError(
                 f"expected config accesses, found none in this {form.title}"
-                + (f" ({stream.reason})" if stream.truncated else ""),
+                + (f" ({stream.reason})" if stream.truncated else "")
+                + _held(notes),
                 path=path,
                 advice=form.advice,
             )
         return SourceFile(path, form.name, stream.sha256)
+
+
+def _held(notes: Notes) -> str:
+    """What a capture without accesses holds, as its reader has noted it."""
+    told = [problem.message for problem in notes.problems[:_MOST_TOLD]]
+    more = len(notes.problems) - len(told)
+    return "".join(f"; {message}" for message in told) + (f"; and {more} more problems" if more else "")
 
 
 def _read_directory(path: str, notes: Notes) -> Generator[pl.DataFrame, None, SourceFile]:

@@ -98,6 +98,13 @@ FTRACE_TEXT = Format(
     "record kprobes on the kernel's accessors (docs/capturing.md); keep the trace.dat that trace-cmd record"
     " wrote: it says more than its text",
 )
+PRINTED_EVENTS = Format(
+    "printed-events",
+    "kernel log with trace events",
+    "trace.console",
+    "start both kernels with tp_printk and probes on the kernel's accessors (docs/capturing.md), and keep the"
+    " console's output from the outgoing kernel's first line on",
+)
 FTRACE_LATENCY = Format(
     "ftrace-latency-text",
     "text of trace-cmd report -l",
@@ -136,8 +143,14 @@ _BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
 # Repeats are bounded, so that no text makes a search slow.
 _PCI_CFG = rb"pci_cfg_(?:read|write) [^\n]{1,200}? @0x[0-9a-f]{1,8} (?:->|<-) 0x[0-9a-f]"
 _FTRACE_LINE = (
-    rb"^ {0,40}(?:[^\s:]{1,32}: {1,40})?[^\n]{1,16}[- ] {0,8}\d{1,8} {1,8}(?:\([ \d-]{1,12}\) {1,4})?"
-    rb"\[\d{3,5}\] {0,2}[^\n:]{0,20}?\d{1,20}(?:\.\d{6,9})?: {1,9}\w"
+    rb"^ {0,40}(?:[^\s:]{1,32}: {1,40})?[^\n]{1,16}[- ] {0,8}(?:\d{1,8}/)?\d{1,8} {1,8}"
+    rb"(?:\([ \d-]{1,12}\) {1,4})?\[\d{3,5}\] {0,2}[^\n:]{0,20}?\d{1,20}(?:\.\d{6,9})?:"
+    rb" {1,80}(?:\(\+[\d.]{1,20}\) {1,20})?\w"
+)
+#: An event that tp_printk, or the dump of an oops, put into the kernel's log.
+_PRINTED_EVENT = (
+    rb"(?:\]|\bkernel:)(?: {1,20}[^\n]{1,16}-\d{1,8} {1,8}\d{1,4}[A-Za-z.#][\w.#]{2,8} {1,8}\d{1,15}us.?:)?"
+    rb" \w{1,64}: \([^)\n]{1,200}\) [^\n]{0,200}?\b(?:bus|devfn)="
 )
 _DEVICE_LINE = rb"^(?:[0-9a-f]{4,6}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] "
 _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
@@ -163,6 +176,7 @@ _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
             (rb"(?:^|[ :])(?:memory_region_ops_(?:read|write) cpu|vfio_pci_(?:read|write)_config ) ",),
             QEMU_LOG,
         ),
+        ((_PRINTED_EVENT,), PRINTED_EVENTS),
         ((_DEVICE_LINE, rb"^[0-9a-f]{2,8}: [0-9a-f]{2}(?: [0-9a-f]{2}){0,15}\s*$"), LSPCI),
         ((rb"pci(?:-\w{1,20})? [0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: config space:",), EARLYDUMP),
         ((rb"^(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]|\bkernel: |Linux version \d",), DMESG),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.capture import LACKS_FUNCTIONS, OUT_OF_ORDER
-from analyzer.report.wording import count, listed, missing_dwords
+from analyzer.report.wording import count, listed, lost_records, missing_dwords
 from analyzer.results import rules
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headli
 def _incomplete(capture: CaptureResult) -> str:
     """Why a capture is not clean although no finding casts doubt on it."""
     if capture.dropped:
-        return f"the recorder dropped {count(capture.dropped, 'record')}, which may hide a loss"
+        return f"{lost_records(capture.dropped)}, which may hide a loss"
     if capture.missing_dwords:
         return missing_dwords(capture.missing_dwords)
     lacking = [problem.message for problem in capture.errors if problem.kind in _MISSING_KINDS]

@@ -38,7 +38,7 @@ class Answered:
         snapshot: it shows each function at one moment, and no kernel at work.
         kexecs: how many it holds.
         whole: it is not cut short.
-        joined: it is already joined from several files.
+        joined: it is no file by itself: joined from several, or one guest of a recording.
     """
 
     path: str
@@ -95,7 +95,7 @@ def _answered(capture: CaptureResult) -> Answered:
         snapshot=all(form in SNAPSHOTS for form in formats),
         kexecs=len(capture.kexecs),
         whole=not capture.truncated,
-        joined=len(capture.files) > 1,
+        joined=[file.path for file in capture.files] != [capture.path],
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analyzer.capture import OUT_OF_ORDER
 from analyzer.escaping import inert
 from analyzer.report import hints
-from analyzer.report.wording import count, missing_dwords
+from analyzer.report.wording import count, lost_records, missing_dwords
 from analyzer.version import NAME, version
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def print_warnings(analysis: Analysis) -> None:
         if capture.truncated:
             complain(f"{capture.path}: cut short, analysed up to the cut", "warning")
         if capture.dropped:
-            complain(f"{capture.path}: the recorder dropped {count(capture.dropped, 'record')}", "warning")
+            complain(f"{capture.path}: {lost_records(capture.dropped)}", "warning")
         if capture.missing_dwords:
             complain(f"{capture.path}: {missing_dwords(capture.missing_dwords)}", "warning")
         for problem in capture.errors:

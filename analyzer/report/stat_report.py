@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.report.page import Span
-from analyzer.report.wording import clock, count, duration
+from analyzer.report.wording import clock, count, duration, lost_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,16 +49,16 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
     if found.truncated:
         lost.append("cut short")
     if found.dropped:
-        lost.append(f"{count(found.dropped, 'record')} dropped by the recorder")
+        lost.append(lost_records(found.dropped))
     if found.missing_dwords:
         lost.append(f"{count(found.missing_dwords, 'dword')} of the dump missing")
-    if found.foreign_lines:
-        lost.append(f"{count(found.foreign_lines, 'foreign line')}")
     also = []
     if found.log_lines:
         also.append(count(found.log_lines, "kernel log line"))
     if found.preserved_sets:
         also.append(count(found.preserved_sets, "preserved set"))
+    if found.foreign_lines:
+        also.append(count(found.foreign_lines, "foreign line"))
     if found.events:
         also.append(count(found.events, "event"))
     gaps = ", ".join(f"{duration(gap.duration_ns)} after access {gap.after_access}" for gap in found.gaps)

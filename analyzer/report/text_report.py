@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, duration, missing_dwords, no_boundary
+from analyzer.report.wording import count, duration, lost_records, missing_dwords, no_boundary
 
 if TYPE_CHECKING:
     from analyzer.questions.explain.working import Details, DetailsGatherer
@@ -156,8 +156,7 @@ def _add_limits(page: Page, capture: CaptureResult) -> None:
     if capture.truncated:
         page.prose("The capture is cut short: it is analysed up to the cut.", indent=2, style="warn")
     if capture.dropped:
-        lost = count(capture.dropped, "record")
-        page.prose(f"The recorder dropped {lost}: what they held is unknown.", indent=2, style="warn")
+        page.prose(f"{lost_records(capture.dropped)}: what they held is unknown.", indent=2, style="warn")
     if capture.missing_dwords:
         page.prose(
             f"{missing_dwords(capture.missing_dwords)}: what they held is unknown.", indent=2, style="warn"

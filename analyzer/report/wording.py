@@ -121,3 +121,8 @@ def on_off(state: int | None) -> str:
     from schemas.inherited_state import ARI_FORWARDING  # construct: not where the program starts
 
     return ARI_FORWARDING.text(state)
+
+
+def lost_records(number: int) -> str:
+    """Records that are known to have been there: the problems of the capture say what became of each kind."""
+    return f"{count(number, 'record')} missing or unusable"

@@ -250,7 +250,8 @@ class KexecResult:
 class CaptureResult:
     """Everything that is reported of one capture.
 
-    The recorder lost ``dropped`` records; ``missing_dwords`` of config space are missing from a snapshot.
+    ``dropped`` records were lost by the recorder or cannot be used; ``missing_dwords`` of config space are
+    missing from a snapshot.
     ``weight`` is what the capture does to the exit status.
     """
 

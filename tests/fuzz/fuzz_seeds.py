@@ -48,6 +48,21 @@ def text(*patterns: str) -> list[bytes]:
     return pieces
 
 
+def printed_events() -> bytes:
+    """A console with the probes of two kernels, of which the second dumps its trace buffer."""
+    probe = (
+        "rd_conf1: (pci_read+0x25/0x40 <- pci_conf1_read) seg=0 bus=0 devfn={} reg=0 len=2 val=0x8086 rc=0"
+    )
+    first = [f"[    0.3{number:05d}] " + probe.format(number * 8) for number in range(8)]
+    dumped = [
+        f"[    1.000000]  init-1     0d..1. {number}us : " + probe.format(number) for number in range(8)
+    ]
+    start = "[    0.000000] Linux version 6.12.95 (x@y) #1 SMP"
+    lost = ["** 12 printk messages dropped **", "[    1.000000] CPU:1 [LOST 7 EVENTS]"]
+    lines = [start, *first, "[    9.000000] kexec_core: Starting new kernel", start, *lost, *dumped]
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
 def native() -> list[bytes]:
     """Real kexecs in their minimal form, stored raw, and a file with a chunk of every type."""
     files = [stored(minimise(open_capture(str(TRACES / f"{name}.bin"))).capture) for name in (

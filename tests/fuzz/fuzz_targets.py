@@ -250,6 +250,7 @@ TARGETS: dict[str, Target] = {
     "ftrace-text": Target(any_reader, lambda: seeds.text("ftrace*", "tracefs*"), mutators.TEXT),
     "pcap": Target(pcap, seeds.pcap, mutators.BINARY),
     "lspci-dump": Target(snapshot, lambda: seeds.text("lspci*"), mutators.TEXT),
+    "printed-events": Target(any_reader, lambda: [seeds.printed_events()], mutators.TEXT),
     "earlydump": Target(snapshot, lambda: seeds.text("earlydump*"), mutators.TEXT),
     "sysfs-config": Target(sysfs, seeds.sysfs, mutators.BINARY, mutators.tar_repaired),
     "unwrap": Target(unwrap, seeds.wrapped, mutators.BINARY),

@@ -94,6 +94,15 @@ def test_the_report_of_a_recording_is_the_recording(text, binary):
         ("lspci  1201 [003]   123.456789:    pcicfg:cfg_read: " + FIELDS, 3, 123_456_789_000),
         ("          setpci-259   [002]137087462555: cfg_read: " + FIELDS, 2, None),
         ("            init-1     [000]     1.183587: cfg_read: " + FIELDS + "\r", 0, 1_183_587_000),
+        # perf script: as wide as the longest event recorded; with the process, the period, the modifiers.
+        ("lspci  1201 [003]   123.456789:" + 50 * " " + "pcicfg:cfg_read: " + FIELDS, 3, 123_456_789_000),
+        ("CPU 0/KVM  1200/1201  [003]   123.456789: p:cfg_read: " + FIELDS, 3, 123_456_789_000),
+        ("lspci  1201 [003]   123.456789:          1 pcicfg:cfg_read: " + FIELDS, 3, 123_456_789_000),
+        ("lspci  1201 [003]   123.456789: pcicfg:cfg_read:H: " + FIELDS, 3, 123_456_789_000),
+        ("lspci  1201 [003]   123.456789:    250000 pcicfg:cfg_read:ukH: " + FIELDS, 3, 123_456_789_000),
+        # trace-cmd report --ts-diff.
+        ("    init-1     [000]     1.183587: (+1299)  cfg_read:      " + FIELDS, 0, 1_183_587_000),
+        ("    init-1     [000]     1.183587:          cfg_read:      " + FIELDS, 0, 1_183_587_000),
     ],
 )
 def test_dialects(text, cpu, time):
@@ -119,6 +128,48 @@ def test_dialects(text, cpu, time):
 )
 def test_names_and_numbers(said, expected):
     assert read(line("rd", said))[0].select(COLUMNS[1:]).rows() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["rw=1 port=0xcf8 size=4 count=1 val=0x80001810", "rw=0 port=0xcfc size=4 count=1 val=0x11"], 0x11),
+        # Numbers are decimal where libtraceevent takes a field as a plain integer.
+        (["rw=1 port=3320 size=4 count=1 val=2147489808", "rw=0 port=3324 size=4 count=1 val=17"], 17),
+    ],
+)
+def test_kvm_ports_field_by_field(lines, expected):
+    other = line("kvm_pio", "rw=1 port=0x70 size=1 count=1 val=0x8f")
+    table, notes = read(other + "".join(line("kvm_pio", said) for said in lines))
+    assert table.select(COLUMNS).rows() == [("read", 0, 0, 0x18, 0x10, 4, expected)]
+    assert notes.problems == []
+
+
+def test_kvm_memory_field_by_field():
+    at = 0xB000_0000 + (0x18 << 12 | 0x10)
+    said = [
+        f"type={kind} len=4 gpa={at:#x} val={value}" for kind, value in ((0, "0x0"), (1, "0x11"), (2, "0x7"))
+    ]
+    table, notes = read("".join(line("kvm_mmio", text) for text in said), ecam_base=0xB000_0000)
+    assert table.select(COLUMNS).rows() == [
+        ("read", 0, 0, 0x18, 0x10, 4, 0x11),
+        ("write", 0, 0, 0x18, 0x10, 4, 7),
+    ]
+    assert notes.problems == []
+
+
+def test_probes_field_by_field():
+    entry = "__probe_ip=ffffffffa33cef30 " + FIELDS.partition(") ")[2].replace(" ret=0", "")
+    returned = "__probe_func=ffffffffa33cef30 __probe_ret_ip=ffffffffa33cef40 " + FIELDS.partition(") ")[2]
+    assert read(line("cfg", returned))[0].select(COLUMNS).rows() == [ROW]
+    table, notes = read(line("rd", returned) + line("rd_entry", entry))
+    assert (table.height, [p.kind for p in notes.problems]) == (1, ["foreign"])
+
+
+def test_an_event_is_learned_from_a_later_line_if_its_first_is_cut():
+    table, notes = read(line("cfg_read", "(pci_conf") + line("cfg_read", FIELDS))
+    assert table.select(COLUMNS).rows() == [ROW]
+    assert [(p.kind, notes.dropped) for p in notes.problems] == [("damaged", 1)]
 
 
 def test_direction():
@@ -188,7 +239,8 @@ def test_damaged_and_foreign_lines():
     table, notes = read(text)
     assert table.height == 1
     assert (notes.dropped, notes.foreign_lines, notes.truncated) == (1, 1, True)
-    assert [p.kind for p in notes.problems] == ["truncated", "damaged"]
+    assert [p.kind for p in notes.problems] == ["truncated", "damaged", "foreign"]
+    assert notes.problems[-1].message == "events of other kinds are not used: sched_switch (1)"
     assert notes.problems[1].offset_bytes == len(line("cfg_read", FIELDS))
 
 

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from analyzer.capture import Notes, accesses
+from analyzer.errors import EmptyInputError
 from analyzer.options import Options
+from analyzer.readers import open_capture
 from analyzer.readers.qemu import log as qemu_log
 from analyzer.readers.unwrap import ByteStream, open_stream
 
@@ -234,3 +236,77 @@ def test_times(prefix, time):
     table, notes = read(prefix + ecam("read", 4, 5))
     assert table["time_ns"].to_list() == [time]
     assert notes.clock == (None if time is None else "realtime")
+
+
+# QEMU before 7.0, whose pci_cfg_* lines do not say the bus
+
+
+def before_7_0(log: str, *, named: bool) -> str:
+    """A log as an older QEMU would have written it."""
+    log = re.sub(r"(pci_cfg_\w+ \S+) \w\w:(\w\w)\.(\d) ", lambda m: f"{m[1]} {int(m[2], 16):02}:{m[3]} ", log)
+    return log if named else re.sub(r" name 'pci-conf-(?:idx|data)'", "", log)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("block", [5000, 4 << 20])
+def test_the_bus_of_old_lines_is_that_of_the_region(named, block, monkeypatch):
+    monkeypatch.setattr(qemu_log, "_BLOCK", block)
+    with open_stream(str(FORMATS / "qemu-log-memory-regions.log.zst")) as stream:
+        new = stream.read(200_000).decode()
+    new = new[: new.rindex("\n") + 1]
+    table, notes = read(before_7_0(new, named=named))
+    expected, its_notes = read(new)
+    columns = [*COLUMNS, "time_ns", "status"]
+    assert table.select(columns).rows() == expected.select(columns).rows()
+    assert table.height > 200
+    assert (notes.dropped, notes.problems) == (0, its_notes.problems)
+
+
+def test_an_old_line_without_its_region_is_left_out():
+    latch = port("write", 0xCF8, 0x80010000)
+    read_it = "pci_cfg_read nvme 00:0 @0x0 -> 0x101b36\n" + port("read", 0xCFC, 0x101B36)
+    table, notes = read(latch + read_it + "pci_cfg_read nvme 00:0 @0x4 -> 0x7\n")
+    assert table.select(COLUMNS).rows() == [("read", 1, 0, 0, 4, 0x101B36, False)]
+    assert [(problem.kind, notes.dropped) for problem in notes.problems] == [("no-bus", 1)]
+    assert "-trace 'memory_region_ops_*'" in notes.problems[0].message
+    # The region's line is of another register.
+    _, notes = read(latch + read_it.replace("@0x0", "@0x4"))
+    assert [problem.kind for problem in notes.problems] == ["no-bus"]
+
+
+def test_a_port_that_is_not_the_address_register():
+    unnamed = "memory_region_ops_write cpu 0 mr 0x55 addr 0xcf8 value 0x80 size 1\n"
+    table, notes = read(cfg("read", "00:00.0", 0, 5) + unnamed + cfg("read", "00:00.0", 4, 5))
+    assert (table["offset"].to_list(), notes.dropped) == ([0, 4], 0)
+
+
+# What a refusal says
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "pci_cfg_read nvme 03 gave 0x1\n" * 3,
+            "3 lines with pci_cfg_* events are in no known form; the first: 'pci_cfg_read nvme 03 gave 0x1'",
+        ),
+        (
+            VFIO_READ.format(0, 2, 0x8086) * 3 + VFIO_WRITE.format(4, 7, 2),
+            (
+                "3 vfio_pci_read_config and 1 vfio_pci_write_config of host device 0000:81:00.1: the host's"
+                " side of an assigned device, in which no bridge shows"
+            ),
+        ),
+        (
+            "1@1700000000.000001:pcie_cap_slot_write_config x\n" * 2,
+            "trace events of other kinds are not used: pcie_cap_slot_write_config (2)",
+        ),
+    ],
+)
+def test_a_log_without_accesses_is_refused_with_what_is_in_it(text, said, tmp_path):
+    path = tmp_path / "qemu.log"
+    path.write_text("1@1700000000.000001:dma_map_wait x\n" + text)
+    with pytest.raises(EmptyInputError) as caught:
+        open_capture(str(path))
+    assert caught.value.message == f"expected config accesses, found none in this QEMU log; {said}"
+    assert "-trace 'pci_cfg_*'" in caught.value.advice

@@ -93,3 +93,14 @@ def test_a_split_file_says_the_same(tmp_path):
     found = ours(next(tmp_path.glob("part.dat*")))
     assert found == [row for row in ours(source) if found[0][1] <= row[1] <= found[-1][1]]
     assert len(found) > 100
+
+
+@pytest.mark.parametrize("form", [[], ["-R"], ["--ts-diff"], ["-t", "--ts-diff"], ["-R", "-N", "--ts-diff"]])
+@pytest.mark.parametrize("name", [KERNELS[0], "trace-dat-v7-cpus.dat", "trace-dat-kvm-host.dat"])
+def test_the_text_of_a_recording_in_every_form(name, form, tmp_path):
+    text = tmp_path / "report.txt"
+    command = ["trace-cmd", "report", *form, str(FORMATS / name)]
+    text.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    printed, recorded = (open_capture(str(path)).accesses for path in (text, FORMATS / name))
+    columns = ("cpu", "op", "domain", "bus", "devfn", "offset", "width", "value", "status")
+    assert printed.select(columns).rows() == recorded.select(columns).rows()

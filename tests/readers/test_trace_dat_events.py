@@ -6,7 +6,7 @@ import pytest
 from trace_dat_builder import Pages, TraceFile, probes
 from trace_dat_samples import GOOD, one_cpu, read, record, rows
 
-from analyzer.errors import UnsupportedFormatError, UsageError
+from analyzer.errors import SeveralGuestsError, UnsupportedFormatError, UsageError
 from schemas.trace_dat import Option
 
 
@@ -164,6 +164,29 @@ def test_kvm_ports_of_two_virtual_cpus_interleaved():
     assert rows(table) == [("read", 0, 0, 0x18, 0x10, 4, 0x11), ("write", 0, 0, 0xA0, 6, 2, 0x22)]
     assert notes.dropped == 1
     assert "what was written to 0xcf8" in notes.problems[0].message
+
+
+@pytest.mark.parametrize("version", [6, 7])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_guests_are_told_apart_by_the_names_of_threads(version, compression):
+    accesses = [("kvm_pio", pid, value) for pid, value in ((7, 0x11), (8, 0x22), (17, 0x33))]
+    parts = []
+    for event, pid, value in accesses:
+        fields = {"size": 4, "count": 1}
+        parts.append(record(event, pid=pid, rw=1, port=0xCF8, val=0x80001810, **fields))
+        parts.append(record(event, pid=pid, rw=0, port=0xCFC, val=value, **fields))
+    file = one_cpu(*parts)
+    file.version, file.compression = version, compression if version == 7 else "none"
+    file.threads = b"7 CPU 0/KVM\n8 CPU 1/KVM\n17 CPU 0/KVM\n1 init\nx y\n\n"
+    with pytest.raises(SeveralGuestsError) as caught:
+        read(file.build())
+    assert [(g.pid, sorted(g.threads), g.accesses) for g in caught.value.guests] == [
+        (7, [7, 8], 2),
+        (17, [17], 1),
+    ]
+    for guest, values in zip(caught.value.guests, ([0x11, 0x22], [0x33]), strict=True):
+        table, notes = read(file.build(), threads=guest.threads)
+        assert (table["value"].to_list(), notes.problems) == (values, [])
 
 
 @pytest.mark.parametrize(

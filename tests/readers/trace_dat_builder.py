@@ -184,6 +184,7 @@ class TraceFile:
         self.buffers: list[tuple[str, list[bytes]]] = []
         self.clocks: dict[str, str] = {}
         self.edges: dict[str, int] = {}
+        self.threads = b"1 init\n"
 
     def buffer(self, *cpus: Pages | bytes, name: str = "", clock: str = "") -> TraceFile:
         self.clocks[name] = clock or self.clock
@@ -212,7 +213,7 @@ class TraceFile:
             Section.EVENT_FORMATS: others,
             Section.KALLSYMS: self.sized(b"", 4),
             Section.PRINTK: self.sized(b"", 4),
-            Section.CMDLINES: self.sized(b"1 init\n", 8),
+            Section.CMDLINES: self.sized(self.threads, 8),
         }  # fmt: skip
 
     def head(self, long_size: int = 8) -> bytes:

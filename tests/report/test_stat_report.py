@@ -36,7 +36,7 @@ def test_a_block_for_each_capture():
     assert "900.000 ms after access 999" in text
     assert "boot 1  kernel  accesses 1000 to 2999" in text
     assert "by kexec (live-update), blackout 900.000 ms" in text
-    assert "losses        cut short, 7 records dropped by the recorder" in text
+    assert "losses        cut short, 7 records missing or unusable" in text
     assert "dropped at byte 0x40: 7 records lost" in text
     assert "    - kernel log" in text
     assert text.endswith("\ny.log\n  unreadable: y.log: there is no such file\n")

@@ -138,7 +138,7 @@ def test_divergences_warnings_secondary_findings_and_problems_are_shown():
     assert "Warning: preserved sets disagree" in text
     assert "- 0000:02:00.0 acs-lost: ACS control was 0x1d, is 0" in text
     assert "damaged: lost.bin at byte 0x1000: chunk skipped" in text
-    assert "The recorder dropped 7 records" in text
+    assert "7 records missing or unusable: what they held is unknown" in text
 
 
 def test_what_a_dump_lacks_is_not_charged_to_a_recorder():

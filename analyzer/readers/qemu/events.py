@@ -81,14 +81,40 @@ class CfgEvents(Columns):
         )
 
 
+_MOST_DEVICES = 5
+
+
 @dataclass
 class EventTally:
-    """What a QEMU capture holds besides usable accesses, for the notes at its end."""
+    """What a QEMU capture holds besides usable accesses, for the notes at its end.
+
+    Attributes:
+        accesses: those that are usable.
+        no_bus: accesses of which nothing says the bus.
+        damaged: accesses that cannot be taken apart.
+        others: other trace events, by name.
+        example: text of the first damaged one, or of its beginning.
+        assigned: devices of the host whose config space QEMU accessed for a guest, by address.
+    """
 
     accesses: int = 0
     no_bus: Count = field(default_factory=Count)
     damaged: Count = field(default_factory=Count)
     others: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+    assigned: Counter[str] = field(default_factory=Counter)
+
+    def _report_assigned(self, notes: Notes) -> None:
+        """Say which devices of the host were accessed, where nothing else is in the capture."""
+        names = ("vfio_pci_read_config", "vfio_pci_write_config")
+        seen = " and ".join(f"{number} {name}" for name in names if (number := self.others.pop(name, 0)))
+        listed = ", ".join(name for name, _ in self.assigned.most_common(_MOST_DEVICES))
+        more = f" and {len(self.assigned) - _MOST_DEVICES} more" if len(self.assigned) > _MOST_DEVICES else ""
+        notes.problem(
+            "foreign",
+            f"{seen} of host device{'s' * (len(self.assigned) > 1)} {listed}{more}: the host's side of an"
+            " assigned device, in which no bridge shows",
+        )
 
     def close(self, notes: Notes, record: str) -> None:
         """Write the account into ``notes``; ``record`` is what the format calls an entry ("line", "record").
@@ -99,7 +125,7 @@ class EventTally:
         Raises:
             UnsupportedFormatError: there are accesses, and none of them says its bus.
         """
-        advice = "record with QEMU 7.0 or newer"
+        advice = "record with QEMU 7.0 or newer, or add -trace 'memory_region_ops_*', whose lines say it"
         if self.no_bus.number and not self.accesses:
             raise UnsupportedFormatError(
                 "the pci_cfg_* events of QEMU before 7.0 do not say the bus number, and there are only such"
@@ -114,9 +140,12 @@ class EventTally:
             f"{{}} {record}s are of QEMU before 7.0, which does not say the bus number, and are left out;"
             f" {advice}",
         )
-        self.damaged.report(
-            notes,
-            "damaged",
-            f"{{}} {record}s of pci_cfg_* events are damaged and left out; this is the first",
-        )
+        if self.accesses or not self.example:
+            message = f"{{}} {record}s of pci_cfg_* events are damaged and left out; this is the first"
+        else:
+            shown = repr(self.example).replace("{", "{{").replace("}", "}}")
+            message = f"{{}} {record}s with pci_cfg_* events are in no known form; the first: {shown}"
+        self.damaged.report(notes, "damaged", message)
+        if not self.accesses and self.assigned:
+            self._report_assigned(notes)
         report_kinds(notes, "trace events of other kinds", self.others)

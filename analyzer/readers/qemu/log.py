@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: The tail of an access whose name was damaged or written over by another line.
 _ACCESS_REMAINS = r"@0x[0-9a-f]+ (?:->|<-) "
+#: The device of the host that VFIO accessed.
+_DEVICE = r"vfio_pci_(?:read|write)_config +\(([0-9a-fA-F:.]{1,20}),"
 #: Other trace events about config space.
 _OTHER_EVENT = r"(?:^|[ :])((?:memory_region_ops|vfio|vfu|sriov|msix?|pcie?|shpc)_[a-z0-9_]+) "
 
@@ -60,7 +62,7 @@ class QemuText:
         if len(lines.long):
             self.first_long = int(lines.long[0]) if self.first_long is None else self.first_long
             self.long += len(lines.long)
-        return self._counted(self._pairing.take(lines.events, side))
+        return self._counted(self._pairing.take(lines.events, lines.no_bus, side))
 
     @property
     def waiting_from(self) -> int | None:
@@ -76,8 +78,10 @@ class QemuText:
         Raises:
             UnsupportedFormatError: there are accesses, and none of them says its bus.
         """
-        rest = self._counted(self._pairing.take(parse(b"").events, side_lines.none(), last=True))
+        none = parse(b"").events
+        rest = self._counted(self._pairing.take(none, none, side_lines.none(), last=True))
         self._pairing.close(self._notes)
+        self._tally.no_bus = self._pairing.no_bus
         for op, number in self._pairing.vfio_alone.items():
             if number:
                 self._notes.foreign_lines += number
@@ -94,25 +98,29 @@ class QemuText:
         return events
 
     def _account(self, lines: Lines) -> side_lines.SideLines:
-        """Count the lines that are not usable accesses; return those that belong to one."""
-        if len(lines.no_bus):
-            self._tally.no_bus.add(len(lines.no_bus), int(lines.no_bus.where[0]))
+        """Count the lines that are not usable accesses; return those that belong to one.
+
+        Each is counted once: as damaged, or as foreign.
+        """
         damaged = lines.damaged
         side = side_lines.none()
-        foreign = len(lines.foreign)
-        if foreign:
-            text, where = lines.foreign["text"], lines.foreign["where"].to_numpy()
+        text, where = lines.foreign["text"], lines.foreign["where"].to_numpy()
+        if len(where):
             side, mine = side_lines.parse(text, where)
-            foreign -= len(side)
             torn = _without(where[mine], side.where)
             remains = text.str.contains(_ACCESS_REMAINS).to_numpy() & ~mine
             damaged = np.concatenate([damaged, where[remains], torn])
             others = text.filter(pl.Series(~remains & ~mine))
             kinds = others.str.extract(_OTHER_EVENT).drop_nulls().value_counts()
             self._tally.others.update(dict(kinds.iter_rows()))
+            self._notes.foreign_lines += len(others)
+            if mine.any():
+                devices = text.filter(pl.Series(mine)).str.extract(_DEVICE).drop_nulls().value_counts()
+                self._tally.assigned.update(dict(devices.iter_rows()))
         if len(damaged):
             self._tally.damaged.add(len(damaged), int(damaged.min()))
-        self._notes.foreign_lines += foreign + len(lines.damaged)
+        if lines.example and not self._tally.example:
+            self._tally.example = lines.example
         return side
 
 

@@ -45,6 +45,8 @@ _ARGUMENTS = (
 #: that the regex engine finds all groups in one pass over the line: three times as fast as ``_ANY``.
 _USUAL = rf"^{TIME}{_EVENT}(?P<device>[!-~]+){_ARGUMENTS}"
 _ANY = rf"(?:^|[ \t]){TIME}{_EVENT}(?P<device>.+){_ARGUMENTS}"
+#: Characters of a damaged line that a message shows.
+_MOST_SHOWN = 80
 _LAST_REGISTER = 0xFFF
 _LATEST_S = np.iinfo(np.int64).max // 10**9
 
@@ -57,6 +59,7 @@ class Lines:
         events: the accesses that say their bus; ``where`` is the start of the line.
         no_bus: the accesses in the schema before QEMU 7.0, ``bus`` 0 for lack of a number.
         damaged: starts of lines that begin an access and do not end as one.
+        example: the beginning of the first of them, without its time.
         long: starts of lines longer than ``MAX_LINE``.
         foreign: ``text`` and ``where`` (start) of the other lines that are not empty.
     """
@@ -64,6 +67,7 @@ class Lines:
     events: CfgEvents
     no_bus: CfgEvents
     damaged: NDArray[np.int64]
+    example: str
     long: NDArray[np.int64]
     foreign: pl.DataFrame
 
@@ -86,10 +90,17 @@ def parse(text: bytes, base: int = 0) -> Lines:
     return Lines(
         events=_events(single.filter(pl.col("good") & pl.col("c").is_not_null())),
         no_bus=_events(single.filter(pl.col("good") & pl.col("c").is_null())),
-        damaged=pl.concat([several, bad]).sort().to_numpy(),
+        damaged=(damaged := pl.concat([several, bad]).sort()).to_numpy(),
+        example=_example(lines.filter(lines["where"] == damaged[0])["text"][0]) if len(damaged) else "",
         long=long.to_numpy(),
         foreign=lines.filter((events == 0) & ~lines["text"].is_in(["", "\r"])),
     )
+
+
+def _example(text: str) -> str:
+    """Return an event as a message shows it."""
+    at = max(text.find("pci_cfg_"), 0)
+    return text[at : at + _MOST_SHOWN].rstrip()
 
 
 def _parts(lines: pl.DataFrame) -> pl.DataFrame:

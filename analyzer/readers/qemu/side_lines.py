@@ -34,8 +34,17 @@ _REGION = (
     r" addr 0x(?P<address>[0-9a-f]{1,16}) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>[124])"
     rf" name '(?P<region>{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'\r?$"
 )
+#: QEMU up to 6.1 prints no name: then a port is known by its number.
+_PORT_REGION = (
+    rf"(?:^|\s){TIME}memory_region_ops_(?P<op>read|write) cpu (?P<cpu>-?\d{{1,6}}) mr \S+"
+    r" addr 0x(?P<address>cf8|cf[c-f]) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>[124])\r?$"
+)
 #: A line of these regions in any shape: what does not fit the expression above is damaged.
 _REGION_ROUGHLY = rf"memory_region_ops_.* name '(?:{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'"
+#: A narrower access to 0xcf8 is none to the address register (and of another region).
+_PORT_ROUGHLY = (
+    r"memory_region_ops_.* addr 0xcf(?:8 value 0x[0-9a-f]+ size 4|[c-f] value 0x[0-9a-f]+ size [124])\r?$"
+)
 _VFIO_READ = (
     r"(?:^|[\s:])vfio_pci_read_config +\(.{1,200}, @0x(?P<address>[0-9a-f]{1,8}), len=0x(?P<size>[124])\)"
     r" 0x(?P<value>[0-9a-f]{1,8})\r?$"
@@ -91,7 +100,11 @@ def parse(text: pl.Series, where: NDArray[np.int64]) -> tuple[SideLines, NDArray
         the lines of accesses to config space, and a mask of all lines that are done with: those, and damaged
         ones of the same kind, which are not in the first result.
     """
-    rough = text.str.contains(_REGION_ROUGHLY) | text.str.contains(_VFIO_ROUGHLY)
+    rough = (
+        text.str.contains(_REGION_ROUGHLY)
+        | text.str.contains(_VFIO_ROUGHLY)
+        | text.str.contains(_PORT_ROUGHLY)
+    )
     mine = rough.to_numpy()
     if not mine.any():
         return none(), mine
@@ -100,9 +113,14 @@ def parse(text: pl.Series, where: NDArray[np.int64]) -> tuple[SideLines, NDArray
         lines.select("where", pl.col("text").str.extract_groups(pattern).alias("g"))
         .unnest("g")
         .filter(pl.col("address").is_not_null())
-        for pattern in (_REGION, _VFIO_READ, _VFIO_WRITE)
+        for pattern in (_REGION, _PORT_REGION, _VFIO_READ, _VFIO_WRITE)
     ]
-    regions, reads, writes = groups
+    regions, ports, reads, writes = groups
+    idx = pl.col("address") == "cf8"
+    ports = ports.with_columns(
+        region=pl.when(idx).then(pl.lit(ADDRESS_REGION)).otherwise(pl.lit(DATA_REGION))
+    )
+    regions = pl.concat([regions, ports], how="diagonal")
     table = pl.concat(
         [
             regions.with_columns(

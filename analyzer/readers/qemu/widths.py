@@ -3,12 +3,13 @@
 An access that the guest made shows as a ``pci_cfg_*`` line and, if they are traced too, as one of
 ``memory_region_ops_*`` and one of ``vfio_pci_*_config`` next to it (order:
 :mod:`analyzer.readers.qemu.side_lines`). It becomes one row. A ``memory_region_ops_*`` line without a partner
-is an access that no function answered, or one of a log in which ``pci_cfg_*`` was not traced.
+is an access that no function answered, or one of a log in which ``pci_cfg_*`` was not traced. A ``pci_cfg_*``
+line of QEMU before 7.0 does not say the bus: it has that of its ``memory_region_ops_*`` line.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from analyzer.capture import Notes
     from analyzer.readers.qemu.side_lines import SideLines
 
-_CFG, _REGION, _VFIO = range(3)
+_CFG, _REGION, _VFIO, _CFG_NO_BUS = range(4)
+#: Device, function and register of an address.
+_WITHIN_BUS = 0xFFFFF
 #: ``address`` of an access whose bus, devfn and register are not known.
 _BLIND = -1
 #: All that a function without extended config space has.
@@ -64,6 +67,7 @@ class WidthPairing:
         ecam_base: where the ECAM window is, if the user says it.
 
     Attributes:
+        no_bus: ``pci_cfg_*`` lines without a bus that no other line says.
         vfio_alone: lines of ``vfio_pci_*_config`` without a ``pci_cfg_*`` line next to them, by direction.
     """
 
@@ -72,15 +76,27 @@ class WidthPairing:
         self._held: _Sequence | None = None
         self._side_seen = self._cfg_seen = False
         self._blind, self._no_window = Count(), Count()
+        self.no_bus = Count()
         self.vfio_alone = {READ: 0, WRITE: 0}
 
-    def take(self, events: CfgEvents, lines: SideLines, *, last: bool = False) -> CfgEvents:
-        """Return the accesses of a block; some wait for the next one, unless this is the ``last``."""
+    def take(
+        self, events: CfgEvents, no_bus: CfgEvents, lines: SideLines, *, last: bool = False
+    ) -> CfgEvents:
+        """Return the accesses of a block; some wait for the next one, unless this is the ``last``.
+
+        Args:
+            events: ``pci_cfg_*`` lines.
+            no_bus: those that do not say their bus.
+            lines: the others.
+            last: nothing follows.
+        """
         self._side_seen |= len(lines) > 0
-        self._cfg_seen |= len(events) > 0
+        self._cfg_seen |= len(events) + len(no_bus) > 0
         if not self._side_seen:
+            if len(no_bus):
+                self.no_bus.add(len(no_bus), int(no_bus.where[0]))
             return events
-        rows = self._sequence(events, lines)
+        rows = self._sequence(events, no_bus, lines)
         with_next = self._partners(rows)
         keep = len(rows)
         if not last and keep:
@@ -101,23 +117,13 @@ class WidthPairing:
         for count, message in ((self._blind, _NO_ADDRESS), (self._no_window, _NO_WINDOW)):
             count.report(notes, "dropped", message)
 
-    def _sequence(self, events: CfgEvents, lines: SideLines) -> _Sequence:
+    def _sequence(self, events: CfgEvents, no_bus: CfgEvents, lines: SideLines) -> _Sequence:
         """Return all lines in order, after those that were held back."""
-        cfg = _Sequence(
-            where=events.where,
-            kind=np.full(len(events), _CFG, np.uint8),
-            op=events.op,
-            address=_address(events.bus, events.devfn, events.offset),
-            low=events.offset.astype(np.int64),
-            value=events.value.astype(np.int64),
-            size=np.zeros(len(events), np.int64),
-            time_ns=events.time_ns,
-            timed=events.timed,
-            absent=events.absent,
-        )
+        cfg = _of_events(events, _CFG)
         vfio = lines.pick(lines.kind == side.VFIO)
         parts = [
             cfg,
+            _of_events(no_bus, _CFG_NO_BUS),
             _others(vfio, _VFIO, vfio.address),
             *self._regions(cfg, lines.pick(lines.kind != side.VFIO)),
         ]
@@ -172,9 +178,14 @@ class WidthPairing:
             return np.zeros(len(rows), bool)
         first, second = rows.pick(slice(None, -1)), rows.pick(slice(1, None))
         read = first.op == READ
+        old = first.kind == _CFG_NO_BUS, second.kind == _CFG_NO_BUS
+        cfg = (first.kind == _CFG) | old[0], (second.kind == _CFG) | old[1]
         same = (first.op == second.op) & (first.value == second.value)
         register = (first.low ^ second.low) & 0xFFF == 0
-        known = (first.address == second.address) | (first.address == _BLIND) | (second.address == _BLIND)
+        blind = (first.address == _BLIND) | (second.address == _BLIND)
+        known = (first.address == second.address) | blind
+        within = (first.address ^ second.address) & _WITHIN_BUS == 0
+        known = np.where(old[0] | old[1], within & ~blind, known)
         port = (first.low ^ second.low) & 3 == 0
         with_region = (
             same
@@ -182,8 +193,8 @@ class WidthPairing:
             & port
             & np.where(
                 read,
-                (first.kind == _CFG) & (second.kind == _REGION),
-                (first.kind == _REGION) & (second.kind == _CFG),
+                cfg[0] & (second.kind == _REGION),
+                (first.kind == _REGION) & cfg[1],
             )
         )
         with_vfio = (
@@ -191,8 +202,8 @@ class WidthPairing:
             & register
             & np.where(
                 read,
-                (first.kind == _VFIO) & (second.kind == _CFG),
-                (first.kind == _CFG) & (second.kind == _VFIO),
+                (first.kind == _VFIO) & cfg[1],
+                cfg[0] & (second.kind == _VFIO),
             )
         )
         return np.append(with_region | with_vfio, False)
@@ -200,7 +211,7 @@ class WidthPairing:
     def _accesses(self, rows: _Sequence, with_next: NDArray[np.bool_]) -> CfgEvents:
         """Make one access of each ``pci_cfg_*`` line and its partners, and of each line without one."""
         with_last = np.concatenate(([False], with_next[:-1])) if len(with_next) else with_next
-        cfg = rows.kind == _CFG
+        rows, cfg = self._with_bus(rows, with_next, with_last)
         size = np.zeros(len(rows), np.int64)
         at = np.flatnonzero(cfg & with_last)
         size[at] = rows.size[at - 1]
@@ -231,6 +242,28 @@ class WidthPairing:
             unclear=(silent & ~conventional)[chosen],
         )
 
+    def _with_bus(
+        self, rows: _Sequence, with_next: NDArray[np.bool_], with_last: NDArray[np.bool_]
+    ) -> tuple[_Sequence, NDArray[np.bool_]]:
+        """Give lines without a bus that of the region's line next to them; return which rows are of CFG."""
+        cfg, old = rows.kind == _CFG, rows.kind == _CFG_NO_BUS
+        if not old.any():
+            return rows, cfg
+        address = rows.address.copy()
+        # The region's line comes after a read, and before a write.
+        for paired, step in (
+            (old & (rows.op == READ) & with_next, 1),
+            (old & (rows.op == WRITE) & with_last, -1),
+        ):
+            at = np.flatnonzero(paired)
+            at = at[rows.kind[at + step] == _REGION]
+            address[at] = rows.address[at + step]
+            cfg[at] = True
+        alone = old & ~cfg
+        if alone.any():
+            self.no_bus.add(int(alone.sum()), int(rows.where[alone][0]))
+        return replace(rows, address=address), cfg
+
     def _count_alone(self, rows: _Sequence, blind: NDArray[np.bool_], joined: NDArray[np.bool_]) -> None:
         ecam = blind & (rows.low >= FULL_WINDOW)
         for count, these in ((self._blind, blind & ~ecam), (self._no_window, ecam)):
@@ -244,6 +277,21 @@ class WidthPairing:
 def _address(bus: NDArray[Any], devfn: NDArray[Any], offset: NDArray[Any]) -> NDArray[np.int64]:
     address: NDArray[np.int64] = bus.astype(np.int64) << 20 | devfn.astype(np.int64) << 12 | offset
     return address
+
+
+def _of_events(events: CfgEvents, kind: int) -> _Sequence:
+    return _Sequence(
+        where=events.where,
+        kind=np.full(len(events), kind, np.uint8),
+        op=events.op,
+        address=_address(events.bus, events.devfn, events.offset),
+        low=events.offset.astype(np.int64),
+        value=events.value.astype(np.int64),
+        size=np.zeros(len(events), np.int64),
+        time_ns=events.time_ns,
+        timed=events.timed,
+        absent=events.absent,
+    )
 
 
 def _masked(value: NDArray[Any], size: NDArray[np.int64]) -> NDArray[np.int64]:

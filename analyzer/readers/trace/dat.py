@@ -50,6 +50,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
 
     Raises:
         DamagedInputError: nothing of it can be decoded.
+        SeveralGuestsError: it holds accesses of several guests.
         UnsupportedFormatError: another file version, or an event that may be a read or a write.
         UsageError: ``field_map`` has a field that does not exist.
     """
@@ -60,6 +61,8 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         clock = clock_of(file, notes)
         notes.clock = clock.name
         found = TraceAccesses(notes, options, timed=clock.counts_ns)
+        for thread, name in file.comms.items():
+            found.threads.name(thread, name, None)
         decoding = _Decoding(
             content, file, EventReader(file.formats, names, file.layouts.order, notes), notes
         )

@@ -137,6 +137,7 @@ _MOST_OPTIONS, _MOST_SYSTEMS, _MOST_EVENTS, _MOST_CPUS, _MOST_BUFFERS = (
     65_536,
     1000,
 )
+_MOST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class TraceFile:
         buffers: the CPU data.
         options: id and content, in order.
         clock: text of ``trace_clock``.
+        comms: names of threads by their id, of those that the kernel still knew.
     """
 
     layouts: layout.TraceDatLayouts
@@ -184,6 +186,7 @@ class TraceFile:
     buffers: list[Buffer] = field(default_factory=list)
     options: list[tuple[int, bytes]] = field(default_factory=list)
     clock: str | None = None
+    comms: dict[int, str] = field(default_factory=dict)
 
     def option(self, kind: Option) -> list[bytes]:
         """Return the contents of all options of one kind."""
@@ -242,6 +245,14 @@ class PartReader:
             parsed = parse_format(system, text)
             if parsed is not None:
                 self.file.formats.append(parsed)
+
+    def comms(self, cursor: Cursor) -> None:
+        """Read the names of threads: lines of an id, a blank and a name (``saved_cmdlines`` of tracefs)."""
+        text = cursor.sized(8, "command lines", MOST_TEXT).split(b"\0", 1)[0].decode("utf-8", "replace")
+        for line in text.split("\n"):
+            thread, _, name = line.partition(" ")
+            if thread.isascii() and thread.isdigit() and len(thread) <= _MOST_DIGITS:
+                self.file.comms[int(thread)] = name
 
     def options(self, cursor: Cursor) -> int:
         """Read a list of options; return the place of the next list, 0 if there is none."""

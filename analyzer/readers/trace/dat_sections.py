@@ -7,6 +7,7 @@ are found by going from one head to the next, so that a file that was cut short 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
@@ -89,7 +90,7 @@ def read_v6(parts: PartReader, cursor: Cursor) -> None:
     parts.event_formats(cursor)
     cursor.sized(4, "kallsyms", MOST_SECTION)
     cursor.sized(4, "printk formats", MOST_TEXT)
-    cursor.sized(8, "command lines", MOST_TEXT)
+    parts.comms(cursor)
     cpus = parts.cpu_count(cursor)
     mark = cursor.take(_MARK_SIZE, "the kind of the CPU data")
     if mark == layout.OPTIONS_MARK:
@@ -182,12 +183,21 @@ def read_v7(parts: PartReader, cursor: Cursor) -> None:
         if at is None:
             raise CursorError(f"expected the section {section.name}, found none", place, short=True)
         read(_section(parts, at)[1])
+    _comms(parts)
     for data in file.option(Option.TRACECLOCK):
         file.clock = data.rstrip(b"\0").decode("utf-8", "replace")
     for data in file.option(Option.BUFFER):
         _buffer(parts, data)
     if file.option(Option.BUFFER_TEXT) and not file.buffers:
         parts.refuse_text()
+
+
+def _comms(parts: PartReader) -> None:
+    """Read the names of threads, without which every record can be read: that they are damaged loses none."""
+    at = _place(parts, Section.CMDLINES)
+    if at is not None:
+        with contextlib.suppress(CursorError):
+            parts.comms(_section(parts, at)[1])
 
 
 def _place(parts: PartReader, section: Section) -> int | None:

@@ -2,11 +2,13 @@
 
 One grammar (Linux ``kernel/trace/trace_output.c``, libtraceevent ``event-parse.c``, ``perf script``)::
 
-    [BUFFER:] COMM{-| }PID [(TGID)] [CPU] [FLAGS] [SEC.FRACTION:] [GROUP:]EVENT: WHAT IT SAYS
+    [BUFFER:] COMM{-| }[TGID/]PID [(TGID)] [CPU] [FLAGS] [SEC.FRACTION:] EVENT WHAT IT SAYS
+    EVENT     [(+TIME SINCE THE LINE BEFORE)] [PERIOD] [GROUP:]NAME:[MODIFIERS:]
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +17,33 @@ import polars as pl
 from analyzer.readers.text_blocks import line_table
 
 _CPU = r"\[\d{3,5}\]"
-_PID = r"[- ](\d+) +(?:\([ \d-]+\) +)?$"
+_PID = r"[- ](?:\d+/)?(\d+) +(?:\([ \d-]+\) +)?$"
+#: Name of a thread, and its process: in front of the thread's number (perf script) or after it (tracefs).
+_THREAD = re.compile(
+    r"^ *(?:[^\s:]+: +)?(?P<comm>\S.*?)[- ] *(?:(?P<before>\d{1,10})/)?\d+ +"
+    r"(?:\([ -]*(?P<after>\d{0,10})-*\) +)?$"
+)
 _BUFFER = r"^ *([^\s:]+): "
 #: What stands between the CPU and the event: flags, and the time, of which 3 parts are looked at.
 _SECONDS, _FRACTION = r"(?:^|[ \]])(\d+)(?:\.(?:\d{6}|\d{9}))?$", r"\.(\d{6}|\d{9})$"
+#: What trace-cmd report --ts-diff and perf script -F +period put in front of the event.
+_BETWEEN = r"^ *(?:\(\+[\d.]+\) +)?(?:\d+ +)?"
+#: After a group perf script also prints how the event was asked for (kvm:kvm_pio:H:).
+_MODIFIERS = r"(?:[a-zA-Z]+:)?"
 _EVENT, _GROUP, _SAID = (
-    r"^ *(?:\w+:)?(\w+):",
-    r"^ *(\w+):\w+:",
-    r"^ *(?:\w+:)?\w+: *",
+    _BETWEEN + r"(?:\w+:)?(\w+):",
+    _BETWEEN + r"(\w+):\w+:",
+    _BETWEEN + rf"(?:\w+:\w+:{_MODIFIERS}|\w+:) *",
 )
 #: What the kernel and trace-cmd print where a ring buffer lost events.
 _LOST = r"^CPU:(?P<cpu>\d{1,5}) \[(?:LOST )?(?P<number>\d{0,15}) ?EVENTS(?: DROPPED)?\]"
 _WRITTEN = r"^# entries-in-buffer/entries-written: (?P<held>\d{1,15})/(?P<written>\d{1,15})"
 _NANO_DIGITS = 9
+#: Columns of ``EventLines.events``.
+SCHEMA = {
+    "where": pl.Int64, "left": pl.String, "buffer": pl.String, "pid": pl.Int64, "cpu": pl.Int64,
+    "time_ns": pl.Int64, "group": pl.String, "event": pl.String, "said": pl.String,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,9 @@ class EventLines:
     """The lines of a block.
 
     Attributes:
-        events: those of events: ``where`` (start of the line), ``buffer`` and ``group`` (may be null),
-            ``pid``, ``cpu``, ``time_ns`` (null: the time does not count seconds), ``event``, ``said``.
+        events: those of events: ``where`` (start of the line), ``left`` (what stands before the CPU),
+            ``buffer`` and ``group`` (may be null), ``pid``, ``cpu``, ``time_ns`` (null: the time does not
+            count seconds), ``event``, ``said``.
         lost: places and numbers (at least 1) of marks of lost events.
         unsaid: events that the header says were overwritten.
         foreign: lines of another kind that are neither empty nor comments.
@@ -84,6 +101,15 @@ def parse(text: bytes, base: int) -> EventLines:
     )
 
 
+def thread_of(left: str) -> tuple[str, int | None]:
+    """Return the name of a thread and its process, as far as what stands before the CPU says them."""
+    match = _THREAD.match(left)
+    if match is None:
+        return "", None
+    process = match["before"] or match["after"]
+    return match["comm"].rstrip(), int(process) if process else None
+
+
 def _typed(events: pl.DataFrame) -> pl.DataFrame:
     fraction = pl.col("head").str.extract(_FRACTION)
     unit = pl.when(fraction.str.len_bytes() == _NANO_DIGITS).then(1).otherwise(1000)
@@ -91,6 +117,7 @@ def _typed(events: pl.DataFrame) -> pl.DataFrame:
     in_range = seconds < np.iinfo(np.int64).max // 10**9
     return events.select(
         "where",
+        "left",
         pl.col("left").str.extract(_BUFFER).alias("buffer"),
         pl.col("pid").cast(pl.Int64, strict=False).fill_null(-1),
         pl.col("head").str.extract(r"^(\d{3,5})\]").cast(pl.Int64).alias("cpu"),

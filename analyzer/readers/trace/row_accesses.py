@@ -19,6 +19,7 @@ from analyzer.readers.qemu.log import QemuText
 from analyzer.readers.tallies import Count
 from analyzer.readers.trace import rows
 from analyzer.readers.trace.evidence import event_of
+from analyzer.readers.trace.guests import HOST, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.options import Options
+    from analyzer.readers.config_mechanisms import Decoded
     from analyzer.readers.qemu.events import CfgEvents
     from analyzer.readers.trace.rows import TraceRows
 
@@ -191,6 +193,9 @@ class TraceAccesses:
         notes: gets events other than accesses, and what could not be used.
         options: ``ecam_base`` helps where the trace does not say it.
         timed: whether the rows' time means anything.
+
+    Attributes:
+        threads: those that made accesses; a reader gives their names where it knows them.
     """
 
     def __init__(self, notes: Notes, options: Options, *, timed: bool = True) -> None:
@@ -200,6 +205,7 @@ class TraceAccesses:
         self._mechanisms = ConfigMechanisms(options.ecam_base)
         self._printed: PrintedText | None = None
         self._nested = NestedProbes()
+        self.threads = Threads()
         self._seq = 0
         self._impossible, self._no_address, self._no_window, self._odd = Count(), Count(), Count(), Count()
 
@@ -210,15 +216,31 @@ class TraceAccesses:
             batch: rows in order.
             texts: what their ``text`` counts in.
         """
-        table = _Table(self._nested.without_repeats(batch))
+        table = _Table(self._nested.without_repeats(self._of_guest(batch)))
         self._config(table)
         self._kvm(table)
         frames = self._print(table, texts)
         self._evidence(table, texts)
         return [*frames, *self._frame(table)]
 
+    def _of_guest(self, batch: TraceRows) -> TraceRows:
+        """Return what the chosen guest did, and what happened to the machine."""
+        chosen = self._options.threads
+        if not chosen:
+            return batch
+        own = batch.kind == rows.CONFIG
+        by_thread = np.isin(batch.agent, np.array(sorted(chosen)))
+        kept = np.where(own, HOST in chosen, by_thread | (batch.kind == rows.EVIDENCE))
+        return batch.pick(kept)
+
     def close(self) -> list[pl.DataFrame]:
-        """Return the accesses that waited for more, and write the account into the notes."""
+        """Return the accesses that waited for more, and write the account into the notes.
+
+        Raises:
+            SeveralGuestsError: they are of several machines.
+        """
+        if not self._options.threads:
+            self.threads.refuse_several(self._notes.path, self._options.guest)
         frames: list[pl.DataFrame] = []
         if self._printed is not None:
             events, source, _ = self._printed.close()
@@ -254,6 +276,7 @@ class TraceAccesses:
         if not len(at):
             return
         found = batch.pick(at)
+        self.threads.add_host(len(found))
         fits = (found.bus >= 0) & (found.bus < 256) & (found.devfn >= 0) & (found.devfn < 256)
         fits &= (found.domain >= 0) & (found.domain < 1 << 32) & np.isin(found.width, _WIDTHS)
         fits &= (found.address >= 0) & (found.address < 4096) & (found.address + found.width <= 4096)
@@ -289,6 +312,7 @@ class TraceAccesses:
                 value=touched.value.astype(np.int64),
             )
         )
+        self._note_threads(touched, found)
         width = touched.width[found.row]
         table.put(at[found.row], bus=found.bus, devfn=found.devfn, offset=found.offset, width=width)
         for count, these in (
@@ -299,6 +323,15 @@ class TraceAccesses:
             if len(these):
                 count.add(len(these), int(touched.where[these[0]]))
 
+    def _note_threads(self, touched: TraceRows, found: Decoded) -> None:
+        used = np.concatenate([found.row, found.no_address])
+        known = np.arange(len(used)) < len(found.row)
+        self.threads.add(touched.agent[used], known)
+        of_bridge = (found.bus == 0) & (found.devfn == 0)
+        at = found.row[of_bridge]
+        written = touched.op[at] == WRITE
+        self.threads.add_writes(touched.agent[at][written], found.offset[of_bridge][written])
+
     def _print(self, table: _Table, texts: Sequence[bytes]) -> list[pl.DataFrame]:
         """Fill in what QEMU printed; return frames of accesses whose lines were in earlier batches."""
         at = np.flatnonzero(table.batch.kind == rows.PRINT)
@@ -306,6 +339,8 @@ class TraceAccesses:
             return []
         if self._printed is None:
             self._printed = PrintedText(self._notes, self._options)
+        agents = table.batch.agent[at]
+        self.threads.add(agents, np.ones(len(agents), bool), seen_by_kvm=False)
         lines = [texts[number] for number in table.batch.text[at].tolist()]
         events, source, number = self._printed.take(table.batch.pick(at), lines)
         now = number >= 0

@@ -46,7 +46,7 @@ def unknown(capture: CaptureResult, kexec: KexecResult, working: KexecWorking | 
         )
     if capture.dropped:
         found.append(
-            UnknownFact(f"What {count(capture.dropped, 'record')} held", "the recorder dropped them")
+            UnknownFact(f"What {count(capture.dropped, 'record')} held", "they are missing or unusable")
         )
     if capture.missing_dwords:
         number = count(capture.missing_dwords, "dword")

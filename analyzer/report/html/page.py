@@ -12,7 +12,7 @@ from analyzer.report import headline
 from analyzer.report.html import findings, timeline, tree
 from analyzer.report.html.environment import render
 from analyzer.report.policy_table import MEANINGS
-from analyzer.report.wording import count, duration, listed, missing_dwords, no_boundary
+from analyzer.report.wording import count, duration, listed, lost_records, missing_dwords, no_boundary
 from analyzer.results import POLICIES, UNCHANGED
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _limits(capture: CaptureResult) -> Iterator[str]:
     if capture.truncated:
         yield "The capture is cut short: it is analysed up to the cut."
     if capture.dropped:
-        yield f"The recorder dropped {count(capture.dropped, 'record')}: what they held is unknown."
+        yield f"{lost_records(capture.dropped)}: what they held is unknown."
     if capture.missing_dwords:
         yield f"{missing_dwords(capture.missing_dwords)}: what they held is unknown."
     for problem in capture.errors[:_MOST_PROBLEMS]:
