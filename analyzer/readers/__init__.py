@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 
-from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, SourceFile, thinning
+from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, SourceFile, accesses, thinning
 from analyzer.errors import (
     EmptyInputError,
     LimitExceededError,
@@ -97,7 +97,7 @@ def _gathered(path: str, options: Options, notes: Notes, marks: thinning.Marks |
                 path=path,
                 advice="cut the capture around one kexec",
             )
-    table = pl.concat(frames, rechunk=True)
+    table = accesses.concat(frames, rechunk=True)
     thinned = recorded - rows
     return Capture(path, [source], source.format, table, notes, thinned)
 

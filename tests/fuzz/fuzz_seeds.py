@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lspci_texts
 import zstandard
 from fuzz_tables import bytes_of
 from simulator import Kernel, Recording, lab_topology, one_port
@@ -29,6 +31,8 @@ FORMATS = TRACES / "formats"
 
 PIECE = 3000
 
+_ROW = re.compile(rb"[0-9a-f]{2,3}: [0-9a-f]{2} ")
+
 
 def content(path: Path) -> bytes:
     data = path.read_bytes()
@@ -46,6 +50,15 @@ def text(*patterns: str) -> list[bytes]:
                 begin = data.find(b"\n", start) + 1
                 pieces.append(data[begin : data.rfind(b"\n", 0, begin + PIECE) + 1])
     return pieces
+
+
+def lspci_text() -> list[bytes]:
+    """What lspci prints between its rows of bytes: of a real machine, and hand-made."""
+    between = [
+        b"".join(line for line in piece.splitlines(True) if not _ROW.match(line))
+        for piece in text("lspci*v*")
+    ]
+    return [*between, *(one.encode() for one in (lspci_texts.CHAIN, lspci_texts.VIRTUAL, lspci_texts.SILENT))]
 
 
 def native() -> list[bytes]:
