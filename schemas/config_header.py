@@ -47,6 +47,8 @@ HEADER_TYPE_LAYOUT = 0x7F
 HEADER_TYPE_CARDBUS = 2
 #: Secondary Bus Reset: acts while it is set (QEMU: on its 0 to 1 edge).
 BRIDGE_CONTROL_SBR = 1 << 6
+#: Bits that are no reserved ones.
+BRIDGE_CONTROL_BITS = 0x0FFF
 
 #: Vendor dwords that the kernel takes as "no function here" (``pci_bus_generic_read_dev_vendor_id``, 7.3).
 ABSENT_VENDOR_DWORDS = (0xFFFFFFFF, 0x00000000, 0x0000FFFF, 0xFFFF0000)

@@ -40,7 +40,9 @@ SLTSTA2 = 0x3A
 SIZE_V1, SIZE_V2 = 0x24, 0x3C
 
 FLAGS_VERSION = 0x000F
-FLAGS_TYPE_SHIFT = 4
+FLAGS_TYPE, FLAGS_TYPE_SHIFT = 0x00F0, 4
+#: Version and type: what every reader of the register asks for.
+FLAGS_LOW = FLAGS_VERSION | FLAGS_TYPE
 FLAGS_SLOT = 1 << 8
 #: Error reporting enables, bits 3:0: the kernel (native AER) sets them, a port reset clears them.
 DEVCTL_ERROR_REPORTING = 0x000F
@@ -92,6 +94,8 @@ _TYPES = {
     TYPE_RC_ENDPOINT: "Root Complex Integrated Endpoint",
     TYPE_RC_EVENT_COLLECTOR: "Root Complex Event Collector",
 }
+#: Device/port types by lspci's word.
+TYPE_NUMBERS = {word: number for number, word in _TYPES.items()}
 _PAYLOAD = {code: f"{128 << code} bytes" for code in range(6)}
 _SPEED = {1: "2.5GT/s", 2: "5GT/s", 3: "8GT/s", 4: "16GT/s", 5: "32GT/s", 6: "64GT/s"}
 _WIDTH = {lanes: f"x{lanes}" for lanes in (1, 2, 4, 8, 12, 16, 32)}

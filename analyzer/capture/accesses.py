@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,10 +50,23 @@ SCHEMA: dict[str, pl.DataType] = {
     **READER_SCHEMA,
 }
 
+#: One more column of formats that show single bits (the text of lspci): a mask of the bits of ``value`` that
+#: the input shows, the others being 0 in it. Captures that show whole values do not have it; null stands for
+#: all bits where they are joined with one that has.
+KNOWN = "known"
+EVERY_BIT = 0xFFFFFFFF
+
 
 def empty() -> pl.DataFrame:
     """Return an access table of a reader's columns without rows."""
     return pl.DataFrame(schema=READER_SCHEMA)
+
+
+def concat(tables: Sequence[pl.DataFrame], *, rechunk: bool = False) -> pl.DataFrame:
+    """Return the rows of all tables (at least one), one after the other, with ``known`` if any has it."""
+    if any(KNOWN in table.columns for table in tables):
+        return pl.concat(tables, how="diagonal", rechunk=rechunk)
+    return pl.concat(tables, rechunk=rechunk)
 
 
 def from_columns(columns: Mapping[str, NDArray[np.generic] | pl.Series], rows: int) -> pl.DataFrame:
@@ -66,7 +79,8 @@ def from_columns(columns: Mapping[str, NDArray[np.generic] | pl.Series], rows: i
     """
     series: list[pl.Series] = []
     codes: list[pl.Expr] = []
-    for name, dtype in READER_SCHEMA.items():
+    optional = {KNOWN: pl.UInt32()} if KNOWN in columns else {}
+    for name, dtype in {**READER_SCHEMA, **optional}.items():
         if name in columns:
             given = columns[name]
             column = given if isinstance(given, pl.Series) else pl.Series(name, np.ascontiguousarray(given))

@@ -89,7 +89,7 @@ def _concatenate(
         rows += piece.recorded
     formats = list(dict.fromkeys(piece.format for piece in pieces))
     thinned = sum(piece.thinned for piece in pieces)
-    return Capture(notes.path, files, "+".join(formats), pl.concat(tables), notes, thinned, paths)
+    return Capture(notes.path, files, "+".join(formats), accesses.concat(tables), notes, thinned, paths)
 
 
 def _merge(notes: Notes, other: Notes, rows: int) -> None:

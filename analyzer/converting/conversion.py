@@ -114,14 +114,17 @@ def convert(
 
     Raises:
         AritraceError: the capture or a sidecar cannot be read, the output cannot be written, or the capture
-            cannot be redacted with the same verdict.
+            cannot be redacted with the same verdict, or shows only single bits, which Parquet alone can hold.
     """
-    from analyzer.converting.native import write_capture
+    from analyzer.converting.native import refuse_single_bits, write_capture
     from analyzer.converting.parquet import write_parquet
     from analyzer.readers import open_capture
 
     chosen = options or Options()
     capture = open_capture(path, chosen, thin=False)
+    to_parquet = Path(output).suffix == ".parquet" if parquet is None else parquet
+    if minimal or redact or not to_parquet:
+        refuse_single_bits(capture)
     _add_beside(capture, chosen)
     whole = capture.accesses.height
     blanked = None
@@ -135,7 +138,7 @@ def convert(
         redacted = redaction.redact(capture)
         capture, blanked = redacted.capture, redacted.values
     make_directory(Path(output).parent)
-    if Path(output).suffix == ".parquet" if parquet is None else parquet:
+    if to_parquet:
         write_parquet(capture, output)
     else:
         write_capture(capture, output)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 import numpy as np
 import zstandard
 
-from analyzer.capture.accesses import READER_SCHEMA
+from analyzer.capture.accesses import EVERY_BIT, KNOWN, READER_SCHEMA
 from analyzer.converting.native_records import (
     CLOCKS,
     Row,
@@ -27,7 +27,7 @@ from analyzer.converting.native_records import (
     problem_row,
     snapshot_row,
 )
-from analyzer.errors import LimitExceededError
+from analyzer.errors import LimitExceededError, UnsupportedFormatError
 from analyzer.writing import replacing
 from schemas.bulk import dtype_of
 from schemas.native import (
@@ -226,6 +226,24 @@ class NativeWriter:
         self._number += 1
 
 
+def refuse_single_bits(capture: Capture) -> None:
+    """Refuse a capture of which the input shows only some bits of values: a file would show the others as 0.
+
+    Raises:
+        UnsupportedFormatError: there are such accesses.
+    """
+    if KNOWN not in capture.accesses.columns:
+        return
+    parts = capture.accesses.get_column(KNOWN).fill_null(EVERY_BIT) != EVERY_BIT
+    raise UnsupportedFormatError(
+        f"expected accesses with whole values, found {int(parts.sum())} of {capture.accesses.height} in this"
+        f" capture ({capture.format}) of which only single bits are known",
+        path=capture.path,
+        advice="read it as it is (analyze, analyze atrisk, --join), or convert to .parquet, which has a"
+        " column for it; lspci -D -xxxx, as root, shows whole values",
+    )
+
+
 def write_capture(capture: Capture, path: str | os.PathLike[str], *, level: int | None = None) -> None:
     """Write a capture as a native file, atomically.
 
@@ -240,7 +258,9 @@ def write_capture(capture: Capture, path: str | os.PathLike[str], *, level: int 
     Raises:
         UsageError: the operating system refuses to write there.
         LimitExceededError: a text or dump is too long for the format.
+        UnsupportedFormatError: some accesses show single bits only, which the format cannot hold.
     """
+    refuse_single_bits(capture)
     notes = capture.notes
     seq = capture.accesses["seq"].to_numpy()
     small = len(seq) <= _SMALL

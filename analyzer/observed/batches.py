@@ -19,6 +19,7 @@ from schemas.config_header import (
     CACHE_LINE_SIZE,
     COMMAND,
     HEADER_TYPE,
+    HEADER_TYPE_LAYOUT,
     PRIMARY_BUS,
     RRS_VENDOR,
     SUBORDINATE_BUS,
@@ -36,7 +37,7 @@ _TABLE = 1 << 24
 _KEY_BITS = 48
 
 #: Bits of a value that count, by width; with width 0 (not recorded) all do.
-_LOW_BITS = np.array([0xFFFFFFFF, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.int64)
+WIDTH_BITS = np.array([0xFFFFFFFF, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.int64)
 
 
 class Groups(NamedTuple):
@@ -69,10 +70,11 @@ class Accesses(NamedTuple):
     absent: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     live: NDArray[np.bool_]
+    known: NDArray[np.int64] | None
 
     def part(self, first: int, last: int) -> Accesses:
         """Those from one position to before another."""
-        return Accesses._make(column[first:last] for column in self)
+        return Accesses._make(None if column is None else column[first:last] for column in self)
 
 
 class Batch:
@@ -86,10 +88,11 @@ class Batch:
         failed: the accessor returned an error to the kernel; an Unsupported Request does not, it reads as
             ones.
         is_read, is_write: the direction.
+        known: mask of the bits of each value that the input shows; None: all of every value.
     """
 
     def __init__(self, tables: Sequence[pl.DataFrame]) -> None:
-        table = tables[0] if len(tables) == 1 else pl.concat(tables)
+        table = tables[0] if len(tables) == 1 else accesses.concat(tables)
 
         def column(name: str) -> NDArray[np.generic]:
             series = table.get_column(name)
@@ -106,7 +109,7 @@ class Batch:
         )
         self.offset = column("offset").astype(np.int32)
         self.width = column("width").astype(np.uint8)
-        self.value = column("value").astype(np.int64) & _LOW_BITS[self.width]
+        self.value = column("value").astype(np.int64) & WIDTH_BITS[self.width]
         status = column("status")
         self.failed: NDArray[np.bool_] = status == accesses.ABORT
         self.absent: NDArray[np.bool_] = (
@@ -114,6 +117,10 @@ class Batch:
         )
         self.is_read: NDArray[np.bool_] = column("op") == accesses.READ
         self.is_write: NDArray[np.bool_] = ~self.is_read
+        self.known: NDArray[np.int64] | None = None
+        if accesses.KNOWN in table.columns:
+            known = table.get_column(accesses.KNOWN).fill_null(accesses.EVERY_BIT)
+            self.known = known.to_numpy().astype(np.int64) & WIDTH_BITS[self.width]
 
     @cached_property
     def live(self) -> NDArray[np.bool_]:
@@ -150,6 +157,10 @@ class Batch:
         byte = (self.offset[rows] == HEADER_TYPE) & ((value & 0xFF) != 0xFF)
         dword = (self.offset[rows] == CACHE_LINE_SIZE) & (value != 0xFFFFFFFF)
         dword &= (self.width[rows] == 4) | (value > 0xFFFF)
+        if self.known is not None:
+            layout = np.where(byte, HEADER_TYPE_LAYOUT, HEADER_TYPE_LAYOUT << 8 * (HEADER_TYPE & 3))
+            shown = self.known[rows] & layout == layout
+            byte, dword = byte & shown, dword & shown
         return np.asarray(rows[byte | dword], np.int64)
 
     @cached_property
@@ -202,6 +213,7 @@ class Batch:
             self.absent[places],
             self.failed[places],
             self.live[places],
+            None if self.known is None else self.known[places],
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.observed.batches import Batch
+from analyzer.observed.batches import WIDTH_BITS, Batch
 from schemas.config_header import HEADER_TYPE
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class AccessIndex:
 
     Attributes:
         start: its first row in the batch.
-        function, offset, width, value, absent, failed, is_read, is_write: as in
+        function, offset, width, value, absent, failed, is_read, is_write, known: as in
             :class:`analyzer.observed.batches.Batch`.
     """
 
@@ -54,6 +54,7 @@ class AccessIndex:
         self.absent = batch.absent[mine]
         self.is_read = batch.is_read[mine]
         self.is_write = batch.is_write[mine]
+        self.known = None if batch.known is None else batch.known[mine]
         self._groups: dict[int, int] | None = None
 
     @cached_property
@@ -76,6 +77,10 @@ class AccessIndex:
         """Times in ns; -1 where the capture has none (config accesses happen after the epoch)."""
         times = self.table.get_column("time_ns")
         return (times.fill_null(-1) if times.null_count() else times).to_numpy().astype(np.int64)
+
+    def is_whole(self, row: int) -> bool:
+        """Whether the input shows every bit of the value of one row."""
+        return self.known is None or bool(self.known[row] == WIDTH_BITS[self.width[row]])
 
     def time_at(self, row: int) -> int | None:
         """Time of one row in ns, or None."""

@@ -13,6 +13,7 @@ from analyzer import bdf
 from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import enumeration
+from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
@@ -130,6 +131,16 @@ def _of_port(node: Node, machine: Machine) -> Iterator[Unknown]:
     yield from (Unknown(bdf.text(node.name), one) for one in missing)
     if not missing or all(devfn <= 7 for devfn in node.children):
         yield from _chains(machine, node.children.values())
+        yield from _other_functions(node)
+
+
+def _other_functions(node: Node) -> Iterator[Unknown]:
+    """Of the functions 1 to 7 of the device below: whether a scan finds them without the chain."""
+    first = node.children.get(0)
+    if first is None or first.multifunction is not None or first.has_ari is False:
+        return
+    if any(devfn <= 7 for devfn in node.children.keys() - {0}):
+        yield Unknown(bdf.text(first.name), f"{HEADER_TYPE:02x}")
 
 
 def _chains(machine: Machine, on_bus: Iterable[Node]) -> Iterator[Unknown]:

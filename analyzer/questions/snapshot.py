@@ -183,6 +183,8 @@ def _space(source: _SnapshotSource, function: Function, *, virtual: bool) -> Fun
     inside = (lanes < width[:, None]) & (places < EXTENDED_CONFIG_SIZE)
     places = np.minimum(places, EXTENDED_CONFIG_SIZE - 1)
     valid = inside & ~dead[:, None] & ~(index.is_write[rows, None] & cleared[places])
+    if index.known is not None:  # a byte counts where all its bits are shown
+        valid &= index.known[rows, None] >> 8 * lanes & 0xFF == 0xFF
     data, known = np.zeros(EXTENDED_CONFIG_SIZE, np.uint8), np.zeros(EXTENDED_CONFIG_SIZE, bool)
     data[places[valid]] = (value[:, None] >> 8 * lanes & 0xFF)[valid]
     known[places[valid]] = True

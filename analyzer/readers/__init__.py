@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 import polars as pl
 
-from analyzer.capture import LACKS_FUNCTIONS, Capture, Notes, Problem, SourceFile, sidecars, thinning
+from analyzer.capture import (
+    LACKS_FUNCTIONS,
+    Capture,
+    Notes,
+    Problem,
+    SourceFile,
+    accesses,
+    sidecars,
+    thinning,
+)
 from analyzer.errors import (
     EmptyInputError,
     LimitExceededError,
@@ -141,7 +150,7 @@ def _gathered(path: str, options: Options, notes: Notes, marks: thinning.Marks |
                 path=path,
                 advice="cut the capture around one kexec",
             )
-    table = pl.concat(frames, rechunk=True)
+    table = accesses.concat(frames, rechunk=True)
     thinned = recorded - rows
     return Capture(path, [source], source.format, table, notes, thinned)
 

@@ -73,11 +73,11 @@ CTF = Format("ctf", "Common Trace Format (LTTng)", None, "record with QEMU's log
 LSPCI = Format(
     "lspci-dump", "lspci hex dump", "snapshot.lspci_dump", "take the snapshot with lspci -D -xxxx, as root"
 )
-LSPCI_NO_HEX = Format(
-    "lspci-no-hex",
-    "lspci output without hex dump",
-    None,
-    "run lspci -D -xxxx as root: only that shows the bytes",
+LSPCI_TEXT = Format(
+    "lspci-text",
+    "text of lspci without hex dump",
+    "snapshot.lspci_text",
+    "run lspci -D -vvv or lspci -D -xxxx as root",
 )
 EARLYDUMP = Format(
     "earlydump",
@@ -118,7 +118,7 @@ DMESG = Format(
 )
 
 #: Formats of which each function is shown as it was at one moment, by the name in ``SourceFile.format``.
-SNAPSHOTS: Final = frozenset({LSPCI.name, SYSFS_CONFIG.name, EARLYDUMP.name})
+SNAPSHOTS: Final = frozenset({LSPCI.name, LSPCI_TEXT.name, SYSFS_CONFIG.name, EARLYDUMP.name})
 
 _BINARY: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), form)
@@ -180,7 +180,7 @@ _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
         ((_DEVICE_LINE, rb"^[0-9a-f]{2,8}: [0-9a-f]{2}(?: [0-9a-f]{2}){0,15}\s*$"), LSPCI),
         ((rb"pci(?:-\w{1,20})? [0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: config space:",), EARLYDUMP),
         ((rb"^(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]|\bkernel: |Linux version \d",), DMESG),
-        ((_DEVICE_LINE,), LSPCI_NO_HEX),
+        ((_DEVICE_LINE,), LSPCI_TEXT),
     )
 )
 

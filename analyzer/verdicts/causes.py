@@ -16,6 +16,7 @@ from analyzer import bdf
 from analyzer.observed import register_state
 from analyzer.verdicts import reset_evidence
 from schemas import pcie_capability
+from schemas.config_header import BRIDGE_CONTROL_BITS
 from schemas.inherited_state import ARI_FORWARDING
 from schemas.registers import BRIDGE_CONTROL, BUS_NUMBERS, DEVCTL, DEVCTL2
 
@@ -117,20 +118,18 @@ def was_reset(context: CauseContext) -> bool:
     numbers = bridge.first_bus_numbers
     if numbers is None or (numbers.primary, numbers.secondary, numbers.subordinate) != (0, 0, 0):
         return False
-    return bridge.value(BRIDGE_CONTROL) == 0 or _reporting_lost(context)
+    return bridge.value(BRIDGE_CONTROL, BRIDGE_CONTROL_BITS) == 0 or _reporting_lost(context)
 
 
 def _reporting_lost(context: CauseContext) -> bool:
     """Whether error reporting was on before and is off in the first read of DEVCTL."""
-    after = None if context.incoming is None else context.incoming.value(DEVCTL)
-    if after is None or after & pcie_capability.DEVCTL_ERROR_REPORTING:
+    reporting_bits = pcie_capability.DEVCTL_ERROR_REPORTING
+    after = None if context.incoming is None else context.incoming.value(DEVCTL, reporting_bits)
+    if after is None or after & reporting_bits:
         return False
     if context.outgoing is None:
         return True  # how it was is not in the input
-    reporting = (
-        sample.field(pcie_capability.DEVCTL_ERROR_REPORTING)
-        for sample in context.outgoing.accesses_to(DEVCTL)
-    )
+    reporting = (sample.field(reporting_bits) for sample in context.outgoing.accesses_to(DEVCTL))
     held = [field for field in reporting if field is not None]
     return not held or bool(held[-1])
 
@@ -203,7 +202,8 @@ def _reset_proof(context: CauseContext, builder: EvidenceBuilder) -> list[Eviden
         return []
     note = "bus numbers are 0: the port was reset"
     proof = [builder.access(bridge.first_bus_numbers.row, BUS_NUMBERS, note, bridge)]
-    control, devctl = bridge.first(BRIDGE_CONTROL), bridge.first(DEVCTL)
+    control = bridge.first(BRIDGE_CONTROL, BRIDGE_CONTROL_BITS)
+    devctl = bridge.first(DEVCTL, pcie_capability.DEVCTL_ERROR_REPORTING)
     if control is not None and control[0] == 0:
         proof.append(
             builder.access(control[1], BRIDGE_CONTROL, "Bridge Control reads its reset value", bridge)
@@ -255,7 +255,7 @@ def _selective(context: CauseContext, builder: EvidenceBuilder) -> Attribution:
     if bridge is None or bridge.first_bus_numbers is None:
         return Attribution("unknown", "low")
     proof = [builder.access(bridge.first_bus_numbers.row, BUS_NUMBERS, "bus numbers are intact", bridge)]
-    control = bridge.first(BRIDGE_CONTROL)
+    control = bridge.first(BRIDGE_CONTROL, BRIDGE_CONTROL_BITS)
     if control is not None:
         note = "Bridge Control is intact" if control[0] else "Bridge Control reads 0"
         proof.append(builder.access(control[1], BRIDGE_CONTROL, note, bridge))

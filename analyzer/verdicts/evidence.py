@@ -25,7 +25,7 @@ class EvidenceBuilder:
         self._files = files
 
     def access(self, row: int, register: Register, note: str, function: Function) -> Evidence:
-        """Evidence for one access.
+        """Evidence for one access; without a value where the input shows only some bits of it.
 
         Args:
             row: its row.
@@ -49,7 +49,7 @@ class EvidenceBuilder:
             op="write" if index.is_write[row] else "read",
             bdf=bdf.text(int(index.function[row])),
             register=name,
-            value=f"0x{int(index.value[row]):0{2 * width}x}",
+            value=f"0x{int(index.value[row]):0{2 * width}x}" if index.is_whole(row) else None,
             note=note,
         )
 

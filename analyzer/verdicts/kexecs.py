@@ -20,6 +20,7 @@ from analyzer.results import (
     policy_that_ran,
 )
 from analyzer.verdicts import bridges, devices, divergences, secondary
+from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
@@ -222,9 +223,18 @@ def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
         for key, by, bridge in _named_by_chains(topology):
             listed = key in topology.functions or key in kexec.outgoing.functions
             if not listed and (preserved.source == "assumed" or preserved.keys & {key, by, bridge}):
-                found.append(
-                    f"{bdf.text(key)} {when} the kexec, which {bdf.text(by)} names as the next function"
-                )
+                named = f"{bdf.text(key)} {when} the kexec, which {bdf.text(by)} names as the next function"
+                first = topology.functions.get(key & ~0xFF)
+                if (
+                    key & 0xFF <= 7
+                    and first is not None
+                    and first.multifunction is None
+                    and first.header_type is not None
+                ):
+                    named = (
+                        f"{HEADER_TYPE:02x} of {bdf.text(first.function)} (is it multi-function?), or {named}"
+                    )
+                found.append(named)
     return found
 
 

@@ -150,8 +150,8 @@ def sticky_lost(
         now = next((sample for sample in incoming.accesses_to(register) if not sample.dead), None)
         if not held or held[0].write or now is None or now.write:
             continue
-        default, last = held[0].value, held[-1].value
-        if last != default and now.value == default:
+        last, shown = held[-1].value, held[0].mask & held[-1].mask & now.mask
+        if (last ^ held[0].value) & shown and not (now.value ^ held[0].value) & shown:
             note = f"a sticky AER register was 0x{last:08x} and has its first value again"
             return ResetIndicator(builder.access(now.row, register, note, incoming), "medium", now.row)
     return None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lspci_texts
 import zstandard
 from fuzz_tables import bytes_of
 from simulator import Kernel, Recording, lab_topology, one_port
@@ -28,6 +30,8 @@ TRACES = Path(__file__).parents[2] / "traces"
 FORMATS = TRACES / "formats"
 
 PIECE = 3000
+
+_ROW = re.compile(rb"[0-9a-f]{2,3}: [0-9a-f]{2} ")
 
 
 def content(path: Path) -> bytes:
@@ -61,6 +65,15 @@ def printed_events() -> bytes:
     lost = ["** 12 printk messages dropped **", "[    1.000000] CPU:1 [LOST 7 EVENTS]"]
     lines = [start, *first, "[    9.000000] kexec_core: Starting new kernel", start, *lost, *dumped]
     return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def lspci_text() -> list[bytes]:
+    """What lspci prints between its rows of bytes: of a real machine, and hand-made."""
+    between = [
+        b"".join(line for line in piece.splitlines(True) if not _ROW.match(line))
+        for piece in text("lspci*v*")
+    ]
+    return [*between, *(one.encode() for one in (lspci_texts.CHAIN, lspci_texts.VIRTUAL, lspci_texts.SILENT))]
 
 
 def native() -> list[bytes]:

@@ -50,7 +50,7 @@ TEXT = [
     (LSPCI.replace(b"\n", b"\r\n"), "lspci-dump"),
     (b"0000:" + LSPCI, "lspci-dump"),
     (b"\tNot captured, shown as 00: 10-3f\n# analyze snapshot\n10000:" + LSPCI, "lspci-dump"),
-    (b"03:00.0 Ethernet controller: Intel Corporation 82576\n\tControl: I/O- Mem+\n", "lspci-no-hex"),
+    (b"03:00.0 Ethernet controller: Intel Corporation 82576\n\tControl: I/O- Mem+\n", "lspci-text"),
     (b"[    0.512] x\n[    0.513070] pci 0000:00:01.0: config space:\n00000000: 86 80 c9 10\n", "earlydump"),
     (b"[    0.000000] Linux version 7.3.4\n[    0.000000] Command line: root=/dev/vda\n", "dmesg"),
     (b"SeaBIOS\r\n\x1bcLinux version 7.3.4 (x@y)\r\n" + LSPCI.split(b"\n")[0], "dmesg"),

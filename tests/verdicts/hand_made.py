@@ -138,7 +138,8 @@ class Part:
     def first_bus_numbers(self) -> BusNumbers | None:
         return None if self.numbers is None else BusNumbers(*self.numbers, row=5)
 
-    def first(self, register: Register) -> tuple[int, int] | None:
+    def first(self, register: Register, bits: int | None = None) -> tuple[int, int] | None:
+        del bits  # every bit of what is read here is known
         start = self.start_of(register.base)
         for row, access in zip(self.view.rows.tolist(), self.accesses, strict=True):
             at_it = start is not None and access.offset == start + register.offset
@@ -146,8 +147,8 @@ class Part:
                 return access.value & (1 << 8 * register.size) - 1, row
         return None
 
-    def value(self, register: Register) -> int | None:
-        known = self.first(register)
+    def value(self, register: Register, bits: int | None = None) -> int | None:
+        known = self.first(register, bits)
         return None if known is None else known[0]
 
 

@@ -22,6 +22,7 @@ INDEX = SimpleNamespace(
     function=np.array([0x020B, 0x020B, 0x1_020B, 0x020B]),
     value=np.array([0x20, 0x42, 0x5, 0x5]),
     time_at=lambda row: None if row == 2 else 1_000 + row,
+    is_whole=lambda row: True,  # noqa: ARG005
 )
 FILES = [SimpleNamespace(path="first.bin"), SimpleNamespace(path="second.bin")]
 
@@ -32,6 +33,12 @@ def builder(*, files: int = 2) -> EvidenceBuilder:
 
 def function(start: int = 0x4C) -> SimpleNamespace:
     return SimpleNamespace(start_of=lambda base: 0 if base == "HEADER1" else start)
+
+
+def test_a_value_of_which_only_some_bits_are_shown_is_left_out() -> None:
+    index = SimpleNamespace(**{**vars(INDEX), "is_whole": lambda row: row != 0})
+    found = EvidenceBuilder(index, FILES).access(0, DEVCTL2, "why", function())
+    assert (found.register, found.value) == ("CAP_EXP+28.w", None)
 
 
 def plain(size: int) -> Register:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STANDARD_LIMIT = 48
 EXTENDED_LIMIT = 480
 _EXTENDED = 0x100
+#: Bits of a capability's header that say where the next one is; software ignores the lowest two of each.
+_POINTER, _NEXT, _NEXT_EXTENDED = 0xFC, 0xFC00, 0xFFC00000
 
 
 class Capabilities(NamedTuple):
@@ -73,7 +75,7 @@ def standard(reads: FirstReads, runs: int) -> Entries:
     0x40, at ID 0xff, or after a limit.
     """
     every = np.arange(runs)
-    pointer = reads.at(every, CAPABILITIES, 1)
+    pointer = reads.at(every, CAPABILITIES, 1, _POINTER)
     ended = pointer != NONE
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     position = np.where(ended, pointer & 0xFC, 0)
@@ -82,15 +84,14 @@ def standard(reads: FirstReads, runs: int) -> Entries:
         if not active.size:
             break
         at = position[active]
-        value = reads.at(active, at, 2)
-        identity = np.where(value == NONE, NONE, value & 0xFF)
-        identity = _alone(reads, identity, active, at, 1)
-        ended[active[value == NONE]] = False
+        value = reads.at(active, at, 2, _NEXT)
+        identity = _identities(reads, value & 0xFF, value != NONE, (active, at), 1)
+        ended[active[(value == NONE) | (identity == NONE)]] = False
         known = (identity != NONE) & (identity != 0xFF)
         found.append((active[known], identity[known], at[known]))
-        known &= value != NONE
-        following = value[known] >> 8 & 0xFC
-        active = active[known]
+        goes_on = (value != NONE) & (identity != 0xFF)
+        following = value[goes_on] >> 8 & 0xFC
+        active = active[goes_on]
         position[active] = following
         active = active[following >= 0x40]
     return _entries(found, ended)
@@ -115,30 +116,37 @@ def extended(reads: FirstReads, runs: int, small: NDArray[np.bool_]) -> Entries:
     for _ in range(EXTENDED_LIMIT):
         if not active.size:
             break
-        header = reads.at(active, at, 4)
-        identity = np.where(header == NONE, NONE, header & 0xFFFF)
-        identity = _alone(reads, identity, active, at, 2)
-        ended[active[header == NONE]] = False
+        header = reads.at(active, at, 4, _NEXT_EXTENDED)
+        identity = _identities(reads, header & 0xFFFF, header != NONE, (active, at), 2)
+        ended[active[(header == NONE) | (identity == NONE)]] = False
         known = (identity != NONE) & (header != 0)
         found.append((active[known], identity[known], at[known]))
-        known &= header != NONE
-        active, following = active[known], header[known] >> 20 & 0xFFC
+        goes_on = (header != NONE) & ((header != 0) | (identity == NONE))
+        active, following = active[goes_on], header[goes_on] >> 20 & 0xFFC
         active, at = active[following >= _EXTENDED], following[following >= _EXTENDED]
     return _entries(found, ended)
 
 
-def _alone(
+def _identities(
     reads: FirstReads,
-    identities: NDArray[np.int64],
-    runs: NDArray[np.int64],
-    offsets: NDArray[np.int64],
+    shown: NDArray[np.int64],
+    whole: NDArray[np.bool_],
+    places: tuple[NDArray[np.int64], NDArray[np.int64]],
     size: int,
 ) -> NDArray[np.int64]:
-    """Fill in the capability IDs that were read without the pointer after them."""
-    cut = np.flatnonzero(identities == NONE)
-    if cut.size:
-        identities[cut] = reads.at(runs[cut], offsets[cut], size)
-    return identities
+    """Capability IDs at ``places`` (runs and offsets), NONE where one is not known.
+
+    Args:
+        reads: what was read.
+        shown: the IDs in the headers.
+        whole: which headers were read; else the ID may have been read without the pointer after it.
+        places: where the headers are.
+        size: bytes of an ID.
+    """
+    alone = np.flatnonzero(~whole) if reads.is_whole else np.arange(len(shown))
+    if alone.size:
+        shown[alone] = reads.at(places[0][alone], places[1][alone], size)
+    return shown
 
 
 def _entries(

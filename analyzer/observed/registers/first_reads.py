@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from analyzer.observed.batches import Accesses
 
+    Column = NDArray[np.int64]
+
 #: No value: nothing was read there. Values themselves are never negative.
 NONE: Final = -1
 #: The table has an entry for each byte, word and dword of a run: of the byte at an offset it is 4096 more, of
@@ -47,6 +49,9 @@ class FirstReads:
     recorded shows what its value needs: one byte, two or four. If it is the first of that extent at its
     offset, it is taken to show all of the register that begins there, unless others show the rest of it.
 
+    Where a read shows only some bits of its value (lspci's text), a register has a value only if every bit is
+    known that the caller needs.
+
     Args:
         accesses: the runs one after the other, each the accesses of one function in order.
         run: which run each access is of.
@@ -73,29 +78,65 @@ class FirstReads:
         self._first = np.zeros(runs << _RUN_BITS, np.uint32)
         self._first[where] = live + 1
 
-    def at(self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int, size: int) -> NDArray[np.int64]:
-        """Value of the register of ``size`` bytes (1, 2 or 4) at each offset, or :data:`NONE`."""
-        values, _ = self.find(runs, offsets, size)
+    @property
+    def is_whole(self) -> bool:
+        """Whether every read shows all bits of its value."""
+        return self._accesses.known is None
+
+    def at(
+        self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int, size: int, bits: int | None = None
+    ) -> NDArray[np.int64]:
+        """Value of the register of ``size`` bytes (1, 2 or 4) at each offset, or :data:`NONE`.
+
+        Args:
+            runs: which runs.
+            offsets: of the registers, or of one in all runs.
+            size: bytes of the register.
+            bits: mask of those that must be known, so that there is a value (its other unknown bits are 0);
+                None: all of them.
+        """
+        values, _ = self.find(runs, offsets, size, bits)
         return values
 
-    def find(
+    def known(
         self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int, size: int
+    ) -> NDArray[np.int64]:
+        """Mask of the bits that are known of the register at each offset; 0 where it was not read."""
+        masks = self._accesses.known
+        if masks is None:
+            return np.where(self.at(runs, offsets, size) == NONE, 0, (1 << 8 * size) - 1)
+        found, _ = self._found(masks, runs, offsets, size)
+        return np.where(found == NONE, 0, found)
+
+    def find(
+        self, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int, size: int, bits: int | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The same, and the position of the access that completes each register (NONE with the value)."""
+        values, places = self._found(self._accesses.values, runs, offsets, size)
+        if not self.is_whole:
+            needed = (1 << 8 * size) - 1 if bits is None else bits
+            lacking = self.known(runs, offsets, size) & needed != needed
+            values[lacking] = places[lacking] = NONE
+        return values, places
+
+    def _found(
+        self, column: Column, runs: NDArray[np.int64], offsets: NDArray[np.int64] | int, size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same, out of the values or out of the masks of their known bits."""
         where = np.broadcast_to(np.asarray(offsets, np.int64), runs.shape)
         if not self._accesses.values.size:
             return np.full(runs.shape, NONE, np.int64), np.full(runs.shape, NONE, np.int64)
         outside = where + size > EXTENDED_CONFIG_SIZE
         if outside.any():
-            values, places = self.find(runs, np.where(outside, 0, where), size)
+            values, places = self._found(column, runs, np.where(outside, 0, where), size)
             values[outside] = places[outside] = NONE
             return values, places
         whole = self._whole(runs, where, size)
         first = whole if self._sized or size == 1 else np.minimum(whole, self._assumed(runs, where, size))
-        values, places = self._shown(first, where, size)
+        values, places = self._shown(column, first, where, size)
         rest = np.flatnonzero(whole == _NOWHERE)
         if size > 1 and rest.size:
-            pieced, completed = self._pieced(runs[rest], where[rest], size)
+            pieced, completed = self._pieced(column, runs[rest], where[rest], size)
             known = pieced != NONE
             values[rest[known]], places[rest[known]] = pieced[known], completed[known]
         return values, places
@@ -130,36 +171,36 @@ class FirstReads:
         return found
 
     def _shown(
-        self, first: NDArray[np.uint32], offsets: NDArray[np.int64], size: int
+        self, column: Column, first: NDArray[np.uint32], offsets: NDArray[np.int64], size: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Values and positions of registers that the reads at ``first`` show."""
         known = first != _NOWHERE
         places = np.where(known, first, 0).astype(np.int64)
-        moved = self._accesses.values[places] >> 8 * (offsets - self._accesses.offsets[places])
+        moved = column[places] >> 8 * (offsets - self._accesses.offsets[places])
         return (
             np.where(known, moved & (1 << 8 * size) - 1, NONE),
             np.where(known, places, NONE),
         )
 
     def _certain(
-        self, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int
+        self, column: Column, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Registers without what reads of unknown width are taken to show."""
         whole = self._whole(runs, offsets, size)
-        values, places = self._shown(whole, offsets, size)
+        values, places = self._shown(column, whole, offsets, size)
         rest = np.flatnonzero(whole == _NOWHERE)
         if size > 1 and rest.size:
-            values[rest], places[rest] = self._pieced(runs[rest], offsets[rest], size)
+            values[rest], places[rest] = self._pieced(column, runs[rest], offsets[rest], size)
         return values, places
 
     def _pieced(
-        self, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int
+        self, column: Column, runs: NDArray[np.int64], offsets: NDArray[np.int64], size: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Registers put together of their halves; NONE where one is not known."""
         half = size // 2
-        values, places = self._certain(runs, offsets, half)
+        values, places = self._certain(column, runs, offsets, half)
         both = np.flatnonzero(values != NONE)
-        high, completed = self._certain(runs[both], offsets[both] + half, half)
+        high, completed = self._certain(column, runs[both], offsets[both] + half, half)
         values[both] = np.where(high == NONE, NONE, values[both] | high << 8 * half)
         places[both] = np.where(high == NONE, NONE, np.maximum(places[both], completed))
         return values, places

@@ -51,13 +51,13 @@ class Function:
     Attributes:
         function: its key (see :mod:`analyzer.bdf`).
         vendor_device: ``vvvv:dddd``.
-        header_type: header type byte with the multi-function bit.
+        header_type: header type byte; None if its layout is not known.
+        multifunction: its bit 7, which may be unknown where the layout is known (0 in ``header_type`` then).
         is_bridge: a type 1 header (PCI-to-PCI bridge, PCIe port).
-        multifunction: bit 7 of the header type.
         capabilities: capability lists as far as this boot's reads follow them.
         pcie: offset of the PCI Express capability.
         is_pcie: whether it has one; None if its list was not followed to the end.
-        pcie_flags: PCI Express capabilities register.
+        pcie_flags: PCI Express capabilities register; at least its low byte is known.
         pcie_type: device/port type (its bits 7:4; the low byte is enough to know it).
         ari_supported: DEVCAP2 bit 5, ARI Forwarding Supported; False without DEVCAP2 (version 1).
         ari: offset of the ARI extended capability.
@@ -75,6 +75,7 @@ class Function:
     function: int
     vendor_device: str | None
     header_type: int | None
+    multifunction: bool | None
     capabilities: Capabilities
     pcie: int | None
     is_pcie: bool | None
@@ -90,7 +91,6 @@ class Function:
     inherited: tuple[list[Sample], ...]
     _accesses: Callable[[], Accesses]
     is_bridge: bool = False
-    multifunction: bool | None = None
     scans: list[int] = field(default_factory=list)
     silent: bool = False
     _view: RegisterView | None = None
@@ -98,7 +98,6 @@ class Function:
     def __post_init__(self) -> None:
         if self.header_type is not None:
             self.is_bridge = self.header_type & 0x7F == 1
-            self.multifunction = bool(self.header_type & 0x80)
 
     @property
     def bus(self) -> int:
@@ -133,23 +132,23 @@ class Function:
         start = self.start_of(register.base)
         return [] if start is None else self.view.samples(start + register.offset, register.size)
 
-    def first(self, register: Register) -> tuple[int, int] | None:
+    def first(self, register: Register, bits: int | None = None) -> tuple[int, int] | None:
         """A register as the first answered reads show it (value, row), or None.
 
         The row is that of the read which completes it (see
-        :class:`analyzer.observed.registers.first_reads.FirstReads`).
+        :class:`analyzer.observed.registers.first_reads.FirstReads`, also for ``bits``).
         """
         start = self.start_of(register.base)
-        return None if start is None else self.register(start + register.offset, register.size)
+        return None if start is None else self.register(start + register.offset, register.size, bits)
 
-    def value(self, register: Register) -> int | None:
+    def value(self, register: Register, bits: int | None = None) -> int | None:
         """The value alone."""
-        known = self.first(register)
+        known = self.first(register, bits)
         return None if known is None else known[0]
 
-    def register(self, offset: int, size: int) -> tuple[int, int] | None:
+    def register(self, offset: int, size: int, bits: int | None = None) -> tuple[int, int] | None:
         """The same for the 1, 2 or 4 bytes at an offset."""
-        return self.view.register(offset, size)
+        return self.view.register(offset, size, bits)
 
     def bus_number_samples(self) -> list[Sample]:
         """Every access of this boot that shows or changes the bus-number dword at 0x18."""

@@ -81,11 +81,12 @@ def of_virtual_functions(function: Function) -> list[str]:
     if at is None:
         known = function.capabilities.extended_end or function.is_pcie is False
         return [] if known else of_extended_list(function)
-    enabled = function.register(at + extended_capabilities.SRIOV_CTRL, 1)
-    if enabled is not None and not enabled[0] & extended_capabilities.SRIOV_CTRL_VFE:
+    vf_enable = extended_capabilities.SRIOV_CTRL_VFE
+    enabled = function.register(at + extended_capabilities.SRIOV_CTRL, 1, vf_enable)
+    if enabled is not None and not enabled[0] & vf_enable:
         return []
-    places = (registers.SRIOV_CTRL, *registers.VF_PLACES)
-    return [register.setpci for register in places if function.value(register) is None]
+    wanted = [] if enabled is not None else [registers.SRIOV_CTRL.setpci]
+    return wanted + [place.setpci for place in registers.VF_PLACES if function.value(place) is None]
 
 
 def of_ari_capability(function: Function) -> list[str]:
@@ -133,13 +134,20 @@ def _ranges(missing: NDArray[np.bool_], first: int) -> Iterator[str]:
 
 
 def _known(function: Function) -> NDArray[np.bool_]:
-    """Mask of the bytes that answered reads show; of a width that is not recorded, what the value needs."""
+    """Mask of the bytes of which answered reads show every bit.
+
+    Of a width that is not recorded, what the value needs.
+    """
     accesses = function.view.accesses
     live = accesses.live & (accesses.offsets < config_header.EXTENDED_CONFIG_SIZE)
     offsets, values = accesses.offsets[live].astype(np.int64), accesses.values[live]
     widths = accesses.widths[live].astype(np.int64)
     widths = np.where(widths > 0, widths, bytes_needed(values))
     known = np.zeros(config_header.EXTENDED_CONFIG_SIZE + 4, np.bool_)
+    masks = None if accesses.known is None else accesses.known[live]
     for lane in range(4):
-        known[offsets[widths > lane] + lane] = True
+        shown = widths > lane
+        if masks is not None:
+            shown &= masks >> 8 * lane & 0xFF == 0xFF
+        known[offsets[shown] + lane] = True
     return known[: config_header.EXTENDED_CONFIG_SIZE]

@@ -122,15 +122,19 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     reads = FirstReads(accesses, run, count)
     every = np.arange(count)
 
-    header = reads.at(every, config_header.HEADER_TYPE, 1)
+    header = reads.at(every, config_header.HEADER_TYPE, 1, config_header.HEADER_TYPE_LAYOUT)
+    several = reads.at(every, config_header.HEADER_TYPE, 1, config_header.HEADER_TYPE_MULTIFUNCTION)
     standard = capability_lists.standard(reads, count)
     pcie = standard.first(pcie_capability.CAP_ID)
-    status = reads.at(every, config_header.STATUS, 1)
+    status = reads.at(every, config_header.STATUS, 1, config_header.STATUS_CAP_LIST)
     no_list = (status != NONE) & (status & config_header.STATUS_CAP_LIST == 0)
     is_pcie = np.where(pcie != NONE, 1, np.where(standard.ended | no_list, 0, NONE))
-    flags = _register(reads, pcie, pcie_capability.FLAGS, 2)
-    version = _register(reads, pcie, pcie_capability.FLAGS, 1)  # and the type: the low byte says both
-    devcap2 = _register(reads, pcie, pcie_capability.DEVCAP2, 1)
+    flags = _register(reads, pcie, pcie_capability.FLAGS, 2, pcie_capability.FLAGS_LOW)
+    version, kind = (  # the low byte says both
+        _register(reads, pcie, pcie_capability.FLAGS, 1, bits)
+        for bits in (pcie_capability.FLAGS_VERSION, pcie_capability.FLAGS_TYPE)
+    )
+    devcap2 = _register(reads, pcie, pcie_capability.DEVCAP2, 1, pcie_capability.DEVCAP2_ARI)
     without = (is_pcie == 0) | ((version != NONE) & (version & pcie_capability.FLAGS_VERSION < 2))
     supported = np.where(devcap2 == NONE, NONE, devcap2 & pcie_capability.DEVCAP2_ARI != 0)
 
@@ -159,6 +163,9 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
         "function": runs.keys,
         "vendor_device": _identities(reads, every),
         "header_type": _known(header),
+        "multifunction": _flags(
+            np.where(several == NONE, NONE, several & config_header.HEADER_TYPE_MULTIFUNCTION != 0)
+        ),
         "capabilities": map(
             Capabilities,
             standard.by_run(),
@@ -169,7 +176,7 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
         "pcie": _known(pcie),
         "is_pcie": _flags(is_pcie),
         "pcie_flags": _known(flags),
-        "pcie_type": _known(np.where(version == NONE, NONE, version >> pcie_capability.FLAGS_TYPE_SHIFT)),
+        "pcie_type": _known(np.where(kind == NONE, NONE, kind >> pcie_capability.FLAGS_TYPE_SHIFT)),
         "ari_supported": _flags(np.where(without, 0, supported)),
         "ari": _known(ari),
         "has_ari": _flags(has_ari),
@@ -200,11 +207,16 @@ def _flags(values: NDArray[np.int64]) -> list[bool | None]:
     return [None if value == NONE else value == 1 for value in values.tolist()]
 
 
-def _register(reads: FirstReads, capability: NDArray[np.int64], offset: int, size: int) -> NDArray[np.int64]:
-    """The register at an offset of each function's capability, NONE where it has none or was not read."""
+def _register(
+    reads: FirstReads, capability: NDArray[np.int64], offset: int, size: int, bits: int | None = None
+) -> NDArray[np.int64]:
+    """The register at an offset of each function's capability, NONE where it has none or was not read.
+
+    ``bits`` as in :meth:`analyzer.observed.registers.first_reads.FirstReads.at`.
+    """
     found = np.full(len(capability), NONE, np.int64)
     its = np.flatnonzero(capability != NONE)
-    found[its] = reads.at(its, capability[its] + offset, size)
+    found[its] = reads.at(its, capability[its] + offset, size, bits)
     return found
 
 

@@ -1,8 +1,9 @@
 """What each register held, and when: samples of one register out of the accesses of functions.
 
 An access covers a register wholly, in part (byte of a word) or not at all; a sample therefore carries the
-mask of the register bits that it shows. Where the producer did not record the width (QEMU's trace events), an
-access at the first byte of a register is taken to cover it, any other only as far as its value reaches.
+mask of the register bits that it shows (of lspci's text, which shows single bits, those alone). Where the
+producer did not record the width (QEMU's trace events), an access at the first byte of a register is taken to
+cover it, any other only as far as its value reaches.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ def seen(accesses: Accesses, starts: NDArray[np.int32] | int, size: int) -> Regi
     width = np.where(wide > 0, wide, np.maximum(bytes_needed(value), np.where(into == 0, size, 1)))
     low, high = np.maximum(into, 0), np.minimum(into + width, size)
     mask = np.where(low < high, ((1 << 8 * np.maximum(high - low, 0)) - 1) << 8 * low, 0)
+    if accesses.known is not None:
+        mask &= accesses.known[places] >> 8 * (low - into) << 8 * low
     moved = value >> 8 * (low - into) << 8 * low & mask
     dead = failed | (~write & (accesses.absent[places] | (value == _all_ones(value, wide))))
     found = RegisterAccesses(places, accesses.rows[places], write, moved, mask, dead, failed)
@@ -138,9 +141,12 @@ class RegisterView:
             known = self._samples[start, size] = seen(self.accesses, start, size).samples()
         return known
 
-    def register(self, start: int, size: int) -> tuple[int, int] | None:
-        """Value of a register of 1, 2 or 4 bytes as the first answered reads show it, and the last's row."""
-        values, places = self._first.find(np.zeros(1, np.int64), start, size)
+    def register(self, start: int, size: int, bits: int | None = None) -> tuple[int, int] | None:
+        """Value of a register of 1, 2 or 4 bytes as the first answered reads show it, and the last's row.
+
+        ``bits`` as in :meth:`analyzer.observed.registers.first_reads.FirstReads.at`.
+        """
+        values, places = self._first.find(np.zeros(1, np.int64), start, size, bits)
         return None if values[0] == NONE else (int(values[0]), int(self.rows[places[0]]))
 
     @cached_property

@@ -51,6 +51,8 @@ def fields(register: Register, value: int, mask: int | None = None) -> list[tupl
     whole = (1 << 8 * register.size) - 1
     mask = whole if mask is None else mask & whole
     value &= mask
+    if not mask:
+        return []
     if register.layout is None:
         return [(register.name if mask == whole else f"{register.name}&{mask:#x}", value)]
     parsed = register.layout.parse(value.to_bytes(register.size, "little"))
@@ -102,8 +104,10 @@ def describe(register: Register, value: int, mask: int | None = None) -> str:
     return text.rstrip(", ")
 
 
-def parts(base: str, offset: int, width: int, value: int) -> list[RegisterShare]:
+def parts(base: str, offset: int, width: int, value: int, known: int = -1) -> list[RegisterShare]:
     """The registers that an access touches, each with the bits that the access carries, in order.
+
+    ``known`` is the mask of the bits that the input shows.
 
     A ``width`` of 0 (not recorded) is taken as the register's own size, or more where the value needs it.
     """
@@ -117,6 +121,7 @@ def parts(base: str, offset: int, width: int, value: int) -> list[RegisterShare]
         high = min(offset + width, register.offset + register.size)
         if low < high:
             mask = ((1 << 8 * (high - low)) - 1) << 8 * (low - register.offset)
+            mask &= known >> 8 * (low - offset) << 8 * (low - register.offset)
             shifted = value >> 8 * (low - offset) << 8 * (low - register.offset)
             found.append(RegisterShare(register, shifted & mask, mask))
     return found
@@ -130,7 +135,7 @@ def of_evidence(evidence: Evidence) -> list[DecodedField]:
     return [] if found is None else of_access(*found, int(evidence.value, 16))
 
 
-def of_access(base: str, offset: int, width: int, value: int) -> list[DecodedField]:
+def of_access(base: str, offset: int, width: int, value: int, known: int = -1) -> list[DecodedField]:
     """Return the fields of every register that an access touches.
 
     Args:
@@ -138,6 +143,7 @@ def of_access(base: str, offset: int, width: int, value: int) -> list[DecodedFie
         offset: in bytes.
         width: 1, 2 or 4 bytes; 0 if unknown.
         value: what was read or written.
+        known: mask of the bits that the input shows.
     """
     return [
         DecodedField(
@@ -146,7 +152,7 @@ def of_access(base: str, offset: int, width: int, value: int) -> list[DecodedFie
             0 if isinstance(field, str) else int(field),
             f"{name}{'+' if field else '-'}" if isinstance(field, bool) else f"{name} {field}",
         )
-        for part in parts(base, offset, width, value)
+        for part in parts(base, offset, width, value, known)
         for name, field in fields(part.register, part.value, part.mask)
     ]
 

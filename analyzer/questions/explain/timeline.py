@@ -218,6 +218,7 @@ def _entry(
 ) -> TimelineEntry:
     index = study.index
     offset, width, value = int(index.offset[row]) - start, int(index.width[row]), int(index.value[row])
+    known = -1 if index.known is None else int(index.known[row])
     parts = decode.parts(base, offset, width, value)
     shown = width or max((part.register.size for part in parts[:1]), default=1)
     number = int(index.file[row])
@@ -231,8 +232,8 @@ def _entry(
         op="write" if index.is_write[row] else "read",
         bdf=bdf.text(int(index.function[row])),
         register=setpci_name(base, offset, shown),
-        value=f"0x{value:0{2 * shown}x}",
-        fields=of_access(base, offset, width, value),
+        value=f"0x{value:0{2 * shown}x}" if index.is_whole(row) else None,
+        fields=of_access(base, offset, width, value, known),
         ari=ari,
         note=note,
     )
