@@ -84,7 +84,7 @@ ARI_FORWARDING = InheritedState(
     rule="an incoming preserved bridge keeps what its first read returns; a stock kernel writes the bit",
     dependents="configuration requests to functions 8 and up of the bus below",
     kernel="Linux 7.3 drivers/pci/pci.c pci_configure_ari()",
-    specification=("PCI Express Base Specification, Device Control 2 Register (7.5.3.16) and ARI (6.13)"),
+    specification="PCI Express 7.5.3.16, Device Control 2; 6.13, ARI",
 )
 ACS_CONTROL = InheritedState(
     name="ACS Control",
@@ -94,7 +94,7 @@ ACS_CONTROL = InheritedState(
     rule="the series inherits it silently",
     dependents="isolation between the functions of one IOMMU group and the next",
     kernel="Linux 7.3 drivers/pci/pci.c pci_enable_acs()",
-    specification="PCI Express Base Specification, ACS Control Register (7.7.11.3)",
+    specification="PCI Express 7.7.11.3, ACS Control",
 )
 BUS_MASTER = InheritedState(
     name="Bus Master",
@@ -105,7 +105,7 @@ BUS_MASTER = InheritedState(
     rule="the outgoing kernel leaves it on for preserved bridges (patch 'Do not clear Bus Master')",
     dependents="DMA of everything below the bridge",
     kernel="Linux 7.3 drivers/pci/pci-driver.c pci_device_shutdown()",
-    specification="PCI Express Base Specification, Command Register (7.5.1.1.3)",
+    specification="PCI Express 7.5.1.1.3, Command",
 )
 ARI_CAPABLE_HIERARCHY = InheritedState(
     name="ARI Capable Hierarchy",
@@ -115,7 +115,7 @@ ARI_CAPABLE_HIERARCHY = InheritedState(
     rule="the incoming kernel writes it from ARI Forwarding of the bus",
     dependents="First VF Offset and VF Stride, so the routing IDs of virtual functions",
     kernel="Linux 7.3 drivers/pci/iov.c sriov_init()",
-    specification="PCI Express Base Specification, ARI Capable Hierarchy (9.3.3.3.5)",
+    specification="PCI Express 9.3.3.3.5, ARI Capable Hierarchy",
 )
 
 #: Every state that is watched.

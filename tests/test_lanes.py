@@ -11,7 +11,7 @@ from analyzer.options import Options
 from analyzer.questions.explain import lanes
 from analyzer.questions.explain.explanation import TimelineEntry
 from analyzer.questions.explain.lanes import Stretch, gather, stretches
-from analyzer.questions.explain.working import MOST_QUIET, MOST_TELLING, DetailsGatherer, of_study
+from analyzer.questions.explain.working import MOST_QUIET, MOST_REPORTED, DetailsGatherer, of_study
 from analyzer.readers import open_capture
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -128,7 +128,7 @@ def test_a_working_tells_what_the_outgoing_kernel_had_and_the_rules_for_each_fin
 def test_only_so_many_workings_are_kept():
     capture = open_capture(str(TRACES / "clean-inherit.bin"), Options())
     result = study(capture)
-    gatherer = DetailsGatherer(Options(), telling=MOST_TELLING, quiet=MOST_QUIET - 1)
+    gatherer = DetailsGatherer(Options(), reported=MOST_REPORTED, quiet=MOST_QUIET - 1)
     gatherer(capture, result)
     gatherer(capture, result)
     assert len(gatherer.kept) == 1

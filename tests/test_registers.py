@@ -61,7 +61,7 @@ def test_a_byte_of_a_register_shows_only_its_bits() -> None:
 
 def test_an_access_that_starts_before_the_register_is_moved_into_place() -> None:
     (sample,) = samples("r 02:00.0 3c.l 00420000", 0x3E, 2)
-    assert (sample.value, sample.mask, sample.bit(6)) == (0x0042, 0xFFFF, True)
+    assert (sample.value, sample.mask, sample.field(0x40)) == (0x0042, 0xFFFF, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The files of a run's results: Parquet parts, and a record of each batch that is done.
 
-A part appears whole or not at all, under a name made from what it was made from. The record of a batch is
+A part is written atomically, under a name made from what it was made from. The record of a batch is
 written after all its parts: without it the batch is done again, and gives the same files again.
 """
 
@@ -110,7 +110,7 @@ def records(job: Job) -> Iterator[BatchRecord]:
 
 
 def clean(job: Job) -> None:
-    """Remove half-written files of a run that was killed; only for who holds the directory alone."""
+    """Remove half-written files of a killed run; only for a process that holds the directory alone."""
     folders = [Path(job.directory), Path(job.directory, _RECORDS)]
     folders += [Path(job.directory, _folder(table, verdict)) for table in TABLES for verdict in VERDICTS]
     for folder in folders:

@@ -63,7 +63,7 @@ def opened(directory: str) -> Iterator[ResultTables]:
         raise UnreadableInputError(
             f"a table cannot be read: {str(error).splitlines()[0]}",
             path=directory,
-            advice="remove the part that is damaged and run the same command again: its batch is done anew",
+            advice="remove the part that is damaged and run the same command again: its batch is done again",
         ) from error
 
 

@@ -25,7 +25,7 @@ from analyzer.results import (
 from analyzer.results.columns import columns, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from analyzer.fleet.analysis import AnalyzedInput
 
@@ -89,10 +89,18 @@ def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[
         judged: in order of their numbers.
         host_from_path: regular expression that finds the host in a path, or None.
     """
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     pattern = re.compile(host_from_path) if host_from_path else None
-    for one in judged:
-        _add(rows, one, pattern)
+    captures = [(*_about(one, pattern), one) for one in judged]
+    kexecs = [
+        ({**key, "kexec": kexec.index}, kexec, one) for key, _, one in captures for kexec in one.result.kexecs
+    ]
+    rows: dict[str, Iterator[dict[str, Any]]] = {
+        "captures": ({**vars(one.result), **about, **key} for key, about, one in captures),
+        "kexecs": ({**vars(kexec), **_worked_out(kexec, one), **key} for key, kexec, one in kexecs),
+        "bridges": ({**vars(bridge), **key} for key, kexec, _ in kexecs for bridge in kexec.bridges),
+        "devices": ({**vars(device), **key} for key, kexec, _ in kexecs for device in kexec.devices),
+        "errors": ({**vars(error), **key} for key, _, one in captures for error in one.result.errors),
+    }
     return {name: table(rows[name], schema) for name, schema in TABLES.items()}
 
 
@@ -106,30 +114,22 @@ def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
     return match[1] if pattern.groups else match[0]
 
 
-def _add(rows: dict[str, list[dict[str, Any]]], one: AnalyzedInput, pattern: re.Pattern[str] | None) -> None:
-    result = one.result
+def _about(one: AnalyzedInput, pattern: re.Pattern[str] | None) -> tuple[_CaptureKey, _InputColumns]:
     named = host_of(one.entry.name, pattern) if pattern else None
-    host = named or result.host or None
-    key = _CaptureKey(capture_verdict=result.verdict, capture=one.number, path=one.entry.name, host=host)
-    about = _InputColumns(
+    host = named or one.result.host or None
+    key = _CaptureKey(capture_verdict=one.result.verdict, capture=one.number, path=one.entry.name, host=host)
+    return key, _InputColumns(
         host_source=("path" if named else "capture") if host else None,
         outcome=one.outcome,
         reason=one.reason,
         size_bytes=one.entry.size,
         modified_ns=one.entry.modified_ns,
         etag=one.entry.etag,
-        kexec_count=len(result.kexecs),
+        kexec_count=len(one.result.kexecs),
     )
-    rows["captures"].append({**vars(result), **about, **key})
-    rows["errors"].extend({**vars(problem), **key} for problem in result.errors)
-    for kexec in result.kexecs:
-        inner = {**key, "kexec": kexec.index}
-        rows["kexecs"].append({**vars(kexec), **_kexec_columns(kexec, one), **inner})
-        rows["bridges"].extend({**vars(bridge), **inner} for bridge in kexec.bridges)
-        rows["devices"].extend({**vars(device), **inner} for device in kexec.devices)
 
 
-def _kexec_columns(kexec: KexecResult, one: AnalyzedInput) -> _KexecColumns:
+def _worked_out(kexec: KexecResult, one: AnalyzedInput) -> _KexecColumns:
     weights = {finding.weight for finding in kexec.findings}
     time_ns, time_source = _time(kexec, one)
     return _KexecColumns(

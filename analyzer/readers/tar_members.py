@@ -120,7 +120,7 @@ class Archive:
         return data
 
     def _header(self) -> bytes | None:
-        """Return the next header; None at the end, whole or not."""
+        """Return the next header; None at the end, complete or cut."""
         header = self.stream.read(BLOCK)
         if header.strip(b"\0") == b"":
             if len(header) < BLOCK:

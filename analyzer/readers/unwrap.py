@@ -45,7 +45,7 @@ _SKIPPABLE_HEADER = 8
 #: Members of one layer beyond ``_MANY`` hold that many bytes each, on average: smaller ones are no capture's,
 #: and cost more time than the file is worth (a skippable frame has 8 bytes, a member of gzip 20).
 _MANY, _LEAST_EACH = 100_000, 16
-_WHY_EMPTY = "was the recording started, and did the recorder have room to write?"
+_WHY_EMPTY = "was the recording started, and was the disk full?"
 
 
 class _Decoder(Protocol):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schemas.inherited_state import ARI_FORWARDING
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -120,4 +118,6 @@ def port(kind: str | None) -> str:
 
 def on_off(state: int | None) -> str:
     """Return a state of ARI Forwarding as lspci prints flags, with ``?`` for unknown."""
+    from schemas.inherited_state import ARI_FORWARDING  # construct: not where the program starts
+
     return ARI_FORWARDING.text(state)

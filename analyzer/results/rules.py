@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 from analyzer import series
 from analyzer.errors import UsageError
-from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +55,7 @@ _BUS_NUMBERS = (
     f"drivers/pci/probe.c, pci_scan_bridge_extend(); Live Update series {_SPAN}, the patch that keeps bus "
     "numbers constant"
 )
+_DEVCTL2 = "PCI Express Base Specification, Device Control 2 Register (7.5.3.16) and ARI (6.13)"
 _REPLAY = "the replay of pci_scan_slot() and next_fn() of Linux 7.3 drivers/pci/probe.c"
 
 _TABLE = (
@@ -68,7 +68,7 @@ _TABLE = (
             "bit 5 of Device Control 2 clear, and the incoming kernel enumerated without it. Functions that"
             " only ARI can address (usually devfn 8 and above) were not discovered. No kernel log says so."
         ),
-        f"{_ARI_PATCH}. Bit 5 is not sticky: {ARI_FORWARDING.specification}.",
+        f"{_ARI_PATCH}. Bit 5 is not sticky: {_DEVCTL2}.",
         (
             "Look at the cause in the report and stop it (a tool that writes the register, firmware, a "
             "reset in the blackout). If preserved devices are stranded, reboot the host; setting the bit "
@@ -86,7 +86,7 @@ _TABLE = (
         ),
         (
             "Linux 7.3 pci_configure_ari(): the stock path always writes bit 5 when function 0 has the ARI "
-            f"capability. {ARI_FORWARDING.specification}."
+            f"capability. {_DEVCTL2}."
         ),
         (
             "Find the cause before this host runs a kernel with the Live Update rule: compare the policies "
@@ -138,7 +138,7 @@ _TABLE = (
     ),
     Rule(
         "ARI006",
-        "bridge hidden below a lost ancestor",
+        "bridge hidden below a lost bridge",
         "error",
         (
             "A bridge above is unconfigured or gone, so the incoming kernel never saw this one. What its "

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.verdicts.kexecs import KexecAnalysis
 
 #: Captures whose working is kept: with something to report, and without.
-MOST_TELLING, MOST_QUIET = 200, 100
+MOST_REPORTED, MOST_QUIET = 200, 100
 #: Bridges of one kexec whose decisions are explained.
 _MOST_EXPLAINED = 12
 
@@ -95,18 +95,18 @@ class DetailsGatherer:
 
     options: Options
     kept: list[tuple[CaptureResult, Details]] = field(default_factory=list)
-    telling: int = 0
+    reported: int = 0
     quiet: int = 0
 
     def __call__(self, capture: Capture, study: Study) -> None:
-        """Take the details of one capture if there is still room (see ``analyzer.analysis.analyze``)."""
+        """Take the details of one capture if there is space for them (see ``analyzer.analysis.analyze``)."""
         if study.result.verdict in ("clean", "no-kexec"):
             self.quiet += 1
-            room = self.quiet <= MOST_QUIET
+            has_space = self.quiet <= MOST_QUIET
         else:
-            self.telling += 1
-            room = self.telling <= MOST_TELLING
-        if room:
+            self.reported += 1
+            has_space = self.reported <= MOST_REPORTED
+        if has_space:
             of_kexecs = [derivation.of_kexec(study, item, self.options) for item in study.kexec_analyses]
             details = Details(of_study(capture, study), derivation.of_capture(study), of_kexecs)
             self.kept.append((study.result, details))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Bridges with a card, names in a sentence, entries of a list, before the rest is counted.
 _MOST_CARDS, _MOST_NAMED, _MOST_LISTED = 40, 8, 40
 #: Bridges that are described one by one in the first lines.
-_MOST_TOLD = 3
+_MOST_SENTENCES = 3
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Proof:
 
     Attributes:
         evidence: the access or log line.
-        telling: the ARI bit and whatever else is not 0.
+        reported: the ARI bit and whatever else is not 0.
         fields: every field.
         relative: time to the incoming kernel's first access, empty where no clock holds across the kexec.
     """
 
     evidence: Evidence
-    telling: list[DecodedField]
+    reported: list[DecodedField]
     fields: list[DecodedField]
     relative: str = ""
 
@@ -92,7 +92,7 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
         kexec: its verdicts.
         working: how they were reached, None if that is not known.
     """
-    told = sorted(
+    ranked = sorted(
         (
             b
             for b in kexec.bridges
@@ -108,11 +108,11 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
     for finding in kexec.findings:
         by_code.setdefault(finding.code, []).append(finding)
     return KexecTexts(
-        sentences=list(_sentences(capture, kexec, told)),
+        sentences=list(_sentences(capture, kexec, ranked)),
         act=[item for item in follow if item.code in consequences.ACTIONS] or _advice(weighed),
         follows=[item for item in follow if item.code not in consequences.ACTIONS],
-        cards=[_card(bridge, weighed, working, start) for bridge in told[:_MOST_CARDS]],
-        cards_left_out=max(len(told) - _MOST_CARDS, 0),
+        cards=[_card(bridge, weighed, working, start) for bridge in ranked[:_MOST_CARDS]],
+        cards_left_out=max(len(ranked) - _MOST_CARDS, 0),
         secondary=[(item, proofs(item.evidence, start)) for item in kexec.secondary[:_MOST_LISTED]],
         unknown=grounds.unknown(capture, kexec, working),
         reasons=grounds.reasons(capture, kexec),
@@ -133,11 +133,11 @@ def proofs(evidence: Sequence[Evidence], start_ns: int | None) -> list[Proof]:
     found = []
     for item in evidence:
         fields = decode.of_evidence(item)
-        telling = [part for part in fields if part.value or part.name.startswith("ARI")]
+        reported = [part for part in fields if part.value or part.name.startswith("ARI")]
         relative = ""
         if start_ns is not None and item.time_ns is not None:
             relative = f"{(item.time_ns - start_ns) / 1e9:+.6f}"
-        found.append(Proof(item, telling, fields, relative))
+        found.append(Proof(item, reported, fields, relative))
     return found
 
 
@@ -174,14 +174,14 @@ def _title_after(kexec: KexecResult) -> str:
 
 
 def _sentences(
-    capture: CaptureResult, kexec: KexecResult, told: Sequence[BridgeVerdict]
+    capture: CaptureResult, kexec: KexecResult, ranked: Sequence[BridgeVerdict]
 ) -> Iterable[tuple[Sign, str]]:
     """What happened, for readers who have never seen the tool."""
     stranded = [device for device in kexec.devices if device.verdict == "stranded"]
     named: set[str] = set()
-    hidden = [bridge for bridge in told if bridge.verdict == "hidden"]
-    visible = [bridge for bridge in told if bridge.verdict != "hidden"]
-    for bridge in visible[:_MOST_TOLD]:
+    hidden = [bridge for bridge in ranked if bridge.verdict == "hidden"]
+    visible = [bridge for bridge in ranked if bridge.verdict != "hidden"]
+    for bridge in visible[:_MOST_SENTENCES]:
         yield ("bad" if bridge.verdict in LOSSES else "warn", _what(bridge))
         if bridge.cause is not None:
             where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
@@ -193,7 +193,7 @@ def _sentences(
             were = "was" if len(bridge.stranded) == 1 else "were"
             names = listed(bridge.stranded, _MOST_NAMED)
             yield ("bad", f"{some} {were} not found by the incoming kernel (stranded): {names}.")
-    others = visible[_MOST_TOLD:]
+    others = visible[_MOST_SENTENCES:]
     if others:
         words = ", ".join(sorted({bridge.verdict for bridge in others}))
         names = listed([bridge.bdf for bridge in others], _MOST_NAMED)
@@ -223,7 +223,7 @@ def _sentences(
             "warn",
             (f"The incoming kernel did not do what its rules predict for {names}: see the self-check."),
         )
-    if not told and not stranded:
+    if not ranked and not stranded:
         yield from _nothing_lost(capture, kexec, doubted=bool(standing))
 
 

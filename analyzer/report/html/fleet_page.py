@@ -50,7 +50,7 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
 
     Args:
         shown: from :func:`shown_part`.
-        found: the captures that it counts (:func:`analyzer.fleet.drilldown.behind`).
+        found: the captures that it counts (:func:`analyzer.fleet.drilldown.drill_down`).
     """
     report = shown.report
     lists = FleetLists(found, report.directory, report.trend_by)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.questions.explain.lanes import Lanes
-from analyzer.questions.explain.working import MOST_QUIET, MOST_TELLING
+from analyzer.questions.explain.working import MOST_QUIET, MOST_REPORTED
 from analyzer.replay import citations
 from analyzer.report import headline
 from analyzer.report.html import findings, timeline, tree
@@ -140,7 +140,7 @@ def _views(analysis: Analysis, details_of: Callable[[CaptureResult], Details | N
     many = len(analysis.captures) > 1
     kexecs = sum(len(capture.kexecs) for capture in analysis.captures)
     rows = max(_ROWS // max(kexecs, 1), _FEWEST_ROWS)
-    left = {"telling": MOST_TELLING, "quiet": MOST_QUIET}
+    left = {"reported": MOST_REPORTED, "quiet": MOST_QUIET}
     opened = 0
     views = []
     for number, capture in enumerate(analysis.captures):
@@ -148,8 +148,8 @@ def _views(analysis: Analysis, details_of: Callable[[CaptureResult], Details | N
         quiet = capture.verdict in ("clean", "no-kexec")
         shown = not many
         if many and capture.verdict != "unreadable":
-            left["quiet" if quiet else "telling"] -= 1
-            shown = left["quiet" if quiet else "telling"] >= 0
+            left["quiet" if quiet else "reported"] -= 1
+            shown = left["quiet" if quiet else "reported"] >= 0
         is_open = shown and _SIGNS.get(line.word) == "bad" and opened < _MOST_OPEN
         opened += is_open
         details = details_of(capture) if shown else None
