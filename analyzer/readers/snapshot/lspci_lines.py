@@ -11,6 +11,7 @@ register (``ARIFwd+`` after ``DevCtl2:``).
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from schemas import config_header, pcie_capability
@@ -207,6 +208,7 @@ class _FieldPlace(NamedTuple):
     words: dict[str, int]
 
 
+@cache
 def _places(register: Register) -> dict[str, _FieldPlace]:
     """The fields of a register by name: their bits, and the codes of their words."""
     found: dict[str, _FieldPlace] = {}
