@@ -24,7 +24,7 @@ from analyzer.verdicts.evidence import EvidenceBuilder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from analyzer.capture import Capture
+    from analyzer.capture import Capture, LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.preservation.preserved import PreservedSources
     from analyzer.results import KexecResult
@@ -107,11 +107,12 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     snapshot = None
     if chosen.seed is not None:
         snapshot = of_option(chosen, "--seed", chosen.seed, lambda path: open_capture(path, chosen))
+    reading = replace(chosen, join=True) if len(paths) > 1 else chosen
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
     for number, path in enumerate(paths, start=1):
         try:
-            pieces.append(open_capture(path, chosen, first=first))
+            pieces.append(open_capture(path, reading, first=first))
         except AritraceError as error:
             raise joining.of_piece(error, number, paths) from None
         first += pieces[-1].recorded
@@ -188,7 +189,13 @@ def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topol
     pairs = enumerations(index)
     marks = [*capture.notes.boundaries, *boots.parse_kexec_at(index, options.kexec_at)]
     spans = boots.split(index, pairs, marks, capture.path)
-    return [Topology(index, span, pairs) for span in spans]
+    return [Topology(index, span, pairs, _logged(capture, index, span)) for span in spans]
+
+
+def _logged(capture: Capture, index: AccessIndex, span: BootSpan) -> LoggedScan | None:
+    """The scan of a kernel log that a boot consists of."""
+    first, last = int(index.seq[span.first]), int(index.seq[span.last])
+    return next((scan for scan in capture.notes.scans if scan.first <= first and last < scan.end), None)
 
 
 def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], chosen: Options) -> Study:

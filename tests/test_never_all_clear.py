@@ -40,6 +40,7 @@ import zstandard
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from small_dumps import END, FIRST, OFF, PORT, SILENT, VIRTUAL, dump
+from small_logs import log
 
 from analyzer import analysis, bdf
 from analyzer.errors import AritraceError
@@ -55,6 +56,7 @@ CASES = int(os.environ.get("ARITRACE_DELETION_CASES", "120"))
 CORPUS = sorted(deletions.TRACES.glob("*.bin"))
 FORMATS = deletions.TRACES / "formats"
 DUMPS = ("lspci-xxx.txt", "lspci-xxxx-vvv.txt.zst", "sysfs-config.tar.zst", "earlydump-console.txt.zst")
+CONSOLES = ("console-healed-by-stock-kernel.txt.zst", "console-hidden-after-secondary-bus-reset.txt.zst")
 LOGS = ("qemu-log-dialect-c.log.zst", "qemu-log-dialect-c-same-run.log.zst")
 RANKS = {"safe": 0, "at-risk": 1, "cannot-tell": 2, "already-lost": 3}
 SMALL = {
@@ -297,6 +299,65 @@ def test_damaged_pieces(folder, record_property):
         names = [put(folder / f"damaged{n}.bin", piece) for n, piece in enumerate(pieces)]
         compared += 1
         assert not_towards_all_clear(whole(path), verdict(names)), (path.name, side, what)
+
+    check()
+    record_property("deletion_cases", compared)
+
+
+@cache
+def kernels_of_console(name: str) -> tuple[str, ...]:
+    """The logs of the two kernels of a real console."""
+    data = (FORMATS / name).read_bytes()
+    text = zstandard.ZstdDecompressor().decompressobj().decompress(data).decode("latin-1")
+    end = text.index("\n", text.index("Starting new kernel")) + 1
+    return text[:end], text[end:]
+
+
+def drawn_logs(random: Random) -> tuple[str, str]:
+    """What was taken before and after a kexec, at least one of them a kernel log."""
+    if random.random() < 0.5:
+        return kernels_of_console(random.choice(CONSOLES))
+    gone = (log(), log(PORT, FIRST), log(PORT), log(PORT, port=("PCI bridge to [bus 02]",)))
+    before, after = random.choice((log(), SMALL["on"], SMALL["chain"])), random.choice(gone)
+    return (after, before) if random.random() < 0.3 and before != log() else (before, after)
+
+
+def without_lines(text: str, random: Random) -> str:
+    """A text without its beginning, its end, some lines, or all of one kind; the last line may be cut."""
+    lines = text.splitlines(keepends=True)
+    about = [line for line in lines if "pci" in line.lower()] or lines
+    how, place = random.randrange(5), random.randrange(len(lines) + 1)
+    if how == 0:
+        return "".join(lines[place:])
+    if how == 1:
+        return "".join(lines[:place])[: -random.randrange(1, 30)]
+    if how == 2:
+        word = random.choice(
+            ("] type ", "PCI bridge to", "PCI host bridge", "resource", "Linux version", "BAR")
+        )
+        return "".join(line for line in lines if word not in line)
+    some = set(random.sample(about, random.randint(1, min(8, len(about)))))
+    return "".join(line for line in lines if line not in some)
+
+
+def test_lines_taken_from_log_pieces(folder, record_property):
+    """``analyze --join`` where a piece is a kernel log: it shows no ARI Forwarding, so nothing is clear."""
+    compared = 0
+
+    @cases(5, NUMBERS, st.sampled_from((0, 1)), st.sampled_from((None, "03:01.0", "01:01.0")))
+    def check(number, side, preserved):
+        nonlocal compared
+        random = repeatable(number)
+        texts = drawn_logs(random)
+        left = [without_lines(text, random) if at == side else text for at, text in enumerate(texts)]
+        before, after = (
+            verdict([put(folder / f"log{at}", text) for at, text in enumerate(pieces)], preserved)
+            for pieces in (texts, left)
+        )
+        compared += 1
+        assert before.rank >= 2
+        assert after.rank >= 2
+        assert not_towards_all_clear(before, after)
 
     check()
     record_property("deletion_cases", compared)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 OUT_OF_ORDER: Final = "order"
 #: Kind of a problem that leaves open which functions the machine had.
 LACKS_FUNCTIONS: Final = "lacks-functions"
-#: The same of parts that could not be read, and of functions shown twice.
+#: Kind of the problem of a kernel log in place of accesses: it shows nothing of ARI Forwarding.
+ENUMERATION_ONLY: Final = "enumeration-only"
+#: As LACKS_FUNCTIONS, of parts that could not be read, and of functions shown twice.
 LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
 
 BoundaryName = Literal["boot", "kexec", "live-update", "plain", "crash"]
@@ -89,6 +91,39 @@ class Event:
     time_ns: int | None = None
 
 
+@dataclass(frozen=True)
+class LoggedScan:
+    """A scan of PCI of which a kernel log shows the result, in place of its accesses.
+
+    Its accesses are reads that the messages prove. A log shows neither capabilities nor the multi-function
+    bit, so nothing of ARI Forwarding.
+
+    Attributes:
+        path: the log.
+        first, end: numbers of its accesses, the end exclusive.
+        lines: its kernel's lines in the notes' log, from 0, the end exclusive.
+        roots: root buses (``domain << 8 | bus``) whose scan it announces.
+        port_types: device/port type by function key, where the log names it.
+        conventional: functions that the log calls conventional PCI.
+        missing: what it does not show of its scan; if empty, what it does not list was not found.
+        later: functions that it lists after that scan only -> line, from 1.
+        unknown_headers: functions that the kernel ignored for their header type -> line, from 1.
+        after_firmware: firmware ran before this kernel.
+    """
+
+    path: str
+    first: int
+    end: int
+    lines: tuple[int, int]
+    roots: frozenset[int]
+    port_types: Mapping[int, int] = field(default_factory=dict)
+    conventional: frozenset[int] = frozenset()
+    missing: tuple[str, ...] = ()
+    later: Mapping[int, int] = field(default_factory=dict)
+    unknown_headers: Mapping[int, int] = field(default_factory=dict)
+    after_firmware: bool = False
+
+
 @dataclass
 class Notes:
     """What a reader learns besides the accesses; each reader fills what its format holds.
@@ -96,8 +131,9 @@ class Notes:
     ``seq`` values in here count the accesses of the same file from 0. ``clock`` names what ``time_ns`` counts
     (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``; None: unknown). ``releases`` are kernel
     releases that the file names without a place in the order. ``source_format`` is what a converted file was
-    before. ``dropped`` is what the recorder lost, by its own count or by gaps in its records;
-    ``missing_dwords`` what a snapshot must have shown and does not, as a text that lacks rows.
+    before. ``scans`` are those that kernel logs show in place of accesses. ``dropped`` is what the recorder
+    lost, by its own count or by gaps in its records; ``missing_dwords`` what a snapshot must have shown and
+    does not, as a text that lacks rows.
     """
 
     path: str
@@ -116,12 +152,17 @@ class Notes:
     created_ns: int | None = None
     releases: list[str] = field(default_factory=list)
     source_format: str | None = None
+    scans: list[LoggedScan] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
         """Whether nothing between its first access and its last is known to be missing or out of order."""
         return (
-            self.whole_order and not self.dropped and not self.missing_dwords and not self.may_lack_functions
+            self.whole_order
+            and not self.dropped
+            and not self.missing_dwords
+            and not self.may_lack_functions
+            and not self.scans
         )
 
     @property

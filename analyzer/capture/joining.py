@@ -101,6 +101,16 @@ def _merge(notes: Notes, other: Notes, rows: int) -> None:
     notes.missing_dwords += other.missing_dwords
     notes.foreign_lines += other.foreign_lines
     notes.problems.extend(other.problems)
+    lines = len(notes.log)
+    notes.scans.extend(
+        replace(
+            scan,
+            first=scan.first + rows,
+            end=scan.end + rows,
+            lines=(scan.lines[0] + lines, scan.lines[1] + lines),
+        )
+        for scan in other.scans
+    )
     notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)
     notes.preserved.extend(other.preserved)
     notes.events.extend(replace(event, seq=event.seq + rows) for event in other.events)

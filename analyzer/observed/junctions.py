@@ -95,6 +95,8 @@ def begins_with_firmware(piece: Capture) -> bool:
     Firmware writes bus numbers outside a bridge visit of Linux and sizes BARs; a kernel sizes them only once
     its scan has begun. A stray write in the blackout does the former at most.
     """
+    if piece.notes.scans:
+        return piece.notes.scans[0].after_firmware
     sizing = piece.accesses.filter(
         (pl.col("op") == "write")
         & (pl.col("value") == _SIZING)

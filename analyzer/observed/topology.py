@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analyzer.capture import LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.registers.functions import Function
@@ -48,11 +49,19 @@ class Topology:
         index: the capture.
         boot: the boot.
         enumerations: rows by which scans discovered functions, of the whole capture.
+        logged: the scan that a kernel log shows in place of accesses, if that is what the boot consists of.
     """
 
-    def __init__(self, index: AccessIndex, boot: BootSpan, enumerations: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        index: AccessIndex,
+        boot: BootSpan,
+        enumerations: NDArray[np.int64],
+        logged: LoggedScan | None = None,
+    ) -> None:
         self._index = index
         self.boot = boot
+        self.logged = logged
         self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
         self._functions: dict[int, Function] | None = None
         self._roots: dict[int, int] = {}
@@ -177,7 +186,10 @@ class Topology:
         known = self._is_root.get(bus)
         if known is None:
             known = self._is_root[bus] = bus not in self.by_secondary and (
-                bus & 0xFF == 0 or self._scanned_as_root(bus) or self._holds_root_complex(bus)
+                bus & 0xFF == 0
+                or (self.logged is not None and bus in self.logged.roots)
+                or self._scanned_as_root(bus)
+                or self._holds_root_complex(bus)
             )
         return known
 
@@ -209,6 +221,8 @@ class Topology:
         for key in self.silent:
             found[key].silent = True
             found[key].has_ari = None  # ones at 0x100 end no list of a function that does not answer
+        if self.logged is not None:
+            _take_log(found, self.logged)
         self._functions = found
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
@@ -274,17 +288,20 @@ class Topology:
     def lost_numbers(self) -> tuple[list[Function], list[Function]]:
         """Bridges whose first numbers were unusable when their bus was scanned: left so, and given new ones.
 
-        Only where the scan is in the capture to its end: pass 1 comes last.
+        Only where the scan is in the capture to its end (or in the log in its place): pass 1 comes last.
         """
+        logged_whole = self.logged is not None and not self.logged.missing
         refused: list[Function] = []
         renumbered: list[Function] = []
         for bridge in self.bridges():
             first = bridge.first_bus_numbers
-            if first is None or not first.broken_on(bridge.bus & 0xFF) or not bridge.scans:
+            if first is None or not first.broken_on(bridge.bus & 0xFF):
+                continue
+            if not bridge.scans and self.logged is None:
                 continue
             if bridge.bus_numbers is not None:
                 renumbered.append(bridge)
-            elif self.root_bus(bridge.bus) in self.scan_ends:
+            elif logged_whole or self.root_bus(bridge.bus) in self.scan_ends:
                 refused.append(bridge)
         return refused, renumbered
 
@@ -311,6 +328,17 @@ class Topology:
             if not _early_dump(index, row):
                 ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
         return ends
+
+
+def _take_log(found: dict[int, Function], logged: LoggedScan) -> None:
+    """Apply what a log says of functions besides the reads that it proves, and what it leaves open."""
+    for key, function in found.items():
+        function.multifunction = None  # Linux prints the header type without that bit
+        function.pcie_type = logged.port_types.get(key)
+        if function.pcie_type is not None:
+            function.is_pcie = True
+        elif key in logged.conventional:
+            function.is_pcie = function.ari_supported = function.has_ari = False
 
 
 def read(topologies: Sequence[Topology]) -> None:

@@ -34,7 +34,7 @@ from analyzer.errors import (
     UnsupportedFormatError,
 )
 from analyzer.options import Options
-from analyzer.readers.sniff import HEAD, SNAPSHOTS, SYSFS_CONFIG, Format, identify
+from analyzer.readers.sniff import DMESG, HEAD, SNAPSHOTS, SYSFS_CONFIG, Format, identify
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def read_batches(
         for kind, message in stream.damage:
             notes.truncated = True
             notes.problem(kind, message, stream.offset)
-        if notes.truncated and form.name in SNAPSHOTS:
+        if notes.truncated and form.name in (*SNAPSHOTS, DMESG.name):
             notes.problem(LACKS_FUNCTIONS, "functions after the cut are not in this snapshot")
         if not rows:
             raise EmptyInputError(

@@ -114,7 +114,10 @@ FTRACE_LATENCY = Format(
 LEECHCORE = Format("leechcore", "LeechCore/pcileech TLP text", None, "not supported yet")
 PCIESHARK = Format("pcieshark-csv", "pcieshark CSV", None, "not supported yet")
 DMESG = Format(
-    "dmesg", "kernel log", None, "it holds no config accesses; give it with --dmesg together with a capture"
+    "dmesg",
+    "kernel log",
+    "snapshot.scan_log",
+    "it holds no config accesses; give it with --dmesg together with a capture, or as a piece of --join",
 )
 
 #: Formats of which each function is shown as it was at one moment, by the name in ``SourceFile.format``.
@@ -180,6 +183,7 @@ _TEXT: tuple[tuple[tuple[re.Pattern[bytes], ...], Format], ...] = tuple(
         ((_DEVICE_LINE, rb"^[0-9a-f]{2,8}: [0-9a-f]{2}(?: [0-9a-f]{2}){0,15}\s*$"), LSPCI),
         ((rb"pci(?:-\w{1,20})? [0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: config space:",), EARLYDUMP),
         ((rb"^(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]|\bkernel: |Linux version \d",), DMESG),
+        ((rb"\bpci [0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: \[[0-9a-f]{4}:[0-9a-f]{4}\] type ",), DMESG),
         ((_DEVICE_LINE,), LSPCI_TEXT),
     )
 )

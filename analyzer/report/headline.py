@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.capture import LACKS_FUNCTIONS, OUT_OF_ORDER
+from analyzer.capture import ENUMERATION_ONLY, LACKS_FUNCTIONS, OUT_OF_ORDER
 from analyzer.report.wording import count, listed, lost_records, missing_dwords
 from analyzer.results import rules
 
@@ -50,7 +50,7 @@ MEANINGS = {
 _ALL_CLEAR = frozenset({"HEALED", "WARNING", "NOTED", "clean"})
 UP_TO_THE_CUT = "up to the cut"
 #: Problems that leave a capture undetermined and whose message is the whole reason.
-_MISSING_KINDS = frozenset({LACKS_FUNCTIONS, "no-such-kexec"})
+_MISSING_KINDS = frozenset({LACKS_FUNCTIONS, "no-such-kexec", ENUMERATION_ONLY})
 _WARNING_WORDS = (
     (rules.DIVERGENCE, "DIVERGES"),
     (rules.UNDETERMINED, "UNDETERMINED"),

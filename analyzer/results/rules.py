@@ -296,7 +296,7 @@ REASONS: dict[DeviceReason, str] = {
     "function-0-not-ari": "function 0 of its bus shows no ARI capability",
     "noari": "the incoming kernel runs with pci=noari",
     "no-response": "it does not answer",
-    "not-listed": "the snapshot taken after the kexec does not list it",
+    "not-listed": "the snapshot or log taken after the kexec does not list it",
     "virtual-function": (
         "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
     ),

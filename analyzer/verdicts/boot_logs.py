@@ -58,9 +58,11 @@ class BootLogs:
         given = kernel_log(options)
         if given is not None:
             found["dmesg"] = given, f"--dmesg {options.dmesg}"
-        if capture.notes.log:
-            lines = [line.text for line in capture.notes.log]
-            found["capture"] = log_reader.parse_lines(lines), "the log in the capture"
+        lines = [line.text for line in capture.notes.log]
+        scanned = {number for scan in capture.notes.scans for number in range(*scan.lines)}
+        others = [line for number, line in enumerate(lines) if number not in scanned]
+        if others:
+            found["capture"] = log_reader.parse_lines(others), "the log in the capture"
         paths = beside(capture.pieces, ".dmesg")
         if paths:  # of several pieces: one history, as the accesses are
             whole = b"\n".join(kernel_log_bytes(path) for path in paths)
@@ -72,7 +74,15 @@ class BootLogs:
             source: placing.place(log, name)
             for source, (log, name) in sorted(found.items(), key=lambda item: item[0] != "capture")
         }
-        logs.by_source = {source: aligned[source] for source in found if aligned[source]}
+        for scan in capture.notes.scans:  # a log that is a boot of its own has its place
+            row = capture.accesses["seq"].search_sorted(scan.first)
+            boot = next(span.index for span in reversed(spans) if span.first <= row)
+            runs = log_reader.parse_lines(lines[slice(*scan.lines)]).runs
+            if runs:
+                aligned.setdefault("capture", {})[boot] = runs[0]
+        logs.by_source = {
+            source: aligned[source] for source in ("dmesg", "capture", "sidecar") if aligned.get(source)
+        }
         logs.warnings = placing.warnings
         return logs
 

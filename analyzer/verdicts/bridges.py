@@ -208,10 +208,14 @@ def _missing_access(context: KexecContext, facts: _Facts) -> str:
     place = bdf.text(facts.node.name)
     if context.prediction.numbers.get(facts.node.path) == "unknown":
         return f"the incoming kernel's visit of {place} and of the bridges beside it (0x18.l in both passes)"
+    if context.outgoing.logged is not None and context.incoming.logged is not None:
+        return f"ARI Forwarding of {place} before and after the kexec, which no kernel log shows"
     for topology, function, bit, when in (
         (context.outgoing, facts.ari.before, facts.ari.outgoing.enabled, "before"),
         (context.incoming, facts.ari.after, facts.ari.is_on_after, "after"),
     ):
+        if topology.logged is not None and function is not None and bit is None:
+            return f"ARI Forwarding of {place} {when} the kexec, which no kernel log shows"
         if topology.boot.scan is None and function is not None:
             wanted = [
                 *missing_bytes.of_support(function),

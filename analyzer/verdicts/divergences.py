@@ -74,7 +74,8 @@ def compare(
         messages: messages and events about functions, which may explain a difference.
         complete: the input is not known to lack functions: what a snapshot does not list is gone.
     """
-    listed = incoming.is_snapshot and complete
+    lacking = incoming.logged is not None and bool(incoming.logged.missing)
+    listed = incoming.is_snapshot and complete and not lacking
     if incoming.boot.scan is None and not incoming.is_snapshot:
         return Comparison()
     certain = {prediction.keys[path]: path for path in prediction.certain}
@@ -91,6 +92,9 @@ def compare(
     for number, node in enumerate(prediction.order):
         key = prediction.keys[node.path]
         if key in certain and key not in observed:
+            if lacking:
+                doubted.add(node.name)
+                continue
             hidden = reasons.get(node.path[:-1])  # the scan reaches a bridge before what is below
             if hidden is not None and hidden.reason is not None:
                 why = hidden._replace(reason="ancestor-hidden")

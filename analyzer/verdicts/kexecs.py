@@ -199,7 +199,7 @@ def analyze_kexec(
         divergences=compared.divergences,
         not_in_input=[*_not_in_input(kexec, preserved), *_never_listed(kexec, hardware, preserved)],
         secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
-        warnings=list(preserved.warnings),
+        warnings=[*preserved.warnings, *_noted_in_log(kexec.incoming)],
     )
     return KexecAnalysis(kexec, hardware, profiles, predictions, ran, result)
 
@@ -210,6 +210,7 @@ def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
     for topology, when in ((kexec.outgoing, "before"), (kexec.incoming, "after")):
         if topology.boot.scan is not None:
             continue
+        found.extend(_not_in_log(topology, when))
         for bus, below in topology.orphans.items():
             if preserved.source == "assumed" or preserved.keys & set(below):
                 names = ", ".join(bdf.text(key) for key in below[:4])
@@ -236,6 +237,35 @@ def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
                     )
                 found.append(named)
     return found
+
+
+def _not_in_log(topology: Topology, when: str) -> Iterator[str]:
+    """What a kernel log that stands for a scan does not show of it."""
+    logged = topology.logged
+    if logged is None:
+        return
+    for missing in logged.missing:
+        yield f"in {logged.path} ({when} the kexec): {missing}"
+    if when == "before" and logged.later:
+        names = ", ".join(bdf.text(key) for key in sorted(logged.later)[:4])
+        yield (
+            f"whether functions that {logged.path} lists after its scan only are virtual, or were there at"
+            f" the kexec ({len(logged.later)}: {names})"
+        )
+
+
+def _noted_in_log(incoming: Topology) -> Iterator[str]:
+    """Functions of which a log says that the incoming kernel's scan passed over them."""
+    logged = incoming.logged
+    if logged is None:
+        return
+    for key, line in sorted(logged.unknown_headers.items()):
+        yield (
+            f"{bdf.text(key)} answered with an unknown header type, and the incoming kernel ignored it"
+            f" ({logged.path}, line {line})"
+        )
+    for key, line in sorted(logged.later.items()):
+        yield f"{bdf.text(key)} was found after the incoming kernel's scan only ({logged.path}, line {line})"
 
 
 def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:

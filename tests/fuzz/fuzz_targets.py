@@ -24,6 +24,7 @@ from analyzer.capture import accesses
 from analyzer.converting import minimal, redaction
 from analyzer.errors import AritraceError
 from analyzer.kernel_logs import cmdline, kernel_log
+from analyzer.observed import junctions
 from analyzer.options import Options
 from analyzer.preservation import flb
 from analyzer.questions import statistics as capture_statistics
@@ -208,6 +209,13 @@ def log(data: bytes) -> None:
         cmdline.pci_options(run.cmdline or "")
 
 
+def log_piece(data: bytes) -> None:
+    """A hostile log as the second piece of a history."""
+    piece = opened(data, options=Options(join=True))
+    if piece.notes.scans:
+        analysed(junctions.join([_small_capture(), piece]), Options(assume_preserved=True))
+
+
 def log_beside(data: bytes) -> None:
     """A hostile log given beside a real capture."""
     path = _ROOM / f"log-{os.getpid()}"
@@ -262,6 +270,7 @@ TARGETS: dict[str, Target] = {
     "replay": Target(replay, lambda: [b"\x80" + seed for seed in seeds.tables()], mutators.BINARY),
     "convert": Target(convert, seeds.tables, mutators.BINARY),
     "kernel-log": Target(log, lambda: seeds.text("console*", "earlydump*"), mutators.TEXT),
+    "log-piece": Target(log_piece, lambda: seeds.text("console*"), mutators.TEXT),
     "log-beside": Target(log_beside, lambda: seeds.text("console*", "earlydump*"), mutators.TEXT),
     "preserved-dump": Target(preserved_dump, seeds.dumps, mutators.BINARY),
     "options": Target(option_texts, seeds.options, mutators.TEXT, longest=4096),

@@ -48,12 +48,14 @@ def kexec_context(
         outgoing=SimpleNamespace(
             functions={} if before is None else {KEY: before},
             boot=SimpleNamespace(scan=scan, first=10, last=400, end=300),
+            logged=None,
             ancestors={KEY: above}.__getitem__,
         ),
         incoming=SimpleNamespace(
             functions={} if after is None else {KEY: after},
             boot=SimpleNamespace(scan=401, last=900),
             is_snapshot=snapshot,
+            logged=None,
             silent=frozenset(),
         ),
         decided_before={},

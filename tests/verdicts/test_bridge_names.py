@@ -122,7 +122,7 @@ def kexec_context(
         possible={BRIDGE} if possible else set(),
         numbers={} if numbers is None else {BRIDGE: numbers},
     )
-    boot = SimpleNamespace(boot=SimpleNamespace(scan=1))
+    boot = SimpleNamespace(boot=SimpleNamespace(scan=1), logged=None)
     return SimpleNamespace(
         prediction=prediction, preserved=frozenset(preserved), outgoing=boot, incoming=boot
     )

@@ -78,6 +78,7 @@ def comparison(
     incoming = SimpleNamespace(
         boot=SimpleNamespace(scan=scan, last=999),
         is_snapshot=snapshot,
+        logged=None,
         silent=frozenset(),
         enumerated={key for path, key in KEYS.items() if path not in missing},
         scan_ends={0: END} if ended else {},
@@ -124,7 +125,7 @@ def test_a_scan_is_compared() -> None:
 
 @pytest.mark.parametrize("scan", [None, 0])
 def test_what_a_snapshot_does_not_list_is_gone(scan: int | None) -> None:
-    note = "the snapshot taken after the kexec does not list it"
+    note = "the snapshot or log taken after the kexec does not list it"
     assert compared(ONE, scan=scan, snapshot=True) == [lost(ONE, note, explained=True)]
 
 

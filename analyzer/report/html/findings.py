@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.capture import ENUMERATION_ONLY
 from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
 from analyzer.report.wording import BRIDGES, CAUSES, count, listed, port
@@ -246,6 +247,8 @@ def _nothing_lost(capture: CaptureResult, kexec: KexecResult, *, doubted: bool) 
     text = f"o bridge lost anything; ARI Forwarding was kept on {count(kept, 'bridge')}."
     if capture.verdict == "undetermined" and not doubted:
         cut = "It does not contain the complete scan of the incoming kernel."
+        if any(problem.kind == ENUMERATION_ONLY for problem in capture.errors):
+            cut = "A kernel log does not show ARI Forwarding."
         yield ("unknown", f"As far as the capture goes, n{text} {cut}")
     else:
         yield ("none" if doubted else "good", f"N{text}")
