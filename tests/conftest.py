@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-#: Folders and files of tests/ that take most of the processor time: random machines, damage at every edge,
-#: workers, whole programs. ``-m "not slow"`` leaves them out (CONTRIBUTING.md says how long both take).
+#: Folders, files and tests of tests/ that take most of the processor time: random machines, damage at every
+#: edge, workers, whole programs. ``-m "not slow"`` leaves them out (CONTRIBUTING.md says how long both take).
 SLOW = (
     "cli/test_output_files.py",
     "cli/test_signals.py",
@@ -17,15 +17,22 @@ SLOW = (
     "fuzz",
     "hostile",
     "oracle",
+    "readers/test_earlydump_reader.py::test_no_text_is_slow",
+    "readers/test_ftrace_text_reader.py::test_250_single_damaged_bytes_give_an_answer_or_a_reason",
+    "readers/test_lspci_dump_reader.py::test_no_text_is_slow",
     "readers/test_native_damage.py",
     "readers/test_pcap_damage.py",
     "readers/test_qemu_extras.py",
+    "readers/test_qemu_log_reader.py::test_any_access_in_any_dialect_survives",
+    "readers/test_qemu_log_reader.py::test_any_bytes_do_no_harm",
+    "readers/test_sniff.py::test_no_text_makes_the_search_slow",
     "readers/test_trace_dat_damage.py",
     "readers/test_unwrap.py",
     "report/test_fleet_page.py",
     "test_batches.py",
     "test_conversion_lossless.py",
     "test_functions.py",
+    "test_lspci_text_deletions.py",
     "test_minimal.py",
     "test_missing_bytes_suffice.py",
     "test_never_all_clear.py",
@@ -33,6 +40,7 @@ SLOW = (
     "test_redaction.py",
     "test_snapshot_round_trip.py",
     "test_thinning.py",
+    "writers/test_atomic.py",
 )
 
 # No time ever decides a test: a busy machine may take long over one example.
@@ -43,9 +51,10 @@ settings.load_profile("aritrace")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow."""
     here = Path(__file__).parent
-    slow = [here / name for name in SLOW]
+    slow = [(here / place, test) for place, _, test in (name.partition("::") for name in SLOW)]
     for item in items:
-        if any(item.path.is_relative_to(place) for place in slow):
+        name = item.name.partition("[")[0]
+        if any(item.path.is_relative_to(place) and test in ("", name) for place, test in slow):
             item.add_marker(pytest.mark.slow)
 
 
