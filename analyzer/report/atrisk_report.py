@@ -220,8 +220,8 @@ def _distinctions(bridge: str, path: str) -> Iterator[str]:
     yield "/proc/cmdline: whether it has pci=noari"
     yield (
         f"the kernel log: '{bridge}: Device was preserved by previous kernel across Live Update' says that "
-        f"the bridge was inherited; AER, DPC, pciehp and reset lines say that something reset it. No line says "
-        "whether ARI Forwarding is on"
+        "the bridge was inherited; AER, DPC, pciehp and reset lines say that something reset it. No line "
+        "says whether ARI Forwarding is on"
     )
     yield f"a dump from before the kexec: {command('--join', 'BEFORE', path)}"
     yield (
