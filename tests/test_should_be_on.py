@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from simulator import Kernel, Recording, ari_device, one_port
 from small_dumps import EIGHTH, FIRST, OFF, PORT, VIRTUAL, dump
+from stories import tell
 
 from analyzer.options import Options
 from analyzer.questions.atrisk import atrisk, atrisk_of
@@ -150,6 +151,16 @@ def test_a_trace_shows_which(kernel: Kernel, cleared: bool, starts: list[str]) -
     ] * len(starts)
     assert all(len(texts) == 1 for texts in explanations)
     assert all(port.access is not None for port in found)
+
+
+def test_a_kernel_that_inherited_it_on() -> None:
+    story = tell(
+        one_port(ari_device(0, 1)),
+        preserve=("0000:01:00.0",),
+        afterwards=lambda recording: recording.setpci("0000:00:01.0", "CAP_EXP+28.w", 0),
+    )
+    ((text,),) = (port.explanations for port in atrisk_of(story.recording.capture()).should_be_on)
+    assert text.startswith("it was cleared after the kernel had inherited it on: ")
 
 
 def test_a_kernel_that_inherited_it_off() -> None:

@@ -24,19 +24,18 @@ RULE: Final = (
     "A stock kernel sets the bit when it scans such a function (Linux 7.3 drivers/pci/pci.c, "
     "pci_configure_ari)"
 )
-_LOST: Final = (
-    "it was cleared after the kernel had set it: by a reset of the port, by firmware, or by a tool that "
-    "wrote the register (setpci), on purpose or not"
+_CLEARED: Final = (
+    "it was cleared after the kernel had {}: by a reset of the port, by firmware, or by a tool that wrote "
+    "the register (setpci), on purpose or not"
 )
+_LOST: Final = _CLEARED.format("set it")
 _NOARI: Final = "the kernel runs with pci=noari, so that it never set it"
 _INHERITED: Final = (
     "a kernel of the Live Update series took the bridge as preserved and inherited the bit as it was, off: "
     "it was lost before that kernel decided, or never on"
 )
-#: What explains a bit that is off, by what the running kernel is seen to have done.
+#: What explains a bit that is off, by the running kernel's decision to leave it off.
 _BY_RULE: Final[dict[Rule, str]] = {
-    "set": _LOST,
-    "restore": _LOST,
     "inherit": _INHERITED,
     "untouched": _NOARI,
     "skipped": _NOARI,
@@ -87,7 +86,7 @@ def of_machine(machine: Machine) -> Iterator[PortShouldBeOn]:
 
 def _port(node: Node, function_0: str, decision: Decision | None, machine: Machine) -> PortShouldBeOn:
     numbers = node.outgoing_numbers
-    shown = None if decision is None else _BY_RULE.get(decision.rule)
+    shown = None if decision is None else _shown(decision)
     return PortShouldBeOn(
         bdf=bdf.text(node.name),
         port_type=PORT_TYPES.get(node.pcie_type) if node.pcie_type is not None else None,
@@ -96,3 +95,10 @@ def _port(node: Node, function_0: str, decision: Decision | None, machine: Machi
         explanations=[_LOST, _NOARI, _INHERITED] if shown is None else [shown],
         access=None if shown is None or decision is None else int(machine.index.seq[decision.row]),
     )
+
+
+def _shown(decision: Decision) -> str | None:
+    """What a decision of the running kernel leaves as explanation; None if it shows none."""
+    if decision.enabled:
+        return _CLEARED.format("inherited it on") if decision.rule == "inherit" else _LOST
+    return _BY_RULE.get(decision.rule)

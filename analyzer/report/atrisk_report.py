@@ -201,6 +201,9 @@ def _add_should_be_on(page: Page, found: AtRisk) -> None:
         more = len(found.should_be_on) - _MOST_UNKNOWN
         page.line(f"  {page.glyph('more')} and {more:,} more (--format json lists all)")
     page.prose(f"{RULE}.", indent=2)
+    for port in [port for port in found.should_be_on if len(port.explanations) == 1][:1]:
+        page.line("  Each access that shows or changes the bit:")
+        page.line(f"    {command('explain', found.path, port.bdf)}")
     unexplained = [port for port in found.should_be_on if len(port.explanations) > 1]
     if not unexplained:
         return
@@ -213,7 +216,9 @@ def _add_should_be_on(page: Page, found: AtRisk) -> None:
 
 
 def _why(port: PortShouldBeOn) -> str:
-    return f": {port.explanations[0]} (access {port.access})" if len(port.explanations) == 1 else ""
+    if len(port.explanations) > 1:
+        return ""
+    return f"; {port.explanations[0]} (the kernel's decision: access {port.access})"
 
 
 def _distinctions(bridge: str, path: str) -> Iterator[str]:
