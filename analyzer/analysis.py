@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture.
 _BATCH_ROWS = 400_000
+#: Buses without their bridge that are named before the rest is counted.
+_MOST_BUSES = 4
 
 
 def analyze(
@@ -240,6 +242,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             *_unsaid(results, logs, capture.path),
             *_no_such_kexec(unmatched, len(results), capture.path),
             *ends_in_scan,
+            *_without_bridge(topologies, results, capture.path),
         ],
         missing_dwords=capture.notes.missing_dwords,
     )
@@ -312,6 +315,27 @@ def _ends_in_scan(topologies: Sequence[Topology], kexecs: Sequence[KexecResult],
         return []
     message = "the capture ends within the scan of its last kernel: what came after is unknown"
     return [Problem("truncated", path, None, message)]
+
+
+def _without_bridge(
+    topologies: Sequence[Topology], kexecs: Sequence[KexecResult], path: str
+) -> Iterator[Problem]:
+    """Functions of the last kernel of a capture without a kexec whose bridge no access shows."""
+    kernels = [topology for topology in topologies if topology.boot.kind != "firmware"]
+    if kexecs or not kernels:
+        return
+    orphans = kernels[-1].orphans
+    for bus, below in itertools.islice(orphans.items(), _MOST_BUSES):
+        more = f" and {len(below) - 4} more" if len(below) > 4 else ""
+        names = ", ".join(map(bdf.text, below[:4])) + more
+        message = (
+            f"the bridge above bus {bus & 0xFF:02x} is not in the capture ({names} below it): whether ARI "
+            "Forwarding applies there is unknown"
+        )
+        yield Problem("no-bridge", path, None, message)
+    if len(orphans) > _MOST_BUSES:
+        rest = f"the bridges above {len(orphans) - _MOST_BUSES} more buses are not in the capture"
+        yield Problem("no-bridge", path, None, rest)
 
 
 def _both_scans_whole(outgoing: Topology, incoming: Topology) -> bool:

@@ -19,6 +19,7 @@ class AritraceError(Exception):
         path: the file as the user named it, or None when no file is involved.
         offset: byte offset in the uncompressed stream of that file, or None.
         advice: what the user can do, or an empty string.
+        details: what else is known, a sentence each.
         option: the option that named the file (``--dmesg``), or None.
     """
 
@@ -26,10 +27,17 @@ class AritraceError(Exception):
     option: str | None = None
 
     def __init__(
-        self, message: str, *, path: str | None = None, offset: int | None = None, advice: str = ""
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        advice: str = "",
+        details: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.details = details
         self.path = path
         self.offset = offset
         self.advice = advice

@@ -132,6 +132,7 @@ SLTSTA = REGISTERS["CAP_EXP"][pcie_capability.SLTSTA]
 DEVCAP2 = REGISTERS["CAP_EXP"][pcie_capability.DEVCAP2]
 DEVCTL2 = REGISTERS["CAP_EXP"][pcie_capability.DEVCTL2]
 SRIOV_CTRL = REGISTERS["ECAP_SRIOV"][extended_capabilities.SRIOV_CTRL]
+SRIOV_TOTAL_VF = REGISTERS["ECAP_SRIOV"][extended_capabilities.SRIOV_TOTAL_VF]
 #: Where the virtual functions of a physical one are: NumVFs, First VF Offset, VF Stride.
 VF_PLACES = tuple(
     REGISTERS["ECAP_SRIOV"][offset]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FF = "every byte reads ff: powered down, or off the bus"
 ROOT = "on a root bus: no bridge is above it, so it does not depend on ARI Forwarding"
 BELOW = f"below 0000:{PORT}"
-LED_TO = "by its bus number it would be below 0000:00:03.0"
+LED_TO = "by its bus number it would be below 0000:00:03.0 [01-01]"
 NOT_SHOWN = (
     f"{LED_TO}, and whether ARI Forwarding is on there is not in the input; "
     "whether function 16 needs it is unknown: 40-ff of 0000:00:03.0 is not in the input"

@@ -90,6 +90,57 @@ def test_bus_numbers(joined, before, port, verdict, observed, new):
     assert capture.weight is not None
 
 
+@pytest.mark.parametrize(
+    ("after", "verdict", "note"),
+    [
+        (
+            log(PORT, port=("PCI bridge to [bus 00]", INVALID)),
+            "unconfigured",
+            (
+                "the incoming kernel found invalid bus numbers and left the bridge unconfigured: they were "
+                "lost before its scan, by a reset or a write; no kernel message shows which"
+            ),
+        ),
+        (
+            log(PORT, port=("PCI bridge to [bus 00]", INVALID, "PCI bridge to [bus 01]")),
+            "renumbered",
+            (
+                "the incoming kernel found invalid bus numbers and assigned new ones: they were lost before "
+                "its scan, by a reset or a write; no kernel message shows which"
+            ),
+        ),
+        (
+            log(PORT, port=("PCI bridge to [bus 02]",)),
+            "renumbered",
+            (
+                "assigned before the incoming kernel's scan, or by it with pci=assign-busses: the kernel log "
+                "shows only the numbers in use"
+            ),
+        ),
+        (
+            dump(PORT, rows={(PORT, 0x10): "00 " * 15 + "00"}),
+            "unconfigured",
+            (
+                "lost before the incoming kernel's scan, which left the bridge unconfigured, or cleared "
+                "later: a dump shows only what was left"
+            ),
+        ),
+        (
+            dump(PORT, rows={(PORT, 0x10): "00 00 00 00 00 00 00 00 00 02 02 00 00 00 00 00"}),
+            "renumbered",
+            (
+                "assigned by the incoming kernel (after a reset, or with pci=assign-busses) or later (remove "
+                "and rescan): a dump shows only what was left"
+            ),
+        ),
+    ],
+)
+def test_what_may_have_become_of_the_bus_numbers(joined, after, verdict, note):
+    (kexec,) = joined(dump(size=4096), after, preserved=EIGHTH).kexecs
+    (bridge,) = kexec.bridges
+    assert (bridge.verdict, bridge.cause, bridge.cause_note) == (verdict, "unknown", note)
+
+
 def test_a_dump_after_a_log(joined):
     capture = joined(log(), dump(PORT, FIRST, rows=OFF))
     assert (capture.weight, devices(capture)) == ("loss", {EIGHTH: ("stranded", "ari-off")})

@@ -16,6 +16,7 @@ from analyzer.cli.parameters import (
     FlbNameOption,
     FlbOption,
     GuestOption,
+    JoinOption,
     KexecAtOption,
     LinkTypeOption,
     MapOption,
@@ -43,6 +44,14 @@ _CORPUS = "traces"
 
 corpus_app = typer.Typer(name="corpus", help="Check or update the regression corpus.")
 
+Pieces = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CAPTURE",
+        show_default=False,
+        help="A file, or - for standard input; with --join the pieces in order.",
+    ),
+]
 Function = Annotated[
     str,
     typer.Argument(metavar="BDF", show_default=False, help="A function: 02:00.0 or 0000:02:00.0."),
@@ -84,9 +93,10 @@ Write = Annotated[bool, typer.Option("--write", help="Write the new expectations
 
 
 def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
-    capture: OneCapture,
-    bdf: Function,
+    captures: Pieces = None,
     *,
+    bdf: Function,
+    join: JoinOption = False,
     policy: PolicyOption = "observed",
     series: SeriesOption = None,
     cmdline: CmdlineOption = None,
@@ -113,7 +123,11 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     try:
         function = addresses.text(addresses.parse(bdf))
     except ValueError as error:
+        if not captures:  # the last word is taken as the function
+            raise UsageError("Missing argument 'BDF'", advice="analyze explain CAPTURE BDF") from None
         raise UsageError(str(error), advice="as lspci -D prints it") from None
+    if not captures:
+        raise UsageError("Missing argument 'CAPTURE'", advice="analyze explain CAPTURE BDF")
     options = Options(
         policy=policy,
         series=series,
@@ -128,14 +142,21 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         ecam_base=ecam_base(ecam),
         guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
+        join=join,
     )
-    refuse_inputs([output], [capture], options)
-    explanation = explain(capture, function, options)
+    if len(captures) > 1 and not join:
+        raise UsageError(
+            f"expected one capture, found {len(captures)}",
+            advice="--join takes them as pieces of one history",
+        )
+    refuse_inputs([output], captures, options)
+    explanation = explain(captures, function, options)
 
     def fill(page: "Page") -> None:
         from analyzer.questions.explain import evidence_packets
 
-        packets = evidence_packets.of_explanation(explanation, options) if verbose > 1 else {}
+        one = verbose > 1 and len(captures) == 1
+        packets = evidence_packets.of_explanation(explanation, options) if one else {}
         explain_report.fill(page, explanation, verbosity=verbose, packets=packets)
 
     _put(form, explanation, fill, output)

@@ -73,7 +73,8 @@ class KernelRun:
         entered_by: how it came to run, or None if the log does not say.
         ended: how it ended, or None if the log does not say.
         facts: what is said about functions (``will-be-preserved``, ``was-preserved``, ``finished``,
-            ``never-finished``, ``invalid-bridge``, ``refused-bridge``) -> function key -> line that says so.
+            ``never-finished``, ``invalid-bridge``, ``refused-bridge``, ``header-all-ones``) -> function key
+            -> line that says so.
         enumerated: the functions that it lists, by key.
         liveupdate_number: LUO's number of the Live Update that started it, or None.
         crash_kernel: it was started to save a crash dump (kdump).

@@ -24,7 +24,7 @@ _MOST_INTERESTING = (
     r"Linux version|ommand line: |ive ?[Uu]pdate|Starting new kernel|[Rr]eboot|Kernel panic|never finished"
     r"|KHO: |elfcorehdr|bridge|bus numbers|Downstream devices|\] type |pciehp|DPC|AER|EDR|rror|: *\[ ?\d"
     r"|ready |Link Layer|has been reset|recovery|retrain|link speed|scan_all|FLB|Virtual Functions|ACS save"
-    r"|KHO block|^-- |SeaBIOS|BdsDxe|EFI stub|U-Boot|iPXE|coreboot"
+    r"|unknown header|KHO block|^-- |SeaBIOS|BdsDxe|EFI stub|U-Boot|iPXE|coreboot"
 )
 _INTERESTING = re.compile(
     "|".join(
@@ -50,6 +50,7 @@ _ABOUT_FUNCTION = (
     ("finished", "Device is finished participating in Live Update"),
     ("invalid-bridge", "bridge configuration invalid ("),
     ("refused-bridge", "Cannot reconfigure bridge during Live Update"),  # whatever follows
+    ("header-all-ones", "unknown header type 7f, ignoring device"),
     *((message.fact, message.text) for message in log_texts() if message.fact is not None),
 )
 

@@ -14,7 +14,7 @@ from analyzer import bdf
 from analyzer.observed.registers.samples import assembled
 from schemas import extended_capabilities as ext
 from schemas.pcie_capability import DOWNSTREAM_TYPES
-from schemas.registers import SRIOV_CTRL, VF_PLACES
+from schemas.registers import SRIOV_CTRL, SRIOV_TOTAL_VF, VF_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -165,6 +165,23 @@ def placement_of(function: Function) -> Placement | None:
             return None
         values.append(value)
     return Placement(function.function, *values)
+
+
+def if_enabled(function: Function) -> Placement | None:
+    """Where all virtual functions of a function would be, whether or not VF Enable is set.
+
+    ``count`` is TotalVFs. First VF Offset and VF Stride may change with NumVFs and with ARI Capable Hierarchy
+    (PCIe 9.3.3.9): these are the last that the input shows.
+    """
+    if function.start_of(SRIOV_CTRL.base) is None:
+        return None
+    values = []
+    for register in (SRIOV_TOTAL_VF, *VF_PLACES[1:]):
+        value, known = assembled(function.accesses_to(register))
+        if known != 0xFFFF:
+            return None
+        values.append(value)
+    return Placement(function.function, *values) if values[1] else None
 
 
 def _of(function: Function, topology: Topology) -> VirtualFunctions | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from analyzer import analysis
 from analyzer.errors import UsageError
 from analyzer.options import Options
-from analyzer.questions import risk_unknowns
+from analyzer.questions import risk_unknowns, should_be_on
 from analyzer.questions.ports_at_risk import Machine
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analyzer.observed.virtual_functions import VirtualFunctions
     from analyzer.questions.ports_at_risk import PortAtRisk
     from analyzer.questions.risk_unknowns import Unknown
+    from analyzer.questions.should_be_on import PortShouldBeOn
     from analyzer.results import PreservedSource
 
 Verdict = Literal["safe", "at-risk", "already-lost", "cannot-tell"]
@@ -29,7 +30,11 @@ Verdict = Literal["safe", "at-risk", "already-lost", "cannot-tell"]
 
 @dataclass(frozen=True)
 class AtRisk:
-    """The answer for one machine; ``unknown`` names what is not in the input and is needed."""
+    """The answer for one machine.
+
+    ``unknown`` names what is not in the input and is needed, ``should_be_on`` ports whose bit is off and that
+    a stock kernel sets, whether or not anything depends on it.
+    """
 
     path: str
     verdict: Verdict
@@ -38,6 +43,7 @@ class AtRisk:
     ports: list[PortAtRisk]
     unknown: list[Unknown]
     virtual_functions: list[VirtualFunctions] = field(default_factory=list)
+    should_be_on: list[PortShouldBeOn] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     truncated: bool = False
 
@@ -72,6 +78,7 @@ def atrisk_of(capture: Capture, options: Options | None = None) -> AtRisk:
         ports=_ranked(ports),
         unknown=unknown,
         virtual_functions=machine.virtual,
+        should_be_on=list(should_be_on.of_machine(machine)),
         problems=capture.notes.problems,
         truncated=capture.notes.truncated,
     )

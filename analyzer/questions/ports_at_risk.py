@@ -81,6 +81,8 @@ class PortAtRisk:
         lost_with_reset: those that it does not discover if the port loses its bus numbers too.
         preserved: those of both that are to be handed over.
         not_seen: functions that the chain of another names and that are not in the input.
+        not_found: functions of the preserved list that are not in the input: the bit is off, and no kernel
+            finds them without it.
         silent: functions of which every byte reads ff.
         chain_unknown: bytes that would show the chain of Next Function Numbers below it.
         already_lost: the bit is off in hardware.
@@ -99,14 +101,15 @@ class PortAtRisk:
     ari_hardware: bool | None = None
     ari_kernel: bool | None = None
     not_seen: list[str] = field(default_factory=list)
+    not_found: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     chain_unknown: list[str] = field(default_factory=list)
     already_lost: bool = False
 
     @property
     def dependent(self) -> list[str]:
-        """Every function that depends on the bit, in the input or named by another's chain."""
-        return [*self.lost_with_bit, *self.not_seen]
+        """Every function that depends on the bit: in the input, or named by a chain or the preserved list."""
+        return [*self.lost_with_bit, *self.not_seen, *self.not_found]
 
 
 class Machine:
@@ -123,7 +126,9 @@ class Machine:
         self.topology = topology
         self.functions = (earlier.functions if earlier is not None else {}) | topology.functions
         self.notes = capture.notes
-        outgoing_states = bridges.outgoing_states(topology, decisions.of_boot(study.index, topology))
+        self.index = study.index
+        self.decided = decisions.of_boot(study.index, topology)
+        outgoing_states = bridges.outgoing_states(topology, self.decided)
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}
         self.hardware = world.of_one_boot(topology, self.bits, earlier)
@@ -177,9 +182,9 @@ class Machine:
         if node.ari_supported is None or self.bits[node.name] is None or node.one_child is None:
             return None  # unknown
         dependent = self.dependent(node)
-        not_seen = self._not_seen(node)
+        not_seen, not_found = self._not_seen(node), self._not_found(node)
         virtual = {name for one in self.virtual if one.bridge_key == node.name for name in one.need_ari}
-        carries = dependent or not_seen or virtual
+        carries = dependent or not_seen or not_found or virtual
         if not carries and not self.bits[node.name]:
             return None
         subtree = [
@@ -200,6 +205,7 @@ class Machine:
             lost_with_reset=[bdf.text(key) for key in sorted(subtree)],
             preserved=[bdf.text(key) for key in sorted(subtree) if key in self.preserved.keys],
             not_seen=not_seen,
+            not_found=not_found,
             silent=[bdf.text(key) for key in sorted(subtree) if key in self.topology.silent],
             chain_unknown=list(self._unknown_chain(node)),
             takers=mechanisms_of(node, self.topology),
@@ -229,13 +235,51 @@ class Machine:
 
     def _not_seen(self, node: Node) -> list[str]:
         """Functions above 7 that are not in the input and that a chain names, if ARI Forwarding is on."""
-        bus = next(iter(node.children.values())).name >> 8
+        bus = self.bus_below(node)
         named = {child.next_function for child in node.children.values() if child.has_ari}
         return [
             bdf.text(bus << 8 | devfn)
             for devfn in sorted(number for number in named if number is not None)
             if devfn > 7 and devfn not in node.children
         ]
+
+    def _not_found(self, node: Node) -> list[str]:
+        """Functions above 7 of the preserved list that the input lacks, if ARI Forwarding is off.
+
+        Those only that the chain may lead to: it goes on to a function that is not in the input, or where it
+        goes on is not in the input. An address at which a physical function has a virtual one once they are
+        enabled proves nothing.
+        """
+        if self.bits[node.name] is not False or self.is_assumed or not self._chain_may_go_on(node):
+            return []
+        bus, named = self.bus_below(node), {*self._not_seen(node)}
+        missing = sorted(key for key in self.preserved.keys - self.functions.keys() if key >> 8 == bus)
+        placements = list(filter(None, map(virtual_functions.if_enabled, self.topology.functions.values())))
+        return [
+            bdf.text(key)
+            for key in missing
+            if key & 0xFF > 7 and bdf.text(key) not in named
+            if all(placement.number(key) is None for placement in placements)
+        ]
+
+    def _chain_may_go_on(self, node: Node) -> bool:
+        """Whether the chain of Next Function Numbers may lead to functions that are not in the input."""
+        seen: set[int] = set()
+        following = 0
+        while following not in seen:
+            seen.add(following)
+            child = node.children.get(following)
+            if child is None or child.has_ari is None or (child.has_ari and child.next_function is None):
+                return True
+            if not child.has_ari or not child.next_function:
+                return False
+            following = child.next_function
+        return False
+
+    @staticmethod
+    def bus_below(node: Node) -> int:
+        """The bus (``domain << 8 | bus``) of the functions below a port that has some."""
+        return next(iter(node.children.values())).name >> 8
 
     def missing_chain(self, node: Node) -> list[str]:
         """Bytes that would show where the chain goes on from a function, as far as no kernel read them."""

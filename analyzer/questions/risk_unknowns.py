@@ -79,10 +79,11 @@ def _bridges_above(machine: Machine) -> Iterator[Unknown]:
 def _names(machine: Machine, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
     """Of the preserved list, and of functions that do not answer."""
     known = machine.functions.keys() | machine.virtual_keys.keys()
-    for key in sorted(machine.preserved.keys - known):
-        yield Unknown(bdf.text(key), "this preserved function is not in the input")
-    # What reads ff may be a bridge, with functions below that nothing lists.
     judged = {name for port in ports for name in port.dependent}
+    for key in sorted(machine.preserved.keys - known):
+        if bdf.text(key) not in judged:
+            yield Unknown(bdf.text(key), "this preserved function is not in the input")
+    # What reads ff may be a bridge, with functions below that nothing lists.
     for key in sorted(machine.topology.silent):
         if bdf.text(key) not in judged and machine.wanted(key):
             yield Unknown(bdf.text(key), "every byte reads ff, so that nothing is known of this function")

@@ -31,6 +31,38 @@ def line_table(text: bytes, base: int) -> pl.DataFrame:
     return pl.DataFrame([lines.head(len(starts)), pl.Series("where", starts, pl.Int64)])
 
 
+def log_lines(
+    stream: ByteStream, notes: Notes, block: int, *, most_lines: int, most_bytes: int
+) -> Iterator[tuple[bytes, int]]:
+    """Yield each line of a kernel log without its newline, and its place, up to limits that a note reports.
+
+    A last line without a newline is whole: a console ends anywhere.
+
+    Args:
+        stream: the text.
+        notes: of the reader.
+        block: bytes to read at once.
+        most_lines: lines that are read.
+        most_bytes: bytes that are read, without newlines.
+    """
+    blocks = TextBlocks(stream, notes, is_whole=lambda _: True)
+    lines = size = 0
+    for text, base in blocks.read(block):
+        where = base
+        for line in text.removesuffix(b"\n").split(b"\n"):
+            size += len(line)
+            if lines == most_lines or size > most_bytes:
+                limits = f"{most_lines} lines or {most_bytes >> 20} MiB are the limit"
+                notes.truncated = True
+                notes.problem("too-large", f"the log is read up to its line {lines} only: {limits}", where)
+                blocks.close()
+                return
+            lines += 1
+            yield line, where
+            where += len(line) + 1
+    blocks.close()
+
+
 class TextBlocks:
     """The lines of a stream.
 

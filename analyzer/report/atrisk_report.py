@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.observed.virtual_functions import KERNEL_RULE
+from analyzer.questions.should_be_on import RULE
+from analyzer.report.hints import command
 from analyzer.report.page import Span
 from analyzer.report.wording import count, listed, on_off
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from analyzer.questions.atrisk import AtRisk, Verdict
     from analyzer.questions.ports_at_risk import LossMechanism, PortAtRisk
+    from analyzer.questions.should_be_on import PortShouldBeOn
     from analyzer.report.page import Page, Style
 
 WORDS: dict[Verdict, str] = {
@@ -42,7 +45,9 @@ _AS_ROOT = "as root, 'lspci -D -xxxx' shows every byte (without root it shows 64
 
 def fill(page: Page, found: AtRisk) -> Page:
     """Write the verdict and why, what depends on which bridge (most first), and what is not in the input."""
-    page.line(Span(f"{WORDS[found.verdict]}:", _STYLES[found.verdict]), " ", Span(_headline(found), "strong"))
+    style = "warn" if found.verdict == "safe" and found.should_be_on else _STYLES[found.verdict]
+    said = f"{_headline(found)}{_off_besides(found)}"
+    page.line(Span(f"{WORDS[found.verdict]}:", style), " ", Span(said, "strong"))
     functions = count(found.functions, "function")
     page.prose(f"{functions} in {found.path}. Preserved: {_SOURCES[found.preserved_source]}.")
     if found.truncated:
@@ -54,6 +59,7 @@ def fill(page: Page, found: AtRisk) -> Page:
     for port in at_stake:
         _add(page, port)
     _add_virtual(page, found)
+    _add_should_be_on(page, found)
     if at_stake:
         page.blank()
         page.line("What can clear ARI Forwarding")
@@ -79,6 +85,13 @@ def _headline(found: AtRisk) -> str:
     if found.verdict == "cannot-tell":
         return f"the input lacks what would exclude a loss: {_missing(found)}"
     return "no function to be preserved depends on ARI Forwarding"
+
+
+def _off_besides(found: AtRisk) -> str:
+    """Ports whose bit is off for a reason that the headline does not say yet."""
+    lost = {port.bdf for port in found.ports if port.already_lost}
+    names = [port.bdf for port in found.should_be_on if port.bdf not in lost]
+    return f"; ARI Forwarding is off at {listed(names, 4)}, where a stock kernel sets it" if names else ""
 
 
 def _missing(found: AtRisk) -> str:
@@ -130,6 +143,8 @@ def _add(page: Page, port: PortAtRisk) -> None:
             f"named by a Next Function Number but not in the input: {listed(port.not_seen, _MOST_NAMED)}",
             indent=2,
         )
+    if port.not_found:
+        page.prose(f"preserved, but not in the input: {listed(port.not_found, _MOST_NAMED)}", indent=2)
     if port.chain_unknown:
         missing = listed(port.chain_unknown, 4)
         page.prose(f"the chain of Next Function Numbers is not in the input: {missing}", indent=2)
@@ -166,6 +181,58 @@ def _add_virtual(page: Page, found: AtRisk) -> None:
             bullet=page.glyph("bullet"),
         )
     page.prose(f"{KERNEL_RULE}.", indent=2)
+
+
+def _add_should_be_on(page: Page, found: AtRisk) -> None:
+    """Each port that a stock kernel switches on and that is off: why that may be, and what tells."""
+    if not found.should_be_on:
+        return
+    page.blank()
+    page.line("Off, and should be on under a stock kernel")
+    for port in found.should_be_on[:_MOST_UNKNOWN]:
+        bus = "" if port.secondary is None else f"-[{port.secondary:02x}]"
+        page.prose(
+            f"{port.bdf}{bus}: it supports ARI Forwarding, and function 0 below it, {port.function_0}, has "
+            f"the ARI capability{_why(port)}",
+            indent=2,
+            bullet=page.glyph("bullet"),
+        )
+    if len(found.should_be_on) > _MOST_UNKNOWN:
+        more = len(found.should_be_on) - _MOST_UNKNOWN
+        page.line(f"  {page.glyph('more')} and {more:,} more (--format json lists all)")
+    page.prose(f"{RULE}.", indent=2)
+    for port in [port for port in found.should_be_on if len(port.explanations) == 1][:1]:
+        page.line("  Each access that shows or changes the bit:")
+        page.line(f"    {command('explain', found.path, port.bdf)}")
+    unexplained = [port for port in found.should_be_on if len(port.explanations) > 1]
+    if not unexplained:
+        return
+    page.line("  So one of these is true:")
+    for text in unexplained[0].explanations:
+        page.prose(text, indent=4, bullet=page.glyph("bullet"))
+    page.line("  What tells them apart:")
+    for text in _distinctions(unexplained[0].bdf, found.path):
+        page.prose(text, indent=4, bullet=page.glyph("bullet"))
+
+
+def _why(port: PortShouldBeOn) -> str:
+    if len(port.explanations) > 1:
+        return ""
+    return f"; {port.explanations[0]} (the kernel's decision: access {port.access})"
+
+
+def _distinctions(bridge: str, path: str) -> Iterator[str]:
+    yield "/proc/cmdline: whether it has pci=noari"
+    yield (
+        f"the kernel log: '{bridge}: Device was preserved by previous kernel across Live Update' says that "
+        "the bridge was inherited; AER, DPC, pciehp and reset lines say that something reset it. No line "
+        "says whether ARI Forwarding is on"
+    )
+    yield f"a dump from before the kexec: {command('--join', 'BEFORE', path)}"
+    yield (
+        "a trace of the kernel's config accesses from its boot on shows what it decided: "
+        f"{command('explain', 'TRACE', bridge)}"
+    )
 
 
 def _mechanisms(found: AtRisk) -> Iterator[str]:

@@ -68,6 +68,8 @@ def fill(
     for kexec in explanation.kexecs:
         page.blank()
         page.line(Span(f"kexec {kexec.index}", "strong"), f": {kexec.conclusion}")
+    for text in explanation.no_response:
+        page.prose(text, indent=2)
     _add_timeline(page, explanation, verbosity)
     for kexec in explanation.kexecs:
         _add_kexec(page, kexec, explanation.bdf)

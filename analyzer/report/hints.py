@@ -65,9 +65,9 @@ def no_kexec(captures: Sequence[Answered]) -> list[Hint]:
     if not apart or not apart[0].whole:
         return []  # the report on the capture says what is missing
     only = apart[0]
-    atrisk = Hint(_AT_RISK, _command("atrisk", only.path))
+    atrisk = Hint(_AT_RISK, command("atrisk", only.path))
     if only.snapshot:
-        later = _command("--join", only.path, "AFTER")
+        later = command("--join", only.path, "AFTER")
         return [atrisk, Hint("what a kexec changed, with a snapshot from after it", later)]
     return [atrisk]
 
@@ -80,9 +80,9 @@ def _several(captures: Sequence[Answered]) -> list[Hint]:
     return [
         Hint(
             f"if {which} are from one machine, before and after a kexec, name them in order",
-            _command("--join", *names),
+            command("--join", *names),
         ),
-        Hint(_AT_RISK, _command("atrisk", "FILE")),
+        Hint(_AT_RISK, command("atrisk", "FILE")),
     ]
 
 
@@ -99,5 +99,6 @@ def _answered(capture: CaptureResult) -> Answered:
     )
 
 
-def _command(*words: str) -> str:
+def command(*words: str) -> str:
+    """A command line of the program, quoted for a shell."""
     return f"analyze {' '.join(shlex.quote(word) for word in words)}"

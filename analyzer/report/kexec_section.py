@@ -128,9 +128,10 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     window = bridge.window
     if window is not None:
         last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown time"
-        first = f"off at access {window.first_off}" if window.first_off is not None else "never seen off"
+        off = window.first_off
+        first = "never seen off" if off is None else f"first seen off at access {off}"
         phase = f" ({window.phase})" if window.phase else ""
-        page.line(f"    last seen {last}, first seen {first}{phase}")
+        page.line(f"    last seen {last}, {first}{phase}")
     add_evidence(page, bridge.evidence, indent=6, name_files=several_files)
     if bridge.stranded:
         names = listed(bridge.stranded, _MOST)

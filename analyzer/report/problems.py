@@ -30,8 +30,10 @@ def complain(text: str, kind: str = "error") -> None:
 
 
 def complain_about(error: AritraceError) -> None:
-    """Print an expected error: file, byte, what was expected and found, what to do."""
+    """Print an expected error: file, byte, what was expected and found, what to do; then its details."""
     complain(str(error))
+    for detail in error.details:
+        complain(detail, "note")
 
 
 def print_unreadable(analysis: Analysis) -> None:

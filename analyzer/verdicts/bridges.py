@@ -249,6 +249,7 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
         decision=facts.decision.row if facts.decision is not None else context.incoming.boot.last + 1,
         outgoing_state=facts.ari.outgoing,
         messages=context.messages,
+        logged=context.incoming.logged is not None,
         scanned=context.incoming.boot.scan is not None,
     )
 

@@ -60,6 +60,7 @@ class CauseContext:
         outgoing_state: what the outgoing kernel last used.
         messages: messages and events about functions.
         scanned: the incoming kernel's scan is in the input; else only what it left is known.
+        logged: its log shows that scan, in place of accesses.
         state: the state that was lost.
     """
 
@@ -71,6 +72,7 @@ class CauseContext:
     outgoing_state: OutgoingState
     messages: Sequence[LogMessage] = ()
     scanned: bool = True
+    logged: bool = False
     state: InheritedState = ARI_FORWARDING
 
 
@@ -82,6 +84,19 @@ _LEFT_BY_THE_KERNEL = (
 _RENUMBERED_BY = (
     "assigned by the incoming kernel (after a reset, or with pci=assign-busses) or later (remove and "
     "rescan): a dump shows only what was left"
+)
+_LEFT_UNCONFIGURED = (
+    "lost before the incoming kernel's scan, which left the bridge unconfigured, or cleared later: a dump "
+    "shows only what was left"
+)
+#: From the messages "bridge configuration invalid" and "PCI bridge to".
+_FOUND_INVALID = (
+    "the incoming kernel found invalid bus numbers and {}: they were lost before its scan, by a reset or a "
+    "write; no kernel message shows which"
+)
+_FOUND_OTHERS = (
+    "assigned before the incoming kernel's scan, or by it with pci=assign-busses: the kernel log shows only "
+    "the numbers in use"
 )
 
 
@@ -243,7 +258,19 @@ def _from_dumps(context: CauseContext, builder: EvidenceBuilder, needs_state: bo
     seen = _reset_above(context, builder) or _from_power_state(context, builder)
     if seen is not None:
         return seen
-    return Attribution("unknown", "low", note=_LEFT_BY_THE_KERNEL if needs_state else _RENUMBERED_BY)
+    return Attribution("unknown", "low", note=_LEFT_BY_THE_KERNEL if needs_state else _on_numbers(context))
+
+
+def _on_numbers(context: CauseContext) -> str:
+    """What may have become of lost bus numbers: the bridge was left without, or got others."""
+    bridge = context.incoming
+    unset = bridge is None or bridge.bus_numbers is None
+    if not context.logged:
+        return _LEFT_UNCONFIGURED if unset else _RENUMBERED_BY
+    first = None if bridge is None else bridge.first_bus_numbers
+    if bridge is not None and first is not None and not first.broken_on(bridge.bus & 0xFF):
+        return _FOUND_OTHERS
+    return _FOUND_INVALID.format("left the bridge unconfigured" if unset else "assigned new ones")
 
 
 def _selective(context: CauseContext, builder: EvidenceBuilder) -> Attribution:

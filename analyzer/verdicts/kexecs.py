@@ -261,8 +261,8 @@ def _noted_in_log(incoming: Topology) -> Iterator[str]:
         return
     for key, line in sorted(logged.unknown_headers.items()):
         yield (
-            f"{bdf.text(key)} answered with an unknown header type, and the incoming kernel ignored it"
-            f" ({logged.path}, line {line})"
+            f"{bdf.text(key)} read as an unknown header type (7f: nothing responded), and the incoming kernel"
+            f" ignored it ({logged.path}, line {line})"
         )
     for key, line in sorted(logged.later.items()):
         yield f"{bdf.text(key)} was found after the incoming kernel's scan only ({logged.path}, line {line})"

@@ -43,7 +43,7 @@ def test_help_shows_the_main_job_and_the_sub_commands(program, arguments):
 def test_help_of_a_sub_command_is_its_own(program):
     status, out, _ = program("explain", "--help")
     assert status == 0
-    assert "Usage: analyze explain [OPTIONS] {CAPTURE} {BDF}" in out
+    assert "Usage: analyze explain [OPTIONS] [CAPTURE]... {BDF}" in out
     assert "--strict" not in out
 
 

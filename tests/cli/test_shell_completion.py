@@ -36,7 +36,7 @@ def offered(*words, by="bash"):
         (["--ignore", "ARI001,ARI00"], {f"ARI001,{code}" for code in RULES if code < "ARI01"}, False),
         (["rule", "ARI016"], {"ARI016"}, False),
         (["explain", "a"], set(), True),
-        (["explain", "a.bin", ""], set(), False),
+        (["explain", "--join", "a.bin", ""], set(), True),
         (["corpus", "ch"], {"check"}, False),
         (["convert", "a.log", "--to", ""], {"bin", "parquet"}, False),
         (["convert", "a.log", "-o", ""], set(), True),

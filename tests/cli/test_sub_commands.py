@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_dumps import SILENT, dump
+from small_dumps import OFF, SILENT, dump
 from sriov_dumps import VIRTUAL
 
 from analyzer.cli.application import run
@@ -144,3 +144,33 @@ def test_atrisk_as_json(analyze):
     assert [(port["bdf"], port["lost_with_reset"]) for port in found["ports"] if port["ari"]] == [
         ("0000:02:00.0", ["0000:03:00.0"])
     ]
+
+
+def test_explain_of_an_absent_function_says_what_else_is_known(analyze, tmp_path):
+    path = tmp_path / "dump.txt"
+    path.write_text(dump("00:03.0", "01:00.0", size=4096))
+    status, out, err = analyze("explain", str(path), "01:01.0")
+    first, note = err.splitlines()
+    assert (status, out) == (2, "")
+    assert "below 0000:00:03.0 [01-01], where ARI Forwarding is on; function 8 needs it" in first
+    assert note.startswith("analyze: note: the Next Function Number of 0000:01:00.0 names it")
+
+
+def test_explain_of_joined_pieces(analyze, tmp_path):
+    before, after = tmp_path / "before.txt", tmp_path / "after.txt"
+    before.write_text(dump())
+    after.write_text(dump("00:03.0", "01:00.0", rows=OFF))
+    pieces = (str(before), str(after))
+    status, out, _ = analyze("explain", "--join", *pieces, "01:01.0")
+    assert status == 0
+    assert "kexec 0: 0000:01:01.0 is stranded: only ARI can address it and ARI is off\n" in out
+    status, out, err = analyze("explain", *pieces, "01:01.0")
+    assert (status, out) == (2, "")
+    assert "found 2; --join takes them" in err
+
+
+@pytest.mark.parametrize(("given", "missing"), [(LOG, "BDF"), ("02:00.0", "CAPTURE")])
+def test_explain_with_one_argument(analyze, given, missing):
+    status, out, err = analyze("explain", given)
+    assert (status, out) == (2, "")
+    assert f"Missing argument '{missing}'; analyze explain CAPTURE BDF" in err

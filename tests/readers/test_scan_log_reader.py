@@ -10,6 +10,7 @@ from analyzer.capture import Boundary
 from analyzer.errors import EmptyInputError, UnsupportedFormatError
 from analyzer.options import Options
 from analyzer.readers import open_capture
+from analyzer.readers.snapshot import scan_log
 
 JOIN = Options(join=True)
 BUS_0 = 0
@@ -181,3 +182,12 @@ def test_refused_with_counts(read, text, options, found):
 def test_nothing_but_unknown_headers(read):
     with pytest.raises(EmptyInputError):
         read("[    1.000000] pci 0000:01:01.0: [1af4:1001] type 7f class 0xffffff\n")
+
+
+def test_lines_that_are_too_long_are_counted(read, monkeypatch):
+    monkeypatch.setattr(scan_log, "_BLOCK", 4096)
+    capture = read(f"{'x' * 100_000}\n{log()}")
+    assert [(one.kind, one.message, one.offset_bytes) for one in capture.notes.problems][:1] == [
+        ("foreign", "1 lines of more than 65536 bytes are skipped", 0)
+    ]
+    assert capture.accesses.height == read(log()).accesses.height

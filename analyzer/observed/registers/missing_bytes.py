@@ -89,6 +89,15 @@ def of_virtual_functions(function: Function) -> list[str]:
     return wanted + [place.setpci for place in registers.VF_PLACES if function.value(place) is None]
 
 
+def of_virtual_function_places(function: Function) -> list[str]:
+    """What is needed to know where the virtual functions of a function are once they are enabled."""
+    if function.start_of("ECAP_SRIOV") is None:
+        known = function.capabilities.extended_end or function.is_pcie is False
+        return [] if known else of_extended_list(function)
+    places = (registers.SRIOV_TOTAL_VF, *registers.VF_PLACES[1:])
+    return [place.setpci for place in places if function.value(place) is None]
+
+
 def of_ari_capability(function: Function) -> list[str]:
     """What is needed to know whether a function has the ARI capability, and its Next Function Number."""
     if function.has_ari:

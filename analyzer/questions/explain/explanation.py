@@ -153,9 +153,10 @@ class Explanation:
 
     ``bridge`` is the port above it (of a virtual function that above its physical one); None on a root bus,
     or where ``missing_bridge_bus`` names the bus whose bridge is not in the input. ``path_from_root`` are the
-    bridges from the root bus, or from that bus, down. ``kind_missing`` are the bytes that would show the
-    kind. ``timeline`` is in access order; for an endpoint it holds the bridge's bit and the function's own
-    accesses that matter (vendor, header type, ARI capability).
+    bridges from the root bus, or from that bus, down. ``no_response`` names lines of kernel logs by which
+    nothing responded at its address. ``kind_missing`` are the bytes that would show the kind. ``timeline`` is
+    in access order; for an endpoint it holds the bridge's bit and the function's own accesses that matter
+    (vendor, header type, ARI capability).
     """
 
     path: str
@@ -168,6 +169,7 @@ class Explanation:
     timeline: list[TimelineEntry] = field(default_factory=list)
     kexecs: list[KexecExplanation] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    no_response: list[str] = field(default_factory=list)
     kind_missing: list[str] = field(default_factory=list)
     missing_bridge_bus: int | None = None
     virtual_function: VirtualFunctionFacts | None = None

@@ -9,7 +9,7 @@ from analyzer import analysis, bdf
 from analyzer.errors import UsageError
 from analyzer.observed import virtual_functions
 from analyzer.options import Options
-from analyzer.questions.explain import function_facts
+from analyzer.questions.explain import absence, function_facts, logged_headers
 from analyzer.questions.explain import timeline as explain_timeline
 from analyzer.questions.explain.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
 from analyzer.replay import citations, enumeration
@@ -17,6 +17,8 @@ from analyzer.results import POLICIES
 from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.analysis import Study
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
     from analyzer.verdicts.kexecs import KexecAnalysis
 
 
-def explain(path: str, function: str, options: Options | None = None) -> Explanation:
+def explain(path: str | Sequence[str], function: str, options: Options | None = None) -> Explanation:
     """Explain one function of a capture.
 
     Args:
-        path: the capture.
+        path: the capture, or its consecutive pieces in order.
         function: its address, ``[dddd:]bb:dd.f``, as the outgoing kernel numbered it.
         options: as for the main job.
 
@@ -39,10 +41,9 @@ def explain(path: str, function: str, options: Options | None = None) -> Explana
         UsageError: no such function in the capture; the message says which bridge would lead to it.
         AritraceError: the capture cannot be read.
     """
-    from analyzer.readers import open_capture
-
     chosen = options or Options()
-    return explain_capture(open_capture(path, chosen), function, chosen)
+    paths = [path] if isinstance(path, str) else path
+    return explain_capture(analysis.open_pieces(paths, chosen), function, chosen)
 
 
 def explain_capture(capture: Capture, function: str, options: Options | None = None) -> Explanation:
@@ -54,16 +55,17 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
     boots = sorted(study.topologies, key=lambda topology: topology.boot.kind == "firmware")
     known = [topology for topology in boots if key in topology.functions]
     if not known and virtual is None and not _is_in_input(study, key):
-        where = function_facts.absent(study, key)
+        missing = absence.of_function(study, key)
         raise UsageError(
-            f"no kernel in {capture.path} found a function {bdf.text(key)}: {where}",
+            f"no kernel in {capture.path} found a function {bdf.text(key)}: {missing.where}",
             advice="analyze --format json lists every function under devices",
+            details=missing.facts,
         )
     physical = None if virtual is None or virtual.physical is None else bdf.parse(virtual.physical)
     place = key if physical is None else physical
     topology = _showing_the_place([boot for boot in boots if place in boot.functions] or boots, place)
     above = topology.parent(place)
-    kind, missing = _kind(study, key, known, virtual)
+    kind, kind_missing = _kind(study, key, known, virtual)
     ids = (topology.functions[key].vendor_device for topology in known)
     return Explanation(
         path=capture.path,
@@ -76,7 +78,8 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
         timeline=explain_timeline.of_function(study, key, physical),
         kexecs=[_at_kexec(kexec_analysis, key, virtual) for kexec_analysis in study.kexec_analyses],
         unknown=[*_unknown(study, key), *_unknown_places(boots, topology, place)],
-        kind_missing=missing,
+        no_response=list(logged_headers.of_known(study, key, function_facts.reach(topology, key))),
+        kind_missing=kind_missing,
         missing_bridge_bus=_missing_bridge_bus(topology, place),
         virtual_function=virtual,
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from analyzer import bdf
 from analyzer.observed import virtual_functions
 from analyzer.observed.register_state import is_on
@@ -180,38 +178,3 @@ def is_dumped(study: Study, key: int) -> bool:
         topology.is_snapshot and bool(((rows >= topology.boot.first) & (rows <= topology.boot.last)).any())
         for topology in study.topologies
     )
-
-
-def absent(study: Study, key: int) -> str:
-    """Of a function that is not in the input: which bridge would lead to it, and whether that takes ARI."""
-    probes = int(np.count_nonzero(study.index.is_read[study.index.rows_of(key)]))
-    asked = (
-        f"it was read {probes:,} {'time' if probes == 1 else 'times'}, without a response; " if probes else ""
-    )
-    kernels = [topology for topology in study.topologies if topology.boot.kind != "firmware"]
-    return asked + _absent(kernels[-1], key) if kernels else f"{asked}the capture holds no kernel"
-
-
-def _absent(topology: Topology, key: int) -> str:
-    way, bus = reach(topology, key), f"bus {key >> 8 & 0xFF:02x}"
-    if way.bridge is None:
-        if way.needs_ari is False:
-            return f"{bus} is a root bus: ARI Forwarding does not apply"
-        return f"no bridge in the input leads to {bus}"
-    name, numbers = bdf.text(way.bridge.function), way.bridge.bus_numbers
-    if not way.is_above:
-        buses = "" if numbers is None else f" [{numbers.secondary:02x}-{numbers.subordinate:02x}]"
-        return f"{bus} is below {name}{buses}, but no bridge in the input has it as its secondary bus"
-    state = {
-        True: "where ARI Forwarding is on",
-        False: "where ARI Forwarding is off",
-        None: "and whether ARI Forwarding is on there is not in the input",
-    }[way.ari]
-    function = f"function {key & 0xFF}"
-    type_bytes = ", ".join(missing_bytes.of_port_type(way.bridge))
-    needs = {
-        True: f"{function} needs it",
-        False: f"{function} does not need it",
-        None: f"whether {function} needs it is unknown: {type_bytes} of {name} is not in the input",
-    }[way.needs_ari]
-    return f"by its bus number it would be below {name}, {state}; {needs}"

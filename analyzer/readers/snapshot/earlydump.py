@@ -19,8 +19,8 @@ from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, Boundary, LogLine
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
+from analyzer.readers import text_blocks
 from analyzer.readers.snapshot.config_bytes import NO_EXTENDED, ConfigBytes, Reads
-from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import CONFIG_SIZE
 
 if TYPE_CHECKING:
@@ -118,38 +118,24 @@ class _Log:
         self.dumps: list[_FunctionDump] = []
         self._notes = notes
         self._number = 0
-        self._bytes = 0
         self._current: dict[bytes, _FunctionDump] = {}
         self._last_row = 0  # number of its line
         self._ownerless = 0
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        blocks = TextBlocks(stream, self._notes, is_whole=lambda _: True)
-        for text, base in blocks.read(_BLOCK):
-            where = base
-            for line in text.removesuffix(b"\n").split(b"\n"):
-                if not self._line(line, where):
-                    return
-                where += len(line) + 1
+        limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
+        for line, where in text_blocks.log_lines(stream, self._notes, _BLOCK, **limits):
+            self._number += 1
+            self._line(line, where)
         self._finish()
 
-    def _line(self, line: bytes, where: int) -> bool:
-        self._number += 1
-        self._bytes += len(line)
-        if self._number > MAX_LINES or self._bytes > MAX_BYTES:
-            self._notes.truncated = True
-            limits = f"{MAX_LINES} lines or {MAX_BYTES >> 20} MiB are the limit"
-            message = f"the log is read up to its line {self._number - 1} only: {limits}"
-            self._notes.problem("too-large", message, where)
-            self._finish()
-            return False
+    def _line(self, line: bytes, where: int) -> None:
         self._notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
         if b"config space:" in line:
             self._open(line)
         elif b": " in line:
             self._row(line, where)
-        return True
 
     def _open(self, line: bytes) -> None:
         match = _DEVICE.search(line)

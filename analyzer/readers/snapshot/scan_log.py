@@ -15,9 +15,9 @@ from analyzer.capture import ENUMERATION_ONLY, Boundary, LoggedScan, LogLine, ac
 from analyzer.errors import LimitExceededError, UnsupportedFormatError
 from analyzer.kernel_logs import kernel_log
 from analyzer.kernel_logs.scan_messages import ScanMessages
+from analyzer.readers import text_blocks
 from analyzer.readers.snapshot.config_bytes import MAX_FUNCTIONS
 from analyzer.readers.snapshot.earlydump import MAX_BYTES, MAX_LINES
-from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import CLASS_DEVICE, HEADER_TYPE, PRIMARY_BUS, SECONDARY_BUS, SUBORDINATE_BUS
 
 if TYPE_CHECKING:
@@ -79,21 +79,10 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
 def _lines(stream: ByteStream, notes: Notes) -> list[int]:
     """Keep the lines of the log, up to the limits of a log in a capture; returns their places."""
     places: list[int] = []
-    size = 0
-    for text, base in TextBlocks(stream, notes, is_whole=lambda _: True).read(_BLOCK):
-        where = base
-        for line in text.removesuffix(b"\n").split(b"\n"):
-            size += len(line)
-            if len(places) == MAX_LINES or size > MAX_BYTES:
-                notes.truncated = True
-                limits = f"{MAX_LINES} lines or {MAX_BYTES >> 20} MiB are the limit"
-                notes.problem(
-                    "too-large", f"the log is read up to its line {len(places)} only: {limits}", where
-                )
-                return places
-            notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
-            places.append(where)
-            where += len(line) + 1
+    limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
+    for line, where in text_blocks.log_lines(stream, notes, _BLOCK, **limits):
+        notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
+        places.append(where)
     return places
 
 

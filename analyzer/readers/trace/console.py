@@ -24,9 +24,9 @@ import polars as pl
 from analyzer.capture import Boundary, LogLine
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
+from analyzer.readers import text_blocks
 from analyzer.readers.config_events import FieldNames
 from analyzer.readers.tallies import Count
-from analyzer.readers.text_blocks import TextBlocks
 from analyzer.readers.trace.evidence import KINDS
 from analyzer.readers.trace.ftrace_lines import SCHEMA, EventLines
 from analyzer.readers.trace.ftrace_text import EventReading
@@ -110,7 +110,6 @@ class _EventLog:
     events: list[_Event] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     number: int = 0
-    size: int = 0
     torn: Count = field(default_factory=Count)
     not_printed: Count = field(default_factory=Count)
     lost: Count = field(default_factory=Count)
@@ -126,21 +125,10 @@ class _EventLog:
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        blocks = TextBlocks(stream, self.notes, is_whole=lambda _: True)
-        for text, base in blocks.read(_BLOCK):
-            where = base
-            for line in text.removesuffix(b"\n").split(b"\n"):
-                self.number += 1
-                self.size += len(line)
-                if self.number > MAX_LINES or self.size > MAX_BYTES:
-                    self.notes.truncated = True
-                    limits = f"{MAX_LINES} lines or {MAX_BYTES >> 20} MiB are the limit"
-                    message = f"the log is read up to its line {self.number - 1} only: {limits}"
-                    self.notes.problem("too-large", message, where)
-                    return
-                self._line(line, where)
-                where += len(line) + 1
-        blocks.close()
+        limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
+        for line, where in text_blocks.log_lines(stream, self.notes, _BLOCK, **limits):
+            self.number += 1
+            self._line(line, where)
 
     def _line(self, line: bytes, where: int) -> None:
         if line.rstrip().endswith(b": config space:"):
