@@ -179,7 +179,9 @@ def _studies(captures: Sequence[Capture], options: Options | None) -> Iterator[S
     chosen = options or Options()
     indexes = windows([capture.accesses for capture in captures])
     split = [_split(capture, index, chosen) for capture, index in zip(captures, indexes, strict=True)]
-    topology.read([boot for boots_of_one in split for boot in boots_of_one])
+    # Nothing is asked of the functions of other boots, but by ``explain``, which then works them out.
+    pairs = (pair for boots_of_one in split for pair in _kexecs(boots_of_one))
+    topology.read(list(dict.fromkeys(itertools.chain.from_iterable(pairs))))
     for capture, index, topologies in zip(captures, indexes, split, strict=True):
         yield _study(capture, index, topologies, chosen)
 

@@ -324,9 +324,11 @@ class Topology:
         saved = rows[
             (following >= 0) & (index.offset[following] == config_header.COMMAND) & index.is_read[following]
         ]
-        for row in saved.tolist():
-            if not _early_dump(index, row):
-                ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
+        buses = index.function[saved] >> 8
+        for row, bus in zip(saved.tolist(), buses.tolist(), strict=True):
+            root = self.root_bus(bus)
+            if root not in ends and not _early_dump(index, row):
+                ends[root] = row
         return ends
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from analyzer.series import named
@@ -54,6 +55,14 @@ class Profile:
     def panics(self) -> bool:
         """The kernel stops before it scans (another version of the handed-over data)."""
         return self.policy != "stock" and self.handover == "panic"
+
+    def preserves_above_seven(self, bus: int) -> bool:
+        """Whether it takes a function numbered 8 or above on a bus (``domain << 8 | bus``) for preserved."""
+        return self.live_update and bus in self._buses_above_seven
+
+    @cached_property
+    def _buses_above_seven(self) -> frozenset[int]:
+        return frozenset(key >> 8 for key in self.preserved if key & 0xFF > 7)
 
     def preserves(self, address: int) -> bool:
         """Whether this kernel takes the function that its scan finds at ``address`` for a preserved one.
