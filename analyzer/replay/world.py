@@ -145,7 +145,8 @@ def build(
         node.silent = function.silent and (node.outgoing is None or node.silent)
         _fill(node, function)
         node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
-        node.hardware = hardware_bit(function)
+        if node.is_bridge:
+            node.hardware = hardware_bit(function)
         taken = decisions.get(key)
         if taken and taken[0].supported is not None:
             node.ari_supported = taken[0].supported

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from analyzer.observed.batches import Accesses, Batch
     from analyzer.observed.index import AccessIndex
-    from analyzer.observed.registers.samples import RegisterAccesses, Sample
+    from analyzer.observed.registers.samples import RegisterAccesses
 
 #: Functions that are worked out at a time (the first reads of so many take at most 64 MiB), and their
 #: accesses, of which some arrays are made (one function may have more).
@@ -150,8 +150,8 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     numbers = _seen_at(accesses, run, bridge, config_header.PRIMARY_BUS, 4)
     first_numbers, last_numbers = bridge_numbers.of_runs(numbers, run, count)
 
-    def seen(capability: NDArray[np.int64], offset: int, size: int) -> list[list[Sample]]:
-        return _split(_seen_at(accesses, run, capability, offset, size), run, count)
+    def seen(capability: NDArray[np.int64], offset: int, size: int) -> samples.OfRuns:
+        return samples.by_run(_seen_at(accesses, run, capability, offset, size), run, count)
 
     def start_of(base: str) -> NDArray[np.int64]:
         if base in BASE_IDS:
@@ -183,9 +183,12 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
         "next_function": _known(next_function),
         "first_bus_numbers": first_numbers,
         "bus_numbers": last_numbers,
-        "devcap2": seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
-        "inherited": zip(
-            *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS), strict=True
+        "_run": every.tolist(),
+        "_samples": itertools.repeat(
+            (
+                seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
+                *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS),
+            )
         ),
         "_accesses": itertools.starmap(
             _part, ((accesses, *edges) for edges in itertools.pairwise([0, *ends.tolist()]))
@@ -253,8 +256,3 @@ def _seen_at(
     starts = np.where(capability == NONE, nowhere, capability + offset).astype(np.int32)
     return samples.seen(accesses, starts[run], size)
 
-
-def _split(seen: RegisterAccesses, run: NDArray[np.int64], runs: int) -> list[list[Sample]]:
-    samples = seen.samples()
-    edges = np.searchsorted(run[seen.places], np.arange(runs + 1)).tolist()
-    return [samples[first:last] for first, last in itertools.pairwise(edges)]
