@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analyzer.capture import LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.function_table import Functions
     from analyzer.observed.registers.functions import Function
 
 
@@ -63,7 +64,7 @@ class Topology:
         self.boot = boot
         self.logged = logged
         self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
-        self._functions: dict[int, Function] | None = None
+        self._functions: Functions | None = None
         self._roots: dict[int, int] = {}
         self._is_root: dict[int, bool] = {}
         self._above: dict[int, tuple[int, ...]] = {}
@@ -74,13 +75,12 @@ class Topology:
         return self._functions is not None
 
     @property
-    def functions(self) -> dict[int, Function]:
+    def functions(self) -> Functions:
         """Key -> function, for every function that answered in this boot, or that a snapshot lists."""
-        found = self._functions
-        if found is None:
+        if self._functions is None:
             (found,) = reading.read([self.wanted()])
-            self.take(found)
-        return found
+            return self.take(found)
+        return self._functions
 
     @cached_property
     def vendor_rows(self) -> NDArray[np.int64]:
@@ -92,10 +92,10 @@ class Topology:
     def by_secondary(self) -> dict[int, Function]:
         """``domain << 8 | bus`` -> the bridge that has it as its secondary bus."""
         found: dict[int, Function] = {}
-        for entry in self.functions.values():
-            numbers = entry.bus_numbers if entry.is_bridge else None
-            if numbers is not None:
-                found.setdefault(entry.bus >> 8 << 8 | numbers.secondary, entry)
+        for key in self.functions.keys_of_bridges:
+            bridge = self.functions[key]
+            if bridge.bus_numbers is not None:
+                found.setdefault(bridge.bus >> 8 << 8 | bridge.bus_numbers.secondary, bridge)
         return found
 
     @cached_property
@@ -126,9 +126,9 @@ class Topology:
         """
         return {
             key
-            for key, entry in self.functions.items()
+            for key in self.functions
             if self.boot.scan is None
-            or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), self.boot.last + 1)
+            or self._scans[key][0] < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
         }
 
     @cached_property
@@ -213,17 +213,26 @@ class Topology:
         boot = self.boot
         return Wanted(self._index, boot.first, boot.last, self._answering(self._index, self._inside))
 
-    def take(self, found: dict[int, Function]) -> None:
-        """Keep the functions that were read."""
-        inside = self._inside
-        for row, key in zip(inside.tolist(), self._index.function[inside].tolist(), strict=True):
-            found[key].scans.append(row)
-        for key in self.silent:
-            found[key].silent = True
-            found[key].has_ari = None  # ones at 0x100 end no list of a function that does not answer
+    def take(self, found: Functions) -> Functions:
+        """Keep the functions that were read, with what is known of them besides their accesses."""
+        self._functions = found.finished_by(self._finish)
+        return self._functions
+
+    def _finish(self, function: Function) -> None:
+        function.scans.extend(self._scans.get(function.function, []))
+        if function.function in self.silent:
+            function.silent = True
+            function.has_ari = None  # ones at 0x100 end no list of a function that does not answer
         if self.logged is not None:
-            _take_log(found, self.logged)
-        self._functions = found
+            _take_log(function, self.logged)
+
+    @cached_property
+    def _scans(self) -> dict[int, list[int]]:
+        """Function -> rows at which the boot's scans discovered it, ascending."""
+        found: dict[int, list[int]] = {}
+        for row, key in zip(self._inside.tolist(), self._index.function[self._inside].tolist(), strict=True):
+            found.setdefault(key, []).append(row)
+        return found
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
         """Keys that the boot enumerated; without its scan in the capture, those whose vendor ID was read.
@@ -307,7 +316,7 @@ class Topology:
 
     def bridges(self) -> Iterable[Function]:
         """Every function with a type 1 header, in BDF order."""
-        return (self.functions[key] for key in sorted(self.functions) if self.functions[key].is_bridge)
+        return (self.functions[key] for key in sorted(self.functions.keys_of_bridges))
 
     def _scan_ends(self, index: AccessIndex) -> dict[int, int]:
         """Root bus -> row at which its first scan was over.
@@ -332,15 +341,14 @@ class Topology:
         return ends
 
 
-def _take_log(found: dict[int, Function], logged: LoggedScan) -> None:
-    """Apply what a log says of functions besides the reads that it proves, and what it leaves open."""
-    for key, function in found.items():
-        function.multifunction = None  # Linux prints the header type without that bit
-        function.pcie_type = logged.port_types.get(key)
-        if function.pcie_type is not None:
-            function.is_pcie = True
-        elif key in logged.conventional:
-            function.is_pcie = function.ari_supported = function.has_ari = False
+def _take_log(function: Function, logged: LoggedScan) -> None:
+    """Apply what a log says of a function besides the reads that it proves, and what it leaves open."""
+    function.multifunction = None  # Linux prints the header type without that bit
+    function.pcie_type = logged.port_types.get(function.function)
+    if function.pcie_type is not None:
+        function.is_pcie = True
+    elif function.function in logged.conventional:
+        function.is_pcie = function.ari_supported = function.has_ari = False
 
 
 def read(topologies: Sequence[Topology]) -> None:

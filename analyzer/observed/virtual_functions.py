@@ -110,13 +110,20 @@ class VirtualFunction:
 
 def of_topology(topology: Topology) -> list[VirtualFunctions]:
     """Every set of virtual functions whose registers are in the input, by physical function."""
-    found = (_of(function, topology) for _, function in sorted(topology.functions.items()))
+    found = (_of(topology.functions[key], topology) for key in physical_functions(topology))
     return [one for one in found if one is not None]
+
+
+def physical_functions(topology: Topology) -> list[int]:
+    """Keys of the functions with an SR-IOV capability, ascending."""
+    functions = topology.functions
+    its = functions.table.with_extended(ext.SRIOV_ID)[functions.rows]
+    return sorted(functions.table.facts["function"][functions.rows][its].tolist())
 
 
 def keys(topology: Topology) -> dict[int, int]:
     """Key of each virtual function -> key of its physical function."""
-    placements = filter(None, map(placement_of, topology.functions.values()))
+    placements = filter(None, (placement_of(topology.functions[key]) for key in physical_functions(topology)))
     return {key: placement.physical for placement in placements for key in placement.all_keys()}
 
 
@@ -128,7 +135,7 @@ def among(topology: Topology, keys: Iterable[int]) -> dict[int, VirtualFunction]
     known = topology.functions
     asked = [key for key in keys if key not in known or known[key].vendor_device is None]
     found: dict[int, VirtualFunction] = {}
-    for function in known.values() if asked else ():
+    for function in map(known.__getitem__, physical_functions(topology) if asked else ()):
         placement = placement_of(function)
         if placement is None:
             continue

@@ -121,7 +121,7 @@ class Machine:
         capture: Capture,
     ) -> None:
         self.topology = topology
-        self.functions = (earlier.functions if earlier is not None else {}) | topology.functions
+        self.functions = {**(earlier.functions if earlier is not None else {}), **topology.functions}
         self.notes = capture.notes
         outgoing_states = bridges.outgoing_states(topology, decisions.of_boot(study.index, topology))
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}

@@ -25,7 +25,8 @@ def findings(
 ) -> list[Secondary]:
     """Secondary findings of one kexec, by function."""
     found: list[Secondary] = []
-    for key in sorted(incoming.functions):
+    physical = virtual_functions.physical_functions(incoming)
+    for key in sorted((preserved & incoming.functions.keys()).union(physical)):
         before, after = outgoing.functions.get(key), incoming.functions[key]
         if before is None:
             continue
