@@ -276,7 +276,7 @@ def _analyze_kexec(
 ) -> KexecAnalysis:
     outgoing, incoming = pair
     handover = kexecs.handover(index, number, outgoing, incoming)
-    settings = replace(known.logs.settings(handover, known.options), complete=known.complete)
+    settings = replace(known.logs.settings(index, handover, known.options), complete=known.complete)
     at_stake = assumed(
         outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
     )

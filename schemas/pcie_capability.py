@@ -82,6 +82,9 @@ PORT_TYPES = {
 }
 #: Below these a bus holds one device number: the kernel's ``pcie_downstream_port`` (only_one_child, 7.3).
 DOWNSTREAM_TYPES = frozenset({TYPE_ROOT_PORT, TYPE_DOWNSTREAM, TYPE_PCI_TO_PCIE})
+#: PCI Express on both sides: below any other bridge the kernel reads no extended configuration space, unless
+#: it does PCI-X mode 2 (``pci_bridge_child_ext_cfg_accessible``, 7.3).
+EXTENDED_BELOW = frozenset({TYPE_ROOT_PORT, TYPE_UPSTREAM, TYPE_DOWNSTREAM})
 
 #: Device/port types as lspci words them.
 TYPE_WORDS = {

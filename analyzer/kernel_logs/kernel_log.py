@@ -29,7 +29,9 @@ MAX_MESSAGES = 2_000_000
 #: printk cuts messages at 1021 characters: a command line that reaches this far may be cut.
 _PRINTK_LIMIT = 1021
 #: Facts that only a booting kernel prints: after an end they begin the next kernel.
-_BOOTING = frozenset({"cmdline", "kernel-cmdline", "kho", "liveupdate", "was-preserved", "enumerated"})
+_BOOTING = frozenset(
+    {"cmdline", "kernel-cmdline", "kho", "exec-from", "liveupdate", "was-preserved", "enumerated"}
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class LogEvent:
     """A link, error, reset or bridge message.
 
     Attributes:
-        kind: ``hotplug``, ``dpc``, ``aer``, ``rrs``, ``reset``, ``link``, ``bridge`` or ``panic``.
+        kind: ``hotplug``, ``dpc``, ``aer``, ``rrs``, ``reset``, ``link``, ``bridge``, ``payload`` or
+            ``panic``.
         function: key of the function it is about, or None.
         text: the message.
         line_number: physical line, from 1.
@@ -73,8 +76,13 @@ class KernelRun:
         entered_by: how it came to run, or None if the log does not say.
         ended: how it ended, or None if the log does not say.
         facts: what is said about functions (``will-be-preserved``, ``was-preserved``, ``finished``,
-            ``never-finished``, ``invalid-bridge``, ``refused-bridge``) -> function key -> line that says so.
-        enumerated: the functions that it lists, by key.
+            ``never-finished``, ``invalid-bridge``, ``refused-bridge``, ``ignored-header``) -> function key ->
+            line that says so.
+        enumerated: the functions that it lists, by key, without those that it ignores for their header type.
+        previous_release: release of the kernel before it, as KHO handed it over; None if no message says it.
+        kexec_count: which kexec since the last boot by firmware started it, from 1, by the same message.
+        data_not_taken: it found nothing that it could use in what was handed over, and went on.
+        panicked_over_data: it panicked because it could not take the handed-over PCI data.
         liveupdate_number: LUO's number of the Live Update that started it, or None.
         crash_kernel: it was started to save a crash dump (kdump).
         scan_all: it set ``pci=pcie_scan_all`` by itself.
@@ -95,6 +103,10 @@ class KernelRun:
     scan_all: bool
     events: tuple[LogEvent, ...]
     series: tuple[str, ...]
+    previous_release: str | None = None
+    kexec_count: int | None = None
+    data_not_taken: bool = False
+    panicked_over_data: bool = False
 
     def functions(self, fact: str) -> frozenset[int]:
         """Keys of the functions that a fact was said about."""
@@ -107,7 +119,11 @@ class KernelRun:
 
     @property
     def was_preserved(self) -> frozenset[int]:
-        """Functions that it enumerated and found in the preserved set."""
+        """Functions that it set up and found in the preserved set.
+
+        It prints that before it looks at the header type: a function with an unknown one (``ignored-header``)
+        is named, and not enumerated.
+        """
         return self.functions("was-preserved")
 
     @property
@@ -140,6 +156,11 @@ class KernelRun:
     def pcie_scan_all(self) -> bool | None:
         """``pci=pcie_scan_all``, also where the kernel set it by itself; None as for ``noari``."""
         return True if self.scan_all else self._pci_option("pcie_scan_all")
+
+    @property
+    def assign_busses(self) -> bool | None:
+        """``pci=assign-busses``; None as for ``noari``."""
+        return self._pci_option("assign_busses")
 
     def _pci_option(self, name: str) -> bool | None:
         if self.cmdline is None:
@@ -305,14 +326,19 @@ def _run(segment: Segment) -> KernelRun:
                 enumerated.setdefault(fact.function, EnumeratedFunction(*listed))
         elif fact.kind != "event":
             facts.setdefault(fact.kind, {}).setdefault(fact.function, line)
+    for key in facts.get("ignored-header", ()):
+        enumerated.pop(key, None)
     text = segment.command_line
-    crash = "elfcorehdr" in about_kernel or (text is not None and cmdline.is_crash_kernel(text))
+    crash = text is not None and cmdline.is_crash_kernel(text)
+    crash |= bool({"elfcorehdr", "kdump"} & about_kernel.keys())
+    previous, _, count = about_kernel.get("exec-from", "").partition(" ")
+    entered = segment.entered_by or ("crash" if crash else "kexec" if previous else None)
     return KernelRun(
         release=log_facts.release(segment.version) if segment.version else None,
         cmdline=text,
         cmdline_cut=_may_be_cut(segment),
         first_line=segment.line,
-        entered_by="crash" if crash and segment.entered_by is None else segment.entered_by,
+        entered_by=entered,
         ended=segment.ended,
         facts=facts,
         enumerated=enumerated,
@@ -321,6 +347,10 @@ def _run(segment: Segment) -> KernelRun:
         scan_all="scan-all" in about_kernel,
         events=tuple(events),
         series=log_facts.common_series(series),
+        previous_release=previous or None,
+        kexec_count=int(count) if count else None,
+        data_not_taken="no-data" in about_kernel,
+        panicked_over_data=log_facts.panics_over_data(about_kernel.get("panic", "")),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.observed.index import header_layouts
 from analyzer.observed.registers import reading
 from analyzer.observed.registers.reading import Wanted
 from schemas import config_header, pcie_capability
@@ -49,7 +50,7 @@ class Topology:
     Args:
         index: the capture.
         boot: the boot.
-        enumerations: rows by which scans discovered functions, of the whole capture.
+        enumerations: rows at which scans set up functions (pairs), of the whole capture.
         logged: the scan that a kernel log shows in place of accesses, if that is what the boot consists of.
     """
 
@@ -63,7 +64,11 @@ class Topology:
         self._index = index
         self.boot = boot
         self.logged = logged
-        self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
+        pairs = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
+        layouts = header_layouts(index, pairs)
+        known = np.isin(layouts, config_header.HEADER_TYPES)
+        self._inside = pairs[known]
+        self._ignored = dict(zip(pairs[~known].tolist(), layouts[~known].tolist(), strict=True))
         self._functions: Functions | None = None
         self._roots: dict[int, int] = {}
         self._is_root: dict[int, bool] = {}
@@ -130,6 +135,22 @@ class Topology:
             if self.boot.scan is None
             or self._scans[key][0] < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
         }
+
+    @cached_property
+    def ignored(self) -> dict[int, int]:
+        """Functions that the boot's first scan set up and gave up for their header type -> that (bits 6:0).
+
+        They answered the vendor read, and are not discovered (Linux 7.3 pci_setup_device: "unknown header
+        type %02x, ignoring device"). 7f is what a function reads that died there.
+        """
+        found: dict[int, int] = {}
+        for row, layout in self._ignored.items():
+            key = int(self._index.function[row])
+            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1):
+                found[key] = layout
+        if self.logged is not None:
+            found.update(self.logged.ignored)
+        return {key: layout for key, layout in found.items() if key not in self.enumerated}
 
     @cached_property
     def silent(self) -> frozenset[int]:

@@ -174,6 +174,37 @@ def placement_of(function: Function) -> Placement | None:
     return Placement(function.function, *values)
 
 
+def buses_reserved(function: Function) -> int:
+    """How many buses above its own one a physical function's virtual functions may need, as far as is shown.
+
+    Linux 7.3 compute_max_vf_buses writes every NumVFs from TotalVFs down to 1 while it sets the function up,
+    and reads First VF Offset and VF Stride after each; pci_iov_bus_range keeps the buses that they reach. A
+    First VF Offset of 0, or a VF Stride of 0 with more than one, makes it no physical function.
+    """
+    if function.start_of(SRIOV_CTRL.base) is None:
+        return 0
+    number = offset = highest = 0
+    for _, place, value in sorted(_numbering(function)):
+        if place == 0:
+            number = value
+        elif place == 1:
+            offset = value
+        elif number:
+            if not offset or (number > 1 and not value):
+                return 0
+            highest = max(highest, (function.devfn + offset + (number - 1) * value) >> 8)
+    return highest
+
+
+def _numbering(function: Function) -> Iterator[tuple[int, int, int]]:
+    """Row, place in :data:`VF_PLACES`, value of each write of NumVFs and of each read of the other two."""
+    for place, register in enumerate(VF_PLACES):
+        for sample in function.accesses_to(register):
+            value = sample.field(0xFFFF)
+            if value is not None and sample.write == (place == 0):
+                yield sample.row, place, value
+
+
 def _of(function: Function, topology: Topology) -> VirtualFunctions | None:
     placement = placement_of(function)
     if placement is None:

@@ -25,8 +25,7 @@ def findings(
 ) -> list[Secondary]:
     """Secondary findings of one kexec, by function."""
     found: list[Secondary] = []
-    physical = virtual_functions.physical_functions(incoming)
-    for key in sorted((preserved & incoming.functions.keys()).union(physical)):
+    for key in sorted(incoming.functions):
         before, after = outgoing.functions.get(key), incoming.functions[key]
         if before is None:
             continue
