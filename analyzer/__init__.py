@@ -12,6 +12,7 @@
 ``analyze snapshot``          :func:`snapshot`
 ``analyze convert``           :func:`convert`
 ``analyze stat``              :func:`stat`
+``analyze tables``            :func:`tables`: every stage of an analysis as a polars table
 ``analyze rule``              :func:`rule`, :data:`RULES`
 ``analyze corpus``            module :mod:`analyzer.questions.corpus`
 ``analyze fleet``             module :mod:`analyzer.fleet`
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from analyzer.questions.snapshot import Snapshot
     from analyzer.questions.snapshot import take as snapshot
     from analyzer.questions.statistics import CaptureStatistics, stat
+    from analyzer.questions.tables.stages import tables
     from analyzer.readers import open_capture
     from analyzer.results import Analysis, frames
     from analyzer.results.rules import RULES, Rule, rule
@@ -73,6 +75,7 @@ _HOMES = {
     "rule": ("analyzer.results.rules", "rule"),
     "snapshot": ("analyzer.questions.snapshot", "take"),
     "stat": ("analyzer.questions.statistics", "stat"),
+    "tables": ("analyzer.questions.tables.stages", "tables"),
 }
 
 __all__ = [
@@ -98,6 +101,7 @@ __all__ = [
     "rule",
     "snapshot",
     "stat",
+    "tables",
 ]
 
 

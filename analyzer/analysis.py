@@ -181,7 +181,9 @@ def _studies(captures: Sequence[Capture], options: Options | None) -> Iterator[S
     chosen = options or Options()
     indexes = windows([capture.accesses for capture in captures])
     split = [_split(capture, index, chosen) for capture, index in zip(captures, indexes, strict=True)]
-    topology.read([boot for boots_of_one in split for boot in boots_of_one])
+    # Nothing is asked of the functions of other boots, but by ``explain``, which then works them out.
+    pairs = (pair for boots_of_one in split for pair in _kexecs(boots_of_one))
+    topology.read(list(dict.fromkeys(itertools.chain.from_iterable(pairs))))
     for capture, index, topologies in zip(captures, indexes, split, strict=True):
         yield _study(capture, index, topologies, chosen)
 
@@ -277,7 +279,7 @@ def _analyze_kexec(
 ) -> KexecAnalysis:
     outgoing, incoming = pair
     handover = kexecs.handover(index, number, outgoing, incoming)
-    settings = replace(known.logs.settings(handover, known.options), complete=known.complete)
+    settings = replace(known.logs.settings(index, handover, known.options), complete=known.complete)
     at_stake = assumed(
         outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
     )

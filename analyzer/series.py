@@ -28,8 +28,8 @@ class BusNumberRule(Enum):
     pci_scan_bridge_extend(); the sources of each variant are in docs/replay.md, bus-number rules.
     """
 
-    PRESERVED_BRIDGE = "refused where the bridge itself is preserved"
-    EVERY_BRIDGE = "refused for every bridge while the handed-over set holds devices"
+    DATA = "refused for every bridge while handed-over data exists, even without a device in it"
+    DEVICES = "refused for every bridge while the handed-over set holds devices"
     PRESERVED_BRIDGE_ON_BUS = (
         "refused for every unnumbered bridge on a bus where a preserved bridge has no child bus, "
         "else assigned"
@@ -109,13 +109,18 @@ _NOT_ENUMERATED = MessageText("Downstream devices will not be enumerated!")
 _SKIPPED = MessageText("Cannot reconfigure bridge during Live Update, skipping", fact="refused-bridge")
 _NOT_ASSIGNED = MessageText("Not assigning bus numbers, preserved bridge ", fact="refused-bridge")
 _NO_FLB = MessageText("No incoming FLB matched")
-_NOT_RETRIEVED = MessageText("Failed to retrieve incoming FLB data", panic="retrieve")
-_VERSION_DIFFERS = MessageText("Incoming PCI FLB version (v", panic="version")
+_RETRIEVE_WARNING = MessageText("Failed to retrieve incoming FLB data")
+_NOT_RETRIEVED = MessageText("Failed to retrieve incoming FLB data (", panic="retrieve")
+_VERSION_ERROR = MessageText("liveupdate: Incoming PCI FLB version (v", panic="version")
+_VERSION_PANIC = MessageText("not syncing: Incoming PCI FLB version (v", panic="version")
+_RELIES_ON_QUIRKS = MessageText("Refusing to preserve device that relies on ACS quirks")
+_QUIRK_REQUIRED = MessageText("Device-specific quirk required to enable ACS!")
 _NO_VIRTUAL_FUNCTIONS = MessageText("Cannot preserve Virtual Functions")
 _NO_ACS_BUFFER = MessageText("No ACS save buffer, not adopting ACS controls")
 _NO_BLOCKS = MessageText("Failed to restore devices KHO block set", panic="retrieve")
 
 _INHERIT_NUMBERS = "Inherit bus numbers"
+_KEEP_NUMBERS = "Keep bus numbers constant"
 _INHERIT_ARI = "Inherit ARI Forwarding Enable on preserved bridges"
 _ADOPT_ARI = "Adopt ARI Forwarding Enable on preserved bridges"
 
@@ -124,47 +129,47 @@ TABLE: tuple[Series, ...] = (
     Series(
         name="v4",
         posted="23 Apr 2026",
-        bus_numbers=BusNumberRule.PRESERVED_BRIDGE,
+        bus_numbers=BusNumberRule.DATA,
         bus_numbers_title=_INHERIT_NUMBERS,
         ari=AriRule.READ,
         ari_title=_INHERIT_ARI,
         hands_over=None,
-        log_texts=(_REFUSED, _NOT_ENUMERATED),
+        log_texts=(_REFUSED, _NOT_ENUMERATED, _NO_FLB, _RETRIEVE_WARNING),
     ),
     Series(
         name="v5",
         posted="12 May 2026",
-        bus_numbers=BusNumberRule.EVERY_BRIDGE,
-        bus_numbers_title=_INHERIT_NUMBERS,
+        bus_numbers=BusNumberRule.DATA,
+        bus_numbers_title=_KEEP_NUMBERS,
         ari=AriRule.READ,
         ari_title=_INHERIT_ARI,
         hands_over=None,
-        log_texts=(_REFUSED, _NOT_ENUMERATED),
+        log_texts=(_REFUSED, _NOT_ENUMERATED, _NO_FLB, _RETRIEVE_WARNING, _RELIES_ON_QUIRKS),
     ),
     Series(
         name="v6",
         posted="22 May 2026",
-        bus_numbers=BusNumberRule.EVERY_BRIDGE,
-        bus_numbers_title=_INHERIT_NUMBERS,
+        bus_numbers=BusNumberRule.DEVICES,
+        bus_numbers_title=_KEEP_NUMBERS,
         ari=AriRule.READ,
         ari_title=_INHERIT_ARI,
         hands_over=HandedOverForm("H6", "D3", "pci-v3"),
-        log_texts=(_SKIPPED,),
+        log_texts=(_SKIPPED, _NO_FLB, _RETRIEVE_WARNING, _RELIES_ON_QUIRKS, _QUIRK_REQUIRED),
     ),
     Series(
         name="v7",
         posted="10 Jul 2026",
-        bus_numbers=BusNumberRule.EVERY_BRIDGE,
-        bus_numbers_title=_INHERIT_NUMBERS,
+        bus_numbers=BusNumberRule.DEVICES,
+        bus_numbers_title=_KEEP_NUMBERS,
         ari=AriRule.READ,
         ari_title=_INHERIT_ARI,
         hands_over=HandedOverForm("H7", "D3", "pci-v2"),
-        log_texts=(_SKIPPED, _NO_FLB, _NOT_RETRIEVED),
+        log_texts=(_SKIPPED, _NO_FLB, _NOT_RETRIEVED, _RELIES_ON_QUIRKS, _QUIRK_REQUIRED),
     ),
     Series(
         name="v8",
         posted="before 10 Sep 2026",
-        bus_numbers=BusNumberRule.EVERY_BRIDGE,
+        bus_numbers=BusNumberRule.DEVICES,
         bus_numbers_title="Keep bus numbers",
         ari=AriRule.READ,
         ari_title=_ADOPT_ARI,
@@ -173,8 +178,10 @@ TABLE: tuple[Series, ...] = (
             MessageText("Preserved device was never finished!", fact="never-finished"),
             MessageText("Some preserved devices were never finished!", panic="unfinished"),
             _NO_VIRTUAL_FUNCTIONS,
-            _VERSION_DIFFERS,
+            _VERSION_ERROR,
             _NOT_RETRIEVED,
+            _RELIES_ON_QUIRKS,
+            _QUIRK_REQUIRED,
         ),
     ),
     Series(
@@ -191,9 +198,13 @@ TABLE: tuple[Series, ...] = (
             MessageText(" was never finished!"),
             _NO_ACS_BUFFER,
             _NO_BLOCKS,
+            MessageText("Failed to allocate struct pci_flb_incoming", panic="retrieve"),
+            MessageText("Failed to insert PCI device", panic="retrieve"),
             _NO_VIRTUAL_FUNCTIONS,
-            _VERSION_DIFFERS,
+            _VERSION_PANIC,
             _NOT_RETRIEVED,
+            _RELIES_ON_QUIRKS,
+            _QUIRK_REQUIRED,
         ),
     ),
 )

@@ -45,6 +45,10 @@ STATUS_CAP_LIST = 1 << 4
 HEADER_TYPE_MULTIFUNCTION = 1 << 7
 HEADER_TYPE_LAYOUT = 0x7F
 HEADER_TYPE_CARDBUS = 2
+#: Layouts that Linux sets up (7.3 ``pci_setup_device``); it ignores a function with any other.
+HEADER_TYPES = (0, 1, HEADER_TYPE_CARDBUS)
+#: The layout of a header type byte that reads all ones.
+HEADER_TYPE_ONES = 0x7F
 #: Secondary Bus Reset: acts while it is set (QEMU: on its 0 to 1 edge).
 BRIDGE_CONTROL_SBR = 1 << 6
 #: Bits that are no reserved ones.

@@ -82,8 +82,12 @@ PORT_TYPES = {
 }
 #: Below these a bus holds one device number: the kernel's ``pcie_downstream_port`` (only_one_child, 7.3).
 DOWNSTREAM_TYPES = frozenset({TYPE_ROOT_PORT, TYPE_DOWNSTREAM, TYPE_PCI_TO_PCIE})
+#: PCI Express on both sides: below any other bridge the kernel reads no extended configuration space, unless
+#: it does PCI-X mode 2 (``pci_bridge_child_ext_cfg_accessible``, 7.3).
+EXTENDED_BELOW = frozenset({TYPE_ROOT_PORT, TYPE_UPSTREAM, TYPE_DOWNSTREAM})
 
-_TYPES = {
+#: Device/port types as lspci words them.
+TYPE_WORDS = {
     TYPE_ENDPOINT: "Endpoint",
     TYPE_LEGACY_ENDPOINT: "Legacy Endpoint",
     TYPE_ROOT_PORT: "Root Port",
@@ -94,8 +98,8 @@ _TYPES = {
     TYPE_RC_ENDPOINT: "Root Complex Integrated Endpoint",
     TYPE_RC_EVENT_COLLECTOR: "Root Complex Event Collector",
 }
-#: Device/port types by lspci's word.
-TYPE_NUMBERS = {word: number for number, word in _TYPES.items()}
+#: The same, by word.
+TYPE_NUMBERS = {word: number for number, word in TYPE_WORDS.items()}
 _PAYLOAD = {code: f"{128 << code} bytes" for code in range(6)}
 _SPEED = {1: "2.5GT/s", 2: "5GT/s", 3: "8GT/s", 4: "16GT/s", 5: "32GT/s", 6: "64GT/s"}
 _WIDTH = {lanes: f"x{lanes}" for lanes in (1, 2, 4, 8, 12, 16, 32)}
@@ -114,7 +118,7 @@ _TIMEOUT = {
 }  # fmt: skip
 
 Flags = register(
-    2, number("Version", 3, 0), choice("Type", 7, 4, _TYPES), flag("Slot", 8), number("IntMsgNum", 13, 9)
+    2, number("Version", 3, 0), choice("Type", 7, 4, TYPE_WORDS), flag("Slot", 8), number("IntMsgNum", 13, 9)
 )
 
 DevCap = register(

@@ -15,7 +15,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 RULES = (ROOT / "docs" / "replay.md").read_text("utf-8")
 CITED = sorted(set(re.findall(r"`([^`\n]+)`", RULES)))
 #: Packages of the program that rules cite code of, as ``package.module.name``.
-PACKAGES = ("observed", "replay", "series", "verdicts")
+PACKAGES = ("kernel_logs", "observed", "replay", "series", "verdicts")
 CODE = [name for name in CITED if re.fullmatch(rf"(?:{'|'.join(PACKAGES)})\.[\w.]+", name)]
 TEST = [name for name in CITED if re.fullmatch(r"(?:\w+/)*test_\w+\.py(?:::\w+)?", name)]
 #: What the column of code may hold instead of a name.

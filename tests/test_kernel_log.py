@@ -127,6 +127,53 @@ def test_the_facts_of_an_incoming_kernel():
     assert run.facts["never-finished"] == {bdf.parse("03:01.0"): 7}
 
 
+def test_the_kernel_before_and_the_number_of_the_kexec():
+    (run,) = parse(*boot(), "KHO: exec from: 7.3.4-hv (count 3)")
+    assert (run.previous_release, run.kexec_count, run.entered_by) == ("7.3.4-hv", 3, "kexec")
+
+
+def test_kho_off_in_a_crash_kernel():
+    (run,) = parse(*boot(), "KHO: disabled in the kdump kernel")
+    assert (run.crash_kernel, run.entered_by, run.previous_release) == (True, "crash", None)
+
+
+def test_a_function_that_is_ignored_for_its_header_type_is_not_enumerated():
+    (run,) = parse(
+        *boot(),
+        "pci 0000:03:00.0: Device was preserved by previous kernel across Live Update",
+        "pci 0000:03:00.0: [8086:1592] type 7f class 0xffffff conventional PCI",
+        "pci 0000:03:00.0: unknown header type 7f, ignoring device",
+    )
+    assert run.was_preserved == run.functions("ignored-header") == keys("03:00.0")
+    assert run.enumerated.keys() == keys(*(f"00:{slot:02x}.0" for slot in range(5)))
+
+
+@pytest.mark.parametrize(
+    ("line", "not_taken", "panicked", "series"),
+    [
+        ("luo: LUO state is incompatible with 'luo-v5'", True, False, ()),
+        ("PCI: liveupdate: No incoming FLB matched pci-v2", True, False, ("v4", "v5", "v6", "v7")),
+        ("Failed to retrieve incoming FLB data", True, False, ("v4", "v5", "v6")),
+        (
+            "Kernel panic - not syncing: Failed to retrieve incoming FLB data (-22)",
+            False,
+            True,
+            ("v7", "v8", "v9"),
+        ),
+        (
+            "Kernel panic - not syncing: Incoming PCI FLB version (v1) is incompatible with this kernel (v2)",
+            False,
+            True,
+            ("v9",),
+        ),
+        ("Kernel panic - not syncing: sysrq triggered crash", False, False, ()),
+    ],
+)
+def test_what_was_handed_over_is_not_taken(line, not_taken, panicked, series):
+    (run,) = parse(*boot(), line)
+    assert (run.data_not_taken, run.panicked_over_data, run.series) == (not_taken, panicked, series)
+
+
 def test_contradicting_series_evidence_names_none():
     (run,) = parse(
         *boot(),

@@ -9,6 +9,9 @@ import pytest
 
 import analyzer.analysis
 from analyzer.capture import Boundary, LogLine
+from analyzer.kernel_logs import kernel_log
+from analyzer.observed.boots import BootSpan
+from analyzer.observed.log_placing import LogPlacement
 from analyzer.options import Options
 from analyzer.readers import open_capture
 
@@ -17,6 +20,11 @@ TRACES = Path(__file__).parents[1] / "traces"
 CAPTURE = TRACES / "healed-by-stock-kernel.bin"
 #: Each kernel of a log: its release and command line; a kexec from each to the next.
 SAME = [("7.3.4", "first"), ("7.3.4", "second")]
+
+
+def after(release: str) -> str:
+    """The message of a kernel that was started by a kexec from that release."""
+    return f"given\n[    0.000000] KHO: exec from: {release} (count 1)"
 
 
 def log(runs: list[tuple[str, str]]) -> str:
@@ -85,6 +93,23 @@ def test_a_log_of_another_machine_is_set_aside(own, releases, given, boot, ours,
         f"--dmesg {tmp_path}/log seems to be of another machine, and nothing of it was used:"
         f" it says that boot {boot} ran Linux 6.1.0, the capture says {ours}"
     )
+
+
+@pytest.mark.parametrize(("before", "placed"), [("7.3.4", True), ("6.1.0", False)])
+def test_a_log_is_placed_after_the_release_that_it_names(before: str, placed: bool, tmp_path):
+    """A log of one kernel alone, whose first message of KHO names the kernel before."""
+    kernels, warnings = analysed(tmp_path, [("7.3.4", after(before))], own=log(SAME))
+    assert [cmdline for _, cmdline in kernels] == ["first", "given" if placed else "second"]
+    assert any("ran Linux 6.1.0, the capture says 7.3.4" in text for text in warnings) is not placed
+
+
+def test_a_kernel_that_was_started_by_kexec_does_not_come_after_firmware():
+    runs = kernel_log.parse_lines(log([("7.3.4", after("6.1.0"))]).splitlines())
+    spans = [BootSpan(0, "firmware", 0, 9, "start"), BootSpan(1, "kernel", 10, 19, "reboot", 12)]
+    placing = LogPlacement(spans)
+    assert placing.place(runs, "the log") == {}
+    (warning,) = placing.warnings
+    assert "it says that boot 0 ran Linux 6.1.0, the capture says firmware" in warning
 
 
 def test_the_boundaries_of_a_capture_count_before_its_own_log():

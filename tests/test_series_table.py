@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -38,7 +39,7 @@ V10 = replace(
     series.named("v9"),
     name="v10",
     posted="1 Jan 2027",
-    bus_numbers=BusNumberRule.EVERY_BRIDGE,
+    bus_numbers=BusNumberRule.DEVICES,
     hands_over=HandedOverForm("H8", "D3", "pci", version=3),
     log_texts=(
         *series.named("v9").log_texts,
@@ -214,6 +215,15 @@ def test_an_unknown_series_is_an_error_on_the_command_line(
 
 
 # One more row.
+
+
+def test_an_unknown_series_is_an_error_in_a_file_of_expectations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(CAPTURE, tmp_path / "a.bin")
+    (tmp_path / "a.toml").write_text('[options]\nseries = "v10"\n', "ascii")
+    assert run(["corpus", "check", str(tmp_path)]) == 2
+    assert "(v4, v5, v6, v7, v8, v9), found 'v10'" in capsys.readouterr().err
 
 
 def test_one_more_row_is_replayed_by_its_rule(v10: Series) -> None:

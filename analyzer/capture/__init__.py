@@ -107,7 +107,8 @@ class LoggedScan:
         conventional: functions that the log calls conventional PCI.
         missing: what it does not show of its scan; if empty, what it does not list was not found.
         later: functions that it lists after that scan only -> line, from 1.
-        unknown_headers: functions that the kernel ignored for their header type -> line, from 1.
+        unknown_headers: functions that the kernel ignored for their header type -> line, from 1; ``ignored``
+            has the type in place of the line.
         after_firmware: firmware ran before this kernel.
     """
 
@@ -121,6 +122,7 @@ class LoggedScan:
     missing: tuple[str, ...] = ()
     later: Mapping[int, int] = field(default_factory=dict)
     unknown_headers: Mapping[int, int] = field(default_factory=dict)
+    ignored: Mapping[int, int] = field(default_factory=dict)
     after_firmware: bool = False
 
 

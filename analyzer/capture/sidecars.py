@@ -82,8 +82,9 @@ def name_of(sidecar: str) -> str:
 
 
 def _existing(capture: str, suffix: str) -> list[str]:
-    path = Path(capture)
-    if capture == "-" or not path.name:
+    """Paths are joined as text: a fleet asks this several times of each capture."""
+    folder, slash, name = capture.rpartition("/")
+    if name in ("", "-", ".", ".."):
         return []
-    candidates = [path.with_name(name + suffix) for name in names(path.name)]
-    return [str(candidate) for candidate in candidates if candidate.is_file()]
+    candidates = (f"{folder}{slash}{stem}{suffix}" for stem in names(name))
+    return [candidate for candidate in candidates if os.path.isfile(candidate)]  # noqa: PTH113 (as above)

@@ -23,6 +23,7 @@ from analyzer.cli.question_commands import (
     snapshot_command,
     stat_command,
 )
+from analyzer.cli.tables_command import tables_command
 from analyzer.errors import AritraceError, UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def build() -> Any:
     app.command("snapshot")(snapshot_command)
     app.command("convert")(convert_command)
     app.command("stat")(stat_command)
+    app.command("tables")(tables_command)
     app.command("rule")(rule_command)
     app.add_typer(corpus_app)
     app.add_typer(fleet_app)

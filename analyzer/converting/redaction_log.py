@@ -72,6 +72,10 @@ _PHRASES: Final = re.compile(
             r"(?<=\(v)\d{1,3}\)",
             r"\[bus [0-9a-f]{2}-[0-9a-f]{2}\]\)?(?:, reconfiguring)?",
             r"lost its bus number configuration",
+            r"unknown header type [0-9a-f]{2}, ignoring device",
+            r"devices behind bridge are unusable because (?:\[bus [0-9a-f]{2}(?:-[0-9a-f]{2})?\])?",
+            r"cannot be assigned for them",
+            r"(?:Upstream bridge's )?Max Payload Size set to +\d{1,5} \(was +\d{1,5}, max +\d{1,5}\)",
             # A function as enumerated.
             r"\[[0-9a-f]{4}:[0-9a-f]{4}\] type [0-9a-f]{2} class 0x[0-9a-f]{6}",
             r"PCIe (?:(?:Legacy )?Endpoint|Root Port|Switch (?:Up|Down)stream Port|unknown)",
@@ -122,6 +126,7 @@ _EVENTS: Final = {
     "dpc": f"DPC: {REMOVED}",
     "hotplug": "pciehp: Slot(",
     "link": "retraining failed",
+    "payload": "Max Payload Size set to ",
     "reset": "Data Link Layer Link Active not set",
     "rrs": "not ready after 0ms",
 }
@@ -242,12 +247,20 @@ def _of_kernel(text: str, fact: Fact) -> Iterator[str]:
         yield "KHO: found kexec handover data."
     elif fact.kind == "liveupdate":
         yield f"luo: Retrieved live update data, liveupdate number: {fact.text}"
+    elif fact.kind == "exec-from":
+        release, _, count = fact.text.partition(" ")
+        yield f"KHO: exec from: {plain_release(release)} (count {count})"
+    elif fact.kind == "kdump":
+        yield "KHO: disabled in the kdump kernel"
+    elif fact.kind == "no-data":
+        yield phrases(text) or "luo: LUO state is incompatible with"
     elif fact.kind == "elfcorehdr":
         yield "Reserving memory for elfcorehdr"
     elif fact.kind == "scan-all":
         yield "PCI: enabling pci=pcie_scan_all"
     elif fact.kind == "panic":
         said = phrases(" ".join(log_facts.fixed_texts(fact.text)))
+        said = said.removeprefix("not syncing: ")
         yield f"Kernel panic - not syncing: {said}" if said else "Kernel panic - not syncing"
     elif fact.kind in ("kexec", "reboot", "firmware"):
         match = _BEGINNINGS.match(text)

@@ -29,7 +29,9 @@ MAX_MESSAGES = 2_000_000
 #: printk cuts messages at 1021 characters: a command line that reaches this far may be cut.
 _PRINTK_LIMIT = 1021
 #: Facts that only a booting kernel prints: after an end they begin the next kernel.
-_BOOTING = frozenset({"cmdline", "kernel-cmdline", "kho", "liveupdate", "was-preserved", "enumerated"})
+_BOOTING = frozenset(
+    {"cmdline", "kernel-cmdline", "kho", "exec-from", "liveupdate", "was-preserved", "enumerated"}
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class LogEvent:
     """A link, error, reset or bridge message.
 
     Attributes:
-        kind: ``hotplug``, ``dpc``, ``aer``, ``rrs``, ``reset``, ``link``, ``bridge`` or ``panic``.
+        kind: ``hotplug``, ``dpc``, ``aer``, ``rrs``, ``reset``, ``link``, ``bridge``, ``payload`` or
+            ``panic``.
         function: key of the function it is about, or None.
         text: the message.
         line_number: physical line, from 1.
@@ -73,9 +76,13 @@ class KernelRun:
         entered_by: how it came to run, or None if the log does not say.
         ended: how it ended, or None if the log does not say.
         facts: what is said about functions (``will-be-preserved``, ``was-preserved``, ``finished``,
-            ``never-finished``, ``invalid-bridge``, ``refused-bridge``, ``header-all-ones``) -> function key
-            -> line that says so.
-        enumerated: the functions that it lists, by key.
+            ``never-finished``, ``invalid-bridge``, ``refused-bridge``, ``ignored-header``, and of these
+            ``header-all-ones``) -> function key -> line that says so.
+        listed: the functions whose IDs and header type it prints, by key.
+        previous_release: release of the kernel before it, as KHO handed it over; None if no message says it.
+        kexec_count: which kexec since the last boot by firmware started it, from 1, by the same message.
+        data_not_taken: it found nothing that it could use in what was handed over, and went on.
+        panicked_over_data: it panicked because it could not take the handed-over PCI data.
         liveupdate_number: LUO's number of the Live Update that started it, or None.
         crash_kernel: it was started to save a crash dump (kdump).
         scan_all: it set ``pci=pcie_scan_all`` by itself.
@@ -90,12 +97,22 @@ class KernelRun:
     entered_by: Entry | Literal["crash"] | None
     ended: Ending | None
     facts: Mapping[str, Mapping[int, int]]
-    enumerated: Mapping[int, EnumeratedFunction]
+    listed: Mapping[int, EnumeratedFunction]
     liveupdate_number: int | None
     crash_kernel: bool
     scan_all: bool
     events: tuple[LogEvent, ...]
     series: tuple[str, ...]
+    previous_release: str | None = None
+    kexec_count: int | None = None
+    data_not_taken: bool = False
+    panicked_over_data: bool = False
+
+    @property
+    def enumerated(self) -> dict[int, EnumeratedFunction]:
+        """Those of the listed functions that it does not ignore for their header type."""
+        ignored = self.functions("ignored-header")
+        return {key: function for key, function in self.listed.items() if key not in ignored}
 
     def functions(self, fact: str) -> frozenset[int]:
         """Keys of the functions that a fact was said about."""
@@ -108,7 +125,11 @@ class KernelRun:
 
     @property
     def was_preserved(self) -> frozenset[int]:
-        """Functions that it enumerated and found in the preserved set."""
+        """Functions that it set up and found in the preserved set.
+
+        It prints that before it looks at the header type: a function with an unknown one (``ignored-header``)
+        is named, and not enumerated.
+        """
         return self.functions("was-preserved")
 
     @property
@@ -141,6 +162,11 @@ class KernelRun:
     def pcie_scan_all(self) -> bool | None:
         """``pci=pcie_scan_all``, also where the kernel set it by itself; None as for ``noari``."""
         return True if self.scan_all else self._pci_option("pcie_scan_all")
+
+    @property
+    def assign_busses(self) -> bool | None:
+        """``pci=assign-busses``; None as for ``noari``."""
+        return self._pci_option("assign_busses")
 
     def _pci_option(self, name: str) -> bool | None:
         if self.cmdline is None:
@@ -287,7 +313,7 @@ class _Reader:
 def _run(segment: Segment) -> KernelRun:
     """Fold a segment's records into what they say in the end."""
     facts: dict[str, dict[int, int]] = {}
-    enumerated: dict[int, EnumeratedFunction] = {}
+    listed: dict[int, EnumeratedFunction] = {}
     events: list[LogEvent] = []
     about_kernel: dict[str, str] = {}
     series = []
@@ -301,27 +327,36 @@ def _run(segment: Segment) -> KernelRun:
         elif fact.kind == "no-longer-preserved":
             facts.get("will-be-preserved", {}).pop(fact.function, None)
         elif fact.kind == "enumerated":
-            listed = log_facts.enumerated(fact.text)
-            if listed is not None:
-                enumerated.setdefault(fact.function, EnumeratedFunction(*listed))
+            printed = log_facts.enumerated(fact.text)
+            if printed is not None:
+                listed.setdefault(fact.function, EnumeratedFunction(*printed))
         elif fact.kind != "event":
             facts.setdefault(fact.kind, {}).setdefault(fact.function, line)
+            if log_facts.shows_all_ones(fact):
+                facts.setdefault("header-all-ones", {}).setdefault(fact.function, line)
     text = segment.command_line
-    crash = "elfcorehdr" in about_kernel or (text is not None and cmdline.is_crash_kernel(text))
+    crash = text is not None and cmdline.is_crash_kernel(text)
+    crash |= bool({"elfcorehdr", "kdump"} & about_kernel.keys())
+    previous, _, count = about_kernel.get("exec-from", "").partition(" ")
+    entered = segment.entered_by or ("crash" if crash else "kexec" if previous else None)
     return KernelRun(
         release=log_facts.release(segment.version) if segment.version else None,
         cmdline=text,
         cmdline_cut=_may_be_cut(segment),
         first_line=segment.line,
-        entered_by="crash" if crash and segment.entered_by is None else segment.entered_by,
+        entered_by=entered,
         ended=segment.ended,
         facts=facts,
-        enumerated=enumerated,
+        listed=listed,
         liveupdate_number=int(about_kernel["liveupdate"]) if "liveupdate" in about_kernel else None,
         crash_kernel=crash,
         scan_all="scan-all" in about_kernel,
         events=tuple(events),
         series=log_facts.common_series(series),
+        previous_release=previous or None,
+        kexec_count=int(count) if count else None,
+        data_not_taken="no-data" in about_kernel,
+        panicked_over_data=log_facts.panics_over_data(about_kernel.get("panic", "")),
     )
 
 

@@ -24,7 +24,7 @@ _MOST_INTERESTING = (
     r"Linux version|ommand line: |ive ?[Uu]pdate|Starting new kernel|[Rr]eboot|Kernel panic|never finished"
     r"|KHO: |elfcorehdr|bridge|bus numbers|Downstream devices|\] type |pciehp|DPC|AER|EDR|rror|: *\[ ?\d"
     r"|ready |Link Layer|has been reset|recovery|retrain|link speed|scan_all|FLB|Virtual Functions|ACS save"
-    r"|unknown header|KHO block|^-- |SeaBIOS|BdsDxe|EFI stub|U-Boot|iPXE|coreboot"
+    r"|KHO block|header type|LUO state|Max Payload Size set|^-- |SeaBIOS|BdsDxe|EFI stub|U-Boot|iPXE|coreboot"
 )
 _INTERESTING = re.compile(
     "|".join(
@@ -50,12 +50,20 @@ _ABOUT_FUNCTION = (
     ("finished", "Device is finished participating in Live Update"),
     ("invalid-bridge", "bridge configuration invalid ("),
     ("refused-bridge", "Cannot reconfigure bridge during Live Update"),  # whatever follows
-    ("header-all-ones", "unknown header type 7f, ignoring device"),
+    ("ignored-header", "unknown header type "),
     *((message.fact, message.text) for message in log_texts() if message.fact is not None),
 )
 
 #: Texts that only some versions of the series print, and which.
 _SERIES_TEXTS = tuple((message.text, frozenset(versions)) for message, versions in log_texts().items())
+
+#: What was handed over is not taken, and the kernel goes on as if there were nothing: LUO itself (Linux 7.3),
+#: another FLB name (v4 to v7), data that could not be retrieved (v4 to v6; later versions panic).
+_NOT_TAKEN = (
+    "LUO state is incompatible with",
+    "No incoming FLB matched",
+    "Failed to retrieve incoming FLB data",
+)
 
 #: Every fixed text by which a message is recognised.
 FIXED_TEXTS = tuple(
@@ -65,6 +73,7 @@ FIXED_TEXTS = tuple(
 _ENUMERATED = re.compile(r"\[([0-9a-f]{4}:[0-9a-f]{4})\] type ([0-9a-f]{2}) class (0x[0-9a-f]{6})(?: (.*))?")
 _NEVER_FINISHED = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]) was never finished!")
 _LIVEUPDATE_NUMBER = re.compile(r"Retrieved live update data, liveupdate number: (-?\d{1,19})")
+_EXEC_FROM = re.compile(r"KHO: exec from: (\S{1,64}) \(count (\d{1,10})\)")
 _VERSION = re.compile(r"Linux version (\d\S{0,200}) .*")
 _STARTING = re.compile(r"(?:kexec(?:_core)?: )?Starting new kernel")
 _REBOOT = re.compile(
@@ -97,8 +106,12 @@ _EVENTS = (
     ),
     (
         "bridge",
-        re.compile(r"^bridge configuration invalid \(|^Cannot reconfigure bridge|^Not assigning bus num"),
+        re.compile(
+            r"^bridge configuration invalid \(|^Cannot reconfigure bridge|^Not assigning bus num"
+            r"|^devices behind bridge are unusable because "
+        ),
     ),
+    ("payload", re.compile(r"^(?:Upstream bridge's )?Max Payload Size set to ")),
 )
 
 
@@ -107,12 +120,14 @@ class Fact(NamedTuple):
 
     Attributes:
         kind: ``version``, ``cmdline``, ``kernel-cmdline``, ``kexec``, ``reboot``, ``panic``, ``firmware``,
-            ``journal-boot``, ``kho``, ``liveupdate``, ``elfcorehdr``, ``scan-all``, ``enumerated``, a fact
-            about a function (``will-be-preserved``, ``was-preserved``, ...), or ``event``.
+            ``journal-boot``, ``kho``, ``exec-from``, ``kdump``, ``liveupdate``, ``no-data`` (what was handed
+            over is not taken), ``elfcorehdr``, ``scan-all``, ``enumerated``, a fact about a function
+            (``will-be-preserved``, ``was-preserved``, ``ignored-header``, ...), or ``event``.
         function: key of the function it is about, or None.
-        text: what belongs to the kind: the version text, command line, liveupdate number, or the message.
+        text: what belongs to the kind: the version text, command line, liveupdate number, release and count
+            of ``exec-from``, or the message.
         event: kind of the event that it is besides (``aer``, ``dpc``, ``hotplug``, ``reset``, ``rrs``,
-            ``link``, ``bridge``, ``panic``), or None.
+            ``link``, ``bridge``, ``payload``, ``panic``), or None.
         series: the versions of the series that print it, or None where all or none do.
     """
 
@@ -127,6 +142,11 @@ def enumerated(text: str) -> tuple[str, int, int, str] | None:
     """Vendor:device, header type, class code and kind out of an ``enumerated`` fact's text."""
     match = _ENUMERATED.match(text)
     return (match[1], int(match[2], 16), int(match[3], 16), match[4] or "") if match else None
+
+
+def shows_all_ones(fact: Fact) -> bool:
+    """Whether an ``ignored-header`` fact says that every bit of the header type read as 1."""
+    return fact.kind == "ignored-header" and fact.text.startswith("unknown header type 7f")
 
 
 def release(version_text: str) -> str | None:
@@ -160,6 +180,11 @@ def read(text: str) -> Fact | None:
     if device is not None:
         return _about_function(bdf.parse(device[1]), device[2])
     return _boundary(text) or _about_kernel(text)
+
+
+def panics_over_data(text: str) -> bool:
+    """Whether the text of a ``panic`` fact says that the handed-over data could not be taken."""
+    return any(message.panic in ("retrieve", "version") and message.text in text for message in log_texts())
 
 
 def _series(text: str) -> frozenset[str] | None:
@@ -204,6 +229,11 @@ def _about_kernel(text: str) -> Fact | None:
         return Fact("liveupdate", None, number[1])
     if "KHO: found kexec handover data" in text:
         return Fact("kho", None, text)
+    previous = _EXEC_FROM.search(text)
+    if previous is not None:
+        return Fact("exec-from", None, f"{previous[1]} {previous[2]}")
+    if "KHO: disabled in the kdump kernel" in text:
+        return Fact("kdump", None, text)
     if text.startswith("PCI: ") and "enabling pci=pcie_scan_all" in text:
         return Fact("scan-all", None, text)
     if "eserving" in text and "for elfcorehdr" in text:
@@ -212,6 +242,8 @@ def _about_kernel(text: str) -> Fact | None:
     if late is not None:
         return Fact("never-finished", bdf.parse(late[1]), text, None, _series(text))
     series = _series(text)
+    if any(part in text for part in _NOT_TAKEN):
+        return Fact("no-data", None, text, None, series)
     return Fact("event", None, text, None, series) if series else None
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.kernel_logs import log_facts, log_lines
 from schemas import pcie_capability
-from schemas.config_header import HEADER_TYPE_LAYOUT
+from schemas.config_header import HEADER_TYPE_LAYOUT, HEADER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,6 @@ _INVALID = re.compile(r"bridge configuration invalid \(\[bus ([0-9a-f]{2})-([0-9
 _LOST = re.compile(r"printk messages dropped|Missed \d{1,9} kernel messages|Suppressed \d{1,9} messages")
 #: Cheap first look.
 _INTERESTING = re.compile(r"pci|PCI host bridge|messages")
-#: The last header layout that Linux 7.3 pci_setup_device knows; it ignores functions with any other.
-_LAST_LAYOUT = 2
 #: What Linux calls device/port types since 6.11 (pci_type_str); None: conventional PCI.
 _KINDS: dict[str, int | None] = {
     "PCIe Endpoint": pcie_capability.TYPE_ENDPOINT,
@@ -79,7 +77,7 @@ class ListedFunction:
     @property
     def known(self) -> bool:
         """Whether the kernel goes on with a function of this header layout."""
-        return self.header_type & HEADER_TYPE_LAYOUT <= _LAST_LAYOUT
+        return self.header_type & HEADER_TYPE_LAYOUT in HEADER_TYPES
 
     @property
     def port_type(self) -> int | None:

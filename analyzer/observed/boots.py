@@ -155,7 +155,8 @@ def anchor_rows(index: AccessIndex, enumerations: NDArray[np.int64]) -> NDArray[
     """Rows at which a kernel's enumeration begins: the pairs of the first function on a root bus.
 
     A rescan or driver never re-enumerates that function, so a second pair of it is a second kernel. The root
-    bus of a domain is the lowest that the capture shows.
+    bus of a domain is the lowest that the capture shows. Where that function has died, the scan begins with
+    the read of its vendor ID that nobody answers.
     """
     functions = index.function[enumerations]
     buses = index.buses
@@ -163,7 +164,28 @@ def anchor_rows(index: AccessIndex, enumerations: NDArray[np.int64]) -> NDArray[
     candidates = functions[np.isin(functions >> 8, roots)]
     if not candidates.size:
         return np.empty(0, np.int64)
-    return np.asarray(enumerations[functions == candidates.min()], np.int64)
+    anchor = int(candidates.min())
+    pairs = enumerations[functions == anchor]
+    silent = _silent_anchors(index, anchor, enumerations)
+    return np.asarray(np.union1d(pairs, silent) if silent else pairs, np.int64)
+
+
+def _silent_anchors(index: AccessIndex, anchor: int, enumerations: NDArray[np.int64]) -> list[int]:
+    """Rows at which a scan finds the anchor's slot empty and goes on to the next one.
+
+    No kernel reads the vendor ID of a function that it has, but to dump it: then registers of the same
+    function follow. After it the scan must find again what a kernel before it had found on that bus.
+    """
+    rows = index.vendor_reads
+    own = rows[(index.function[rows] == anchor) & ~index.present_id[rows]]
+    own = own[own + 1 < index.rows]
+    on_bus = enumerations[index.function[enumerations] >> 8 == anchor >> 8]
+    found = []
+    for row in own[(index.function[own + 1] == anchor + 8) & (index.offset[own + 1] == 0)].tolist():
+        before, after = on_bus[on_bus < row], on_bus[on_bus > row]
+        if after.size and index.function[after[0]] in index.function[before]:
+            found.append(row)
+    return found
 
 
 def split(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.observed.batches import WIDTH_BITS, Batch
-from schemas.config_header import HEADER_TYPE
+from schemas.config_header import HEADER_TYPE, HEADER_TYPE_LAYOUT, HEADER_TYPE_ONES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,10 +173,11 @@ def windows(tables: Sequence[pl.DataFrame]) -> list[AccessIndex]:
 
 
 def enumerations(index: AccessIndex) -> NDArray[np.int64]:
-    """Rows of the vendor reads by which a kernel's scan discovered a function.
+    """Rows of the vendor reads at which a kernel's scan set up a function.
 
     The pair "vendor dword read, then as the function's next access the header-type byte"
-    (Linux pci_scan_device and pci_setup_device; interface: discovered, as observed).
+    (Linux pci_scan_device and pci_setup_device). A function is discovered by a pair with a header type that
+    the kernel knows (:func:`header_layouts`).
     """
     reads = index.vendor_reads
     whole = (index.width[reads] == 0) | (index.width[reads] == 4)
@@ -191,3 +192,15 @@ def enumerations(index: AccessIndex) -> NDArray[np.int64]:
         & ((index.width[following] == 0) | (index.width[following] == 1))
     )
     return np.asarray(vendor[good], np.int64)
+
+
+def header_layouts(index: AccessIndex, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The header layout (bits 6:0 of the header type) that each pair of :func:`enumerations` read.
+
+    A read that nobody answered, or that failed, is all ones to the kernel (Linux 7.3 pci_read_config_byte).
+    """
+    if not pairs.size:
+        return np.empty(0, np.int64)
+    headers = index.next_of_function(pairs)
+    layouts = np.where(index.absent[headers], HEADER_TYPE_ONES, index.value[headers] & HEADER_TYPE_LAYOUT)
+    return np.asarray(layouts, np.int64)

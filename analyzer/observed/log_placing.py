@@ -60,6 +60,7 @@ class LogPlacement:
             for boot, run in placement.items()
             if run.release and self.releases.get(boot, run.release) != run.release
         ]
+        found.extend(self._other_predecessors(placement))
         if found or not self.named or self.releases:
             return found
         kernels = [span.index for span in self.spans if span.kind != "firmware"]
@@ -68,10 +69,22 @@ class LogPlacement:
             return [(boot, release, " or ".join(self.named)) for boot, release in said]
         return []
 
+    def _other_predecessors(self, placement: dict[int, KernelRun]) -> Iterator[tuple[int, str, str]]:
+        """The same for the release of the kernel before, which KHO hands over ("KHO: exec from")."""
+        for boot, run in placement.items():
+            known = self.releases.get(boot - 1)
+            if self.spans[boot].entered_by == "reboot":
+                known = "firmware"
+            if run.previous_release and known is not None and known != run.previous_release:
+                yield boot - 1, run.previous_release, known
+
     def _learn(self, placement: dict[int, KernelRun]) -> None:
         for boot, run in placement.items():
             if run.release:
                 self.releases.setdefault(boot, run.release)
+        for boot, run in placement.items():
+            if run.previous_release and self.spans[boot].entered_by == "kexec":
+                self.releases.setdefault(boot - 1, run.previous_release)
 
     def _warning(self, name: str, placement: dict[int, KernelRun]) -> str:
         boot, theirs, ours = self._contradictions(placement)[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.observed.index import header_layouts
 from analyzer.observed.registers import reading
 from analyzer.observed.registers.reading import Wanted
 from schemas import config_header, pcie_capability
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from analyzer.capture import LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.observed.index import AccessIndex
+    from analyzer.observed.registers.function_table import Functions
     from analyzer.observed.registers.functions import Function
 
 
@@ -48,7 +50,7 @@ class Topology:
     Args:
         index: the capture.
         boot: the boot.
-        enumerations: rows by which scans discovered functions, of the whole capture.
+        enumerations: rows at which scans set up functions (pairs), of the whole capture.
         logged: the scan that a kernel log shows in place of accesses, if that is what the boot consists of.
     """
 
@@ -62,8 +64,12 @@ class Topology:
         self._index = index
         self.boot = boot
         self.logged = logged
-        self._inside = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
-        self._functions: dict[int, Function] | None = None
+        pairs = enumerations[(enumerations >= boot.first) & (enumerations <= boot.last)]
+        layouts = header_layouts(index, pairs)
+        known = np.isin(layouts, config_header.HEADER_TYPES)
+        self._inside = pairs[known]
+        self._ignored = dict(zip(pairs[~known].tolist(), layouts[~known].tolist(), strict=True))
+        self._functions: Functions | None = None
         self._roots: dict[int, int] = {}
         self._is_root: dict[int, bool] = {}
         self._above: dict[int, tuple[int, ...]] = {}
@@ -74,13 +80,12 @@ class Topology:
         return self._functions is not None
 
     @property
-    def functions(self) -> dict[int, Function]:
+    def functions(self) -> Functions:
         """Key -> function, for every function that answered in this boot, or that a snapshot lists."""
-        found = self._functions
-        if found is None:
+        if self._functions is None:
             (found,) = reading.read([self.wanted()])
-            self.take(found)
-        return found
+            return self.take(found)
+        return self._functions
 
     @cached_property
     def vendor_rows(self) -> NDArray[np.int64]:
@@ -92,10 +97,10 @@ class Topology:
     def by_secondary(self) -> dict[int, Function]:
         """``domain << 8 | bus`` -> the bridge that has it as its secondary bus."""
         found: dict[int, Function] = {}
-        for entry in self.functions.values():
-            numbers = entry.bus_numbers if entry.is_bridge else None
-            if numbers is not None:
-                found.setdefault(entry.bus >> 8 << 8 | numbers.secondary, entry)
+        for key in self.functions.keys_of_bridges:
+            bridge = self.functions[key]
+            if bridge.bus_numbers is not None:
+                found.setdefault(bridge.bus >> 8 << 8 | bridge.bus_numbers.secondary, bridge)
         return found
 
     @cached_property
@@ -126,10 +131,26 @@ class Topology:
         """
         return {
             key
-            for key, entry in self.functions.items()
+            for key in self.functions
             if self.boot.scan is None
-            or entry.scans[0] < self.scan_ends.get(self.root_bus(entry.bus), self.boot.last + 1)
+            or self._scans[key][0] < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
         }
+
+    @cached_property
+    def ignored(self) -> dict[int, int]:
+        """Functions that the boot's first scan set up and gave up for their header type -> that (bits 6:0).
+
+        They answered the vendor read, and are not discovered (Linux 7.3 pci_setup_device: "unknown header
+        type %02x, ignoring device"). 7f is what a function reads that died there.
+        """
+        found: dict[int, int] = {}
+        for row, layout in self._ignored.items():
+            key = int(self._index.function[row])
+            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1):
+                found[key] = layout
+        if self.logged is not None:
+            found.update(self.logged.ignored)
+        return {key: layout for key, layout in found.items() if key not in self.enumerated}
 
     @cached_property
     def silent(self) -> frozenset[int]:
@@ -213,17 +234,26 @@ class Topology:
         boot = self.boot
         return Wanted(self._index, boot.first, boot.last, self._answering(self._index, self._inside))
 
-    def take(self, found: dict[int, Function]) -> None:
-        """Keep the functions that were read."""
-        inside = self._inside
-        for row, key in zip(inside.tolist(), self._index.function[inside].tolist(), strict=True):
-            found[key].scans.append(row)
-        for key in self.silent:
-            found[key].silent = True
-            found[key].has_ari = None  # ones at 0x100 end no list of a function that does not answer
+    def take(self, found: Functions) -> Functions:
+        """Keep the functions that were read, with what is known of them besides their accesses."""
+        self._functions = found.finished_by(self._finish)
+        return self._functions
+
+    def _finish(self, function: Function) -> None:
+        function.scans.extend(self._scans.get(function.function, []))
+        if function.function in self.silent:
+            function.silent = True
+            function.has_ari = None  # ones at 0x100 end no list of a function that does not answer
         if self.logged is not None:
-            _take_log(found, self.logged)
-        self._functions = found
+            _take_log(function, self.logged)
+
+    @cached_property
+    def _scans(self) -> dict[int, list[int]]:
+        """Function -> rows at which the boot's scans discovered it, ascending."""
+        found: dict[int, list[int]] = {}
+        for row, key in zip(self._inside.tolist(), self._index.function[self._inside].tolist(), strict=True):
+            found.setdefault(key, []).append(row)
+        return found
 
     def _answering(self, index: AccessIndex, inside: NDArray[np.int64]) -> list[int]:
         """Keys that the boot enumerated; without its scan in the capture, those whose vendor ID was read.
@@ -307,7 +337,7 @@ class Topology:
 
     def bridges(self) -> Iterable[Function]:
         """Every function with a type 1 header, in BDF order."""
-        return (self.functions[key] for key in sorted(self.functions) if self.functions[key].is_bridge)
+        return (self.functions[key] for key in sorted(self.functions.keys_of_bridges))
 
     def _scan_ends(self, index: AccessIndex) -> dict[int, int]:
         """Root bus -> row at which its first scan was over.
@@ -324,21 +354,22 @@ class Topology:
         saved = rows[
             (following >= 0) & (index.offset[following] == config_header.COMMAND) & index.is_read[following]
         ]
-        for row in saved.tolist():
-            if not _early_dump(index, row):
-                ends.setdefault(self.root_bus(int(index.function[row]) >> 8), row)
+        buses = index.function[saved] >> 8
+        for row, bus in zip(saved.tolist(), buses.tolist(), strict=True):
+            root = self.root_bus(bus)
+            if root not in ends and not _early_dump(index, row):
+                ends[root] = row
         return ends
 
 
-def _take_log(found: dict[int, Function], logged: LoggedScan) -> None:
-    """Apply what a log says of functions besides the reads that it proves, and what it leaves open."""
-    for key, function in found.items():
-        function.multifunction = None  # Linux prints the header type without that bit
-        function.pcie_type = logged.port_types.get(key)
-        if function.pcie_type is not None:
-            function.is_pcie = True
-        elif key in logged.conventional:
-            function.is_pcie = function.ari_supported = function.has_ari = False
+def _take_log(function: Function, logged: LoggedScan) -> None:
+    """Apply what a log says of a function besides the reads that it proves, and what it leaves open."""
+    function.multifunction = None  # Linux prints the header type without that bit
+    function.pcie_type = logged.port_types.get(function.function)
+    if function.pcie_type is not None:
+        function.is_pcie = True
+    elif function.function in logged.conventional:
+        function.is_pcie = function.ari_supported = function.has_ari = False
 
 
 def read(topologies: Sequence[Topology]) -> None:

@@ -110,13 +110,20 @@ class VirtualFunction:
 
 def of_topology(topology: Topology) -> list[VirtualFunctions]:
     """Every set of virtual functions whose registers are in the input, by physical function."""
-    found = (_of(function, topology) for _, function in sorted(topology.functions.items()))
+    found = (_of(topology.functions[key], topology) for key in physical_functions(topology))
     return [one for one in found if one is not None]
+
+
+def physical_functions(topology: Topology) -> list[int]:
+    """Keys of the functions with an SR-IOV capability, ascending."""
+    functions = topology.functions
+    its = functions.table.with_extended(ext.SRIOV_ID)[functions.rows]
+    return sorted(functions.table.facts["function"][functions.rows][its].tolist())
 
 
 def keys(topology: Topology) -> dict[int, int]:
     """Key of each virtual function -> key of its physical function."""
-    placements = filter(None, map(placement_of, topology.functions.values()))
+    placements = filter(None, (placement_of(topology.functions[key]) for key in physical_functions(topology)))
     return {key: placement.physical for placement in placements for key in placement.all_keys()}
 
 
@@ -128,7 +135,7 @@ def among(topology: Topology, keys: Iterable[int]) -> dict[int, VirtualFunction]
     known = topology.functions
     asked = [key for key in keys if key not in known or known[key].vendor_device is None]
     found: dict[int, VirtualFunction] = {}
-    for function in known.values() if asked else ():
+    for function in map(known.__getitem__, physical_functions(topology) if asked else ()):
         placement = placement_of(function)
         if placement is None:
             continue
@@ -182,6 +189,37 @@ def if_enabled(function: Function) -> Placement | None:
             return None
         values.append(value)
     return Placement(function.function, *values) if values[1] else None
+
+
+def buses_reserved(function: Function) -> int:
+    """How many buses above its own one a physical function's virtual functions may need, as far as is shown.
+
+    Linux 7.3 compute_max_vf_buses writes every NumVFs from TotalVFs down to 1 while it sets the function up,
+    and reads First VF Offset and VF Stride after each; pci_iov_bus_range keeps the buses that they reach. A
+    First VF Offset of 0, or a VF Stride of 0 with more than one, makes it no physical function.
+    """
+    if function.start_of(SRIOV_CTRL.base) is None:
+        return 0
+    number = offset = highest = 0
+    for _, place, value in sorted(_numbering(function)):
+        if place == 0:
+            number = value
+        elif place == 1:
+            offset = value
+        elif number:
+            if not offset or (number > 1 and not value):
+                return 0
+            highest = max(highest, (function.devfn + offset + (number - 1) * value) >> 8)
+    return highest
+
+
+def _numbering(function: Function) -> Iterator[tuple[int, int, int]]:
+    """Row, place in :data:`VF_PLACES`, value of each write of NumVFs and of each read of the other two."""
+    for place, register in enumerate(VF_PLACES):
+        for sample in function.accesses_to(register):
+            value = sample.field(0xFFFF)
+            if value is not None and sample.write == (place == 0):
+                yield sample.row, place, value
 
 
 def _of(function: Function, topology: Topology) -> VirtualFunctions | None:

@@ -124,7 +124,7 @@ class Machine:
         capture: Capture,
     ) -> None:
         self.topology = topology
-        self.functions = (earlier.functions if earlier is not None else {}) | topology.functions
+        self.functions = {**(earlier.functions if earlier is not None else {}), **topology.functions}
         self.notes = capture.notes
         self.index = study.index
         self.decided = decisions.of_boot(study.index, topology)

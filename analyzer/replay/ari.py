@@ -77,9 +77,8 @@ def _preserved(bridge: Node, profile: Profile, address: int, secondary: int) -> 
     if profile.policy == "serialize":
         saved = profile.saved.get(address)
         return AriDecision(saved, "restored" if saved is not None else "unknown")
-    if profile.policy == "heal" and any(
-        profile.preserves(secondary << 8 | devfn) for devfn in range(8, 256)
-    ):  # by the set alone: a listed function may be invisible to this kernel
+    if profile.policy == "heal" and profile.preserves_above_seven(secondary):
+        # by the set alone: a listed function may be invisible to this kernel
         return AriDecision(True, "healed")
     match named(profile.series).ari:
         case AriRule.READ:

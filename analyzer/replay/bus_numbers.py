@@ -1,13 +1,14 @@
 """Whether a scan uses, assigns or refuses the bus numbers of a bridge, and what newly assigned ones reach.
 
-Linux pci_scan_bridge_extend: 7.3 for the test itself; series v4 to v9 "PCI: liveupdate: Inherit (v4-v7) /
-Keep / Preserve (v8, v9) bus numbers" for the refusals (docs/replay.md, bus-number rules).
+Linux pci_scan_bridge_extend: 7.3 for the test itself; series v4 to v9 "PCI: liveupdate: Inherit (v4) / Keep
+(v5 to v8) / Preserve (v9) bus numbers" for the refusals (docs/replay.md, bus-number rules).
 
-New numbers: Linux 7.3 pci_scan_child_bus_extend and pci_scan_bridge_extend. Pass 0 scans below every bridge
-whose numbers are usable and notes the highest number in use; pass 1 gives each other bridge the next one. A
-bridge above that kept its numbers is not widened, so that in a packed switch nothing answers below new ones
-("devices behind bridge are unusable because [bus ..] cannot be assigned for them"). Seen live:
-docs/replay.md.
+New numbers: Linux 7.3 pci_scan_child_bus_extend and pci_scan_bridge_extend. The highest number in use is at
+first that of the bus, or the last that its physical functions reserve for virtual ones (pci_iov_bus_range).
+Pass 0 scans below every bridge whose numbers are usable and notes the highest; pass 1 gives each other bridge
+the next one. With pci=assign-busses every bridge is numbered in pass 1. A bridge above that kept its numbers
+is not widened, so that in a packed switch nothing answers below new ones ("devices behind bridge are unusable
+because [bus ..] cannot be assigned for them"). Seen live: docs/replay.md.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import TYPE_CHECKING, Literal
 from analyzer.series import BusNumberRule, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from analyzer.replay.profile import Profile
     from analyzer.replay.world import Node, World
 
-#: ``unknown``: to assign or to refuse depends on a preserved neighbour that is perhaps not found (series v9).
-Outcome = Literal["use", "assign", "refuse", "unknown"]
+#: ``silent``: they read all ones in both passes, so that pass 0 finds them broken and pass 1 finds them set,
+#: and neither scans below. ``unknown``: to assign or to refuse depends on a preserved neighbour that is
+#: perhaps not found (series v9).
+Outcome = Literal["use", "assign", "refuse", "silent", "unknown"]
 
 _LAST_BUS = 255
 
@@ -41,9 +44,13 @@ def outcome(
         kept: where the incoming kernel's read is not in the capture, the outgoing kernel's numbers are taken
             as kept, else as lost.
     """
+    if profile.renumbers:
+        return "assign"
+    if bridge.numbers_silent:
+        return "silent"
     if not unusable(bridge, bus & 0xFF, kept=kept):
         return "use"
-    if profile.live_update and _refuses(bridge, bus, siblings, profile, kept=kept):
+    if profile.keeps_bus_numbers and _refuses(bus, siblings, profile, kept=kept):
         return "refuse"
     return "assign"
 
@@ -51,16 +58,16 @@ def outcome(
 def unusable(bridge: Node, bus: int, *, kept: bool = True) -> bool:
     """Whether the numbers that the bridge shows are unset or broken on the bus of that number."""
     numbers = bridge.numbers
+    if bridge.numbers_silent:
+        return True
     if numbers is None and kept:
         numbers = bridge.outgoing_numbers
     return numbers is None or numbers.broken_on(bus)
 
 
-def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool) -> bool:
+def _refuses(bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool) -> bool:
     match named(profile.series).bus_numbers:
-        case BusNumberRule.PRESERVED_BRIDGE:
-            return profile.preserves(bus << 8 | bridge.devfn)
-        case BusNumberRule.EVERY_BRIDGE:
+        case BusNumberRule.DATA | BusNumberRule.DEVICES:
             return True
         case BusNumberRule.PRESERVED_BRIDGE_ON_BUS:
             return any(
@@ -71,31 +78,68 @@ def _refuses(bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile,
             )
 
 
-def mark_unreachable(world: World) -> None:
-    """Note the bridges whose new bus numbers, if a kernel assigned them, would reach nothing."""
+def _reserves_none(_node: Node) -> int:
+    return 0
+
+
+def mark_unreachable(
+    world: World, reserved: Callable[[Node], int] = _reserves_none, *, renumbers: bool = False
+) -> None:
+    """Note the bridges whose new bus numbers, if a kernel assigned them, would reach nothing.
+
+    Args:
+        world: the hardware.
+        reserved: how many buses above its own one a function reserves for virtual functions.
+        renumbers: also note the number that each bridge gets from a kernel that numbers all of them.
+    """
     for root in sorted(world.roots):
-        _number(world.roots[root], root & 0xFF, _LAST_BUS)
+        _number(world.roots[root], root & 0xFF, _LAST_BUS, reserved)
+        if renumbers:
+            _number_all(world.roots[root], root & 0xFF, reserved)
 
 
-def _number(devices: dict[int, Node], bus: int, limit: int) -> int:
+def _first_highest(present: list[Node], bus: int, reserved: Callable[[Node], int]) -> int:
+    """The highest number in use on a bus before any bridge is visited."""
+    return bus + max(map(reserved, present), default=0)
+
+
+def _number(
+    devices: dict[int, Node], bus: int, limit: int, reserved: Callable[[Node], int], *, new: bool = False
+) -> int:
     """Number the buses below one bus; return the highest number then in use.
 
     Args:
         devices: the functions on the bus.
         bus: its number.
         limit: highest number that every bridge above forwards.
+        reserved: as for :func:`mark_unreachable`.
+        new: the bus has a new number, so that the bridge above depends on the answer.
     """
-    highest = bus
-    present = (devices[devfn] for devfn in sorted(devices) if devices[devfn].present)
-    bridges = [node for node in present if node.is_bridge]
+    present = [devices[devfn] for devfn in sorted(devices) if devices[devfn].present]
+    bridges = [node for node in present if node.is_bridge and not node.numbers_silent]
     unnumbered = [bridge for bridge in bridges if unusable(bridge, bus)]
+    highest = _first_highest(present, bus, reserved) if unnumbered or new else bus
     for bridge in bridges:
         numbers = bridge.numbers or bridge.outgoing_numbers
         if bridge not in unnumbered and numbers is not None and numbers.secondary > bus:
-            _number(bridge.children, numbers.secondary, min(limit, numbers.subordinate))
+            _number(bridge.children, numbers.secondary, min(limit, numbers.subordinate), reserved)
             highest = max(highest, numbers.subordinate)
     for bridge in unnumbered:
-        new = highest + 1
-        bridge.beyond_reach = new > limit
-        highest = new if bridge.beyond_reach else _number(bridge.children, new, limit)
+        number = highest + 1
+        bridge.beyond_reach = number > limit
+        if bridge.beyond_reach:
+            highest = number
+        else:
+            highest = _number(bridge.children, number, limit, reserved, new=True)
+    return highest
+
+
+def _number_all(devices: dict[int, Node], bus: int, reserved: Callable[[Node], int]) -> int:
+    """The same for a kernel that assigns every number anew: depth first, nothing is kept."""
+    present = [devices[devfn] for devfn in sorted(devices) if devices[devfn].present]
+    highest = _first_highest(present, bus, reserved)
+    for bridge in present:
+        if bridge.is_bridge:
+            bridge.assigned = highest + 1
+            highest = _number_all(bridge.children, highest + 1, reserved)
     return highest

@@ -69,6 +69,10 @@ NUMBERS: dict[Outcome, tuple[str, str]] = {
         "the bus numbers are invalid and must not be changed during a Live Update: nothing below is scanned",
         f"{_BUS} with Live Update series {series.span(series.TABLE)}, patch {_KEEPING}",
     ),
+    "silent": (
+        "the bus numbers read all ones: broken in pass 0, set in pass 1, and neither scans below",
+        f"Linux 7.3 {_BUS}",
+    ),
     "unknown": (
         "the bus numbers are invalid; what happens depends on a neighbour that no access shows",
         f"{_BUS} with Live Update series {series.span(_NEIGHBOURS)}, patch {_PRESERVING}",

@@ -32,6 +32,8 @@ class Prediction:
         numbers: bridge path -> what became of its bus numbers. ``use`` takes numbers that the incoming kernel
             was not seen to read as kept; where they might not be, what is below is merely possible.
         keys: path -> key under the numbering of this scan.
+        panicked: the kernel panics while it sets up the first function that it finds.
+        renumbers: the kernel numbers every bridge anew, also those with usable numbers.
     """
 
     order: list[Node] = field(default_factory=list)
@@ -40,6 +42,8 @@ class Prediction:
     decisions: dict[Path, AriDecision] = field(default_factory=dict)
     numbers: dict[Path, Outcome] = field(default_factory=dict)
     keys: dict[Path, int] = field(default_factory=dict)
+    panicked: bool = False
+    renumbers: bool = False
 
 
 #: What :func:`walk` found: bus (path of the bridge above, or the root bus), ARI, one child -> its answer.
@@ -58,9 +62,10 @@ def predict(
             kernel wrote (for the policy that ran); else by their outgoing address.
         walks: the walks of earlier predictions on the same hardware, which are not walked again.
     """
-    prediction = Prediction()
+    prediction = Prediction(renumbers=profile.renumbers)
     if profile.panics:
-        return prediction  # the kernel never scans
+        _until_panic(world, profile, prediction)
+        return prediction
     scan = _Scan(profile, prediction, {} if walks is None else walks, renumbered_as_observed)
     for root in sorted(world.roots):
         _scan_bus(world.roots[root], None, root, scan, sure=True)
@@ -81,10 +86,37 @@ class _Scan(NamedTuple):
         """The walk of one bus, which depends on no policy but through ARI."""
         known = self.walks.get((place, enabled, one_child)) if answering else None
         if known is None:
-            known = walk(answering, enabled=enabled, one_child=one_child)
+            known = walk(
+                answering,
+                enabled=enabled,
+                one_child=one_child,
+                isolated=self.profile.isolated_functions,
+            )
             if answering:
                 self.walks[place, enabled, one_child] = known
         return known
+
+
+def _until_panic(world: World, profile: Profile, prediction: Prediction) -> None:
+    """The scan of a kernel that panics over the data that it retrieves when it sets up the first function.
+
+    Series v7 to v9 retrieve it in pci_liveupdate_setup_device, after the header type, the PCI Express
+    capability and the class dword of that function: it has been read, and counts as found if its header type
+    is one that the kernel knows. Nothing follows.
+    """
+    prediction.panicked = True
+    first = [
+        (root, devices[devfn])
+        for root, devices in sorted(world.roots.items())
+        for devfn in sorted(devices)
+        if (devfn & 7 == 0 or profile.isolated_functions)
+        and (devices[devfn].present or devices[devfn].ignored)
+    ]
+    for root, node in first[:1]:
+        if node.present:
+            prediction.order.append(node)
+            prediction.certain.add(node.path)
+            prediction.keys[node.path] = root << 8 | node.devfn
 
 
 def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Scan, *, sure: bool) -> None:
@@ -119,7 +151,12 @@ def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Sc
         if least[node.path] != what:
             continue
         worst = bus_numbers.outcome(node, bus, found, profile, kept=False)
-        unheard = what == "assign" and node.beyond_reach and not (scan.observed and node.incoming_numbers)
+        unheard = node.numbers_silent or (
+            what == "assign"
+            and node.beyond_reach
+            and not profile.renumbers
+            and not (scan.observed and node.incoming_numbers)
+        )
         _scan_bus(
             {} if unheard else node.children,
             node,
@@ -139,7 +176,7 @@ def _secondary(bridge: Node, bus: int, what: Outcome, *, observed: bool) -> int:
 
 
 def walk(
-    answering: dict[int, Node], *, enabled: bool | None, one_child: bool | None
+    answering: dict[int, Node], *, enabled: bool | None, one_child: bool | None, isolated: bool = False
 ) -> tuple[set[int], list[int]]:
     """pci_scan_slot over the slots of one bus.
 
@@ -147,6 +184,7 @@ def walk(
         answering: who answers on the bus, by device and function number.
         enabled: ARI on the bridge above (None: unknown).
         one_child: only device 0 is probed (None: unknown).
+        isolated: a slot without function 0 is walked all the same.
 
     Returns:
         the device/function numbers found whatever the unknown inputs are, and those found for at least one
@@ -155,12 +193,14 @@ def walk(
     guesses = (enabled,) if enabled is not None else (False, True)
     ungated = {devfn: node for devfn, node in answering.items() if not node.gated}
     who = {True: answering, False: ungated}
-    first, every = [0], [slot for slot in range(0, 256, 8) if slot in answering]
+    first = [0]
+    slots = {devfn & ~7 for devfn in answering} if isolated else answering.keys()
+    every = [slot for slot in range(0, 256, 8) if slot in slots]
     least = [
         {
             devfn
             for slot in (every if one_child is False else first)
-            for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=False)
+            for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=False, isolated=isolated)
         }
         for guess in guesses
     ]
@@ -168,7 +208,7 @@ def walk(
         devfn
         for guess in guesses
         for slot in (first if one_child else every)
-        for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=True)
+        for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=True, isolated=isolated)
     ]
     return set.intersection(*least), list(dict.fromkeys(most))
 
@@ -189,11 +229,13 @@ class Step(NamedTuple):
     why: str
 
 
-def _scan_slot(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool) -> list[int]:
+def _scan_slot(
+    answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool, isolated: bool
+) -> list[int]:
     """The functions on one slot's walk; where an input is unknown on the shortest, or (go_on) on any."""
     if enabled and go_on:
         return _all_chains(answering, slot)
-    steps = slot_steps(answering, slot, enabled=enabled, go_on=go_on)
+    steps = slot_steps(answering, slot, enabled=enabled, go_on=go_on, isolated=isolated)
     return [step.devfn for step in steps if step.node is not None]
 
 
@@ -215,7 +257,9 @@ def _all_chains(answering: dict[int, Node], slot: int) -> list[int]:
     return found
 
 
-def slot_steps(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool) -> Iterator[Step]:
+def slot_steps(
+    answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool, isolated: bool = False
+) -> Iterator[Step]:
     """pci_scan_slot of Linux 7.3: function 0 of a slot, then next_fn until it ends.
 
     Args:
@@ -224,13 +268,13 @@ def slot_steps(answering: dict[int, Node], slot: int, *, enabled: bool, go_on: b
         enabled: ARI on the bridge above.
         go_on: what an unknown multi-function bit is taken for: the walk goes on, or ends. At an unknown
             next-function number it ends.
+        isolated: without ARI a missing function 0 ends nothing (s390, LoongArch, a Jailhouse cell).
     """
     function = 0
     while function >= 0:
         devfn = slot + function
         node = answering.get(devfn) if devfn <= 0xFF else None
-        if node is None and function == 0:
-            # Linux goes on only where isolated functions are allowed (s390, loongarch, jailhouse).
+        if node is None and function == 0 and (enabled or not isolated):
             yield Step(devfn, None, -1, "function 0 does not answer: nothing else in the slot is probed")
             return
         following, why = _next_function(node, function, enabled=enabled, go_on=go_on)

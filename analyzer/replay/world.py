@@ -9,24 +9,21 @@ here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from analyzer.observed import register_state
-from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
-from schemas.inherited_state import ARI_FORWARDING
-from schemas.pcie_capability import DOWNSTREAM_TYPES, TYPE_DOWNSTREAM, TYPE_UPSTREAM
+from schemas.pcie_capability import DOWNSTREAM_TYPES, EXTENDED_BELOW, TYPE_DOWNSTREAM, TYPE_UPSTREAM
+from schemas.pcix_capability import PCIX_ID, PCIX_MODE_2, PCIX_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.observed.decisions import Decision
-    from analyzer.observed.index import AccessIndex
     from analyzer.observed.registers.functions import BusNumbers, Function
     from analyzer.observed.topology import Topology
 
 Path = tuple[int, ...]
+#: Why a function that answered the vendor read is no function to Linux: its header type reads all ones, or
+#: is one that the kernel does not know (7.3 pci_setup_device).
+IgnoredFor = Literal["no-response", "unknown-header-type"]
 
 
 @dataclass(slots=True)
@@ -36,13 +33,18 @@ class Node:
     Attributes:
         path: root bus (``domain << 8 | bus``), then device/function numbers downwards.
         outgoing, incoming: its key under the outgoing kernel's numbering, and under the incoming one's.
-        present: it answers the incoming kernel's vendor read.
+        present: it answers the incoming kernel's vendor read, with a header type that the kernel knows.
+        ignored: why it is not ``present`` although it answered that read.
         assumed: ``present`` is taken from the outgoing boot.
         numbers: bus numbers as the incoming kernel first read them (None: not read).
+        numbers_silent: it read them, and got nothing but all ones.
+        assigned: secondary bus number from a kernel that numbers every bridge anew, where that is asked.
         outgoing_numbers: bus numbers that the outgoing kernel used.
         gated: it was seen not to answer while ARI Forwarding was off on the bridge above (PCIe 7.5.3.16).
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
         beyond_reach: new bus numbers, if a kernel assigned them, would reach nothing.
+        pcix_mode_2: it is a bridge with a PCI-X capability whose status shows 266 or 533 MHz.
+        below_conventional: its bus has no extended configuration space, by a bridge above it.
         silent: a snapshot lists it, and no read of it was answered in either boot: what it is is unknown.
         unroutable: it is below a bridge with new bus numbers that no bridge above forwards: not ``present``,
             but not dead.
@@ -52,6 +54,7 @@ class Node:
     outgoing: int | None = None
     incoming: int | None = None
     present: bool = True
+    ignored: IgnoredFor | None = None
     gated: bool = False
     assumed: bool = False
     vendor_device: str | None = None
@@ -63,10 +66,14 @@ class Node:
     has_ari: bool | None = None
     next_function: int | None = None
     numbers: BusNumbers | None = None
+    numbers_silent: bool = False
+    assigned: int | None = None
     outgoing_numbers: BusNumbers | None = None
     incoming_numbers: BusNumbers | None = None
     hardware: bool | None = None
     beyond_reach: bool = False
+    pcix_mode_2: bool | None = False
+    below_conventional: bool = False
     silent: bool = False
     unroutable: bool = False
     children: dict[int, Node] = field(default_factory=dict)
@@ -111,60 +118,6 @@ class World:
         return self.by_path.get(node.path[:-1]) if len(node.path) > 2 else None
 
 
-def build(
-    index: AccessIndex,
-    outgoing: Topology,
-    incoming: Topology,
-    decisions: dict[int, list[Decision]],
-) -> World:
-    """Merge what two boots' reads say into one world.
-
-    Args:
-        index: the capture.
-        outgoing: topology of the outgoing boot.
-        incoming: topology of the incoming boot.
-        decisions: ARI decisions of the incoming boot: only what DEVCAP2 returned then, and *where* they were
-            made, to know from which reads a function above 7 can be called absent.
-    """
-    by_path: dict[Path, Node] = {}
-    for key in sorted(outgoing.functions):  # hot-added ones too: they are there at the kexec
-        path = _path(outgoing, key, incoming)
-        node = by_path.setdefault(path, Node(path))
-        node.outgoing, node.assumed = key, True
-        node.silent = outgoing.functions[key].silent
-        _fill(node, outgoing.functions[key])
-        node.outgoing_numbers = outgoing.functions[key].bus_numbers
-    fallen: list[Node] = []
-    for key in sorted(incoming.enumerated):
-        path = _path(incoming, key, outgoing)
-        node = by_path.setdefault(path, Node(path))
-        node.incoming, node.assumed = key, False
-        function = incoming.functions[key]
-        if function.silent and node.outgoing is not None and not node.silent:
-            fallen.append(node)
-        node.silent = function.silent and (node.outgoing is None or node.silent)
-        _fill(node, function)
-        node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
-        node.hardware = hardware_bit(function)
-        taken = decisions.get(key)
-        if taken and taken[0].supported is not None:
-            node.ari_supported = taken[0].supported
-    world = _link(by_path)
-    _mark_fallen(fallen, world)
-    _mark_absent(index, incoming, decisions, world)
-    _mark_unroutable(world)
-    return world
-
-
-def _path(topology: Topology, key: int, other: Topology) -> Path:
-    """Where a function sits; where the bridge above is not in its boot, as the other boot shows it."""
-    path = topology.path(key)
-    if topology.is_root(path[0]) or key not in other.functions:
-        return path
-    place = other.path(key)
-    return place if other.is_root(place[0]) else path
-
-
 def of_one_boot(topology: Topology, bits: dict[int, bool | None], earlier: Topology | None = None) -> World:
     """The world as one kernel sees it, for questions about a kexec that has not happened yet.
 
@@ -182,23 +135,39 @@ def of_one_boot(topology: Topology, bits: dict[int, bool | None], earlier: Topol
         node = by_path.setdefault(path, Node(path))
         node.outgoing = key
         node.silent = topology.functions[key].silent
-        _fill(node, topology.functions[key])
+        fill(node, topology.functions[key])
         numbers = topology.functions[key].bus_numbers
         node.numbers = node.outgoing_numbers = numbers if numbers is not None else node.numbers
         node.hardware = bits.get(key)
-    return _link(by_path)
+    return link(by_path)
 
 
-def _link(by_path: dict[Path, Node]) -> World:
+def link(by_path: dict[Path, Node]) -> World:
     """Put every node below its parent; parents come first."""
     outgoing = {node.outgoing: node for node in by_path.values() if node.outgoing is not None}
     world = World({}, by_path, outgoing)
     for node in world.nodes():
         above = world.parent(node)
         _correct_type(node, above)
+        if above is not None and _without_extended(above):
+            node.below_conventional = True
+            node.has_ari, node.next_function = False, None
         siblings = world.roots.setdefault(node.path[0], {}) if above is None else above.children
         siblings[node.devfn] = node
     return world
+
+
+def _without_extended(bridge: Node) -> bool:
+    """Whether the bus below is one on which Linux reads no extended configuration space.
+
+    That is so below every bridge but root ports and switch ports, unless it does PCI-X mode 2, and below such
+    a bus (7.3 pci_bridge_child_ext_cfg_accessible, PCI_BUS_FLAGS_NO_EXTCFG): 0x100 is never read there.
+    """
+    if bridge.below_conventional:
+        return True
+    if bridge.is_pcie and (bridge.pcie_type is None or bridge.pcie_type in EXTENDED_BELOW):
+        return False
+    return bridge.is_pcie is not None and bridge.pcix_mode_2 is False
 
 
 def _correct_type(node: Node, above: Node | None) -> None:
@@ -215,9 +184,11 @@ def _correct_type(node: Node, above: Node | None) -> None:
         node.pcie_type = TYPE_DOWNSTREAM
 
 
-def _fill(node: Node, function: Function) -> None:
+def fill(node: Node, function: Function) -> None:
     """Take what this boot's reads say; what they do not say keeps the other boot's value."""
     node.is_bridge = node.is_bridge or function.is_bridge
+    if function.is_bridge:
+        node.pcix_mode_2 = _pcix_mode_2(function)
     for name in (
         "vendor_device",
         "is_pcie",
@@ -232,34 +203,13 @@ def _fill(node: Node, function: Function) -> None:
             setattr(node, name, value)
 
 
-def hardware_bit(function: Function) -> bool | None:
-    """Bit 5 of DEVCTL2 as the incoming kernel's first read of it returned it, before its own write.
-
-    An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
-    (Linux 7.3 pcie_capability_read_word).
-    """
-    first = next(register_state.history(function, ARI_FORWARDING), None)
-    if first is None or first.write:
-        return None
-    return not first.failed if first.dead else bool(first.field(ARI_FORWARDING.mask))
-
-
-def _mark_unroutable(world: World) -> None:
-    """Note the functions below bridges with new bus numbers that no bridge above forwards.
-
-    Linux 7.3 pci_scan_bridge_extend gives a bridge the number after the highest in use on its bus, and does
-    not widen a bridge above that kept its numbers: in a packed switch nothing answers there.
-    """
-    for node in world.nodes():
-        numbers = node.incoming_numbers
-        if not node.is_bridge or numbers is None or node.numbers is None or numbers == node.numbers:
-            continue
-        above = world.parent(node)
-        while above is not None and numbers is not None:
-            kept = above.numbers
-            if kept is not None and kept == above.incoming_numbers and numbers.secondary > kept.subordinate:
-                _silence(node)
-            above = world.parent(above)
+def _pcix_mode_2(function: Function) -> bool | None:
+    """PCI-X mode 2 of a bridge that has a PCI-X capability; None where its status was not read."""
+    at = function.capabilities.standard.get(PCIX_ID)
+    if at is None:
+        return False
+    status = function.register(at + PCIX_STATUS, 4)
+    return None if status is None else bool(status[0] & PCIX_MODE_2)
 
 
 def _add_earlier(
@@ -273,60 +223,5 @@ def _add_earlier(
         if known or any(path[:length] in off for length in range(2, len(path))):
             node = by_path.setdefault(path, Node(path))
             node.outgoing = key
-            _fill(node, earlier.functions[key])
+            fill(node, earlier.functions[key])
             node.numbers = node.outgoing_numbers = earlier.functions[key].bus_numbers
-
-
-def _silence(bridge: Node) -> None:
-    for child in bridge.children.values():
-        if child.incoming is None:
-            child.present, child.assumed, child.unroutable = False, False, True
-        _silence(child)
-
-
-def _mark_fallen(fallen: list[Node], world: World) -> None:
-    """Note the functions that answered before the kexec and that a snapshot after it lists as all ones.
-
-    Whatever its kernel found when it scanned, they do not answer now: for lack of ARI Forwarding, if they
-    need it and it is off above them.
-    """
-    for node in fallen:
-        above = world.parent(node)
-        if above is not None and above.one_child is not False and node.devfn > 7 and above.hardware is False:
-            node.gated = True
-        else:
-            node.present, node.assumed = False, False
-
-
-def _mark_absent(
-    index: AccessIndex, incoming: Topology, decisions: dict[int, list[Decision]], world: World
-) -> None:
-    """Note the functions that did not answer a vendor read of the incoming kernel's scan.
-
-    With ARI Forwarding off a downstream port passes device 0 only (PCIe 7.5.3.16), so silence of function 8
-    and up is no evidence of absence then.
-    """
-    scan = incoming.boot.scan
-    if scan is None:
-        return
-    rows = incoming.vendor_rows[incoming.vendor_rows >= scan]
-    value = index.value[rows]
-    silent = index.absent[rows] | np.isin(value, ABSENT_VENDOR_DWORDS) | ((value & 0xFFFF) == RRS_VENDOR)
-    probed = index.function[rows[silent]]
-    for node in world.by_path.values():
-        if node.incoming is not None:
-            continue
-        above = world.parent(node)
-        bus = node.path[0]
-        if above is not None:
-            if above.incoming is None or above.incoming_numbers is None:
-                continue
-            bus = above.incoming >> 16 << 8 | above.incoming_numbers.secondary
-        if not (probed == bus << 8 | node.devfn).any():
-            continue
-        if above is not None and above.one_child is not False and node.devfn > 7:
-            taken = decisions.get(above.incoming or 0)
-            if not taken or not taken[0].enabled:
-                node.gated = True
-                continue
-        node.present, node.assumed = False, False

@@ -146,7 +146,7 @@ def _of_findings(capture: CaptureResult, found: Sequence[Finding]) -> Headline:
 
 
 def _loss_word(capture: CaptureResult, errors: set[str]) -> str:
-    if errors == {rules.STRANDED}:
+    if errors <= {rules.STRANDED, rules.PANICKED}:
         return "STRANDED"
     known = any(kexec.preserved_source != "assumed" for kexec in capture.kexecs)
     return "RENUMBERED" if known and errors == {rules.BRIDGE_CODES["renumbered"]} else "LOST"
@@ -207,13 +207,17 @@ def _losses(found: Sequence[Finding]) -> str:
     if gone:
         verb = "is" if len(gone) == 1 else "are"
         parts.append(f"{count(len(gone), 'function')} {verb} gone ({listed(gone, _NAMED)})")
+    panics = [finding.text for finding in found if finding.code == rules.PANICKED]
     stranded = sum(finding.code == rules.STRANDED and finding.severity == "error" for finding in found)
-    text = ", ".join(parts)
     unknown = list(dict.fromkeys(f.bdf for f in found if f.code == rules.UNDETERMINED and f.bdf))
     if stranded:
         devices = f"{count(stranded, 'preserved device')} stranded"
     else:
         devices = f"no preserved device {'known to be ' if unknown else ''}stranded"
+    if panics and not (parts or stranded):
+        return listed(panics, 2)
+    parts.extend(panics)
+    text = ", ".join(parts)
     if not parts:
         rest = f"{listed(unknown, _NAMED)} undetermined" if unknown else "no bridge lost anything"
         return f"{devices}, {rest}"

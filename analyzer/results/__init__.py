@@ -43,7 +43,7 @@ DeviceVerdictName = Literal["reachable", "stranded", "missing", "undetermined"]
 DeviceReason = Literal[
     "ari-off", "bridge-unconfigured", "bridge-gone", "ancestor-hidden", "chain-broken", "function-0-absent",
     "function-0-not-ari", "noari", "no-response", "not-listed", "never-seen", "not-captured",
-    "virtual-function",
+    "virtual-function", "unknown-header-type", "kernel-panicked",
 ]  # fmt: skip
 
 #: Bridge verdicts that are a loss, of ARI Forwarding or of the bridge as it was, in the order of reports.

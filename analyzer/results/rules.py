@@ -116,14 +116,18 @@ _TABLE = (
         "bridge renumbered",
         "error",
         (
-            "The bridge came back with invalid bus numbers and the incoming kernel gave it new ones. The "
-            "devices are found, possibly under other addresses than before; everything below was reset."
+            "The bridge came back with invalid bus numbers and the incoming kernel gave it new ones: "
+            "everything below was reset. Or the kernel numbers every bridge anew (pci=assign-busses; the "
+            "report says so). The devices are found, possibly under other addresses than before."
         ),
         (
             f"Linux 7.3 pci_scan_bridge_extend(), second pass; Live Update series {_ASSIGNING} where no "
             "preserved bridge on that bus lost its numbers."
         ),
-        "Nothing that was configured by address before the kexec can be relied on. Find what reset the port.",
+        (
+            "Nothing that was configured by address before the kexec can be relied on. Find what reset the "
+            "port, or remove pci=assign-busses from the command line."
+        ),
     ),
     Rule(
         "ARI005",
@@ -185,13 +189,14 @@ _TABLE = (
         "note",
         (
             "The hardware still has the bit, but the incoming kernel enumerated without ARI and wrote "
-            "nothing: it runs with pci=noari."
+            "nothing: it runs with pci=noari, or function 0 below the bridge does not answer, or stopped "
+            "answering before the kernel decided (the report says which)."
         ),
         (
             "Linux 7.3 pci_configure_ari(): pci=noari is tested first; Live Update series "
             f"{_SPAN}: after the inherit step, for bridges that are not preserved."
         ),
-        "Remove pci=noari from the incoming kernel's command line.",
+        "Remove pci=noari from the incoming kernel's command line, or find out what became of function 0.",
     ),
     Rule(
         "ARI010",
@@ -268,6 +273,25 @@ _TABLE = (
         "Linux 7.3 pci_configure_ari(), set path.",
         "Nothing to do.",
     ),
+    Rule(
+        "ARI017",
+        "incoming kernel panicked over the handed-over data",
+        "error",
+        (
+            "The incoming kernel could not take the data that Live Update handed over, or it has another "
+            "version, and the kernel panicked while it set up the first function. It enumerated nothing "
+            "after that one, so every preserved device is stranded; there is this one finding, not one for "
+            "each device and bridge."
+        ),
+        (
+            f"Live Update series {series.span(series.panicking('retrieve'))}, pci_liveupdate_setup_device(), "
+            "called by drivers/pci/probe.c pci_setup_device() after the class dword; pci_flb_retrieve()."
+        ),
+        (
+            "Boot the host through its firmware. Before the next Live Update, take an incoming kernel that "
+            "knows the version of the outgoing kernel's data."
+        ),
+    ),
 )
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _TABLE}
@@ -292,10 +316,12 @@ REASONS: dict[DeviceReason, str] = {
     "bridge-gone": "its bridge does not answer",
     "ancestor-hidden": "a bridge further up is unconfigured or gone",
     "chain-broken": "the next-function chain does not reach it",
-    "function-0-absent": "function 0 of its bus does not answer",
+    "function-0-absent": "function 0 of its bus does not answer, or the kernel ignores it",
     "function-0-not-ari": "function 0 of its bus shows no ARI capability",
     "noari": "the incoming kernel runs with pci=noari",
     "no-response": "it does not answer",
+    "unknown-header-type": "it answers with a header type that Linux does not know, and ignores",
+    "kernel-panicked": "the incoming kernel panicked before its scan got there",
     "not-listed": "the snapshot or log taken after the kexec does not list it",
     "virtual-function": (
         "it is a virtual function, which no series preserves: the incoming kernel clears VF Enable"
@@ -305,6 +331,7 @@ REASONS: dict[DeviceReason, str] = {
 }
 
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
+PANICKED = "ARI017"
 SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
 OTHER_SECONDARY = "ARI014"
 

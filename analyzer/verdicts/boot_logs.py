@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.capture.sidecars import beside
 from analyzer.kernel_logs import cmdline as command_line
-from analyzer.observed import decisions
+from analyzer.observed import decisions, kernel_options
 from analyzer.readers.small_files import command_line as given_command_line
 from analyzer.readers.small_files import kernel_log, kernel_log_bytes
 from analyzer.results import LIVE_UPDATE_POLICIES
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.kernel_logs.kernel_log import KernelLog, KernelRun, RunsAt
     from analyzer.observed.boots import BootSpan
+    from analyzer.observed.index import AccessIndex
     from analyzer.options import Options
     from analyzer.results import KexecKind
     from analyzer.verdicts.kexecs import Handover
@@ -115,16 +116,22 @@ class BootLogs:
         ]
         return (*logged, *(messages for messages in self.events if handover.covers(messages.access)))
 
-    def settings(self, handover: Handover, options: Options) -> KernelSettings:
-        """What is known of one kexec besides the accesses."""
+    def settings(self, index: AccessIndex, handover: Handover, options: Options) -> KernelSettings:
+        """What is known of the kernels of one kexec besides what they read and found."""
         outgoing = self.run_of(handover.outgoing.boot.index)
         incoming = self.run_of(handover.incoming.boot.index)
         noari, scan_all = (None, None) if incoming is None else (incoming.noari, incoming.pcie_scan_all)
+        renumbers = None if incoming is None else incoming.assign_busses
         if self.given_cmdline is not None and (incoming is None or incoming.cmdline is None):
             given = command_line.pci_options(self.given_cmdline)
-            noari, scan_all = given.noari, given.pcie_scan_all
+            noari, scan_all, renumbers = given.noari, given.pcie_scan_all, given.assign_busses
         if noari is None:
             noari = decisions.observed_noari(handover.decided_after)
+        if renumbers is None:
+            renumbers = kernel_options.assign_busses(handover.incoming)
+            if not renumbers and outgoing is not None:
+                # A kernel that keeps numbers shows nothing of the option; kexec mostly takes the line along.
+                renumbers = outgoing.assign_busses
         return KernelSettings(
             kind=_kind(handover, outgoing, incoming),
             noari=noari,
@@ -132,6 +139,10 @@ class BootLogs:
             logged_series=incoming.series if incoming is not None else (),
             messages=self._reported(handover, (outgoing, incoming)),
             options=options,
+            assign_busses=bool(renumbers),
+            isolated_functions=kernel_options.isolated_functions(index, handover.incoming),
+            data_not_taken=incoming is not None and incoming.data_not_taken,
+            panicked=incoming is not None and incoming.panicked_over_data,
         )
 
 

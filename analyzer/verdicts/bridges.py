@@ -9,11 +9,13 @@ from analyzer import bdf
 from analyzer.observed import decisions, register_state
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
+from analyzer.replay import bus_numbers
 from analyzer.results import LOSSES, BridgeVerdict
 from analyzer.verdicts import causes, devices
 from analyzer.verdicts.state_at_kexec import StateAtKexec
 from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import PORT_TYPES
+from schemas.registers import BUS_NUMBERS
 
 if TYPE_CHECKING:
     from analyzer.observed.decisions import Decision
@@ -147,16 +149,20 @@ def _conventional(node: Node) -> str | None:
 
 def _name(context: KexecContext, facts: _Facts) -> BridgeVerdictName:
     node = facts.node
+    if context.prediction.panicked:
+        return "hidden"
     if not node.present:
         return "hidden" if node.unroutable else "gone"
     discovered = node.path in context.prediction.certain or node.path in context.prediction.possible
     if not discovered:
         return "hidden"
+    if node.numbers_silent:
+        return "gone"
     numbers = context.prediction.numbers.get(node.path)
     came_back_invalid = node.outgoing_numbers is not None or node.outgoing is None
     if numbers == "refuse" and came_back_invalid:
         return "unconfigured"
-    if numbers == "assign" and node.outgoing_numbers is not None:
+    if numbers == "assign" and _has_new_numbers(context, node):
         return "renumbered"
     if numbers == "unknown":
         return "undetermined"
@@ -165,6 +171,22 @@ def _name(context: KexecContext, facts: _Facts) -> BridgeVerdictName:
     if _not_applicable(context, node):
         return "not-applicable"
     return _ari_name(facts)
+
+
+def _renumbered_by_option(context: KexecContext, node: Node) -> bool:
+    """Whether the bridge kept usable numbers, and got new ones because the kernel numbers every bridge."""
+    place = context.prediction.keys.get(node.path)
+    assigned = context.prediction.renumbers and context.prediction.numbers.get(node.path) == "assign"
+    return assigned and place is not None and not bus_numbers.unusable(node, place >> 8 & 0xFF)
+
+
+def _has_new_numbers(context: KexecContext, node: Node) -> bool:
+    """Whether bus numbers were assigned to it that it lost, or that are not those it had."""
+    before, after = node.outgoing_numbers, node.incoming_numbers
+    if before is None or not _renumbered_by_option(context, node):
+        return before is not None
+    new = after.secondary if context.as_observed and after is not None else node.assigned
+    return new != before.secondary
 
 
 def _moved(node: Node) -> bool:
@@ -254,7 +276,12 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
     )
 
 
+_BY_OPTION = "pci=assign-busses: the incoming kernel numbers every bridge, also those with valid bus numbers"
+
+
 def _cause(context: KexecContext, facts: _Facts, name: BridgeVerdictName) -> Attribution:
+    if name == "renumbered" and _renumbered_by_option(context, facts.node):
+        return causes.Attribution("incoming-write", "high", note=_BY_OPTION)
     return causes.attribute(
         _cause_context(context, facts),
         context.builder,
@@ -278,6 +305,11 @@ def _evidence(context: KexecContext, facts: _Facts, cause: Attribution | None) -
     proof = [] if facts.node.ari_supported is False else _of_ari(context, facts)
     if cause is not None:
         proof.extend(cause.evidence)
+    after = facts.ari.after
+    if facts.node.numbers_silent and after is not None:
+        dead = next(sample for sample in after.bus_number_samples() if sample.dead)
+        note = "bus numbers read all ones: it stopped answering while it was set up"
+        proof.append(context.builder.access(dead.row, BUS_NUMBERS, note, after))
     unique = {(item.access, item.note): item for item in proof}
     return sorted(unique.values(), key=lambda item: (item.access is None, item.access or 0))
 

@@ -23,6 +23,10 @@ _PANIC = "PCI Live Update series {}: panic '{}'".format(
     "/".join(_PANICKING),
     next(text.text for text in series.named(_PANICKING[-1]).log_texts if text.panic == "unfinished"),
 )
+_RETRIEVE = (
+    f"PCI Live Update series {series.span(series.panicking('retrieve'))}, pci_liveupdate_setup_device(), "
+    "pci_flb_retrieve()"
+)
 _ALL = f"PCI Live Update series {series.span(series.TABLE)}"
 _FORWARDING = "PCI Express 7.5.3.16, bit 5 of Device Control 2: it affects configuration requests only"
 _CONFIGURE_ARI = f"{_ALL}, pci_configure_ari(); Linux 7.3 pci_scan_single_device()"
@@ -42,6 +46,14 @@ def _or(words: list[str]) -> str:
 
 
 _TEXTS: dict[str, tuple[str, str]] = {
+    "kernel-panicked": (
+        (
+            "The incoming kernel panicked before it enumerated: nothing on this host runs, and preserved "
+            "devices may do DMA until they are reset. Boot the host through its firmware, with a pair of "
+            "kernels that know the same version of the handed-over data for the next Live Update."
+        ),
+        _RETRIEVE,
+    ),
     "finish-blocked": (
         (
             "Finishing the Live Update session fails with EBUSY for the whole session: one stranded "
@@ -175,6 +187,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
 #: What the operator does, as opposed to what simply is so.
 ACTIONS = frozenset(
     {
+        "kernel-panicked",
         "reboot",
         "virtual-functions",
         "bit-stays-off",
@@ -212,16 +225,19 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
     # No session holds a virtual function: the outgoing kernel refuses it. A reboot does not bring it back.
     virtual = [device for device in every if device.reason == "virtual-function"]
     stranded = [device for device in every if device.reason != "virtual-function"]
+    panicked = any(device.reason == "kernel-panicked" for device in kexec.devices)
     ruled = kexec.observed_policy in LIVE_UPDATE_POLICIES or kexec.kind == "live-update"
+    ruled = ruled and not panicked
     lost = "lost" in verdicts
     chosen = {
+        "kernel-panicked": panicked,
         "finish-blocked": bool(stranded) and ruled,
         "panic-unfinished": bool(stranded) and ruled and kexec.series in _PANICKING,
         "dma-unattended": any(_may_do_dma(device, bridges) for device in stranded),
         "device-state-lost": was_reset and bool(verdicts & {"lost", "unconfigured", "renumbered", "healed"}),
         "bit-by-hand-useless": lost and bool(stranded) and ruled,
         "rescan-useless": "unconfigured" in verdicts and bool(stranded),
-        "reboot": bool(stranded),
+        "reboot": bool(stranded) and not panicked,
         "bit-stays-off": lost and not stranded and not verdicts & _REBOOT,
         "virtual-functions": bool(virtual),
         "sriov-layout": lost,

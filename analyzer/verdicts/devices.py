@@ -90,12 +90,16 @@ def stranded(world: World, prediction: Prediction, preserved: frozenset[int]) ->
 
 def reason(world: World, node: Node, prediction: Prediction) -> DeviceReason:
     """Why a prediction does not discover a function: the first obstacle on the way down to it."""
+    if prediction.panicked:
+        return "kernel-panicked"
     above = world.parent(node)
     if above is not None:
         if above.path not in prediction.certain and above.path not in prediction.possible:
             return "ancestor-hidden" if above.present or above.unroutable else "bridge-gone"
         if prediction.numbers.get(above.path) == "refuse":
             return "bridge-unconfigured"
+        if above.numbers_silent:
+            return "bridge-gone"
     siblings = world.roots[node.path[0]] if above is None else above.children
     return _reason_on_bus(node, above, siblings, prediction)
 
@@ -111,7 +115,7 @@ def _reason_on_bus(
     if node.devfn != first and (function_0 is None or not function_0.present):
         return "function-0-absent"
     if not node.present or above is None:
-        return "no-response"
+        return node.ignored or "no-response"
     not_ari = function_0 is not None and function_0.has_ari is False
     if enabled:
         return "function-0-not-ari" if not_ari else "chain-broken"

@@ -62,6 +62,9 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
     gone_counts = kexec.preservation == "no-scan" or (
         kexec.preservation == "unrecognised" and kexec.observed_policy == "unknown"
     )
+    unreached = [device for device in kexec.devices if device.reason == "kernel-panicked"]
+    if unreached:  # every bridge and device has the same verdict for the same reason
+        return [_panic(unreached)]
     found = [
         _bridge(bridge, affected(bridge.preserved, bridge.bdf))
         for bridge in kexec.bridges
@@ -84,6 +87,15 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
         text = secondary.note or f"{secondary.kind} on {secondary.bdf}"
         found.append(Finding(code, rules.RULES[code].severity, secondary.bdf, text))
     return found
+
+
+def _panic(unreached: list[DeviceVerdict]) -> Finding:
+    stranded = sum(device.verdict == "stranded" for device in unreached)
+    text = (
+        "the incoming kernel panicked over the handed-over data when it set up the first function:"
+        f" {stranded} preserved devices stranded"
+    )
+    return Finding(rules.PANICKED, "error", None, text)
 
 
 def _bridge(bridge: BridgeVerdict, affected: bool) -> Finding:

@@ -9,7 +9,7 @@ from analyzer import bdf
 from analyzer.observed import decisions, virtual_functions
 from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
-from analyzer.replay import bus_numbers, enumeration, series_recognition, world
+from analyzer.replay import bus_numbers, enumeration, series_recognition, two_boots
 from analyzer.replay.profile import Profile
 from analyzer.results import (
     LIVE_UPDATE_POLICIES,
@@ -24,7 +24,7 @@ from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.register_state import OutgoingState
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from analyzer.preservation.preserved import PreservedSet
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.profile import Handover as FlbHandover
-    from analyzer.replay.world import World
+    from analyzer.replay.world import Node, World
     from analyzer.results import KexecKind, ObservedPolicy, PolicyName
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.reset_evidence import LogMessage
@@ -69,7 +69,8 @@ class Handover:
 class KernelSettings:
     """What is known of the kernels besides the accesses: log, command line, options.
 
-    ``complete``: the input is not known to lack functions.
+    ``complete``: the input is not known to lack functions. ``data_not_taken``, ``panicked``: the incoming
+    kernel's log says that it took nothing of what was handed over, or panicked over it.
     """
 
     kind: KexecKind
@@ -79,6 +80,10 @@ class KernelSettings:
     messages: tuple[LogMessage, ...]
     options: Options
     complete: bool = True
+    assign_busses: bool = False
+    isolated_functions: bool = False
+    data_not_taken: bool = False
+    panicked: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,8 @@ def analyze_kexec(
         settings: what is known besides the accesses.
         builder: makes evidence.
     """
-    hardware = world.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
-    bus_numbers.mark_unreachable(hardware)
+    hardware = two_boots.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
+    bus_numbers.mark_unreachable(hardware, _reserved(kexec), renumbers=settings.assign_busses)
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
     version = _series(hardware, kexec, preserved, settings)
@@ -145,8 +150,19 @@ def analyze_kexec(
         # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
         # not: what depends on its command line is then unknown too.
         noari = settings.noari if name == ran else bool(settings.noari)
-        handed = series_recognition.handover(version, preserved.handed_over)
-        return _profile(name, kexec, keys, settings, version, handed, noari=noari)
+        handed: FlbHandover = "panic" if settings.panicked else "unmatched"
+        if not (settings.panicked or settings.data_not_taken):
+            handed = series_recognition.handover(version, preserved.handed_over)
+        return _profile(
+            name,
+            kexec,
+            keys,
+            settings,
+            version,
+            handed,
+            noari=noari,
+            handed_over=preserved.handed_over is not None,
+        )
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
     walks: enumeration.Walks = {}
@@ -202,6 +218,18 @@ def analyze_kexec(
         warnings=[*preserved.warnings, *_noted_in_log(kexec.incoming)],
     )
     return KexecAnalysis(kexec, hardware, profiles, predictions, ran, result)
+
+
+def _reserved(kexec: Handover) -> Callable[[Node], int]:
+    """How many buses a function reserves for virtual ones: as the incoming kernel read it, else the other."""
+
+    def reserved(node: Node) -> int:
+        function = None if node.incoming is None else kexec.incoming.functions.get(node.incoming)
+        if function is None and node.outgoing is not None:
+            function = kexec.outgoing.functions.get(node.outgoing)
+        return 0 if function is None else virtual_functions.buses_reserved(function)
+
+    return reserved
 
 
 def _not_in_input(kexec: Handover, preserved: PreservedSet) -> list[str]:
@@ -316,6 +344,7 @@ def _series(hardware: World, kexec: Handover, preserved: PreservedSet, settings:
                 version,
                 "matched",
                 noari=settings.noari,
+                handed_over=preserved.handed_over is not None,
             ),
         )
 
@@ -333,6 +362,7 @@ def _profile(
     handed: FlbHandover,
     *,
     noari: bool | None,
+    handed_over: bool,
 ) -> Profile:
     return Profile(
         policy=name,
@@ -342,6 +372,9 @@ def _profile(
         scan_all=settings.scan_all,
         saved={key: outgoing_state.enabled for key, outgoing_state in kexec.outgoing_states.items()},
         handover=handed,
+        assign_busses=settings.assign_busses,
+        isolated_functions=settings.isolated_functions,
+        handed_over=handed_over,
     )
 
 

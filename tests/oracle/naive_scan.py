@@ -27,6 +27,10 @@ class Hardware:
     Attributes:
         vendor: dword at 0x00; all-ones, zeroes and 0xffff0001 (retry for ever) are ways of not being there.
         header: byte at 0x0E; type 1 is a bridge, bit 7 says multi-function.
+        header_read: what a read of it returns, if that is something else: types that no kernel knows.
+        dies: it stops answering after its setup, before its bus numbers are read: it reads ones, takes no
+            write and forwards nothing.
+        pcix: it has a PCI-X capability that shows 266 or 533 MHz.
         pcie: version and type of the PCI Express capability, None without one.
         ari: Next Function Number of its ARI capability, None without one.
         extended: configuration space above 0xff can be read.
@@ -42,6 +46,9 @@ class Hardware:
 
     vendor: int = 0x56781234
     header: int = 0
+    header_read: int | None = None
+    dies: bool = False
+    pcix: bool = False
     pcie: tuple[int, int] | None = None
     ari: int | None = None
     extended: bool = True
@@ -92,13 +99,21 @@ class Device:
 
 @dataclass
 class Bus:
-    """struct pci_bus: ``self`` is the bridge above (None on a root bus), ``wired`` the hardware on it."""
+    """struct pci_bus: ``self`` is the bridge above (None on a root bus), ``wired`` the hardware on it.
+
+    ``no_extended`` is PCI_BUS_FLAGS_NO_EXTCFG.
+    """
 
     domain: int
     number: int
     self: Device | None
     wired: dict[int, Hardware]
+    no_extended: bool = False
     devices: list[Device] = field(default_factory=list)
+
+
+class PanicError(Exception):
+    """The kernel stops."""
 
 
 @dataclass
@@ -108,6 +123,7 @@ class Kernel:
     Attributes:
         preserved: functions (domain, bus, devfn as one number) in the handed-over set.
         saved: their ARI state when they were handed over (the serialize idea).
+        handed_over: there is handed-over data even if the set is empty.
         number: how a bridge without usable numbers gets a secondary bus.
         registers: copies of the bus numbers, because the scan writes them.
     """
@@ -119,6 +135,9 @@ class Kernel:
     noari: bool = False
     scan_all: bool = False
     handover: str = "matched"
+    assign_busses: bool = False
+    isolated: bool = False
+    handed_over: bool = False
     number: Callable[[Kernel, Device], int] = field(default=lambda _, device: device.hardware.renumber)
 
     found: list[Device] = field(default_factory=list)
@@ -129,12 +148,24 @@ class Kernel:
     numbers_in_use: set[tuple[int, int]] = field(default_factory=set)
 
     def boot(self, machine: Machine) -> Kernel:
-        if self.handover == "panic" and self.policy != "stock":
-            return self
+        if self.series not in {"v4", "v5", "v6", "v7", "v8", "v9"}:
+            raise ValueError(self.series)
         self.numbers_in_use.update(machine.roots)
-        for (domain, number), wired in sorted(machine.roots.items()):
-            self.pci_scan_child_bus(Bus(domain, number, None, wired))
+        try:
+            for (domain, number), wired in sorted(machine.roots.items()):
+                self.pci_scan_child_bus(Bus(domain, number, None, wired))
+        except PanicError:
+            pass
         return self
+
+    @property
+    def incoming_flb(self) -> bool:
+        """liveupdate_flb_get_incoming() has something: data of this kernel's name was handed over."""
+        return (
+            self.policy != "stock"
+            and self.handover == "matched"
+            and (self.handed_over or bool(self.preserved))
+        )
 
     @property
     def set_at_hand(self) -> frozenset[int]:
@@ -148,13 +179,15 @@ class Kernel:
         if devfn > 0xFF:
             return None  # not a configuration address: the accessor fails
         hardware = bus.wired.get(devfn)
-        if hardware is None:
+        if hardware is None or (bus.self is not None and bus.self.hardware.dies):
             return 0xFFFFFFFF
         if hardware.gated and (bus.self is None or not self.read_devctl2(bus.self)[0] & ARI_BIT):
             return 0xFFFFFFFF
         return hardware.vendor
 
     def read_numbers(self, hardware: Hardware) -> tuple[int, int, int]:
+        if hardware.dies:
+            return 0xFF, 0xFF, 0xFF
         primary, secondary, subordinate = self.registers.get(id(hardware), hardware.numbers)
         return (0 if hardware.hard_wired else primary, secondary, subordinate)
 
@@ -177,7 +210,7 @@ class Kernel:
     def find_ari_capability(self, device: Device) -> int | None:
         """The Next Function Number of the ARI extended capability."""
         hardware = device.hardware
-        if hardware.pcie is None or not hardware.extended:
+        if hardware.pcie is None or not hardware.extended or device.bus.no_extended:
             return None
         return hardware.ari
 
@@ -208,7 +241,7 @@ class Kernel:
             if device is not None:
                 if fn > 0:
                     device.multifunction = True
-            elif fn == 0:
+            elif fn == 0 and not self.isolated:
                 return
             following = self.next_fn(bus, device, fn)
             if following is None:
@@ -240,17 +273,26 @@ class Kernel:
         if vendor is None or vendor in ABSENT or vendor & 0xFFFF == 0x0001:
             return None
         device = Device(bus.wired[devfn], bus, devfn)
-        self.pci_setup_device(device)
+        if not self.pci_setup_device(device):
+            return None
         self.pci_configure_ari(device)
         bus.devices.append(device)
         self.found.append(device)
         return device
 
-    def pci_setup_device(self, device: Device) -> None:
-        device.multifunction = bool(device.hardware.header & MULTIFUNCTION)
+    def pci_setup_device(self, device: Device) -> bool:
+        hardware = device.hardware
+        header = hardware.header if hardware.header_read is None else hardware.header_read
+        known = header & 0x7F in (0, 1, 2)
+        device.multifunction = bool(header & MULTIFUNCTION)
         if device.hardware.pcie is not None:
             self.set_pcie_port_type(device, device.hardware.pcie[1])
+        if self.policy != "stock" and self.handover == "panic":  # pci_flb_retrieve, for the first device
+            if known:
+                self.found.append(device)
+            raise PanicError
         device.incoming = device.bdf in self.set_at_hand  # by address alone, IDs are not compared
+        return known
 
     def set_pcie_port_type(self, device: Device, claimed: int) -> None:
         device.port_type = claimed
@@ -270,15 +312,19 @@ class Kernel:
         broken = False
         if pass_ == 0:
             broken = primary != bus.number or secondary <= bus.number or secondary > subordinate
-        if (secondary or subordinate) and not broken:
+        assign_new_buses = self.assign_busses and not self.liveupdate_keeps_numbers()
+        if (secondary or subordinate) and not assign_new_buses and not broken:
             if pass_ == 0:
                 self.outcomes[device.path] = "use"
                 self.add_bus(device, secondary)
+            elif device.path not in self.outcomes:
+                self.outcomes[device.path] = "silent"  # still set although pass 0 wrote zeros
             return
         if pass_ == 0:
-            self.registers[id(device.hardware)] = (0, 0, 0)
+            if assign_new_buses or broken:
+                self.registers[id(device.hardware)] = (0, 0, 0)
             return
-        if self.liveupdate_refuses_numbers(bus, device):
+        if self.liveupdate_refuses_numbers(bus):
             self.outcomes[device.path] = "refuse"
             return
         self.outcomes[device.path] = "assign"
@@ -289,20 +335,28 @@ class Kernel:
     def add_bus(self, bridge: Device, number: int) -> None:
         self.numbers_in_use.add((bridge.bus.domain, number))
         bridge.subordinate = Bus(bridge.bus.domain, number, bridge, bridge.hardware.below)
+        bridge.subordinate.no_extended = not self.pci_bridge_child_ext_cfg_accessible(bridge)
         self.scanned.append(bridge)
         self.pci_scan_child_bus(bridge.subordinate)
 
+    def pci_bridge_child_ext_cfg_accessible(self, bridge: Device) -> bool:
+        if bridge.bus.no_extended:
+            return False
+        if bridge.port_type in (ROOT_PORT, UPSTREAM, DOWNSTREAM):
+            return True
+        return bridge.hardware.pcix
+
     # Live Update series and pci.c
 
-    def liveupdate_refuses_numbers(self, bus: Bus, device: Device) -> bool:
-        nr_devices = len(self.set_at_hand)
-        if self.series == "v4":
-            return device.incoming
-        if self.series == "v5":
-            return nr_devices > 0
-        if self.series in ("v6", "v7", "v8"):
-            return nr_devices > 0 or (bus.self is not None and bus.self.incoming)
+    def liveupdate_refuses_numbers(self, bus: Bus) -> bool:
+        if self.series != "v9":
+            return self.liveupdate_keeps_numbers()
         return any(other.is_bridge and other.incoming and other.subordinate is None for other in bus.devices)
+
+    def liveupdate_keeps_numbers(self) -> bool:
+        if self.series in ("v4", "v5"):  # dev->liveupdate_inherit_buses, inherit_buses: the FLB was retrieved
+            return self.incoming_flb
+        return len(self.set_at_hand) > 0  # ser->nr_devices; v9: had_incoming
 
     def pci_configure_ari(self, device: Device) -> None:
         patched = self.policy != "stock"

@@ -32,6 +32,8 @@ _T = TypeVar("_T")
 
 BYTES = 800
 SERIES = ("v9", "v8", "v7", "v6", "v5", "v4")
+#: Header types that no kernel knows; a function that died there reads 0xff.
+UNKNOWN_HEADERS = (0xFF, 0x7F, 0x03, 0x7E, 0x90)
 #: Ways of not answering: nobody there, zeros, half ones, retry for ever.
 SILENT = (0xFFFFFFFF, 0x00000000, 0x0000FFFF, 0xFFFF0000, 0xFFFF0001, 0x12340001)
 ROOT_BUSES = ((0, 0x00), (0, 0x40), (0x10000, 0x00), (0x10001, 0xE0))
@@ -59,13 +61,25 @@ class Case:
     noari: bool = False
     scan_all: bool = False
     handover: str = "matched"
+    assign_busses: bool = False
+    isolated: bool = False
+    handed_over: bool = False
 
     def __repr__(self) -> str:
         return text(self)
 
     def kernel(self, policy: str) -> Kernel:
         return Kernel(
-            policy, self.series, self.preserved, self.saved, self.noari, self.scan_all, self.handover
+            policy,
+            self.series,
+            self.preserved,
+            self.saved,
+            self.noari,
+            self.scan_all,
+            self.handover,
+            self.assign_busses,
+            self.isolated,
+            self.handed_over,
         )
 
     def functions(self) -> Iterator[tuple[Path, Hardware]]:
@@ -84,6 +98,7 @@ def text(case: Case) -> str:
     """The case as an indented tree, faults and options only where they are not the plain ones."""
     lines = [
         f"series {case.series}, noari {case.noari}, scan_all {case.scan_all}, handover {case.handover}",
+        f"assign_busses {case.assign_busses}, isolated {case.isolated}, handed_over {case.handed_over}",
         f"preserved {sorted(f'{key:06x}' for key in case.preserved)}, saved {case.saved}",
     ]
     plain = Hardware()
@@ -272,6 +287,11 @@ class _Builder:
                 hardware.extended = False
             if self.dice.chance(self.silent):
                 hardware.vendor = self.dice.pick(*SILENT)
+            elif self.dice.chance(self.silent):
+                hardware.header_read = self.dice.pick(*UNKNOWN_HEADERS)
+            elif hardware.header & 0x7F == 1:
+                hardware.dies = self.dice.chance(self.silent)
+                hardware.pcix = self.dice.chance(self.odd)
         if 0 in wired and self.dice.chance(self.odd / 4):
             del wired[0]
         return wired
@@ -362,6 +382,9 @@ class _Builder:
         case.series = dice.pick(*SERIES)
         case.noari = dice.chance(18)
         case.scan_all = dice.chance(18)
+        case.assign_busses = dice.chance(12)
+        case.isolated = dice.chance(8)
+        case.handed_over = dice.chance(40)
         if dice.chance(8):
             case.handover = "panic" if case.series in ("v8", "v9") and dice.chance(30) else "unmatched"
 

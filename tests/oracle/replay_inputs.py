@@ -8,7 +8,7 @@ from naive_scan import ABSENT, ARI_BIT, MULTIFUNCTION
 
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.profile import Profile
-from analyzer.replay.world import Node, World, _link
+from analyzer.replay.world import Node, World, link
 
 if TYPE_CHECKING:
     from naive_scan import Hardware, Kernel
@@ -24,6 +24,9 @@ def profile(case: Case, policy: str) -> Profile:
         scan_all=case.scan_all,
         saved=dict(case.saved),
         handover=case.handover,
+        assign_busses=case.assign_busses,
+        isolated_functions=case.isolated,
+        handed_over=case.handed_over,
     )
 
 
@@ -44,13 +47,16 @@ def nodes(case: Case, ran: Kernel | None = None) -> dict[Path, Node]:
 
 def world(by_path: dict[Path, Node]) -> World:
     """Connect nodes and correct port types, as the world is built from a capture."""
-    return _link(by_path)
+    return link(by_path)
 
 
 def _node(case: Case, path: Path, hardware: Hardware) -> Node:
     node = Node(path, outgoing=case.outgoing.get(path))
     node.incoming = None if path in case.outgoing else case.addresses[path]
     node.present = hardware.vendor not in ABSENT and hardware.vendor & 0xFFFF != 1
+    if node.present and hardware.header_read is not None:
+        ones = hardware.header_read & 0x7F == 0x7F
+        node.present, node.ignored = False, "no-response" if ones else "unknown-header-type"
     node.gated = hardware.gated
     node.is_bridge = hardware.header & 0x7F == 1
     node.multifunction = bool(hardware.header & MULTIFUNCTION)
@@ -65,6 +71,9 @@ def _node(case: Case, path: Path, hardware: Hardware) -> Node:
         )
         primary, secondary, subordinate = hardware.numbers
         node.numbers = _numbers((0 if hardware.hard_wired else primary, secondary, subordinate))
+        node.pcix_mode_2 = hardware.pcix
+        if hardware.dies:
+            node.numbers, node.numbers_silent = None, True
         if path in case.outgoing_numbers:
             node.outgoing_numbers = _numbers(case.outgoing_numbers[path])
         else:

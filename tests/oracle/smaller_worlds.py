@@ -49,6 +49,8 @@ def _simplifications(case: Case) -> Iterator[Callable[[Case], None]]:
     yield lambda target: setattr(target, "noari", False)
     yield lambda target: setattr(target, "scan_all", False)
     yield lambda target: setattr(target, "handover", "matched")
+    for option in ("assign_busses", "isolated", "handed_over"):
+        yield lambda target, option=option: setattr(target, option, False)
     yield _forget_what_is_gone
 
 

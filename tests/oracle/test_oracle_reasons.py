@@ -30,7 +30,7 @@ def wrong_reason(case: Case, policy: str) -> str | None:
     named = {device.bdf: device for device in verdicts}
     assert len(named) == len(verdicts)
     for node in world.nodes():
-        if node.outgoing is None or kernel.handover == "panic":
+        if node.outgoing is None:
             continue
         verdict = named[bdf.text(node.outgoing)]
         expected = "stranded" if node.outgoing in case.preserved else "missing"
@@ -45,6 +45,8 @@ def wrong_reason(case: Case, policy: str) -> str | None:
 
 def _holds(reason: str, case: Case, node: Node, world: World, kernel: Kernel) -> bool:
     """Whether a reason names a true obstacle, and the first on the way down."""
+    if (kernel.handover == "panic" and kernel.policy != "stock") or reason == "kernel-panicked":
+        return reason == "kernel-panicked" and kernel.handover == "panic"
     found = {device.path: device for device in kernel.found}
     above = found.get(node.path[:-1])
     hidden_above = above is None and len(node.path) > 2
@@ -53,13 +55,16 @@ def _holds(reason: str, case: Case, node: Node, world: World, kernel: Kernel) ->
     answering = {devfn for devfn, sibling in siblings.items() if sibling.present}
     if reason == "ancestor-hidden":
         return hidden_above and world.by_path[node.path[:-1]].present
+    dead_above = above is not None and above.hardware.dies
     if reason == "bridge-gone":
-        return hidden_above and not world.by_path[node.path[:-1]].present
-    if hidden_above or refused:
+        return dead_above or (hidden_above and not world.by_path[node.path[:-1]].present)
+    if hidden_above or refused or dead_above:
         return reason == "bridge-unconfigured" and not hidden_above
     # No word of its own: function 0 of a slot without its multi-function bit, where ARI does not apply.
+    if reason == "unknown-header-type":
+        return not node.present and node.ignored == reason
     if reason == "no-response":
-        return not node.present or above is None
+        return node.ignored in (None, reason) and (not node.present or above is None)
     ari = above is not None and above.ari_enabled
     one_device = ari or (above is not None and above.port_type in (ROOT_PORT, DOWNSTREAM, PCI_TO_PCIE))
     first = 0 if one_device else node.devfn & 0xF8

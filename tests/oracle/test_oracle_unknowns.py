@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from random_worlds import Path
 
     from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.world import Node
 
 #: A tenth of the machines of the full comparison, in parts.
 CASES = int(os.environ.get("ARITRACE_ORACLE_CASES", "10000")) // 10
@@ -33,11 +34,11 @@ COMPLETIONS = 40
 EXACT = ("multifunction", "capability", "next", "bit", "saved", "supported", "type", "numbers")
 
 
-def replay_without(case: Case, unknowns: list[Unknown], policy: str) -> Prediction:
+def replay_without(case: Case, unknowns: list[Unknown], policy: str) -> tuple[Prediction, dict[Path, Node]]:
     profile = replay_inputs.profile(case, policy)
     nodes = replay_inputs.nodes(case)
     unknown_inputs.forget(unknowns, nodes, profile)
-    return enumeration.predict(replay_inputs.world(nodes), profile)
+    return enumeration.predict(replay_inputs.world(nodes), profile), nodes
 
 
 def unsound(prediction: Prediction, kernel: Kernel) -> str | None:
@@ -63,12 +64,15 @@ def try_completions(case: Case, unknowns: list[Unknown], policy: str) -> int:
 
     Where one input alone is unknown, the replay must not be vaguer than that either.
     """
-    prediction = replay_without(case, unknowns, policy)
+    prediction, nodes = replay_without(case, unknowns, policy)
     scans: list[set[Path]] = []
     skipped = False
     for _ in unknown_inputs.completions(case, unknowns, COMPLETIONS):
         kernel = case.kernel(policy).boot(case.machine)
-        if not unknown_inputs.ports_below_speak_true(unknowns, kernel):
+        if not (
+            unknown_inputs.ports_below_speak_true(unknowns, kernel)
+            and unknown_inputs.known_capabilities_are_seen(nodes, kernel)
+        ):
             skipped = True
             continue
         scans.append({device.path for device in kernel.found})
@@ -110,6 +114,6 @@ def test_a_bridge_that_is_perhaps_there_perhaps_makes_v9_refuse() -> None:
     case.outgoing_numbers = {(0, 8): (0, 1, 1), (0, 9): (0, 2, 2)}
     unknown = Unknown((0, 8), "multifunction", ({"header": 0x01}, {"header": 0x81}))
     assert try_completions(case, [unknown], "inherit") == 2
-    prediction = replay_without(case, [unknown], "inherit")
+    prediction, _ = replay_without(case, [unknown], "inherit")
     assert (prediction.certain, prediction.possible) == ({(0, 8)}, {(0, 9), (0, 8, 0)})
     assert prediction.numbers[0, 8] == "unknown"

@@ -140,6 +140,14 @@ def ports_below_speak_true(unknowns: list[Unknown], kernel: Kernel) -> bool:
     )
 
 
+def known_capabilities_are_seen(nodes: dict[Path, Node], kernel: Kernel) -> bool:
+    """Whether every ARI capability that is known is on a bus where the kernel reads extended space.
+
+    It is known because a kernel read it there: a bridge of unknown type above it then is one that lets it.
+    """
+    return not any(device.bus.no_extended and nodes[device.path].has_ari for device in kernel.found)
+
+
 def completions(case: Case, unknowns: list[Unknown], limit: int) -> Iterator[bool]:
     """Put every combination of values into the machine in turn, at most ``limit``; restores it at the end."""
     hardware = dict(case.functions())

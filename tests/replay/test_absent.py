@@ -9,7 +9,8 @@ import pytest
 
 from analyzer.observed.decisions import Decision
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.world import Node, World, _link, _mark_absent
+from analyzer.replay.two_boots import mark_absent
+from analyzer.replay.world import Node, World, link
 from schemas.pcie_capability import TYPE_ROOT_PORT, TYPE_UPSTREAM
 
 #: A root port on the root bus of domain 3, behind it bus 4; rows from 1000 on are the incoming kernel's scan.
@@ -24,7 +25,7 @@ def machine(*functions: int, port_type: int = TYPE_ROOT_PORT, numbers: bool = Tr
     port.pcie_type = port_type
     port.incoming_numbers = BusNumbers(0, 4, 4, row=0) if numbers else None
     below = [Node((ROOT, 8, devfn), outgoing=0x3_0900 | devfn, assumed=True) for devfn in functions]
-    return _link({node.path: node for node in (port, *below)})
+    return link({node.path: node for node in (port, *below)})
 
 
 def marked(
@@ -43,7 +44,7 @@ def marked(
     for row, function, value in reads:
         index.value[row], index.function[row], index.absent[row] = value, function, absent
     decisions = {} if ari == "none" else {PORT_KEY: [Decision(PORT_KEY, BUS << 8, "set", ari, 1)]}
-    _mark_absent(index, SimpleNamespace(boot=SimpleNamespace(scan=scan), vendor_rows=rows), decisions, world)
+    mark_absent(index, SimpleNamespace(boot=SimpleNamespace(scan=scan), vendor_rows=rows), decisions, world)
     return world
 
 
@@ -149,7 +150,7 @@ def test_the_first_decision_counts() -> None:
     index.value = np.full(SCAN + 1, SILENT, np.int64)
     index.function = np.full(SCAN + 1, BUS << 8 | 8, np.int64)
     decisions = {PORT_KEY: [Decision(PORT_KEY, BUS << 8, "set", enabled, 1) for enabled in (False, True)]}
-    _mark_absent(index, SimpleNamespace(boot=SimpleNamespace(scan=SCAN), vendor_rows=rows), decisions, world)
+    mark_absent(index, SimpleNamespace(boot=SimpleNamespace(scan=SCAN), vendor_rows=rows), decisions, world)
     assert state(world, 8) == GATED
 
 
@@ -157,12 +158,12 @@ def test_the_decision_of_a_bridge_at_address_0() -> None:
     port = Node((0, 0), outgoing=0, incoming=0, is_bridge=True, is_pcie=True, pcie_type=TYPE_ROOT_PORT)
     port.incoming_numbers = BusNumbers(0, 1, 1, row=0)
     leaf = Node((0, 0, 8), outgoing=0x108, assumed=True)
-    world = _link({node.path: node for node in (port, leaf)})
+    world = link({node.path: node for node in (port, leaf)})
     index = SimpleNamespace(
         value=np.array([SILENT]), absent=np.array([False]), function=np.array([0x108], np.int64)
     )
     incoming = SimpleNamespace(boot=SimpleNamespace(scan=0), vendor_rows=np.array([0]))
-    _mark_absent(index, incoming, {0: [Decision(0, 0x100, "set", True, 1)]}, world)
+    mark_absent(index, incoming, {0: [Decision(0, 0x100, "set", True, 1)]}, world)
     assert (leaf.present, leaf.gated) == (False, False)
 
 
@@ -176,7 +177,7 @@ def test_every_function_is_judged_for_itself() -> None:
 
 
 def test_functions_of_a_root_bus() -> None:
-    world = _link({(ROOT, devfn): Node((ROOT, devfn), outgoing=ROOT << 8 | devfn) for devfn in (8, 16)})
+    world = link({(ROOT, devfn): Node((ROOT, devfn), outgoing=ROOT << 8 | devfn) for devfn in (8, 16)})
     marked(world, (SCAN, ROOT << 8 | 16, SILENT))
     assert [world.by_path[ROOT, devfn].present for devfn in (8, 16)] == [True, False]
     assert not world.by_path[ROOT, 16].gated
@@ -187,6 +188,6 @@ def test_behind_a_bridge_that_is_gone_the_others_are_still_judged() -> None:
     first = Node((ROOT, 0), outgoing=ROOT << 8, is_bridge=True)
     world = machine(3)
     nodes = [first, Node((ROOT, 0, 0), outgoing=0x3_0500, assumed=True), *world.by_path.values()]
-    both = marked(_link({node.path: node for node in nodes}), (SCAN, BUS << 8 | 3, SILENT))
+    both = marked(link({node.path: node for node in nodes}), (SCAN, BUS << 8 | 3, SILENT))
     assert both.by_path[ROOT, 0, 0].present
     assert state(both, 3) == ABSENT

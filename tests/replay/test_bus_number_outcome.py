@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from analyzer.observed.registers.functions import BusNumbers
@@ -59,10 +61,10 @@ SERIES = ("v4", "v5", "v6", "v7", "v8", "v9")
     ("preserved", "refusing"),
     [
         ((key(0),), SERIES),  # the bridge itself
-        ((key(8),), ("v5", "v6", "v7", "v8", "v9")),  # its sibling, which lost its numbers too (v9)
-        ((key(16),), ("v5", "v6", "v7", "v8")),  # a sibling that kept them
-        ((key(24),), ("v5", "v6", "v7", "v8")),  # an endpoint on the same bus
-        ((key(0) & 0xFFFF,), ("v5", "v6", "v7", "v8")),  # the same address in another domain
+        ((key(8),), SERIES),  # its sibling, which lost its numbers too (v9)
+        ((key(16),), SERIES[:-1]),  # a sibling that kept them
+        ((key(24),), SERIES[:-1]),  # an endpoint on the same bus
+        ((key(0) & 0xFFFF,), SERIES[:-1]),  # the same address in another domain
         ((), ()),
     ],
 )
@@ -74,6 +76,45 @@ def test_who_must_be_preserved_for_a_refusal(
     siblings = [lost, bridge(8, RESET), bridge(16, VALID), Node((0x1_00, 8, 24), numbers=RESET)]
     expected = "refuse" if series in refusing else "assign"
     assert outcome(lost, BUS, siblings, profile("inherit", series, *preserved)) == expected
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+@pytest.mark.parametrize("series", SERIES)
+def test_data_without_a_device_in_it(series: str, handed_over: bool) -> None:
+    """v4 flags each device, and v5 the kernel, before the set is looked at; later ones count devices."""
+    chosen = replace(profile("inherit", series), handed_over=handed_over)
+    refused = handed_over and series in ("v4", "v5")
+    assert outcome(bridge(0, RESET), BUS, [], chosen) == ("refuse" if refused else "assign")
+    assert replace(chosen, assign_busses=True).renumbers is not refused
+
+
+@pytest.mark.parametrize(
+    ("policy", "preserved", "handover", "expected"),
+    [
+        ("stock", (key(0),), "matched", "assign"),
+        ("inherit", (), "matched", "assign"),
+        ("inherit", (key(24),), "unmatched", "assign"),
+        ("inherit", (key(24),), "matched", "use"),
+        ("heal", (key(24),), "matched", "use"),
+    ],
+)
+@pytest.mark.parametrize("series", SERIES)
+def test_assign_busses_numbers_every_bridge_unless_a_live_update_keeps_them(
+    series: str, policy: str, preserved: tuple[int, ...], handover: str, expected: str
+) -> None:
+    chosen = replace(profile(policy, series, *preserved, handover=handover), assign_busses=True)
+    assert outcome(bridge(0, VALID), BUS, [], chosen) == expected
+
+
+def test_numbers_that_read_all_ones_are_neither_used_nor_replaced() -> None:
+    """A bridge that died while it was set up: broken in pass 0, set in pass 1."""
+    dead = bridge(0, None, VALID)
+    dead.numbers_silent = True
+    for series in SERIES:
+        assert outcome(dead, BUS, [dead], profile("stock", series)) == "silent"
+        assert outcome(dead, BUS, [dead], profile("inherit", series, key(0))) == "silent"
+    lost = bridge(8, RESET)
+    assert outcome(lost, BUS, [dead, lost], profile("inherit", "v9", key(0))) == "refuse"
 
 
 @pytest.mark.parametrize(("kept", "expected"), [(True, "assign"), (False, "refuse")])

@@ -7,7 +7,7 @@ import pytest
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.enumeration import Prediction, predict
 from analyzer.replay.profile import Profile
-from analyzer.replay.world import Node, World, _link
+from analyzer.replay.world import Node, World, link
 from schemas.pcie_capability import TYPE_ROOT_PORT
 
 #: Two root ports and the function 0 behind each, on the root bus of domain 2.
@@ -34,7 +34,7 @@ def function(path: tuple[int, ...]) -> Node:
 
 
 def world(*nodes: Node) -> World:
-    return _link({node.path: node for node in nodes})
+    return link({node.path: node for node in nodes})
 
 
 def profile(policy: str = "stock", series: str = "v7", *preserved: int, handover: str = "matched") -> Profile:
@@ -115,7 +115,7 @@ def test_bridges_with_valid_numbers_are_scanned_before_those_that_get_new_ones()
     [
         ("v9", SECOND, "refuse"),  # its sibling is preserved and lost its numbers
         ("v9", FIRST, "refuse"),
-        ("v4", SECOND, "assign"),
+        ("v4", SECOND, "refuse"),
         ("v4", FIRST, "refuse"),
         ("v7", SECOND, "refuse"),
     ],
@@ -155,10 +155,22 @@ def test_below_a_merely_possible_bridge_everything_is_merely_possible() -> None:
     ("policy", "handover", "scanned"),
     [("inherit", "panic", False), ("stock", "panic", True), ("inherit", "unmatched", True)],
 )
-def test_a_kernel_that_panics_finds_nothing(policy: str, handover: str, scanned: bool) -> None:
+def test_a_kernel_that_panics_sets_up_its_first_function_only(
+    policy: str, handover: str, scanned: bool
+) -> None:
     made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST))
     prediction = predict(made, profile(policy, "v9", key(0, 8), handover=handover))
-    assert found(prediction) == ([FIRST, BELOW_FIRST] if scanned else [])
+    assert found(prediction) == ([FIRST, BELOW_FIRST] if scanned else [FIRST])
+    assert prediction.panicked is not scanned
+
+
+@pytest.mark.parametrize("ignored", ["no-response", "unknown-header-type"])
+def test_a_panic_within_a_first_function_that_is_none(ignored: str) -> None:
+    """It panics before it looks at the header type."""
+    first, second = port(FIRST, (0, 3, 3)), port(SECOND, (0, 4, 4))
+    first.present, first.ignored = False, ignored
+    prediction = predict(world(first, second), profile("inherit", "v9", key(0, 8), handover="panic"))
+    assert (found(prediction), prediction.panicked) == ([], True)
 
 
 def test_root_buses_are_scanned_in_order() -> None:

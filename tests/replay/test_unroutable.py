@@ -8,7 +8,8 @@ import pytest
 
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.observed.registers.samples import Sample
-from analyzer.replay.world import Node, World, _link, _mark_unroutable, hardware_bit
+from analyzer.replay.two_boots import hardware_bit, mark_unroutable
+from analyzer.replay.world import Node, World, link
 
 #: Port, switch upstream port, downstream port, function 0 and a function behind a bridge below it.
 PORT, UPSTREAM, DOWNSTREAM, LEAF, DEEP = (0, 8), (0, 8, 0), (0, 8, 0, 0), (0, 8, 0, 0, 0), (0, 8, 0, 0, 0, 3)
@@ -25,8 +26,8 @@ def bridge(path: tuple[int, ...], first: Triple, last: Triple, *, is_bridge: boo
 
 
 def marked(*nodes: Node) -> World:
-    world = _link({node.path: node for node in nodes})
-    _mark_unroutable(world)
+    world = link({node.path: node for node in nodes})
+    mark_unroutable(world)
     return world
 
 

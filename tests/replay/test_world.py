@@ -12,7 +12,7 @@ from stories import tell
 
 from analyzer.analysis import study
 from analyzer.options import Options
-from analyzer.replay.world import Node, _link, of_one_boot
+from analyzer.replay.world import Node, link, of_one_boot
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ENDPOINT, TYPE_ROOT_PORT, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def test_a_port_that_claims_the_wrong_side(above: int | None, claimed: int, acts
     """Linux 7.3 set_pcie_port_type; above None: the bridge above is not PCI Express."""
     parent = Node((0, 8), is_bridge=True, is_pcie=above is not None, pcie_type=above)
     child = Node((0, 8, 0), is_bridge=True, is_pcie=True, pcie_type=claimed)
-    world = _link({node.path: node for node in (parent, child)})
+    world = link({node.path: node for node in (parent, child)})
     assert child.pcie_type == acts_as
     assert world.roots == {0: {8: parent}}
     assert parent.children == {0: child}

@@ -40,6 +40,7 @@ class Function:
         dead: it answers nothing, and a bridge forwards nothing.
         link_up: the link below a port works.
         rrs: vendor reads that it still answers with Request Retry Status.
+        reads_left: reads that it still answers before it dies; None: as many as there are.
         overrides: offset -> answer forced upon reads, and how often (see :meth:`Machine.answer`).
         name: its address as firmware numbers the buses first; it stays, whatever happens to bus numbers.
         parent: the bridge above; None on a root bus.
@@ -58,6 +59,7 @@ class Function:
     link_up: bool = True
     rrs: int = 0
     overrides: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
+    reads_left: int | None = None
     name: str = ""
     devfn: int = 0
     parent: Function | None = None
@@ -304,6 +306,7 @@ def endpoint(
         sriov: it is a physical function.
         size: config space that it decodes; with 256 it has no extended capabilities at all.
         rrs: vendor reads answered with Request Retry Status behind a reset.
+        reads_left: reads that it still answers before it dies; None: as many as there are.
         model: family of devices.
         vendor_device: the dword at 0x00, device ID in the high half.
         integrated: a root complex integrated endpoint (no link registers).

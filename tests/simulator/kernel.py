@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from simulator import kernel_after_scan, kernel_early
 from simulator.kernel_scan import scan_bus
+from simulator.kernel_setup import KernelPanicError
 from simulator.pci_access import Bus
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ class Kernel:
         preserved: functions handed over by the kernel before, bridges included, taken as they are
             (:meth:`simulator.Machine.with_bridges` adds the bridges). Empty also stands for data that
             this kernel cannot match.
-        noari, scan_all: ``pci=noari``, ``pci=pcie_scan_all``.
+        noari, scan_all, assign_busses: ``pci=noari``, ``pci=pcie_scan_all``, ``pci=assign-busses``.
+        isolated_functions: the platform hands out functions one by one (s390, LoongArch, Jailhouse).
+        flb_version: version of the handed-over data if it is not the one that this kernel knows: series v8
+            and v9 panic over it.
         saved: bridge -> ARI state handed over (``serialize`` only).
         release: kernel release, for the log.
         aspm: CONFIG_PCIEASPM (the LTR step, ASPM set-up of links).
@@ -56,6 +60,9 @@ class Kernel:
     preserved: Iterable[str] = frozenset()
     noari: bool = False
     scan_all: bool = False
+    assign_busses: bool = False
+    isolated_functions: bool = False
+    flb_version: int | None = None
     saved: Mapping[str, bool] = field(default_factory=dict)
     release: str = "7.3.4"
     aspm: bool = True
@@ -67,6 +74,8 @@ class Kernel:
     peers: int = 0
 
     def __post_init__(self) -> None:
+        if self.series not in get_args(Series):
+            raise ValueError(f"expected one of {', '.join(get_args(Series))}, found {self.series!r}")
         self.incoming: frozenset[str] = frozenset(self.preserved)
         self.outgoing: frozenset[str] = frozenset()
         self.enumerated: list[str] = []
@@ -91,7 +100,12 @@ class Kernel:
     @property
     def cmdline(self) -> str:
         """Its command line."""
-        options = [name for name, given in (("noari", self.noari), ("pcie_scan_all", self.scan_all)) if given]
+        pci = {
+            "noari": self.noari,
+            "pcie_scan_all": self.scan_all,
+            "assign-busses": self.assign_busses,
+        }
+        options = [name for name, given in pci.items() if given]
         return "console=ttyS0" + (f" pci={','.join(options)}" if options else "")
 
     def boot(self, wire: Recorder) -> None:
@@ -108,7 +122,10 @@ class Kernel:
             root = Bus(domain, number)
             self.buses[domain, number] = root
             self.roots.append(root)
-            scan_bus(self, root)
+            try:
+                scan_bus(self, root)
+            except KernelPanicError:
+                return
             kernel_after_scan.add_devices(self, root)
         self.scan_rows = range(first, len(wire.rows))
         for device in self.devices:

@@ -26,16 +26,17 @@ _AGP, _AGP3, _PCIX, _EA = 0x02, 0x0E, 0x07, 0x14
 
 def scan_bus(kernel: Kernel, bus: Bus, available: int = 0) -> int:
     """Scan one bus and everything below; return the highest bus number used."""
-    start = highest = bus.number
+    start = bus.number
     for slot in range(32):
         scan_slot(kernel, bus, slot << 3)
+    used = max((device.virtual_buses for device in bus.devices), default=0)  # pci_iov_bus_range
+    highest = start + used
     if not bus.added:
         if bus.bridge is not None:
             read_windows(bus.bridge)
         bus.added = True
     bridges = [device for device in bus.devices if device.is_bridge]
     hotplug = sum(bridge.hotplug for bridge in bridges)
-    used = 0
     for bridge in bridges:
         before = highest
         highest = visit_bridge(kernel, bus, bridge, highest, 0, first_pass=True)
@@ -69,7 +70,7 @@ def scan_slot(kernel: Kernel, bus: Bus, devfn: int) -> None:
         found += new
         if device is not None and function:
             device.multifunction = True
-        if device is None and function == 0:
+        if device is None and function == 0 and not kernel.isolated_functions:
             break
         function = next_function(bus, device, function)
     if found and bus.bridge is not None and kernel.aspm:
@@ -150,11 +151,13 @@ def visit_bridge(
         )
     control = bridge.read(0x3E, 2)
     bridge.write(0x3E, 2, control & ~0x20)
-    if (secondary or subordinate) and not broken:
+    renumbers = kernel.assign_busses and not _keeps_numbers(kernel)
+    if (secondary or subordinate) and not broken and not renumbers:
         if first_pass:
             highest = _configured(kernel, bus, bridge, secondary, subordinate, highest)
     elif first_pass:
-        bridge.write(0x18, 4, numbers & 0xFF000000)
+        if broken or renumbers:
+            bridge.write(0x18, 4, numbers & 0xFF000000)
     elif not _refused(kernel, bus, bridge):
         highest = _assign(kernel, bus, bridge, numbers, highest, available)
     bridge.write(0x1E, 2, 0xFFFF)
@@ -183,16 +186,28 @@ def _add_bus(kernel: Kernel, parent: Bus, bridge: Device, number: int, end: int)
         bridge.pcie_read(exp.LNKCAP, 4)
         bridge.pcie_read(exp.LNKSTA)
         bridge.pcie_read(exp.LNKSTA2)
+    child.no_extended = parent.no_extended or not _extended_below(bridge)
     return child
+
+
+def _extended_below(bridge: Device) -> bool:
+    """pci_bridge_child_ext_cfg_accessible, on a bus that has extended configuration space itself."""
+    if bridge.pcie and bridge.type in exp.EXTENDED_BELOW:
+        return True
+    position = bridge.find_capability(_PCIX)
+    return bool(position and bridge.read(position + 4, 4) & 0xC0000000)
+
+
+def _keeps_numbers(kernel: Kernel) -> bool:
+    """A Live Update forbids new bus numbers where there are valid ones (every series)."""
+    return kernel.policy != "stock" and bool(kernel.incoming)
 
 
 def _refused(kernel: Kernel, bus: Bus, bridge: Device) -> bool:
     """Whether this kernel leaves an unnumbered bridge alone, by series."""
-    if kernel.policy == "stock" or not kernel.incoming:
+    if not _keeps_numbers(kernel):
         return False
-    if kernel.series == "v4":
-        refused = bridge.incoming
-    elif kernel.series == "v9":
+    if kernel.series == "v9":
         lost = [other for other in bus.devices if other.is_bridge and other.incoming and other.child is None]
         refused = bool(lost)
         for other in lost[:1]:
@@ -203,7 +218,11 @@ def _refused(kernel: Kernel, bus: Bus, bridge: Device) -> bool:
     else:
         refused = True
     if refused and kernel.series != "v9":
-        kernel.say(f"pci {bridge.name}: Cannot reconfigure bridge during Live Update, skipping")
+        ends = {"v4": "!", "v5": "!", "v6": ", skipping", "v7": ", skipping"}.get(kernel.series)
+        if ends is not None:  # that of v8 was never read
+            kernel.say(f"pci {bridge.name}: Cannot reconfigure bridge during Live Update{ends}")
+        if ends == "!":
+            kernel.say(f"pci {bridge.name}: Downstream devices will not be enumerated!")
     return refused
 
 

@@ -19,6 +19,7 @@ _HOST_BRIDGE = 0x0600
 _DECODE = 0x0003
 _INTX = 0x0400
 _INTEL = 0x8086
+_CARDBUS = 2
 
 
 def setup_device(kernel: Kernel, device: Device, vendor_device: int) -> bool:
@@ -28,6 +29,7 @@ def setup_device(kernel: Kernel, device: Device, vendor_device: int) -> bool:
     device.header_type, device.multifunction = header & 0x7F, bool(header & 0x80)
     _port_type(device)
     device.class_code = device.read(0x08, 4) >> 8
+    _retrieve(kernel)
     device.incoming = device.name in kernel.incoming
     if device.incoming:
         kernel.say(f"pci {device.name}: Device was preserved by previous kernel across Live Update")
@@ -45,9 +47,38 @@ def setup_device(kernel: Kernel, device: Device, vendor_device: int) -> bool:
         _normal(device)
     elif device.header_type == 1:
         _bridge(kernel, device)
-    else:
-        return device.header_type == 2
+    elif device.header_type != _CARDBUS:
+        kernel.say(f"pci {device.name}: unknown header type {device.header_type:02x}, ignoring device")
+        return False
     return True
+
+
+class KernelPanicError(Exception):
+    """The kernel stops here."""
+
+
+#: FLB version that series v8 and v9 know.
+_FLB_VERSION = 2
+
+
+def _retrieve(kernel: Kernel) -> None:
+    """pci_liveupdate_flb_get_incoming: v8 fails over another version and panics for that, v9 panics at once.
+
+    Raises:
+        KernelPanicError: the handed-over data has another version.
+    """
+    if kernel.policy == "stock" or kernel.flb_version in (None, _FLB_VERSION):
+        return
+    differs = (
+        f"Incoming PCI FLB version (v{kernel.flb_version}) is incompatible with this kernel (v{_FLB_VERSION})"
+    )
+    if kernel.series == "v8":
+        kernel.say(f"PCI: liveupdate: {differs}")
+        kernel.say("Kernel panic - not syncing: Failed to retrieve incoming FLB data (-22)")
+        raise KernelPanicError
+    if kernel.series == "v9":
+        kernel.say(f"Kernel panic - not syncing: {differs}")
+        raise KernelPanicError
 
 
 def _port_type(device: Device) -> None:
@@ -81,6 +112,8 @@ def _config_size(device: Device) -> int:
     """pci_cfg_space_size, with the alias test of pci_ext_cfg_is_aliased."""
     if device.is_virtual:
         return 4096
+    if device.bus.no_extended:
+        return 256
     if device.class_code >> 8 != _HOST_BRIDGE and not device.pcie:
         position = device.find_capability(_PCIX)
         if not position or not device.read(position + 4, 4) & 0xC0000000:

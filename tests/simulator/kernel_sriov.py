@@ -41,8 +41,20 @@ def init_sriov(kernel: Kernel, device: Device) -> None:
     device.read(at + ext.SRIOV_CAP, 4)
     device.read(at + ext.SRIOV_FUNC_LINK, 1)
     device.find_extended(_VF_REBAR)
-    for number in range(total, -1, -1):
-        set_number(device, at, number)
+    device.virtual_buses = _buses(device, at, total)
+    set_number(device, at, 0)
+
+
+def _buses(device: Device, at: int, total: int) -> int:
+    """compute_max_vf_buses: how many buses above its own the virtual functions reach, for any NumVFs."""
+    most = 0
+    for number in range(total, 0, -1):
+        offset, stride = set_number(device, at, number)
+        if not offset or (number > 1 and not stride):
+            device.is_physical = False
+            return 0
+        most = max(most, (device.devfn + offset + stride * (number - 1)) >> 8)
+    return most
 
 
 def _size_bars(device: Device, at: int) -> None:

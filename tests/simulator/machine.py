@@ -143,6 +143,11 @@ class Machine:
     def read(self, domain: int, bus: int, devfn: int, offset: int, width: int) -> int:
         """Answer a read; all ones where nobody does (see ``answered``, ``failed``)."""
         function = self._target(domain, bus, devfn, offset)
+        if function is not None and function.reads_left is not None:
+            function.reads_left -= 1
+            if function.reads_left < 0:
+                self.kill(function.name)
+                function = self._target(domain, bus, devfn, offset)
         if function is None:
             return (1 << 8 * width) - 1
         if function.overrides and offset in function.overrides:
@@ -330,6 +335,10 @@ class Machine:
         """The function answers nothing from now on; a bridge forwards nothing."""
         self.function(name).dead = True
         self._routes.clear()
+
+    def die_after(self, name: str, reads: int) -> None:
+        """The function answers so many reads from now on, then none (:meth:`kill`)."""
+        self.function(name).reads_left = reads
 
     def unplug(self, name: str) -> None:
         """Take a function out of its slot."""

@@ -26,7 +26,10 @@ _ROOT = frozenset({exp.RTCTL, exp.RTCAP, exp.RTSTA})
 
 @dataclass(eq=False)
 class Bus:
-    """A ``struct pci_bus``: its number, the bridge that leads to it, devices in discovery order."""
+    """A ``struct pci_bus``: its number, the bridge that leads to it, devices in discovery order.
+
+    ``no_extended`` is PCI_BUS_FLAGS_NO_EXTCFG.
+    """
 
     domain: int
     number: int
@@ -34,6 +37,7 @@ class Bus:
     end: int = 0xFF
     devices: list[Device] = field(default_factory=list)
     added: bool = False
+    no_extended: bool = False
 
     def device(self, devfn: int) -> Device | None:
         """The device of that number, if the kernel has one."""
@@ -62,6 +66,7 @@ class Device:
     link_active_reporting: bool = False
     hotplug: bool = False
     link_state: bool = False
+    virtual_buses: int = 0
     power_cap: int = 0
     msix_cap: int = 0
     aer_cap: int = 0

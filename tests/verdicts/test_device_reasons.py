@@ -8,7 +8,7 @@ import pytest
 
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import Prediction
-from analyzer.replay.world import Node, World, _link
+from analyzer.replay.world import Node, World, link
 from analyzer.results import DeviceVerdict
 from analyzer.verdicts import devices
 from analyzer.verdicts.divergences import Comparison
@@ -32,7 +32,7 @@ def world(port: dict[str, object] | None = None, **absent_or_changed: dict[str, 
             setattr(nodes[-1], attribute, value)
     for attribute, value in (port or {}).items():
         setattr(nodes[0], attribute, value)
-    return _link({node.path: node for node in nodes})
+    return link({node.path: node for node in nodes})
 
 
 def prediction(
@@ -108,7 +108,7 @@ def test_why_a_function_is_not_discovered(
 
 
 def test_on_a_root_bus_a_slot_without_function_0_hides_the_others() -> None:
-    made = _link({path: Node(path, outgoing=path[-1]) for path in ((0, 8), (0, 17))})
+    made = link({path: Node(path, outgoing=path[-1]) for path in ((0, 8), (0, 17))})
     empty = Prediction()
     assert devices.reason(made, made.by_path[0, 17], empty) == "function-0-absent"
     assert devices.reason(made, made.by_path[0, 8], empty) == "no-response"
@@ -231,7 +231,7 @@ def test_stranded_are_preserved_functions_that_a_prediction_does_not_reach() -> 
 
 def test_who_sits_anywhere_below_a_bridge() -> None:
     deep = Node((0, 8, 0, 3), outgoing=0x203)
-    made = _link({**world().by_path, deep.path: deep})
+    made = link({**world().by_path, deep.path: deep})
     port = made.by_path[PORT]
     assert sorted(devices.below(port, frozenset((0x08, 0x100, 0x109, 0x203)))) == [0x100, 0x109, 0x203]
     assert devices.below(made.by_path[ZERO], frozenset((0x100, 0x203))) == [0x203]

@@ -9,7 +9,7 @@ import pytest
 from hand_made import Access, Part, read, write
 
 from analyzer.replay.enumeration import Prediction
-from analyzer.replay.world import Node, World, _link
+from analyzer.replay.world import Node, World, link
 from analyzer.results import Divergence
 from analyzer.verdicts import divergences
 from analyzer.verdicts.reset_evidence import LogMessage
@@ -28,7 +28,7 @@ END = 500
 
 def world() -> World:
     nodes = [Node(path, outgoing=key, incoming=key, is_bridge=path == PORT) for path, key in KEYS.items()]
-    return _link({node.path: node for node in nodes})
+    return link({node.path: node for node in nodes})
 
 
 def prediction(

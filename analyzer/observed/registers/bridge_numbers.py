@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.functions import BusNumbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,10 +16,14 @@ if TYPE_CHECKING:
 
 def of_runs(
     seen: RegisterAccesses, run: NDArray[np.int64], runs: int
-) -> tuple[list[BusNumbers | None], list[BusNumbers | None]]:
-    """The bus numbers that each run read first, before it wrote, and those that it last used."""
-    first: list[BusNumbers | None] = [None] * runs
-    last: list[BusNumbers | None] = [None] * runs
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The bus numbers that each run read first, before it wrote, and those that it last used.
+
+    Returns:
+        twice a table with a row for each run: primary, secondary, subordinate, and the row of the access that
+        shows or sets them; all :data:`NONE` where there is none.
+    """
+    first, last = np.full((runs, 4), NONE, np.int64), np.full((runs, 4), NONE, np.int64)
     its = run[seen.places]
     places = np.arange(len(its))
     begin = np.searchsorted(its, its)  # of the run that each sample is of
@@ -41,7 +44,7 @@ def of_runs(
 
 
 def _fill(
-    found: list[BusNumbers | None],
+    found: NDArray[np.int64],
     its: NDArray[np.int64],
     chosen: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -51,9 +54,8 @@ def _fill(
     winner = np.full(len(found), NONE, np.int64)
     winner[its[chosen]] = chosen
     runs = np.flatnonzero(winner != NONE)
-    best = winner[runs]
-    for run, *numbers in zip(runs.tolist(), *(one[best].tolist() for one in (*values, rows)), strict=True):
-        found[run] = BusNumbers(*numbers)
+    for place, column in enumerate((*values, rows)):
+        found[runs, place] = column[winner[runs]]
 
 
 def _latest(

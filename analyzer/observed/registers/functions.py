@@ -11,11 +11,11 @@ from schemas.inherited_state import INHERITED
 from schemas.registers import BASE_IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from analyzer.observed.batches import Accesses
     from analyzer.observed.registers.capability_lists import Capabilities
-    from analyzer.observed.registers.samples import Sample
+    from analyzer.observed.registers.samples import OfRuns, Sample
     from schemas.registers import Register
 
 #: Registers that are read of every function at once, because every kexec asks for them.
@@ -65,8 +65,6 @@ class Function:
         next_function: Next Function Number of its ARI capability (0 ends the chain).
         first_bus_numbers: a bridge's bus numbers as this boot first read them, before its own writes.
         bus_numbers: a bridge's bus numbers that this boot last used: the last state with a secondary bus.
-        devcap2: of a bridge every access of this boot that shows DEVCAP2.
-        inherited: every access of this boot that shows or changes each of :data:`INHERITED_REGISTERS`.
         scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
         silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
             known of it.
@@ -87,13 +85,14 @@ class Function:
     next_function: int | None
     first_bus_numbers: BusNumbers | None
     bus_numbers: BusNumbers | None
-    devcap2: list[Sample]
-    inherited: tuple[list[Sample], ...]
+    _run: int
+    _samples: Sequence[OfRuns]
     _accesses: Callable[[], Accesses]
     is_bridge: bool = False
     scans: list[int] = field(default_factory=list)
     silent: bool = False
     _view: RegisterView | None = None
+    _known: dict[int, list[Sample]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.header_type is not None:
@@ -116,6 +115,18 @@ class Function:
             self._view = RegisterView(self.function, self._accesses())
         return self._view
 
+    @property
+    def devcap2(self) -> list[Sample]:
+        """Of a bridge every access of this boot that shows DEVCAP2."""
+        return self._samples_of(0)
+
+    def _samples_of(self, place: int) -> list[Sample]:
+        """Of DEVCAP2 (place 0) or the inherited registers after it: made when they are first asked for."""
+        known = self._known.get(place)
+        if known is None:
+            known = self._known[place] = self._samples[place].samples(self._run)
+        return known
+
     def start_of(self, base: str) -> int | None:
         """Offset that a base of :mod:`schemas.registers` counts from; None: no such capability is known."""
         if base in BASE_IDS:
@@ -128,7 +139,7 @@ class Function:
         """Every access of this boot that shows or changes some of a register."""
         place = _PLACES.get(register)
         if place is not None:
-            return self.inherited[place]
+            return self._samples_of(1 + place)
         start = self.start_of(register.base)
         return [] if start is None else self.view.samples(start + register.offset, register.size)
 

@@ -2,32 +2,32 @@
 
 The accesses of each function in each boot are a run; the runs follow each other, and every step
 is a few array operations over all of them. What each step gives is described in
-:class:`analyzer.observed.registers.functions.Function`.
+:class:`analyzer.observed.registers.functions.Function`; it is kept as a table
+(:mod:`analyzer.observed.registers.function_table`).
 """
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from analyzer.observed.registers import bridge_numbers, capability_lists, samples
-from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE, FirstReads
-from analyzer.observed.registers.functions import INHERITED_REGISTERS, Function
+from analyzer.observed.registers.function_table import FunctionBlock, Functions, FunctionTable
+from analyzer.observed.registers.functions import INHERITED_REGISTERS
 from schemas import config_header, extended_capabilities, pcie_capability
 from schemas.registers import BASE_IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from analyzer.observed.batches import Accesses, Batch
     from analyzer.observed.index import AccessIndex
-    from analyzer.observed.registers.samples import RegisterAccesses, Sample
+    from analyzer.observed.registers.samples import RegisterAccesses
 
 #: Functions that are worked out at a time (the first reads of so many take at most 64 MiB), and their
 #: accesses, of which some arrays are made (one function may have more).
@@ -59,7 +59,7 @@ class _Runs(NamedTuple):
     starts: NDArray[np.int64]
 
 
-def read(wanted: Sequence[Wanted]) -> list[dict[int, Function]]:
+def read(wanted: Sequence[Wanted]) -> list[Functions]:
     """Work out functions of several boots, which may be of several captures of one batch.
 
     Returns:
@@ -69,11 +69,14 @@ def read(wanted: Sequence[Wanted]) -> list[dict[int, Function]]:
         return []
     batch = wanted[0].index.batch
     runs = _runs(batch, wanted)
-    found: list[Function] = []
-    for first, last in _blocks(runs.lasts - runs.firsts):
-        found.extend(_read(batch, _Runs._make(column[first:last] for column in runs)))
-    every = iter(found)
-    return [{key: next(every) for key in one.keys} for one in wanted]
+    table = FunctionTable(
+        [
+            _read(batch, _Runs._make(column[first:last] for column in runs))
+            for first, last in _blocks(runs.lasts - runs.firsts)
+        ]
+    )
+    firsts = np.cumsum([0, *(len(one.keys) for one in wanted)]).tolist()
+    return [Functions(table, first, one.keys) for first, one in zip(firsts, wanted, strict=False)]
 
 
 def _blocks(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -111,7 +114,7 @@ def _runs(batch: Batch, wanted: Sequence[Wanted]) -> _Runs:
     return _Runs(keys, firsts, lasts, starts)
 
 
-def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
+def _read(batch: Batch, runs: _Runs) -> FunctionBlock:
     """Work out one block."""
     count = len(runs.keys)
     lengths = runs.lasts - runs.firsts
@@ -150,8 +153,8 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
     numbers = _seen_at(accesses, run, bridge, config_header.PRIMARY_BUS, 4)
     first_numbers, last_numbers = bridge_numbers.of_runs(numbers, run, count)
 
-    def seen(capability: NDArray[np.int64], offset: int, size: int) -> list[list[Sample]]:
-        return _split(_seen_at(accesses, run, capability, offset, size), run, count)
+    def seen(capability: NDArray[np.int64], offset: int, size: int) -> samples.OfRuns:
+        return samples.by_run(_seen_at(accesses, run, capability, offset, size), run, count)
 
     def start_of(base: str) -> NDArray[np.int64]:
         if base in BASE_IDS:
@@ -159,52 +162,38 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
             return (extended if is_extended else standard).first(number)
         return bridge if base == "HEADER1" else np.where((header == NONE) | (bridge == NONE), 0, NONE)
 
-    facts: dict[str, Iterable[Any]] = {
-        "function": runs.keys,
-        "vendor_device": _identities(reads, every),
-        "header_type": _known(header),
-        "multifunction": _flags(
-            np.where(several == NONE, NONE, several & config_header.HEADER_TYPE_MULTIFUNCTION != 0)
+    vendor, device = (
+        reads.at(every, offset, 2) for offset in (config_header.VENDOR_ID, config_header.DEVICE_ID)
+    )
+    return FunctionBlock(
+        facts={
+            "function": np.array(runs.keys, np.int64),
+            "vendor": vendor,
+            "device": device,
+            "header_type": header,
+            "multifunction": np.where(
+                several == NONE, NONE, several & config_header.HEADER_TYPE_MULTIFUNCTION != 0
+            ),
+            "pcie": pcie,
+            "is_pcie": is_pcie,
+            "pcie_flags": flags,
+            "pcie_type": np.where(kind == NONE, NONE, kind >> pcie_capability.FLAGS_TYPE_SHIFT),
+            "ari_supported": np.where(without, 0, supported),
+            "ari": ari,
+            "has_ari": has_ari,
+            "next_function": next_function,
+        },
+        first_numbers=first_numbers,
+        last_numbers=last_numbers,
+        standard=standard,
+        extended=extended,
+        registers=(
+            seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
+            *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS),
         ),
-        "capabilities": map(
-            Capabilities,
-            standard.by_run(),
-            extended.by_run(),
-            standard.ended.tolist(),
-            extended.ended.tolist(),
-        ),
-        "pcie": _known(pcie),
-        "is_pcie": _flags(is_pcie),
-        "pcie_flags": _known(flags),
-        "pcie_type": _known(np.where(kind == NONE, NONE, kind >> pcie_capability.FLAGS_TYPE_SHIFT)),
-        "ari_supported": _flags(np.where(without, 0, supported)),
-        "ari": _known(ari),
-        "has_ari": _flags(has_ari),
-        "next_function": _known(next_function),
-        "first_bus_numbers": first_numbers,
-        "bus_numbers": last_numbers,
-        "devcap2": seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
-        "inherited": zip(
-            *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS), strict=True
-        ),
-        "_accesses": itertools.starmap(
-            _part, ((accesses, *edges) for edges in itertools.pairwise([0, *ends.tolist()]))
-        ),
-    }
-    order = [field.name for field in fields(Function)][: len(facts)]
-    return map(Function, *(facts[name] for name in order))
-
-
-def _part(accesses: Accesses, first: int, last: int) -> Callable[[], Accesses]:
-    return lambda: accesses.part(first, last)
-
-
-def _known(values: NDArray[np.int64]) -> list[int | None]:
-    return [None if value == NONE else value for value in values.tolist()]
-
-
-def _flags(values: NDArray[np.int64]) -> list[bool | None]:
-    return [None if value == NONE else value == 1 for value in values.tolist()]
+        accesses=accesses,
+        edges=[0, *ends.tolist()],
+    )
 
 
 def _register(
@@ -227,16 +216,6 @@ def _next_function(reads: FirstReads, ari: NDArray[np.int64]) -> NDArray[np.int6
     return np.where(whole == NONE, byte, whole >> 8)
 
 
-def _identities(reads: FirstReads, every: NDArray[np.int64]) -> list[str | None]:
-    vendor, device = (
-        reads.at(every, offset, 2) for offset in (config_header.VENDOR_ID, config_header.DEVICE_ID)
-    )
-    return [
-        None if NONE in pair else f"{pair[0]:04x}:{pair[1]:04x}"
-        for pair in zip(vendor.tolist(), device.tolist(), strict=True)
-    ]
-
-
 def _silent(accesses: Accesses, run: NDArray[np.int64], runs: int, offset: int) -> NDArray[np.bool_]:
     """Whether reads at exactly that offset were answered with all ones (or an error), every one of them."""
     at = np.flatnonzero(~accesses.writes & (accesses.offsets == offset))
@@ -252,9 +231,3 @@ def _seen_at(
     nowhere = 2 * config_header.EXTENDED_CONFIG_SIZE + 0x10000
     starts = np.where(capability == NONE, nowhere, capability + offset).astype(np.int32)
     return samples.seen(accesses, starts[run], size)
-
-
-def _split(seen: RegisterAccesses, run: NDArray[np.int64], runs: int) -> list[list[Sample]]:
-    samples = seen.samples()
-    edges = np.searchsorted(run[seen.places], np.arange(runs + 1)).tolist()
-    return [samples[first:last] for first, last in itertools.pairwise(edges)]

@@ -70,6 +70,30 @@ class RegisterAccesses(NamedTuple):
         return list(map(Sample, *(column.tolist() for column in self[1:])))
 
 
+class OfRuns(NamedTuple):
+    """The accesses that one register of several runs sees; each run's become samples when they are asked for.
+
+    Attributes:
+        seen: of all runs, one run after the other.
+        edges: where each run begins in them, and the end of the last.
+    """
+
+    seen: RegisterAccesses
+    edges: list[int]
+
+    def samples(self, run: int) -> list[Sample]:
+        """Those of one run."""
+        first, last = self.edges[run : run + 2]
+        if first == last:
+            return []
+        return list(map(Sample, *(column[first:last].tolist() for column in self.seen[1:])))
+
+
+def by_run(seen: RegisterAccesses, run: NDArray[np.int64], runs: int) -> OfRuns:
+    """Keep accesses by run (``run``: of each access that was asked)."""
+    return OfRuns(seen, np.searchsorted(run[seen.places], np.arange(runs + 1)).tolist())
+
+
 def assembled(samples: Iterable[Sample]) -> tuple[int, int]:
     """The last known bits of a register, and the mask of those that are known: however it was accessed."""
     value = known = 0

@@ -279,7 +279,9 @@ def _steps(
 ) -> list[ChainStep]:
     answering = {devfn: child for devfn, child in bridge.children.items() if child.present}
     bus = _bus_below(bridge, kexec_analysis.predictions[name])
-    return [_step(bus, step) for step in enumeration.slot_steps(answering, 0, enabled=enabled, go_on=False)]
+    isolated = kexec_analysis.profiles[name].isolated_functions
+    steps = enumeration.slot_steps(answering, 0, enabled=enabled, go_on=False, isolated=isolated)
+    return [_step(bus, step) for step in steps]
 
 
 def _bus_below(bridge: Node, prediction: Prediction) -> int:

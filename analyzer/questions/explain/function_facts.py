@@ -138,6 +138,9 @@ def virtual_function(study: Study, key: int) -> VirtualFunctionFacts | None:
         found = virtual_functions.among(topology, [key]).get(key)
         if found is not None:
             return _by_registers(topology, key, found)
+    functions = (topology.functions.get(key) for topology in study.topologies)
+    if any(function is not None and function.vendor_device is not None for function in functions):
+        return None  # a virtual function never has an ID: this one was one of its own before
     for topology in reversed(study.topologies):
         if key in topology.nameless:
             way = reach(topology, key)

@@ -44,7 +44,7 @@ def _lines(study: Study, key: int) -> Iterator[tuple[int, EnumeratedFunction | N
         run = study.logs.run_of(boot)
         if run is None:
             continue
-        listed, line = run.enumerated.get(key), run.facts.get("header-all-ones", {}).get(key)
+        listed, line = run.listed.get(key), run.facts.get("header-all-ones", {}).get(key)
         if listed is not None or line is not None:
             yield boot, listed, line
 

@@ -156,6 +156,7 @@ def _logged(
         missing=tuple(missing),
         later={key: one.line for key, one in scan.later.items()},
         unknown_headers=scan.unknown_headers(),
+        ignored={key: one.header_type for key, one in scan.functions.items() if not one.known},
         after_firmware=run is not None and run.entered_by == "firmware",
     )
 

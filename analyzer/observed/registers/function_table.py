@@ -1,0 +1,216 @@
+"""Functions of several boots as a table: a column for each fact, a row for each function and boot.
+
+What a pipeline asks of many functions it asks of the columns. A :class:`Function` is made of its row when
+one is asked for: by evidence, and by ``explain``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.observed.registers.capability_lists import Capabilities
+from analyzer.observed.registers.first_reads import NONE
+from analyzer.observed.registers.functions import BusNumbers, Function
+from schemas.config_header import HEADER_TYPE_LAYOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.batches import Accesses
+    from analyzer.observed.registers.capability_lists import Entries
+    from analyzer.observed.registers.samples import OfRuns
+
+#: Facts of a function that are a number or a flag (0, 1); :data:`NONE` where the accesses do not show it.
+#: ``function`` is its key; the others as in :class:`Function`.
+FACTS = (
+    "function",
+    "vendor",
+    "device",
+    "header_type",
+    "multifunction",
+    "pcie",
+    "is_pcie",
+    "pcie_flags",
+    "pcie_type",
+    "ari_supported",
+    "ari",
+    "has_ari",
+    "next_function",
+)
+_FLAGS = frozenset({"multifunction", "is_pcie", "ari_supported", "has_ari"})
+#: Columns of bus numbers; the last is the row of the access.
+BUS_NUMBERS = ("primary", "secondary", "subordinate", "row")
+_NO_FACTS = np.empty(0, np.int64)
+_NO_NUMBERS = np.empty((0, len(BUS_NUMBERS)), np.int64)
+
+
+@dataclass(frozen=True)
+class FunctionBlock:
+    """Functions that were worked out together; arrays have one entry for each.
+
+    Attributes:
+        facts: by the names in :data:`FACTS`.
+        first_numbers, last_numbers: rows of :data:`BUS_NUMBERS`.
+        standard, extended: their capability lists.
+        registers: accesses to DEVCAP2 of bridges and to the inherited registers.
+        accesses: of all functions, one after the other.
+        edges: where the accesses of each begin, and the end of the last.
+    """
+
+    facts: dict[str, NDArray[np.int64]]
+    first_numbers: NDArray[np.int64]
+    last_numbers: NDArray[np.int64]
+    standard: Entries
+    extended: Entries
+    registers: Sequence[OfRuns]
+    accesses: Accesses
+    edges: list[int]
+
+    def function(self, place: int) -> Function:
+        """Make one function."""
+        facts = {name: int(column[place]) for name, column in self.facts.items()}
+        vendor, device = facts.pop("vendor"), facts.pop("device")
+        standard, extended = self._capabilities
+        first, last = self.edges[place : place + 2]
+        known = {
+            name: None if value == NONE else bool(value) if name in _FLAGS else value
+            for name, value in facts.items()
+        }
+        return Function(
+            vendor_device=None if NONE in (vendor, device) else f"{vendor:04x}:{device:04x}",
+            capabilities=Capabilities(
+                standard[place],
+                extended[place],
+                bool(self.standard.ended[place]),
+                bool(self.extended.ended[place]),
+            ),
+            first_bus_numbers=_numbers(self.first_numbers[place]),
+            bus_numbers=_numbers(self.last_numbers[place]),
+            _run=place,
+            _samples=self.registers,
+            _accesses=lambda: self.accesses.part(first, last),
+            **known,  # type: ignore[arg-type]
+        )
+
+    @cached_property
+    def _capabilities(self) -> tuple[list[dict[int, int]], list[dict[int, int]]]:
+        return self.standard.by_run(), self.extended.by_run()
+
+
+def _numbers(row: NDArray[np.int64]) -> BusNumbers | None:
+    numbers = row.tolist()
+    return None if numbers[-1] == NONE else BusNumbers(*numbers)
+
+
+def _joined(parts: list[NDArray[np.int64]], nothing: NDArray[np.int64] = _NO_FACTS) -> NDArray[np.int64]:
+    """One after the other; a table without functions has no part."""
+    return np.concatenate([nothing, *parts])
+
+
+class FunctionTable:
+    """The functions of several boots, one boot after the other.
+
+    Args:
+        blocks: what was worked out, in the order of the functions.
+    """
+
+    def __init__(self, blocks: Sequence[FunctionBlock]) -> None:
+        self._blocks = blocks
+        sizes = [len(block.last_numbers) for block in blocks]
+        self._starts = np.cumsum([0, *sizes])
+        self.rows = int(self._starts[-1])
+        self._with_extended: dict[int, NDArray[np.bool_]] = {}
+
+    @cached_property
+    def facts(self) -> dict[str, NDArray[np.int64]]:
+        """The columns of :data:`FACTS`."""
+        return {name: _joined([block.facts[name] for block in self._blocks]) for name in FACTS}
+
+    @cached_property
+    def first_numbers(self) -> NDArray[np.int64]:
+        """:data:`BUS_NUMBERS` of each function as its boot first read them."""
+        return _joined([block.first_numbers for block in self._blocks], _NO_NUMBERS)
+
+    @cached_property
+    def last_numbers(self) -> NDArray[np.int64]:
+        """:data:`BUS_NUMBERS` of each function as its boot last used them."""
+        return _joined([block.last_numbers for block in self._blocks], _NO_NUMBERS)
+
+    @cached_property
+    def is_bridge(self) -> NDArray[np.bool_]:
+        """Which have a type 1 header."""
+        header = self.facts["header_type"]
+        return np.asarray((header != NONE) & (header & HEADER_TYPE_LAYOUT == 1), np.bool_)
+
+    def with_extended(self, identity: int) -> NDArray[np.bool_]:
+        """Which have an extended capability, as far as their lists were followed."""
+        known = self._with_extended.get(identity)
+        if known is None:
+            offsets = _joined([block.extended.first(identity) for block in self._blocks])
+            known = np.asarray(offsets != NONE, np.bool_)
+            self._with_extended[identity] = known
+        return known
+
+    def function(self, row: int) -> Function:
+        """Make one function."""
+        block = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._blocks[block].function(row - int(self._starts[block]))
+
+
+class Functions(Mapping[int, Function]):
+    """The functions of one boot by key, each made when it is first asked for.
+
+    Args:
+        table: the table that they are in.
+        first: row of the first of them.
+        keys: their keys, in the order of the rows.
+        finish: told each function that is made, to add what is known besides its accesses.
+    """
+
+    def __init__(
+        self,
+        table: FunctionTable,
+        first: int,
+        keys: Sequence[int],
+        finish: Callable[[Function], None] | None = None,
+    ) -> None:
+        self.table = table
+        self.rows = slice(first, first + len(keys))
+        self._rows = dict(zip(keys, range(first, first + len(keys)), strict=True))
+        self._made: dict[int, Function] = {}
+        self._finish = finish
+
+    def finished_by(self, finish: Callable[[Function], None]) -> Functions:
+        """The same functions, with something to add to each."""
+        return Functions(self.table, self.rows.start, list(self._rows), finish)
+
+    @property
+    def keys_of_bridges(self) -> list[int]:
+        """Those with a type 1 header, in the order of the rows."""
+        keys = self.table.facts["function"][self.rows]
+        found: list[int] = keys[self.table.is_bridge[self.rows]].tolist()
+        return found
+
+    def __getitem__(self, key: int) -> Function:
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self.table.function(self._rows[key])
+            if self._finish is not None:
+                self._finish(made)
+        return made
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)

@@ -1,0 +1,1 @@
+"""Every stage of an analysis as a polars table."""
