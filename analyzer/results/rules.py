@@ -218,12 +218,13 @@ _TABLE = (
         "ACS isolation lost",
         "warning",
         (
-            "Access Control Services were enabled before the kexec and read 0 after it. The incoming "
-            "kernel inherits that for preserved devices, silently: peer-to-peer isolation is gone."
+            "Bits of ACS Control that were on before the kexec read off after it; the finding names them. A "
+            "kernel with the series keeps what it finds on preserved devices, silently: peer-to-peer "
+            "isolation is gone, in whole or in part."
         ),
         (
-            f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
-            "ACS Control defaults to 0."
+            f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; Linux 7.3 "
+            "pci_enable_acs() sets its own bits again; PCI Express 7.7.11: ACS Control defaults to 0."
         ),
         "Treat the IOMMU groups below this port as not isolated until the host was rebooted.",
     ),
