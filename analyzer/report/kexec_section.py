@@ -22,8 +22,10 @@ from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.report.page import Page, Style
-    from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult
+    from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult, Secondary
 
 _MOST = 12
 
@@ -76,7 +78,7 @@ def add_kexec(
         )
         add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
     _add_proof(page, kexec, verbosity)
-    _add_secondary(page, kexec, several_files)
+    _add_secondary(page, kexec, several_files, verbosity)
     for warning in kexec.warnings:
         page.prose(f"Warning: {warning}", indent=2, style="warn")
 
@@ -131,6 +133,9 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
         first = f"off at access {window.first_off}" if window.first_off is not None else "never seen off"
         phase = f" ({window.phase})" if window.phase else ""
         page.line(f"    last seen {last}, first seen {first}{phase}")
+    if bridge.path_errors_note is not None:
+        style: Style = "warn" if bridge.path_errors == "fatal" else ""
+        page.prose(f"errors: {bridge.path_errors_note}", indent=4, style=style)
     add_evidence(page, bridge.evidence, indent=6, name_files=several_files)
     if bridge.stranded:
         names = listed(bridge.stranded, _MOST)
@@ -200,20 +205,29 @@ def _fitting(kexec: KexecResult) -> str:
     )
 
 
-def _add_secondary(page: Page, kexec: KexecResult, several_files: bool) -> None:
+def _add_secondary(page: Page, kexec: KexecResult, several_files: bool, verbosity: int) -> None:
     if not kexec.secondary:
         return
     page.blank()
     page.line("  ", Span("Also seen", "strong"))
-    for secondary in kexec.secondary[:_MOST]:
+    common = [] if verbosity else [item for item in kexec.secondary if item.is_common]
+    listed_here = [item for item in kexec.secondary if item not in common]
+    for secondary in listed_here[:_MOST]:
         page.prose(
             f"{secondary.bdf} {secondary.kind}: {secondary.note}", indent=4, bullet=page.glyph("bullet")
         )
         add_evidence(page, secondary.evidence, indent=8, name_files=several_files)
-    if len(kexec.secondary) > _MOST:
-        page.line(
-            f"    {page.glyph('more')} and {len(kexec.secondary) - _MOST:,} more (--format json lists all)"
-        )
+    if len(listed_here) > _MOST:
+        page.line(f"    {page.glyph('more')} and {len(listed_here) - _MOST:,} more (--format json lists all)")
+    if common:
+        page.prose(_common_errors(common), indent=4, bullet=page.glyph("bullet"))
+
+
+def _common_errors(observations: Sequence[Secondary]) -> str:
+    """One sentence for error bits that healthy hosts show too."""
+    bits = dict.fromkeys(f"{error.status} {error.bit}" for item in observations for error in item.errors)
+    functions = count(len({item.bdf for item in observations}), "function")
+    return f"error bits that healthy hosts show too, on {functions} (-v lists them): {', '.join(bits)}"
 
 
 def _add_consequences(page: Page, kexec: KexecResult, verbosity: int) -> None:

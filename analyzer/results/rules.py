@@ -269,6 +269,24 @@ _TABLE = (
         "Linux 7.3 pci_configure_ari(), set path.",
         "Nothing to do.",
     ),
+    Rule(
+        "ARI017",
+        "PCIe error recorded",
+        "warning",
+        (
+            "An error status register of the function was clear before the kexec and shows an error at the "
+            "incoming kernel's first read. A warning is a fatal error that is not masked; other errors, and "
+            "unsupported requests, occur on healthy hosts too. No PCIe error clears ARI Forwarding alone."
+        ),
+        (
+            "Linux 7.3 drivers/pci/pcie/aer.c, pci_aer_init(): the status is read and then cleared at scan. "
+            "PCI Express 7.8.4: status bits are sticky; 6.2: what signals them."
+        ),
+        (
+            "Compare the window in the report with the time of the loss. A fatal error on a port above goes "
+            "with a link that was reset; look at the link, its power and its devices."
+        ),
+    ),
 )
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _TABLE}
@@ -306,7 +324,7 @@ REASONS: dict[DeviceReason, str] = {
 }
 
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
-SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
+SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013", "error-status": "ARI017"}
 OTHER_SECONDARY = "ARI014"
 
 

@@ -19,7 +19,8 @@ from analyzer.results import (
     PolicyOutcome,
     policy_that_ran,
 )
-from analyzer.verdicts import bridges, devices, divergences, secondary
+from analyzer.verdicts import bridges, devices, divergences, error_status, secondary
+from analyzer.verdicts.error_status import KexecWindow
 from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
 
@@ -198,7 +199,15 @@ def analyze_kexec(
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
         divergences=compared.divergences,
         not_in_input=[*_not_in_input(kexec, preserved), *_never_listed(kexec, hardware, preserved)],
-        secondary=secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
+        secondary=[
+            *secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
+            *error_status.findings(
+                hardware,
+                kexec.outgoing.functions,
+                kexec.incoming.functions,
+                KexecWindow(builder, kexec.outgoing.boot.end, kexec.incoming.is_snapshot),
+            ),
+        ],
         warnings=[*preserved.warnings, *_noted_in_log(kexec.incoming)],
     )
     return KexecAnalysis(kexec, hardware, profiles, predictions, ran, result)

@@ -66,6 +66,8 @@ class Function:
         first_bus_numbers: a bridge's bus numbers as this boot first read them, before its own writes.
         bus_numbers: a bridge's bus numbers that this boot last used: the last state with a secondary bus.
         devcap2: of a bridge every access of this boot that shows DEVCAP2.
+        latched: an error bit is set in the first answered read of a register of
+            :data:`schemas.error_status.READ_AT_SCAN`.
         inherited: every access of this boot that shows or changes each of :data:`INHERITED_REGISTERS`.
         scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
         silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
@@ -88,6 +90,7 @@ class Function:
     first_bus_numbers: BusNumbers | None
     bus_numbers: BusNumbers | None
     devcap2: list[Sample]
+    latched: bool
     inherited: tuple[list[Sample], ...]
     _accesses: Callable[[], Accesses]
     is_bridge: bool = False

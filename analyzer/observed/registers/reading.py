@@ -18,7 +18,8 @@ from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE, FirstReads
 from analyzer.observed.registers.functions import INHERITED_REGISTERS, Function
 from schemas import config_header, extended_capabilities, pcie_capability
-from schemas.registers import BASE_IDS
+from schemas.error_status import READ_AT_SCAN
+from schemas.registers import BASE_IDS, UESTA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -184,6 +185,7 @@ def _read(batch: Batch, runs: _Runs) -> Iterable[Function]:
         "first_bus_numbers": first_numbers,
         "bus_numbers": last_numbers,
         "devcap2": seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
+        "latched": _latched(reads, extended.first(extended_capabilities.AER_ID)).tolist(),
         "inherited": zip(
             *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS), strict=True
         ),
@@ -225,6 +227,17 @@ def _next_function(reads: FirstReads, ari: NDArray[np.int64]) -> NDArray[np.int6
     whole = _register(reads, ari, extended_capabilities.ARI_CAP, 2)
     byte = _register(reads, ari, extended_capabilities.ARI_CAP + 1, 1)
     return np.where(whole == NONE, byte, whole >> 8)
+
+
+def _latched(reads: FirstReads, aer: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the first read of an error status register of each function's AER capability shows an error."""
+    found: NDArray[np.bool_] = np.zeros(len(aer), np.bool_)
+    its = np.flatnonzero(aer != NONE)
+    offsets = np.concatenate([aer[its] + witness.register.offset for witness in READ_AT_SCAN])
+    values = reads.at(np.tile(its, len(READ_AT_SCAN)), offsets, UESTA.size, bits=0)
+    errors = np.repeat([witness.mask for witness in READ_AT_SCAN], its.size)
+    found[np.tile(its, len(READ_AT_SCAN))[(values != NONE) & (values & errors != 0)]] = True
+    return found
 
 
 def _identities(reads: FirstReads, every: NDArray[np.int64]) -> list[str | None]:
