@@ -209,7 +209,9 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             index,
             number,
             pair,
-            _CaptureFacts(chosen, logs, opened, builder, not capture.notes.may_lack_functions),
+            _CaptureFacts(
+                chosen, logs, opened, builder, not capture.notes.may_lack_functions, capture.notes.whole
+            ),
         )
         for number, pair in enumerate(_kexecs(topologies))
     ]
@@ -261,6 +263,7 @@ class _CaptureFacts:
     opened: PreservedSources
     builder: EvidenceBuilder
     complete: bool
+    whole: bool
 
 
 def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
@@ -274,7 +277,9 @@ def _analyze_kexec(
 ) -> KexecAnalysis:
     outgoing, incoming = pair
     handover = kexecs.handover(index, number, outgoing, incoming)
-    settings = replace(known.logs.settings(handover, known.options), complete=known.complete)
+    settings = replace(
+        known.logs.settings(handover, known.options), complete=known.complete, whole=known.whole
+    )
     at_stake = assumed(
         outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
     )

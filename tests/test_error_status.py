@@ -115,13 +115,13 @@ def test_one_error_in_full() -> None:
     assert [(op, seq) for op, seq in its if clear.access < seq < read.access] == [  # type: ignore[operator]
         ("write", clear.access + 1)  # type: ignore[operator]
     ]
-    seconds = f"{(error.before_kexec_ns or 0) / 1e9:.3f} s"
+    lead = f"{(error.before_kexec_ns or 0) / 1e6:.3f} ms"
     assert found.note == (
-        f"UESta: SDES+, set between access {clear.access}, {seconds} before the kexec, and access "
+        f"UESta: SDES+, set between access {clear.access}, {lead} before the kexec, and access "
         f"{read.access}: Surprise Down Error (fatal)"
     )
     (finding,) = [item for item in story.kexec.findings if item.code == "ARI017"]
-    assert finding.text == f"{UPSTREAM} {found.note}"
+    assert finding.text == f"{UPSTREAM} recorded a fatal PCIe error (UESta: SDES+)"
 
 
 def accesses(story: Story, name: str, register: str) -> list[tuple[str, int]]:
@@ -308,11 +308,11 @@ def test_firmware_first_is_not_captured() -> None:
         incoming=Kernel(policy="inherit", native_aer=False),
     )
     bridge = story.bridge(DOWNSTREAM)
-    # Not even that they have an AER capability: no kernel without native AER looks for it.
     assert bridge.path_errors == "not-captured"
     assert (bridge.path_errors_note or "").startswith(f"not captured: {DOWNSTREAM} (")
     assert (bridge.path_errors_note or "").endswith(
-        "; whether a PCIe error was recorded on the path is not known"
+        "; no kernel reads them where firmware handles errors; "
+        "whether a PCIe error was recorded on the path is not known"
     )
     assert errors_of(story.kexec) == {}
 
@@ -345,6 +345,21 @@ def test_a_read_after_the_clearing_write_shows_nothing() -> None:
     result = analyze_capture(capture, Options(preserved=",".join(BELOW_SWITCH)))
     bridge = next(one for one in result.kexecs[0].bridges if one.bdf == DOWNSTREAM)
     assert bridge.path_errors == "not-captured"
+
+
+def test_where_records_were_lost_nothing_is_clean() -> None:
+    story = happened(lambda machine: machine.clear(DOWNSTREAM, DEVCTL2, 0x20))
+    capture = story.recording.capture()
+    capture.notes.dropped = 3
+    result = analyze_capture(capture, Options(preserved=",".join(BELOW_SWITCH)))
+    bridge = next(one for one in result.kexecs[0].bridges if one.bdf == DOWNSTREAM)
+    assert (bridge.path_errors, bridge.path_errors_note) == (
+        "not-captured",
+        (
+            f"read and clean: {DOWNSTREAM}, {UPSTREAM}, {ROOT}; accesses are missing from the capture; "
+            "whether a PCIe error was recorded on the path is not known"
+        ),
+    )
 
 
 def test_renumbered_bridges_are_looked_up_where_they_are_now() -> None:

@@ -44,6 +44,7 @@ class KexecContext:
         preserved: keys of the preserved set (outgoing numbering).
         stranded: keys of the devices called stranded.
         messages: messages and events about functions, from logs and captures.
+        whole: no access between the capture's first and its last is known to be missing.
     """
 
     outgoing: Topology
@@ -57,6 +58,7 @@ class KexecContext:
     stranded: frozenset[int]
     builder: EvidenceBuilder
     messages: tuple[LogMessage, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -272,7 +274,8 @@ def _errors_on_path(context: KexecContext, bridge: Node) -> list[FunctionErrors]
 
 
 def _kexec_window(context: KexecContext) -> KexecWindow:
-    return KexecWindow(context.builder, context.outgoing.boot.end, context.incoming.is_snapshot)
+    dump = context.incoming.is_snapshot
+    return KexecWindow(context.builder, context.outgoing.boot.end, dump, context.whole)
 
 
 def _cause(

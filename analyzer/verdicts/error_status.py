@@ -66,12 +66,14 @@ class FunctionErrors:
         doubts: what is not known of it, as text: registers that were not read before they were cleared, and
             bits that were set before already and never cleared, where a new error leaves no trace.
         has_registers: it has an AER capability; None where the input does not show that.
+        is_unread: none of its registers was read.
     """
 
     bdf: str
     latched: tuple[LatchedBit, ...] = ()
     doubts: tuple[str, ...] = ()
     has_registers: bool | None = True
+    is_unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ class KexecWindow:
         builder: makes evidence, knows access numbers and times.
         outgoing_end: row of the outgoing kernel's last access.
         dump: the incoming boot is a snapshot.
+        whole: no access between the first and the last is known to be missing.
     """
 
     builder: EvidenceBuilder
     outgoing_end: int
     dump: bool
+    whole: bool = True
 
 
 def of_function(name: int, before: Function | None, after: Function | None, *, dump: bool) -> FunctionErrors:
@@ -104,9 +108,11 @@ def of_function(name: int, before: Function | None, after: Function | None, *, d
     has_registers = after.start_of("ECAP_AER") is not None
     latched: list[LatchedBit] = []
     doubts: list[str] = []
+    is_unread = True
     for witness in _witnesses(after, dump=dump):
         first = _first_read(after, witness)
         shown = sum(first.bits)
+        is_unread &= not shown
         if witness in witnesses.READ_AT_SCAN and (dump or shown != witness.mask):
             doubts.append(witness.register.setpci)
         for mask, row in first.set_bits():
@@ -119,7 +125,7 @@ def of_function(name: int, before: Function | None, after: Function | None, *, d
             latched.append(LatchedBit(after, witness, mask, since, row, severity, by_default, masked))
     if not has_registers and not (after.is_pcie is False or after.capabilities.extended_end):
         return FunctionErrors(place, tuple(latched), ("its extended capabilities",), None)
-    return FunctionErrors(place, tuple(latched), tuple(doubts), has_registers)
+    return FunctionErrors(place, tuple(latched), tuple(doubts), has_registers, is_unread and has_registers)
 
 
 def _witnesses(function: Function, *, dump: bool) -> Iterator[InheritedState]:
@@ -300,8 +306,12 @@ def _between(one: LatchedBit, window: KexecWindow) -> str:
     if one.since is None:
         return f"set at an unknown time before {read} (no access shows it clear)"
     lead = _lead(one.since, window)
-    when = "" if lead is None or lead < 0 else f", {lead / 1e9:,.3f} s before the kexec,"
+    when = "" if lead is None or lead < 0 else f", {_duration(lead)} before the kexec,"
     return f"set between access {window.builder.number(one.since)}{when} and {read}"
+
+
+def _duration(ns: int) -> str:
+    return f"{ns / 1e9:,.3f} s" if ns >= 10**9 else f"{ns / 1e6:.3f} ms"
 
 
 def _qualities(one: LatchedBit) -> str:
@@ -333,11 +343,14 @@ def path_errors(path: Sequence[FunctionErrors], window: KexecWindow) -> tuple[Pa
     if others:
         return "recorded", f"PCIe errors were recorded on the path, none signalled as fatal: {others}{rest}"
     clean = ", ".join(errors.bdf for errors in path if errors.has_registers and not errors.doubts)
-    if clean and not doubts:
+    if clean and not doubts and window.whole:
         return "clean", f"read and clean: no PCIe error was recorded on the path ({clean}{rest})"
     known = f"; read and clean: {clean}" if clean else ""
+    lacking = "" if window.whole else "; accesses are missing from the capture"
+    if not window.dump and all(errors.is_unread for errors in path):
+        lacking += "; no kernel reads them where firmware handles errors"
     unknown = "whether a PCIe error was recorded on the path is not known"
-    return "not-captured", f"{rest.removeprefix('; ')}{known}; {unknown}"
+    return "not-captured", f"{rest}{known}{lacking}; {unknown}".removeprefix("; ")
 
 
 def _named(path: Sequence[FunctionErrors], window: KexecWindow, *, fatal: bool) -> str:

@@ -88,7 +88,9 @@ def _secondary(secondary: Secondary) -> Finding:
     text = secondary.note or f"{secondary.kind} on {secondary.bdf}"
     severity = rules.RULES[code].severity
     if secondary.errors:
-        text = f"{secondary.bdf} {text}"
+        bits = " ".join(f"{error.bit}+" for error in secondary.errors)
+        kind = "a fatal PCIe error" if secondary.is_alarm else "PCIe errors"
+        text = f"{secondary.bdf} recorded {kind} ({secondary.errors[0].status}: {bits})"
         severity = severity if secondary.is_alarm else "note"
     return Finding(code, severity, secondary.bdf, text)
 

@@ -70,7 +70,8 @@ class Handover:
 class KernelSettings:
     """What is known of the kernels besides the accesses: log, command line, options.
 
-    ``complete``: the input is not known to lack functions.
+    ``complete``: the input is not known to lack functions; ``whole``: nor accesses between its first and its
+    last.
     """
 
     kind: KexecKind
@@ -80,6 +81,7 @@ class KernelSettings:
     messages: tuple[LogMessage, ...]
     options: Options
     complete: bool = True
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ def analyze_kexec(
         stranded,
         builder,
         settings.messages,
+        settings.whole,
     )
     result = KexecResult(
         index=kexec.number,

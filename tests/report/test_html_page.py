@@ -246,7 +246,9 @@ def test_hostile_strings_are_inert_wherever_they_stand():
     loss = samples.lost(HOSTILE, warnings=[HOSTILE])
     kexec = loss.kexecs[0]
     proof = replace(samples.FIRST_READ, file=HOSTILE, note=HOSTILE, register=HOSTILE)
-    kexec.bridges[3] = replace(kexec.bridges[3], evidence=[proof], missing_access=HOSTILE)
+    kexec.bridges[3] = replace(
+        kexec.bridges[3], evidence=[proof], missing_access=HOSTILE, path_errors_note=HOSTILE
+    )
     kexec.secondary = [Secondary(PORT, HOSTILE, HOSTILE, [proof])]
     kexec.divergences = [Divergence(OTHER, True, False, HOSTILE, True)]
     capture = replace(
