@@ -266,6 +266,19 @@ def test_a_lost_link_above_explains_a_reset(
     assert story.bridge(UPSTREAM).path_errors == beside
 
 
+def test_a_power_cycle_erases_what_was_recorded() -> None:
+    story = happened(lambda machine: machine.power_cycle(UPSTREAM))
+    bridge = story.bridge(UPSTREAM)
+    assert (bridge.cause, bridge.path_errors, bridge.path_errors_note) == (
+        "power-cycle",
+        "not-captured",
+        (
+            f"not captured: {UPSTREAM} (it lost power, and its error status with it); "
+            f"read and clean: {ROOT}; whether a PCIe error was recorded on the path is not known"
+        ),
+    )
+
+
 def test_a_surprise_down_above_a_bridge_that_is_gone() -> None:
     story = happened(lambda machine: (machine.surprise_down(ROOT), machine.kill(UPSTREAM)))
     assert story.verdict(UPSTREAM) == f"gone upstream-link-down {ROOT} medium"

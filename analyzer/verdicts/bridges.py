@@ -263,12 +263,13 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
 
 def _errors_on_path(context: KexecContext, bridge: Node) -> list[FunctionErrors]:
     """Error status of a bridge and of the bridges above it, nearest first."""
+    window = _kexec_window(context)
     found = []
     node: Node | None = bridge
     while node is not None:
         before = None if node.outgoing is None else context.outgoing.functions.get(node.outgoing)
         after = None if node.incoming is None else context.incoming.functions.get(node.incoming)
-        found.append(error_status.of_function(node.name, before, after, dump=context.incoming.is_snapshot))
+        found.append(error_status.of_function(node.name, before, after, window))
         node = context.world.parent(node)
     return found
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer import bdf
 from analyzer.results import ErrorBit, Secondary
+from analyzer.verdicts import reset_evidence
 from schemas import error_status as witnesses
 from schemas.pcie_capability import TYPE_RC_EVENT_COLLECTOR, TYPE_ROOT_PORT
 
@@ -93,14 +94,16 @@ class KexecWindow:
     whole: bool = True
 
 
-def of_function(name: int, before: Function | None, after: Function | None, *, dump: bool) -> FunctionErrors:
+def of_function(
+    name: int, before: Function | None, after: Function | None, window: KexecWindow
+) -> FunctionErrors:
     """Look the error status of one function up in both boots.
 
     Args:
         name: key of the function.
         before: the function in the outgoing boot, None if it was not enumerated there.
         after: the same in the incoming boot.
-        dump: the incoming boot is a snapshot.
+        window: of the kexec.
     """
     place = bdf.text(name)
     if after is None:
@@ -109,11 +112,13 @@ def of_function(name: int, before: Function | None, after: Function | None, *, d
     latched: list[LatchedBit] = []
     doubts: list[str] = []
     is_unread = True
-    for witness in _witnesses(after, dump=dump):
+    if reset_evidence.sticky_lost(before, after, window.builder) is not None:
+        doubts.append("it lost power, and its error status with it")
+    for witness in _witnesses(after, dump=window.dump):
         first = _first_read(after, witness)
         shown = sum(first.bits)
         is_unread &= not shown
-        if witness in witnesses.READ_AT_SCAN and (dump or shown != witness.mask):
+        if witness in witnesses.READ_AT_SCAN and (window.dump or shown != witness.mask):
             doubts.append(witness.register.setpci)
         for mask, row in first.set_bits():
             since, standing = _last_clear(before, witness, mask)
@@ -242,7 +247,7 @@ def findings(
         incoming = None if node.incoming is None else after.get(node.incoming)
         if incoming is not None and incoming.function in suspects:
             outgoing = None if node.outgoing is None else before.get(node.outgoing)
-            errors = of_function(node.name, outgoing, incoming, dump=window.dump)
+            errors = of_function(node.name, outgoing, incoming, window)
             found.extend(_observation(errors.bdf, group, window) for group in _groups(errors.latched))
     return sorted(found, key=lambda item: not item.is_alarm)
 
