@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from simulator import Kernel, Machine
+from simulator import Kernel, Machine, Recording
 from small_dumps import PORT as DUMPED
 from small_dumps import dump
 from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
@@ -154,6 +154,7 @@ def test_an_error_before_the_kexec_dates_from_before_it() -> None:
         before=lambda recording: (
             recording.machine.poke(UPSTREAM, UESTA, 0x20),
             recording.getpci(UPSTREAM, UESTA),
+            recording.getpci(DOWNSTREAM, DEVCTL2),
         ),
         blackout=lambda machine: machine.clear(DOWNSTREAM, DEVCTL2, 0x20),
     )
@@ -264,6 +265,44 @@ def test_a_lost_link_above_explains_a_reset(
     story = happened(happening)
     assert story.verdict(UPSTREAM) == verdict
     assert story.bridge(UPSTREAM).path_errors == beside
+
+
+def test_an_error_that_the_outgoing_kernel_handled_is_not_clean() -> None:
+    """Its handler read and cleared the bit after ARI Forwarding was last seen on."""
+
+    def handle(recording: Recording) -> None:
+        recording.machine.poke(UPSTREAM, UESTA, 0x1000)
+        recording.getpci(UPSTREAM, UESTA)
+        recording.setpci(UPSTREAM, UESTA, 0x1000)
+
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        before=handle,
+        blackout=lambda machine: machine.clear(DOWNSTREAM, DEVCTL2, 0x20),
+    )
+    bridge = story.bridge(DOWNSTREAM)
+    assert errors_of(story.kexec) == {}
+    assert bridge.path_errors == "recorded"
+    read = accesses(story, UPSTREAM, UESTA)[-4][1]  # then the write, and the incoming kernel's pair
+    assert f"{UPSTREAM} UESta: TLP+, set between access " in (bridge.path_errors_note or "")
+    assert f" and access {read} of the outgoing kernel: Poisoned" in (bridge.path_errors_note or "")
+
+
+def test_an_error_that_was_handled_before_the_window_is_none_of_it() -> None:
+    def handle(recording: Recording) -> None:
+        recording.machine.poke(UPSTREAM, UESTA, 0x1000)
+        recording.getpci(UPSTREAM, UESTA)
+        recording.setpci(UPSTREAM, UESTA, 0x1000)
+        recording.getpci(DOWNSTREAM, DEVCTL2)
+
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        before=handle,
+        blackout=lambda machine: machine.clear(DOWNSTREAM, DEVCTL2, 0x20),
+    )
+    assert story.bridge(DOWNSTREAM).path_errors == "clean"
 
 
 def test_a_power_cycle_erases_what_was_recorded() -> None:

@@ -10,7 +10,7 @@ from analyzer.observed import decisions, register_state
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
 from analyzer.results import LOSSES, BridgeVerdict
-from analyzer.verdicts import causes, devices, error_status
+from analyzer.verdicts import causes, devices, error_observations, error_status
 from analyzer.verdicts.error_status import KexecWindow
 from analyzer.verdicts.state_at_kexec import StateAtKexec
 from schemas.inherited_state import ARI_FORWARDING
@@ -112,9 +112,9 @@ def _facts(context: KexecContext, node: Node, outgoing_states: dict[int, Outgoin
 def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
     node = facts.node
     name = _name(context, facts)
-    errors = _errors_on_path(context, node) if name in _CAUSED else []
+    errors = _errors_on_path(context, facts) if name in _CAUSED else []
     cause = _cause(context, facts, name, errors) if name in _CAUSED else None
-    beside = None if cause is None else error_status.path_errors(errors, _kexec_window(context))
+    beside = None if cause is None else error_observations.path_errors(errors, _kexec_window(context))
     numbers = node.outgoing_numbers or node.numbers
     renumbered = name == "renumbered" and node.incoming_numbers is not None
     keys = devices.below(node, context.stranded)
@@ -261,15 +261,19 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
     )
 
 
-def _errors_on_path(context: KexecContext, bridge: Node) -> list[FunctionErrors]:
-    """Error status of a bridge and of the bridges above it, nearest first."""
+def _errors_on_path(context: KexecContext, facts: _Facts) -> list[FunctionErrors]:
+    """Error status of a bridge and of the bridges above it, nearest first.
+
+    What the outgoing kernel itself read counts from the last access on that shows ARI Forwarding on.
+    """
     window = _kexec_window(context)
+    since = register_state.last_held(facts.ari.before, ARI_FORWARDING, facts.ari.outgoing)
     found = []
-    node: Node | None = bridge
+    node: Node | None = facts.node
     while node is not None:
         before = None if node.outgoing is None else context.outgoing.functions.get(node.outgoing)
         after = None if node.incoming is None else context.incoming.functions.get(node.incoming)
-        found.append(error_status.of_function(node.name, before, after, window))
+        found.append(error_status.of_function(node.name, before, after, window, since or -1))
         node = context.world.parent(node)
     return found
 

@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer import bdf
-from analyzer.results import ErrorBit, Secondary
 from analyzer.verdicts import reset_evidence
 from schemas import error_status as witnesses
 from schemas.pcie_capability import TYPE_RC_EVENT_COLLECTOR, TYPE_ROOT_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from analyzer.observed.registers.functions import Function
-    from analyzer.replay.world import World
-    from analyzer.results import PathErrors
     from analyzer.verdicts.evidence import EvidenceBuilder
     from schemas.error_status import ErrorSeverity
     from schemas.inherited_state import InheritedState
@@ -31,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class LatchedBit(NamedTuple):
-    """One error bit in the incoming kernel's first read.
+    """One error bit in the incoming kernel's first read, or in a read of the outgoing one before its end.
 
     Attributes:
-        function: that has it, in the incoming boot.
+        function: that has it, in the boot of that read.
         witness: its register.
         mask: the bit.
         since: row of the last access before that shows it clear or clears it, None if no access does.
-        row: row of the first read.
+        row: row of that read.
         severity, severity_by_default, masked: as in :class:`analyzer.results.ErrorBit`.
     """
 
@@ -64,6 +61,7 @@ class FunctionErrors:
     Attributes:
         bdf: its address.
         latched: bits that were set between the two kernels.
+        handled: bits that the outgoing kernel itself read after the row that was asked for.
         doubts: what is not known of it, as text: registers that were not read before they were cleared, and
             bits that were set before already and never cleared, where a new error leaves no trace.
         has_registers: it has an AER capability; None where the input does not show that.
@@ -75,6 +73,7 @@ class FunctionErrors:
     doubts: tuple[str, ...] = ()
     has_registers: bool | None = True
     is_unread: bool = False
+    handled: tuple[LatchedBit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,11 @@ class KexecWindow:
 
 
 def of_function(
-    name: int, before: Function | None, after: Function | None, window: KexecWindow
+    name: int,
+    before: Function | None,
+    after: Function | None,
+    window: KexecWindow,
+    since: int | None = None,
 ) -> FunctionErrors:
     """Look the error status of one function up in both boots.
 
@@ -104,12 +107,14 @@ def of_function(
         before: the function in the outgoing boot, None if it was not enumerated there.
         after: the same in the incoming boot.
         window: of the kexec.
+        since: row after which reads of the outgoing kernel count too.
     """
     place = bdf.text(name)
     if after is None:
         return FunctionErrors(place, (), ("the incoming kernel did not enumerate it",), None)
     has_registers = after.start_of("ECAP_AER") is not None
     latched: list[LatchedBit] = []
+    handled: list[LatchedBit] = []
     doubts: list[str] = []
     is_unread = True
     if reset_evidence.sticky_lost(before, after, window.builder) is not None:
@@ -120,17 +125,35 @@ def of_function(
         is_unread &= not shown
         if witness in witnesses.READ_AT_SCAN and (window.dump or shown != witness.mask):
             doubts.append(witness.register.setpci)
+        held = _track(before, witness, since)
         for mask, row in first.set_bits():
-            since, standing = _last_clear(before, witness, mask)
-            if standing:
+            if mask & held.standing:
                 doubts.append(f"{witness.word}: {witness.register.words(mask)[0]} was set before already")
-                continue
-            severity, by_default = _severity(witness, mask, before, after)
-            masked = _masked(witness, mask, before, after)
-            latched.append(LatchedBit(after, witness, mask, since, row, severity, by_default, masked))
+            else:
+                latched.append(_latched(witness, mask, (held.clear.get(mask), row), before, after))
+        if before is not None:
+            handled.extend(
+                _latched(witness, mask, rows, before, after)._replace(function=before)
+                for mask, rows in held.handled.items()
+            )
     if not has_registers and not (after.is_pcie is False or after.capabilities.extended_end):
         return FunctionErrors(place, tuple(latched), ("its extended capabilities",), None)
-    return FunctionErrors(place, tuple(latched), tuple(doubts), has_registers, is_unread and has_registers)
+    return FunctionErrors(
+        place, tuple(latched), tuple(doubts), has_registers, is_unread and has_registers, tuple(handled)
+    )
+
+
+def _latched(
+    witness: InheritedState,
+    mask: int,
+    rows: tuple[int | None, int],
+    before: Function | None,
+    after: Function,
+) -> LatchedBit:
+    """A bit that was read set, with the row before which it was clear and that of the read."""
+    severity, by_default = _severity(witness, mask, before, after)
+    masked = _masked(witness, mask, before, after)
+    return LatchedBit(after, witness, mask, *rows, severity, by_default, masked)
 
 
 def _witnesses(function: Function, *, dump: bool) -> Iterator[InheritedState]:
@@ -180,22 +203,40 @@ def _each(mask: int) -> Iterator[int]:
         mask &= mask - 1
 
 
-def _last_clear(before: Function | None, witness: InheritedState, mask: int) -> tuple[int | None, bool]:
-    """Row of the last access that shows a bit clear or clears it; and whether it was last seen set."""
-    since: int | None = None
-    standing = unanswered = False
-    if before is None:
-        return None, False
-    for sample in before.accesses_to(witness.register):
+class _Held(NamedTuple):
+    """What the outgoing boot shows of one register, bit by bit.
+
+    Attributes:
+        clear: row of the last access that shows a bit clear or clears it.
+        standing: bits that were last seen set.
+        handled: bits that were set and then read, with the row that ``clear`` had then and that of the read.
+    """
+
+    clear: dict[int, int]
+    standing: int
+    handled: dict[int, tuple[int, int]]
+
+
+def _track(before: Function | None, witness: InheritedState, since: int | None) -> _Held:
+    clear: dict[int, int] = {}
+    handled: dict[int, tuple[int, int]] = {}
+    standing = 0
+    unanswered = False
+    for sample in () if before is None else before.accesses_to(witness.register):
         if not sample.write:
             unanswered = sample.dead
-        if sample.dead or not sample.mask & mask or (sample.write and unanswered):
-            continue
-        if sample.write == bool(sample.value & mask):
-            since, standing = sample.row, False
-        elif not sample.write:
-            standing = True
-    return since, standing
+        if sample.dead or unanswered:
+            continue  # no write arrives where no read is answered
+        for bit in _each(sample.mask & witness.mask):
+            is_set = bool(sample.value & bit)
+            if sample.write == is_set:
+                clear[bit] = sample.row
+                standing &= ~bit
+            elif is_set:
+                if since is not None and sample.row > since and not standing & bit and bit in clear:
+                    handled.setdefault(bit, (clear[bit], sample.row))
+                standing |= bit
+    return _Held(clear, standing, handled)
 
 
 def _severity(
@@ -228,152 +269,11 @@ def _bit(register: Register, mask: int, before: Function | None, after: Function
     return None
 
 
-def findings(
-    hardware: World, before: dict[int, Function], after: dict[int, Function], window: KexecWindow
-) -> list[Secondary]:
-    """Every error bit that was set across a kexec, by function: those of one register and window together.
-
-    Args:
-        hardware: which function is which where bus numbers have changed.
-        before: functions of the outgoing boot by key.
-        after: those of the incoming boot.
-        window: of the kexec.
-    """
-    suspects = {key for key, function in after.items() if function.latched or window.dump}
-    if not suspects:
-        return []
-    found: list[Secondary] = []
-    for node in hardware.nodes():
-        incoming = None if node.incoming is None else after.get(node.incoming)
-        if incoming is not None and incoming.function in suspects:
-            outgoing = None if node.outgoing is None else before.get(node.outgoing)
-            errors = of_function(node.name, outgoing, incoming, window)
-            found.extend(_observation(errors.bdf, group, window) for group in _groups(errors.latched))
-    return sorted(found, key=lambda item: not item.is_alarm)
-
-
-def _groups(latched: Iterable[LatchedBit]) -> list[list[LatchedBit]]:
-    groups: dict[tuple[Register, int | None, int], list[LatchedBit]] = {}
-    for one in latched:
-        groups.setdefault((one.witness.register, one.since, one.row), []).append(one)
-    return list(groups.values())
-
-
-def _observation(place: str, group: Sequence[LatchedBit], window: KexecWindow) -> Secondary:
-    first, builder = group[0], window.builder
-    register = first.witness.register
-    words = " ".join(f"{one.word}+" for one in group)
-    proof = [] if first.since is None else [builder.access(first.since, register, "clear", first.function)]
-    proof.append(builder.access(first.row, register, f"first read after the kexec: {words}", first.function))
-    return Secondary(
-        place, "error-status", _text(group, window), proof, [_bit_of(one, window) for one in group]
-    )
-
-
-def _bit_of(one: LatchedBit, window: KexecWindow) -> ErrorBit:
-    register = one.witness.register
-    return ErrorBit(
-        register=register.setpci,
-        status=one.witness.word,
-        bit=one.word,
-        name=_name(one),
-        severity=one.severity,
-        severity_by_default=one.severity_by_default,
-        masked=one.masked,
-        last_clear=window.builder.number(one.since),
-        first_set=window.builder.number(one.row),
-        before_kexec_ns=_lead(one.since, window),
-    )
-
-
-def _name(one: LatchedBit) -> str:
-    return witnesses.NAMES[one.witness.register].get(one.word, "an error that lspci has no word for")
-
-
-def _lead(since: int | None, window: KexecWindow) -> int | None:
-    """Time from the access that opens a window to the outgoing kernel's last one."""
-    if since is None:
-        return None
-    opened, ended = window.builder.time_ns(since), window.builder.time_ns(window.outgoing_end)
-    return None if opened is None or ended is None else ended - opened
-
-
-def _text(group: Sequence[LatchedBit], window: KexecWindow) -> str:
-    """``UESta: SDES+, set between access 7, 0.120 s before the kexec, and access 9: Surprise Down ...``."""
-    first = group[0]
-    words = " ".join(f"{one.word}+" for one in group)
-    names = ", ".join(f"{_name(one)}{_qualities(one)}" for one in group)
-    return f"{first.witness.word}: {words}, {_between(first, window)}: {names}"
-
-
-def _between(one: LatchedBit, window: KexecWindow) -> str:
-    read = f"access {window.builder.number(one.row)}"
-    if one.since is None:
-        return f"set at an unknown time before {read} (no access shows it clear)"
-    lead = _lead(one.since, window)
-    when = "" if lead is None or lead < 0 else f", {_duration(lead)} before the kexec,"
-    return f"set between access {window.builder.number(one.since)}{when} and {read}"
-
-
-def _duration(ns: int) -> str:
-    return f"{ns / 1e9:,.3f} s" if ns >= 10**9 else f"{ns / 1e6:.3f} ms"
-
-
-def _qualities(one: LatchedBit) -> str:
-    parts: list[str] = [] if one.severity is None else [one.severity]
-    if one.severity_by_default:
-        parts = [f"{one.severity} by default: {witnesses.SEVERITY.setpci} is not in the capture"]
-    if one.masked:
-        parts.append("masked")
-    elif one.masked is None and one.witness.register in witnesses.MASKS:
-        parts.append(f"{witnesses.MASKS[one.witness.register].setpci} is not in the capture")
-    return f" ({'; '.join(parts)})" if parts else ""
-
-
-def path_errors(path: Sequence[FunctionErrors], window: KexecWindow) -> tuple[PathErrors, str]:
-    """What stands beside the cause of a loss: the errors of a bridge and of every bridge above it.
-
-    Args:
-        path: the bridge, then the bridges above, nearest first.
-        window: of the kexec.
-    """
-    doubts = "; ".join(f"{errors.bdf} ({', '.join(errors.doubts)})" for errors in path if errors.doubts)
-    without = ", ".join(errors.bdf for errors in path if errors.has_registers is False)
-    rest = f"; without AER: {without}" if without else ""
-    rest += f"; not captured: {doubts}" if doubts else ""
-    fatal = _named(path, window, fatal=True)
-    if fatal:
-        return "fatal", f"a fatal PCIe error was recorded on the path: {fatal}{rest}"
-    others = _named(path, window, fatal=False)
-    if others:
-        return "recorded", f"PCIe errors were recorded on the path, none signalled as fatal: {others}{rest}"
-    clean = ", ".join(errors.bdf for errors in path if errors.has_registers and not errors.doubts)
-    if clean and not doubts and window.whole:
-        return "clean", f"read and clean: no PCIe error was recorded on the path ({clean}{rest})"
-    known = f"; read and clean: {clean}" if clean else ""
-    lacking = "" if window.whole else "; accesses are missing from the capture"
-    if not window.dump and all(errors.is_unread for errors in path):
-        lacking += "; no kernel reads them where firmware handles errors"
-    unknown = "whether a PCIe error was recorded on the path is not known"
-    return "not-captured", f"{rest}{known}{lacking}; {unknown}".removeprefix("; ")
-
-
-def _named(path: Sequence[FunctionErrors], window: KexecWindow, *, fatal: bool) -> str:
-    """The bits on a path that are fatal and signalled, or those that are not."""
-    return "; ".join(
-        f"{errors.bdf} {_text(group, window)}"
-        for errors in path
-        for group in _groups(
-            one for one in errors.latched if (one.severity == "fatal" and not one.masked) == fatal
-        )
-    )
-
-
 def link_errors(path: Sequence[FunctionErrors]) -> list[tuple[str, LatchedBit]]:
     """Bits that say that the link below a bridge went down, with its address, topmost bridge first."""
     return [
         (errors.bdf, one)
         for errors in reversed(path)
-        for one in errors.latched
+        for one in (*errors.handled, *errors.latched)
         if one.witness is witnesses.UNCORRECTABLE_ERRORS and one.word in ("SDES", "DLP")
     ]

@@ -19,7 +19,7 @@ from analyzer.results import (
     PolicyOutcome,
     policy_that_ran,
 )
-from analyzer.verdicts import bridges, devices, divergences, error_status, secondary
+from analyzer.verdicts import bridges, devices, divergences, error_observations, secondary
 from analyzer.verdicts.error_status import KexecWindow
 from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
@@ -204,7 +204,7 @@ def analyze_kexec(
         not_in_input=[*_not_in_input(kexec, preserved), *_never_listed(kexec, hardware, preserved)],
         secondary=[
             *secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
-            *error_status.findings(
+            *error_observations.findings(
                 hardware,
                 kexec.outgoing.functions,
                 kexec.incoming.functions,
