@@ -13,6 +13,7 @@ from analyzer.report.wording import (
     CAUSES,
     PRESERVATIONS,
     PRESERVED_SOURCES,
+    common_errors,
     count,
     duration,
     listed,
@@ -22,10 +23,8 @@ from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from analyzer.report.page import Page, Style
-    from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult, Secondary
+    from analyzer.results import Boot, BridgeVerdict, CaptureResult, KexecResult
 
 _MOST = 12
 
@@ -220,14 +219,7 @@ def _add_secondary(page: Page, kexec: KexecResult, several_files: bool, verbosit
     if len(listed_here) > _MOST:
         page.line(f"    {page.glyph('more')} and {len(listed_here) - _MOST:,} more (--format json lists all)")
     if common:
-        page.prose(_common_errors(common), indent=4, bullet=page.glyph("bullet"))
-
-
-def _common_errors(observations: Sequence[Secondary]) -> str:
-    """One sentence for error bits that healthy hosts show too."""
-    bits = dict.fromkeys(f"{error.status} {error.bit}" for item in observations for error in item.errors)
-    functions = count(len({item.bdf for item in observations}), "function")
-    return f"error bits that healthy hosts show too, on {functions} (-v lists them): {', '.join(bits)}"
+        page.prose(common_errors(common, "-v"), indent=4, bullet=page.glyph("bullet"))
 
 
 def _add_consequences(page: Page, kexec: KexecResult, verbosity: int) -> None:
