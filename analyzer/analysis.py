@@ -17,7 +17,7 @@ from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.readers.small_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
-from analyzer.verdicts import kexecs, loss_weight, verdict
+from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
 
@@ -213,7 +213,9 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             index,
             number,
             pair,
-            _CaptureFacts(chosen, logs, opened, builder, not capture.notes.may_lack_functions),
+            _CaptureFacts(
+                chosen, logs, opened, builder, not capture.notes.may_lack_functions, capture.notes.whole
+            ),
         )
         for number, pair in enumerate(_kexecs(topologies))
     ]
@@ -266,6 +268,7 @@ class _CaptureFacts:
     opened: PreservedSources
     builder: EvidenceBuilder
     complete: bool
+    whole: bool
 
 
 def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
@@ -278,8 +281,10 @@ def _analyze_kexec(
     index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _CaptureFacts
 ) -> KexecAnalysis:
     outgoing, incoming = pair
-    handover = kexecs.handover(index, number, outgoing, incoming)
-    settings = replace(known.logs.settings(index, handover, known.options), complete=known.complete)
+    handover = handovers.handover(index, number, outgoing, incoming)
+    settings = replace(
+        known.logs.settings(index, handover, known.options), complete=known.complete, whole=known.whole
+    )
     at_stake = assumed(
         outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
     )

@@ -91,7 +91,10 @@ ACS_CONTROL = InheritedState(
     register=REGISTERS["ECAP_ACS"][extended_capabilities.ACS_CTRL],
     mask=0x7F,
     word="ACSCtl",
-    rule="the series inherits it silently",
+    rule=(
+        "v9 keeps what its first read returns, v4 to v8 write that value back; a stock kernel sets its own "
+        "bits again"
+    ),
     dependents="isolation between the functions of one IOMMU group and the next",
     kernel="Linux 7.3 drivers/pci/pci.c pci_enable_acs()",
     specification="PCI Express 7.7.11.3, ACS Control",

@@ -37,6 +37,15 @@ class Register:
         """How setpci addresses the whole register: ``CAP_EXP+28.w``, ``BRIDGE_CONTROL``."""
         return setpci_name(self.base, self.offset, self.size)
 
+    def words(self, value: int) -> list[str]:
+        """Flags that are set, in the words of lspci, lowest first; ``bit 27`` where it has none."""
+        return [self._word(bit) for bit in range(8 * self.size) if value >> bit & 1]
+
+    def _word(self, bit: int) -> str:
+        alone = (1 << bit).to_bytes(self.size, "little")
+        flags = {} if self.layout is None else self.layout.parse(alone)
+        return next((name for name, value in flags.items() if value is True), f"bit {bit}")
+
 
 _LAYOUTS = {
     "COMMAND": config_header.Control,

@@ -97,6 +97,15 @@ def test_boots_and_kexecs_are_those_of_the_guest(name: str) -> None:
     assert pairs == [(n - 1, n) for n in range(1, len(ran)) if ran[n - 1 : n + 1] == ["kernel", "kernel"]]
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_no_error_is_found_where_none_happened(name: str) -> None:
+    """Every kernel of the corpus read the error status of every port at its scan, and QEMU recorded none."""
+    for kexec in judged(name).kexecs:
+        assert [item for item in kexec.secondary if item.kind == "error-status"] == []
+        assert {bridge.path_errors for bridge in kexec.bridges if bridge.cause} <= {"clean"}
+        assert {bridge.path_errors for bridge in kexec.bridges if not bridge.cause} <= {None}
+
+
 def test_stock_on_a_loss_finds_what_the_stock_kernel_found() -> None:
     lost = judged("lost-selective-in-blackout").kexecs[0]
     healed = judged("healed-by-stock-kernel").kexecs[0]

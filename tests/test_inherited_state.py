@@ -20,6 +20,7 @@ from analyzer.verdicts import causes
 from analyzer.verdicts.causes import CauseContext
 from analyzer.verdicts.state_at_kexec import StateAtKexec, at_kexec
 from schemas import inherited_state, pcie_capability
+from schemas.error_status import DEFAULT_SEVERITY, MASKS, NAMES, SEVERITY, SEVERITY_BY_WORD, WITNESSES
 from schemas.inherited_state import ARI_FORWARDING, INHERITED, InheritedState
 from schemas.registers import DEVCTL, REGISTERS, UESTA, setpci_name
 
@@ -192,6 +193,35 @@ def test_what_a_declaration_says_fits_its_register(state: InheritedState) -> Non
     if state.is_flag:  # the one bit that lspci has this word for
         on = register.layout.parse(state.mask.to_bytes(register.size, "little"))
         assert [name for name, value in on.items() if value is True] == [state.word]
+
+
+@pytest.mark.parametrize("witness", WITNESSES, ids=lambda witness: witness.name)
+def test_what_a_witness_declares_fits_its_register(witness: InheritedState) -> None:
+    register = witness.register
+    assert register is REGISTERS[register.base][register.offset]
+    assert witness.is_witness
+    assert all((witness.rule, witness.dependents, witness.kernel, witness.specification))
+    named = [word for word in register.words(witness.mask) if not word.startswith("bit ")]
+    assert named == list(NAMES[register])
+    assert not SEVERITY_BY_WORD.get(register, {}).keys() - set(named)
+
+
+def test_default_severity_and_masks() -> None:
+    assert UESTA.words(DEFAULT_SEVERITY) == ["DLP", "SDES", "FCP", "RxOF", "MalfTLP", "UncorrIntErr"]
+    assert {status.name: mask.setpci for status, mask in MASKS.items()} == {
+        "UESta": "ECAP_AER+08.l",
+        "CESta": "ECAP_AER+14.l",
+    }
+    assert SEVERITY.setpci == "ECAP_AER+0c.l"
+
+
+def test_the_page_lists_every_witness() -> None:
+    page = (Path(__file__).parents[1] / "docs/replay.md").read_text("utf-8")
+    for witness in WITNESSES:
+        place = f"`{witness.register.setpci}` {witness.bits}"
+        source = f"{witness.kernel}; {witness.specification}"
+        row = (witness.name, place, f"`{witness.word}`", witness.rule, source)
+        assert f"| {' | '.join(row)} |" in page
 
 
 def test_the_page_lists_every_declaration() -> None:

@@ -37,6 +37,46 @@ def test_acs_lost_with_the_same_reset() -> None:
     assert story.verdict("0000:02:00.0") == "kept high"
 
 
+ACS_CONTROL = "ECAP_ACS+06.w"
+PARTLY = "ACS Control was 0x001d before the kexec and reads 0x0019 after it: lost ReqRedir"
+
+
+@pytest.mark.parametrize("series", ["v4", "v5", "v6", "v7", "v8", "v9"])
+def test_one_acs_bit_lost(series: str) -> None:
+    """Every series keeps what it finds, in another way; the loss is seen in the first read of each."""
+    story = tell(
+        one_switch(ari_device(0, 8, model=SILICON), model=SILICON),
+        preserve=("0000:03:00.0", "0000:03:01.0"),
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="inherit", series=series, iommu=True),
+        blackout=lambda machine: machine.clear("0000:02:00.0", ACS_CONTROL, 0x04),
+    )
+    assert [(item.bdf, item.note) for item in story.kexec.secondary] == [("0000:02:00.0", PARTLY)]
+    assert story.alarms == ["ARI012"]
+    assert story.recording.machine.peek("0000:02:00.0", ACS_CONTROL) == 0x19
+    ((_, read),) = [item.evidence for item in story.kexec.secondary]
+    its = [
+        (op, value)
+        for op, seq, key, offset, value in story.recording.capture()
+        .accesses.select("op", "seq", pl.col("bus").cast(int) * 256 + pl.col("devfn"), "offset", "value")
+        .iter_rows()
+        if (key, offset) == (0x0200, 0x220 + 0x06) and seq >= (read.access or 0)
+    ]
+    assert its == ([("read", 0x19)] if series == "v9" else [("read", 0x19), ("write", 0x19)])
+
+
+def test_one_acs_bit_lost_that_a_stock_kernel_sets_again() -> None:
+    story = tell(
+        one_switch(ari_device(0, 8, model=SILICON), model=SILICON),
+        preserve=("0000:03:00.0", "0000:03:01.0"),
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(iommu=True),
+        blackout=lambda machine: machine.clear("0000:02:00.0", ACS_CONTROL, 0x04),
+    )
+    assert [item.note for item in story.kexec.secondary] == [f"{PARTLY}; the incoming kernel set it again"]
+    assert story.recording.machine.peek("0000:02:00.0", ACS_CONTROL) == 0x1D
+
+
 def test_bus_master_lost_where_the_outgoing_kernel_keeps_it() -> None:
     story = tell(
         one_port(),

@@ -21,6 +21,7 @@ from simulator import (
 )
 
 PORT, DEVCTL2 = "0000:00:01.0", "CAP_EXP+28.w"
+BELOW = "0000:01:00.0"
 ONES = 0xFFFFFFFF
 
 
@@ -209,3 +210,42 @@ def test_a_reboot_takes_all_state() -> None:
     machine.poke(PORT, DEVCTL2, 0x20)
     machine.reset()
     assert (machine.peek(PORT, DEVCTL2), machine.peek(PORT, "SECONDARY_BUS")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("errors", "uncorrectable", "correctable", "device", "root"),
+    [
+        (("DLP",), 0x10, 0, 0x4, 0x54),
+        (("SDES", "RxOF"), 0x0002_0020, 0, 0x4, 0x5C),
+        (("CmpltTO",), 0x4000, 0, 0x2, 0x24),
+        (("UnsupReq",), 0x0010_0000, 0, 0xA, 0x24),
+        (("BadTLP",), 0, 0x40, 0x1, 0x01),
+        (("BadTLP", "Timeout"), 0, 0x1040, 0x1, 0x03),
+        (("CmpltTO", "DLP"), 0x4010, 0, 0x6, 0x6C),  # the first one was not fatal
+        (("UncorrIntErr",), 0x0040_0000, 0, 0x4, 0),  # masked
+    ],
+)
+def test_an_error_is_recorded_and_reported_to_the_root_port(
+    errors: tuple[str, ...], uncorrectable: int, correctable: int, device: int, root: int
+) -> None:
+    machine = one_port(model=SILICON)
+    machine.poke(BELOW, "CAP_EXP+08.w", 0x000F)
+    machine.error(BELOW, *errors)
+    shown = [machine.peek(BELOW, register) for register in ("ECAP_AER+04.l", "ECAP_AER+10.l", "CAP_EXP+0a.w")]
+    assert shown == [uncorrectable, correctable, device]
+    assert machine.peek(PORT, "ECAP_AER+30.l") == root
+
+
+def test_an_error_that_is_not_reported_stays_where_it_is() -> None:
+    machine = one_port(model=SILICON)
+    machine.error(BELOW, "DLP")
+    assert machine.peek(BELOW, "ECAP_AER+04.l") == 0x10
+    assert machine.peek(PORT, "ECAP_AER+30.l") == 0
+
+
+def test_a_surprise_down_is_recorded_at_the_port_and_resets_what_is_below() -> None:
+    machine = one_port(model=SILICON)
+    machine.poke(BELOW, "CAP_EXP+08.w", 0x000F)
+    machine.surprise_down(PORT)
+    assert machine.peek(PORT, "ECAP_AER+04.l") == 0x20
+    assert machine.peek(BELOW, "CAP_EXP+08.w") & 0xF == 0

@@ -60,7 +60,7 @@ def recorded(*, clear: bool) -> tuple[Recording, int]:
     if clear:
         recording.setpci("0000:02:00.0", "CAP_EXP+28.w", 0x00, mask=0x20)
     recording.kexec()
-    recording.boot(Kernel(policy="inherit", series="v7", preserved=preserved))
+    recording.boot(Kernel(policy="inherit", series="v7", adopts_acs=False, preserved=preserved))
     return recording, settled
 
 

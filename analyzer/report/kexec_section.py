@@ -13,6 +13,7 @@ from analyzer.report.wording import (
     CAUSES,
     PRESERVATIONS,
     PRESERVED_SOURCES,
+    common_errors,
     count,
     duration,
     listed,
@@ -76,7 +77,7 @@ def add_kexec(
         )
         add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
     _add_proof(page, kexec, verbosity)
-    _add_secondary(page, kexec, several_files)
+    _add_secondary(page, kexec, several_files, verbosity)
     for warning in kexec.warnings:
         page.prose(f"Warning: {warning}", indent=2, style="warn")
 
@@ -132,6 +133,9 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
         first = "never seen off" if off is None else f"first seen off at access {off}"
         phase = f" ({window.phase})" if window.phase else ""
         page.line(f"    last seen {last}, {first}{phase}")
+    if bridge.path_errors_note is not None:
+        style: Style = "warn" if bridge.path_errors == "fatal" else ""
+        page.prose(f"errors: {bridge.path_errors_note}", indent=4, style=style)
     add_evidence(page, bridge.evidence, indent=6, name_files=several_files)
     if bridge.stranded:
         names = listed(bridge.stranded, _MOST)
@@ -201,20 +205,22 @@ def _fitting(kexec: KexecResult) -> str:
     )
 
 
-def _add_secondary(page: Page, kexec: KexecResult, several_files: bool) -> None:
+def _add_secondary(page: Page, kexec: KexecResult, several_files: bool, verbosity: int) -> None:
     if not kexec.secondary:
         return
     page.blank()
     page.line("  ", Span("Also seen", "strong"))
-    for secondary in kexec.secondary[:_MOST]:
+    common = [] if verbosity else [item for item in kexec.secondary if item.is_common]
+    listed_here = [item for item in kexec.secondary if item not in common]
+    for secondary in listed_here[:_MOST]:
         page.prose(
             f"{secondary.bdf} {secondary.kind}: {secondary.note}", indent=4, bullet=page.glyph("bullet")
         )
         add_evidence(page, secondary.evidence, indent=8, name_files=several_files)
-    if len(kexec.secondary) > _MOST:
-        page.line(
-            f"    {page.glyph('more')} and {len(kexec.secondary) - _MOST:,} more (--format json lists all)"
-        )
+    if len(listed_here) > _MOST:
+        page.line(f"    {page.glyph('more')} and {len(listed_here) - _MOST:,} more (--format json lists all)")
+    if common:
+        page.prose(common_errors(common, "-v"), indent=4, bullet=page.glyph("bullet"))
 
 
 def _add_consequences(page: Page, kexec: KexecResult, verbosity: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.results import BridgeVerdictName, Cause, Preservation, PreservedSource
+    from analyzer.results import BridgeVerdictName, Cause, Preservation, PreservedSource, Secondary
 
 CAUSES: dict[Cause, str] = {
     "explicit-write": "a register write cleared the bit before the incoming kernel ran",
@@ -126,3 +126,10 @@ def on_off(state: int | None) -> str:
 def lost_records(number: int) -> str:
     """Records that are known to have been there: the problems of the capture say what became of each kind."""
     return f"{count(number, 'record')} missing or unusable"
+
+
+def common_errors(observations: Sequence[Secondary], option: str) -> str:
+    """One sentence for error bits that healthy hosts show too, and the option that lists them."""
+    bits = dict.fromkeys(f"{error.status} {error.bit}" for item in observations for error in item.errors)
+    functions = count(len({item.bdf for item in observations}), "function")
+    return f"error bits that healthy hosts show too, on {functions} ({option} lists them): {', '.join(bits)}"

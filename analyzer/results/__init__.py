@@ -28,6 +28,10 @@ PreservedSource = Literal["option", "flb", "dmesg", "capture", "sidecar", "assum
 Preservation = Literal["known", "live-update", "no-scan", "unrecognised", "none"]
 Phase = Literal["outgoing", "blackout", "incoming"]
 Confidence = Literal["high", "medium", "low"]
+#: Error status of a bridge and of every bridge above it, as the incoming kernel first read it. ``fatal``: a
+#: fatal error was recorded; ``recorded``: other errors were; ``clean``: all of it was read, and no bit was
+#: set; ``not-captured``: what was read is clean, and some was not read.
+PathErrors = Literal["fatal", "recorded", "clean", "not-captured"]
 #: What a finding, or a capture, does to the exit status: ``loss`` 1, ``doubt`` 3.
 Weight = Literal["loss", "doubt"]
 CaptureVerdict = Literal["clean", "findings", "undetermined", "no-kexec", "unreadable"]
@@ -110,7 +114,9 @@ class Window:
 class BridgeVerdict:
     """What became of one bridge at one kexec.
 
-    ``cause_note`` names the alternatives where the input does not decide between them.
+    ``cause_note`` names the alternatives where the input does not decide between them. ``path_errors`` says
+    of a bridge with a cause what the error status registers show, ``path_errors_note`` in words; no error
+    clears ARI Forwarding alone.
     """
 
     bdf: str
@@ -132,6 +138,8 @@ class BridgeVerdict:
     stranded: list[str] = field(default_factory=list)
     missing_access: str | None = None
     cause_note: str | None = None
+    path_errors: PathErrors | None = None
+    path_errors_note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -174,13 +182,70 @@ class Divergence:
 
 
 @dataclass(frozen=True)
+class ErrorBit:
+    """One bit of an error status register that was set between two accesses around a kexec.
+
+    Attributes:
+        register: ``ECAP_AER+04.l``.
+        status, bit: as lspci prints them (``UESta``, ``SDES``).
+        name: in plain English.
+        severity: of the error; None where the register does not decide it.
+        severity_by_default: the severity register is not in the capture: PCI Express's default stands for it.
+        masked: the error is not signalled; None where the mask is not in the capture.
+        last_clear: access that last showed the bit clear, or cleared it; None where no access shows that.
+        first_set: the incoming kernel's first read.
+        before_kexec_ns: from ``last_clear`` to the outgoing kernel's last access (negative: in the blackout).
+    """
+
+    register: str
+    status: str
+    bit: str
+    name: str
+    severity: Literal["fatal", "non-fatal", "correctable"] | None
+    severity_by_default: bool
+    masked: bool | None
+    last_clear: int | None
+    first_set: int | None
+    before_kexec_ns: int | None
+
+
+@dataclass(frozen=True)
 class Secondary:
-    """Another observation: ACS lost with the same reset, Bus Master lost, ..."""
+    """Another observation: ACS lost with the same reset, Bus Master lost, an error recorded, ...
+
+    ``errors`` are the bits of an ``error-status`` observation: those of one register with one window.
+    """
 
     bdf: str
     kind: str
     note: str
     evidence: list[Evidence] = field(default_factory=list)
+    errors: list[ErrorBit] = field(default_factory=list)
+
+    @property
+    def is_alarm(self) -> bool:
+        """Of an ``error-status``: a fatal error that is not masked.
+
+        The others occur on healthy hosts, and so do unsupported requests of any severity: probing for
+        functions causes them.
+        """
+        return any(
+            error.severity == "fatal" and error.masked is False and error.bit != "UnsupReq"
+            for error in self.errors
+        )
+
+    @property
+    def is_common(self) -> bool:
+        """Of an ``error-status``: every bit is one that healthy hosts show too.
+
+        Correctable errors, masked ones, unsupported requests, and what only sums others up.
+        """
+        return bool(self.errors) and all(
+            error.masked
+            or error.severity in ("correctable", None)
+            or error.bit in ("UnsupReq", "NonFatalMsg", "NonFatalErr")
+            for error in self.errors
+        )
 
 
 @dataclass(frozen=True)

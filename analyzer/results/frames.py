@@ -128,7 +128,7 @@ _FIRST = (
     "capture", "path", "host", "kexec", "kexec_kind", "row", "bdf", "verdict", "reason", "cause", "cause_bdf",
     "confidence", "preserved", "code", "severity", "text", "vendor_device", "port_type", "bridge",
     "secondary", "subordinate", "new_secondary", "ari_before", "ari_after", "ari_decided", "policy",
-    "observed_policy", "preserved_source", "stranded", "evidence",
+    "observed_policy", "preserved_source", "stranded", "evidence", "path_errors", "path_errors_note",
 )  # fmt: skip
 #: What :func:`verdicts` has; a field that is added to the verdicts or to their findings is its last column.
 #: A bridge's missing access is its ``reason``; its window and alternatives are for readers of one bridge.

@@ -223,12 +223,13 @@ _TABLE = (
         "ACS isolation lost",
         "warning",
         (
-            "Access Control Services were enabled before the kexec and read 0 after it. The incoming "
-            "kernel inherits that for preserved devices, silently: peer-to-peer isolation is gone."
+            "Bits of ACS Control that were on before the kexec read off after it; the finding names them. A "
+            "kernel with the series keeps what it finds on preserved devices, silently: peer-to-peer "
+            "isolation is gone, in whole or in part."
         ),
         (
-            f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; PCI Express 7.7.11: "
-            "ACS Control defaults to 0."
+            f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; Linux 7.3 "
+            "pci_enable_acs() sets its own bits again; PCI Express 7.7.11: ACS Control defaults to 0."
         ),
         "Treat the IOMMU groups below this port as not isolated until the host was rebooted.",
     ),
@@ -292,6 +293,24 @@ _TABLE = (
             "knows the version of the outgoing kernel's data."
         ),
     ),
+    Rule(
+        "ARI018",
+        "PCIe error recorded",
+        "warning",
+        (
+            "An error status register of the function was clear before the kexec and shows an error at the "
+            "incoming kernel's first read. A warning is a fatal error that is not masked; other errors, and "
+            "unsupported requests, occur on healthy hosts too. No PCIe error clears ARI Forwarding alone."
+        ),
+        (
+            "Linux 7.3 drivers/pci/pcie/aer.c, pci_aer_init(): the status is read and then cleared at scan. "
+            "PCI Express 7.8.4: status bits are sticky; 6.2: what signals them."
+        ),
+        (
+            "Compare the window in the report with the time of the loss. A fatal error on a port above goes "
+            "with a link that was reset; look at the link, its power and its devices."
+        ),
+    ),
 )
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _TABLE}
@@ -332,7 +351,7 @@ REASONS: dict[DeviceReason, str] = {
 
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
 PANICKED = "ARI017"
-SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013"}
+SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013", "error-status": "ARI018"}
 OTHER_SECONDARY = "ARI014"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.observed.index import AccessIndex
     from analyzer.options import Options
     from analyzer.results import KexecKind
-    from analyzer.verdicts.kexecs import Handover
+    from analyzer.verdicts.handovers import Handover
 
 
 @dataclass

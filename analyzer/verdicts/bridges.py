@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
@@ -11,7 +11,8 @@ from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import bus_numbers
 from analyzer.results import LOSSES, BridgeVerdict
-from analyzer.verdicts import causes, devices
+from analyzer.verdicts import causes, devices, error_observations, error_status
+from analyzer.verdicts.error_status import KexecWindow
 from analyzer.verdicts.state_at_kexec import StateAtKexec
 from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import PORT_TYPES
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from analyzer.replay.world import Node, World
     from analyzer.results import BridgeVerdictName, Evidence, Window
     from analyzer.verdicts.causes import Attribution
+    from analyzer.verdicts.error_status import FunctionErrors
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.reset_evidence import LogMessage
 
@@ -44,6 +46,7 @@ class KexecContext:
         preserved: keys of the preserved set (outgoing numbering).
         stranded: keys of the devices called stranded.
         messages: messages and events about functions, from logs and captures.
+        whole: no access between the capture's first and its last is known to be missing.
     """
 
     outgoing: Topology
@@ -57,6 +60,7 @@ class KexecContext:
     stranded: frozenset[int]
     builder: EvidenceBuilder
     messages: tuple[LogMessage, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ def _facts(context: KexecContext, node: Node, outgoing_states: dict[int, Outgoin
 def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
     node = facts.node
     name = _name(context, facts)
-    cause = _cause(context, facts, name) if name in _CAUSED else None
+    errors = _errors_on_path(context, facts) if name in _CAUSED else []
+    cause = _cause(context, facts, name, errors) if name in _CAUSED else None
+    beside = None if cause is None else error_observations.path_errors(errors, _kexec_window(context))
     numbers = node.outgoing_numbers or node.numbers
     renumbered = name == "renumbered" and node.incoming_numbers is not None
     keys = devices.below(node, context.stranded)
@@ -140,6 +146,8 @@ def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
         stranded=[bdf.text(key) for key in sorted(keys)],
         missing_access=_missing_access(context, facts) if name == "undetermined" else None,
         cause_note=None if cause is None else cause.note,
+        path_errors=None if beside is None else beside[0],
+        path_errors_note=None if beside is None else beside[1],
     )
 
 
@@ -279,11 +287,35 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
 _BY_OPTION = "pci=assign-busses: the incoming kernel numbers every bridge, also those with valid bus numbers"
 
 
-def _cause(context: KexecContext, facts: _Facts, name: BridgeVerdictName) -> Attribution:
+def _errors_on_path(context: KexecContext, facts: _Facts) -> list[FunctionErrors]:
+    """Error status of a bridge and of the bridges above it, nearest first.
+
+    What the outgoing kernel itself read counts from the last access on that shows ARI Forwarding on.
+    """
+    window = _kexec_window(context)
+    since = register_state.last_held(facts.ari.before, ARI_FORWARDING, facts.ari.outgoing)
+    found = []
+    node: Node | None = facts.node
+    while node is not None:
+        before = None if node.outgoing is None else context.outgoing.functions.get(node.outgoing)
+        after = None if node.incoming is None else context.incoming.functions.get(node.incoming)
+        found.append(error_status.of_function(node.name, before, after, window, since or -1))
+        node = context.world.parent(node)
+    return found
+
+
+def _kexec_window(context: KexecContext) -> KexecWindow:
+    dump = context.incoming.is_snapshot
+    return KexecWindow(context.builder, context.outgoing.boot.end, dump, context.whole)
+
+
+def _cause(
+    context: KexecContext, facts: _Facts, name: BridgeVerdictName, errors: list[FunctionErrors]
+) -> Attribution:
     if name == "renumbered" and _renumbered_by_option(context, facts.node):
         return causes.Attribution("incoming-write", "high", note=_BY_OPTION)
     return causes.attribute(
-        _cause_context(context, facts),
+        replace(_cause_context(context, facts), link_errors=error_status.link_errors(errors[1:])),
         context.builder,
         gone=name == "gone",
         needs_state=name in ("lost", "healed"),

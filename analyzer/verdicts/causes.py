@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from analyzer.observed.register_state import OutgoingState
     from analyzer.observed.registers.functions import Function
     from analyzer.results import Cause, Confidence, Evidence
+    from analyzer.verdicts.error_status import LatchedBit
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.reset_evidence import LogMessage
     from schemas.inherited_state import InheritedState
@@ -62,6 +63,8 @@ class CauseContext:
         scanned: the incoming kernel's scan is in the input; else only what it left is known.
         logged: its log shows that scan, in place of accesses.
         state: the state that was lost.
+        link_errors: errors on bridges above, recorded around the kexec, that go with a lost link: the
+            address of each bridge and the bit, topmost first.
     """
 
     outgoing: Function | None
@@ -74,6 +77,7 @@ class CauseContext:
     scanned: bool = True
     logged: bool = False
     state: InheritedState = ARI_FORWARDING
+    link_errors: Sequence[tuple[str, LatchedBit]] = ()
 
 
 #: From dumps alone these look the same.
@@ -112,7 +116,8 @@ def attribute(
         needs_state: the state itself was lost, not only the bus numbers of a bridge.
     """
     if gone:
-        return _reset_above(context, builder) or Attribution("unknown", "high")
+        above = _reset_above(context, builder) or _from_link_errors(context, builder)
+        return above or Attribution("unknown", "high")
     written = _by_write(context, builder) if needs_state else None
     if written is not None:
         return written
@@ -208,7 +213,16 @@ def _from_the_port(context: CauseContext, builder: EvidenceBuilder) -> Attributi
     sticky = reset_evidence.sticky_lost(context.outgoing, context.incoming, builder)
     if sticky is not None:
         return Attribution("power-cycle", sticky.confidence, None, [sticky.evidence])
-    return Attribution("hot-reset", "medium")
+    return _from_link_errors(context, builder) or Attribution("hot-reset", "medium")
+
+
+def _from_link_errors(context: CauseContext, builder: EvidenceBuilder) -> Attribution | None:
+    """Row 5f with a Surprise Down or Data Link Protocol error on a bridge above: its link went down."""
+    for place, error in context.link_errors:
+        note = f"{error.word}+: the link below had an error"
+        proof = builder.access(error.row, error.witness.register, note, error.function)
+        return Attribution("upstream-link-down", "medium", place, [proof])
+    return None
 
 
 def _reset_proof(context: CauseContext, builder: EvidenceBuilder) -> list[Evidence]:

@@ -57,6 +57,10 @@ class EvidenceBuilder:
         """The access number of a row, as the user knows it."""
         return None if row is None else int(self._index.seq[row])
 
+    def time_ns(self, row: int) -> int | None:
+        """The time of a row, None where the capture has none."""
+        return self._index.time_at(row)
+
 
 def log_line(text: str, source: str, access: int | None = None, time_ns: int | None = None) -> Evidence:
     """Evidence from a kernel log line or an event that is no access."""

@@ -15,7 +15,7 @@ from analyzer.verdicts.loss_weight import WEIGHTS
 
 if TYPE_CHECKING:
     from analyzer.options import Options
-    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult, Weight
+    from analyzer.results import BridgeVerdict, DeviceVerdict, KexecResult, Secondary, Weight
     from analyzer.results.rules import Severity
 
 
@@ -82,10 +82,7 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
         said = "predicted but not enumerated" if divergence.predicted else "enumerated but not predicted"
         text = f"{divergence.bdf} was {said}" + (f": {divergence.note}" if divergence.note else "")
         found.append(Finding(rules.DIVERGENCE, severity, divergence.bdf, text))
-    for secondary in kexec.secondary:
-        code = rules.SECONDARY_CODES.get(secondary.kind, rules.OTHER_SECONDARY)
-        text = secondary.note or f"{secondary.kind} on {secondary.bdf}"
-        found.append(Finding(code, rules.RULES[code].severity, secondary.bdf, text))
+    found.extend(map(_secondary, kexec.secondary))
     return found
 
 
@@ -96,6 +93,18 @@ def _panic(unreached: list[DeviceVerdict]) -> Finding:
         f" {stranded} preserved devices stranded"
     )
     return Finding(rules.PANICKED, "error", None, text)
+
+
+def _secondary(secondary: Secondary) -> Finding:
+    code = rules.SECONDARY_CODES.get(secondary.kind, rules.OTHER_SECONDARY)
+    text = secondary.note or f"{secondary.kind} on {secondary.bdf}"
+    severity = rules.RULES[code].severity
+    if secondary.errors:
+        bits = " ".join(f"{error.bit}+" for error in secondary.errors)
+        kind = "a fatal PCIe error" if secondary.is_alarm else "PCIe errors"
+        text = f"{secondary.bdf} recorded {kind} ({secondary.errors[0].status}: {bits})"
+        severity = severity if secondary.is_alarm else "note"
+    return Finding(code, severity, secondary.bdf, text)
 
 
 def _bridge(bridge: BridgeVerdict, affected: bool) -> Finding:

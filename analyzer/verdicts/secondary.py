@@ -56,16 +56,31 @@ def _lost(
 
 
 def _acs(before: Function, after: Function, builder: EvidenceBuilder) -> Iterator[Secondary]:
-    """ACS Control was set and reads 0: isolation is lost, and the series inherits that silently."""
-    lost = _lost(ACS_CONTROL, before, after)
-    if lost is not None:
-        held, read = lost
-        note = f"ACS Control was 0x{held.value:04x} before the kexec and reads 0x{read.value:04x} after it"
-        proof = [
-            builder.access(held.row, ACS_CONTROL.register, "isolation on", before),
-            builder.access(read.row, ACS_CONTROL.register, "isolation off", after),
-        ]
-        yield Secondary(bdf.text(after.function), "acs-lost", note, proof)
+    """Bits of ACS Control were on and read off: isolation is lost, and the series keep what they find.
+
+    v9 reads the register when it saves the state and leaves it alone, v4 to v8 write back what they read; a
+    stock kernel sets its own bits again (Linux 7.3 pci_enable_acs).
+    """
+    state, register = ACS_CONTROL, ACS_CONTROL.register
+    held, read = register_state.last_shown(before, state), register_state.first_after(after, state)
+    if held is None or read is None:
+        return
+    lost = held.value & ~read.value & state.mask
+    if not lost:
+        return
+    words = register.words(lost)
+    note = (
+        f"ACS Control was 0x{held.value:04x} before the kexec and reads 0x{read.value:04x} after it: "
+        f"lost {', '.join(words)}"
+    )
+    left = register_state.last_shown(after, state)
+    if left is not None and not lost & ~left.value:
+        note += f"; the incoming kernel set {'it' if len(words) == 1 else 'them'} again"
+    proof = [
+        builder.access(held.row, register, " ".join(f"{word}+" for word in words), before),
+        builder.access(read.row, register, " ".join(f"{word}-" for word in words), after),
+    ]
+    yield Secondary(bdf.text(after.function), "acs-lost", note, proof)
 
 
 def _bus_master(before: Function, after: Function, builder: EvidenceBuilder) -> Iterator[Secondary]:

@@ -23,6 +23,7 @@ from analyzer.results import (
     BridgeVerdict,
     DeviceVerdict,
     Divergence,
+    ErrorBit,
     Observed,
     PolicyOutcome,
     Secondary,
@@ -242,11 +243,31 @@ def test_the_same_input_gives_the_same_bytes(corpus_pages):
     assert real(*names) == corpus_pages[3]
 
 
+def test_errors_beside_the_cause_and_those_that_healthy_hosts_show():
+    error = ErrorBit("ECAP_AER+04.l", "UESta", "SDES", "Surprise Down Error", "fatal", False, False, 7, 9, 1)
+    common = replace(error, bit="UnsupReq", severity="non-fatal")
+    loss = samples.lost()
+    kexec = loss.kexecs[0]
+    kexec.bridges[3] = replace(kexec.bridges[3], path_errors="clean", path_errors_note="read and clean: x")
+    kexec.secondary = [
+        Secondary(OTHER, "error-status", "UESta: UnsupReq+", errors=[common]),
+        Secondary(PORT, "error-status", "UESta: SDES+", errors=[error]),
+    ]
+    text = page(loss)
+    assert "<dt>PCIe errors</dt><dd>read and clean: x</dd>" in text
+    assert "error-status: UESta: SDES+" in text
+    assert "error-status: UESta: UnsupReq+" not in text
+    line = "error bits that healthy hosts show too, on 1 function (--format json lists them): UESta UnsupReq"
+    assert f'<p class="note">{line}</p>' in text
+
+
 def test_hostile_strings_are_inert_wherever_they_stand():
     loss = samples.lost(HOSTILE, warnings=[HOSTILE])
     kexec = loss.kexecs[0]
     proof = replace(samples.FIRST_READ, file=HOSTILE, note=HOSTILE, register=HOSTILE)
-    kexec.bridges[3] = replace(kexec.bridges[3], evidence=[proof], missing_access=HOSTILE)
+    kexec.bridges[3] = replace(
+        kexec.bridges[3], evidence=[proof], missing_access=HOSTILE, path_errors_note=HOSTILE
+    )
     kexec.secondary = [Secondary(PORT, HOSTILE, HOSTILE, [proof])]
     kexec.divergences = [Divergence(OTHER, True, False, HOSTILE, True)]
     capture = replace(

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
+import pytest
 import result_samples as samples
 from result_samples import BELOW_PORT, OTHER, PORT, bridge, capture, device, kexec
 
 from analyzer.capture import Problem
 from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
-from analyzer.results import Divergence, Secondary
+from analyzer.results import Divergence, ErrorBit, Secondary
 
 LOST = """\
 LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded
@@ -141,6 +144,72 @@ def test_divergences_warnings_secondary_findings_and_problems_are_shown():
     assert "7 records missing or unusable: what they held is unknown" in text
 
 
+ERROR = ErrorBit(
+    "ECAP_AER+04.l", "UESta", "SDES", "Surprise Down Error", "fatal", False, False, 7, 9, 120_000
+)
+UNSUPPORTED = replace(ERROR, bit="UnsupReq", severity="non-fatal")
+SEEN = {
+    "fatal": Secondary(PORT, "error-status", "UESta: SDES+", errors=[ERROR]),
+    "non-fatal": Secondary(
+        PORT, "error-status", "UESta: CmpltTO+", errors=[replace(ERROR, bit="CmpltTO", severity="non-fatal")]
+    ),
+    "unsupported": Secondary(
+        PORT,
+        "error-status",
+        "UESta: UnsupReq+",
+        errors=[UNSUPPORTED],
+    ),
+    "masked": Secondary(OTHER, "error-status", "UESta: SDES+", errors=[replace(ERROR, masked=True)]),
+    "correctable": Secondary(
+        PORT,
+        "error-status",
+        "CESta: BadTLP+",
+        errors=[replace(ERROR, status="CESta", bit="BadTLP", severity="correctable")],
+    ),
+}
+COMMON = "error bits that healthy hosts show too, on 2 functions (-v lists them): {}"
+
+
+@pytest.mark.parametrize(
+    ("seen", "verbosity", "lines"),
+    [
+        (["fatal"], 0, ["0000:02:00.0 error-status: UESta: SDES+"]),
+        (["non-fatal"], 0, ["0000:02:00.0 error-status: UESta: CmpltTO+"]),
+        (
+            ["unsupported", "fatal", "masked", "correctable"],
+            0,
+            [
+                "0000:02:00.0 error-status: UESta: SDES+",
+                COMMON.format("UESta UnsupReq, UESta SDES, CESta BadTLP"),
+            ],
+        ),
+        (
+            ["unsupported", "masked"],
+            1,
+            ["0000:02:00.0 error-status: UESta: UnsupReq+", "0000:00:04.0 error-status: UESta: SDES+"],
+        ),
+    ],
+)
+def test_error_bits_that_healthy_hosts_show_take_one_line(
+    seen: list[str], verbosity: int, lines: list[str]
+) -> None:
+    text = report(samples.clean(secondary=[SEEN[name] for name in seen]), width=200, verbosity=verbosity)
+    _, _, rest = text.partition("Also seen\n")
+    assert [line.strip().removeprefix("- ") for line in rest.splitlines() if line.strip()] == lines
+
+
+@pytest.mark.parametrize(
+    "note", ["read and clean: no PCIe error was recorded on the path (0000:02:00.0)", None]
+)
+def test_errors_stand_beside_the_cause(note: str | None) -> None:
+    result = samples.lost()
+    bridges = result.kexecs[0].bridges
+    bridges[3] = replace(bridges[3], path_errors="clean", path_errors_note=note)
+    lines = [line.strip() for line in report(result, width=200).splitlines()]
+    cause = next(number for number, line in enumerate(lines) if line.startswith("cause: "))
+    assert lines[cause + 2].startswith(f"errors: {note}" if note else "#")
+
+
 def test_what_a_dump_lacks_is_not_charged_to_a_recorder():
     short = samples.clean("short.txt")
     short.missing_dwords = 208
@@ -174,8 +243,6 @@ def test_thousands_of_functions_still_fit_on_a_page():
 
 
 def test_bus_numbers_that_form_a_cycle_do_not_hang_the_tree():
-    from dataclasses import replace
-
     one = replace(bridge("0000:01:00.0", "lost"), secondary=2, subordinate=2)
     two = replace(bridge("0000:02:00.0", "lost"), secondary=1, subordinate=1)
     text = report(capture("x.bin", [kexec([one, two], devices=[])]))

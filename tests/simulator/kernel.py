@@ -41,6 +41,9 @@ class Kernel:
         release: kernel release, for the log.
         aspm: CONFIG_PCIEASPM (the LTR step, ASPM set-up of links).
         iommu: ACS is switched on where it is implemented.
+        adopts_acs: it has the patch of its series for ACS Control (the lab's kernels have not).
+        native_aer: the kernel handles PCIe errors, so that it reads and clears their status at scan; else
+            firmware does (``_OSC``).
         keeps_bus_master: the shutdown leaves Bus Master on for preserved devices (series, patch 12).
         quirks: x86 early quirks, ECAM probing and ACPI's interrupt links come before the scan.
         drivers: bind drivers (ports, endpoints) after the scan.
@@ -67,6 +70,8 @@ class Kernel:
     release: str = "7.3.4"
     aspm: bool = True
     iommu: bool = False
+    adopts_acs: bool = True
+    native_aer: bool = True
     keeps_bus_master: bool = False
     quirks: bool = True
     drivers: bool = True
@@ -85,6 +90,11 @@ class Kernel:
         self.buses: dict[tuple[int, int], Bus] = {}
         self.roots: list[Bus] = []
         self._wire: Recorder | None = None
+
+    @property
+    def acs_series(self) -> Series | None:
+        """The series whose rule for ACS Control it follows, None for the stock rule."""
+        return self.series if self.policy != "stock" and self.adopts_acs else None
 
     @property
     def wire(self) -> Recorder:

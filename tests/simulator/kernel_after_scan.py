@@ -22,6 +22,8 @@ def add_devices(kernel: Kernel, bus: Bus) -> None:
     """pci_bus_add_devices: each device of the bus saves its state, then the buses below."""
     for device in bus.devices:
         save_state(device)
+        if device.acs_cap and kernel.acs_series == "v9":
+            device.read(device.acs_cap + ext.ACS_CTRL, 2)  # v9 saves ACS Control with the rest
     for device in bus.devices:
         if device.child is not None:
             add_devices(kernel, device.child)
@@ -97,14 +99,19 @@ def _assign_windows(device: Device) -> None:
 
 
 def _acs(kernel: Kernel, device: Device) -> None:
-    """pci_enable_acs, and what each series does for preserved devices."""
+    """pci_enable_acs, and what each series does for preserved devices.
+
+    v9 leaves the hardware alone; v4 to v8 write back what they read when they initialised the device.
+    """
     at = device.acs_cap
-    if not at or (device.incoming and kernel.policy != "stock" and kernel.series == "v9"):
+    if not at:
+        return
+    if device.incoming and kernel.acs_series is not None:
+        if device.acs_read is not None:
+            device.write(at + ext.ACS_CTRL, 2, device.acs_read)
         return
     control = device.read(at + ext.ACS_CTRL, 2)
-    if kernel.iommu and not (device.incoming and kernel.policy != "stock"):
-        control |= _ACS_WANTED
-    device.write(at + ext.ACS_CTRL, 2, control)
+    device.write(at + ext.ACS_CTRL, 2, control | (_ACS_WANTED if kernel.iommu else 0))
 
 
 def _edac(kernel: Kernel) -> None:

@@ -38,7 +38,7 @@ def add_device(kernel: Kernel, device: Device) -> None:
     _first_capabilities(device)
     configure_ari(kernel, device)
     init_sriov(kernel, device)
-    _more_capabilities(device)
+    _more_capabilities(kernel, device)
 
 
 # -- pci_configure_device -----------------------------------------------------------------------------------
@@ -162,14 +162,17 @@ def _adopt(kernel: Kernel, bridge: Device) -> bool:
     return True
 
 
-def _more_capabilities(device: Device) -> None:
+def _more_capabilities(kernel: Kernel, device: Device) -> None:
     """From ATS to the reset methods."""
     if device.pcie:
         device.find_extended(_ATS)
         device.acs_cap = device.find_extended(blocks.ACS)
         if device.acs_cap:
             device.read(device.acs_cap + ext.ACS_CAP, 2)
-        _errors(device)
+            if device.incoming and kernel.acs_series not in (None, "v9"):
+                device.acs_read = device.read(device.acs_cap + ext.ACS_CTRL, 2)
+        if kernel.native_aer:
+            _errors(device)
         for identity in (_DOE, _REBAR, _DEV3):
             device.find_extended(identity)
         _report_downtraining(device)

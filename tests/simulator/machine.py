@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
 from schemas.power_management import CAP_ID as PM_ID
+from simulator import errors as pcie_errors
 from simulator import faults
 from simulator.functions import devfn as number_of
 from simulator.register_names import locate
@@ -326,6 +327,16 @@ class Machine:
     def link_up(self, name: str) -> None:
         """Bring the link below a port back."""
         faults.link_up(self, self.function(name))
+
+    def error(self, name: str, *errors: str) -> None:
+        """PCIe errors that a function detects, by lspci's words (``DLP``, ``UnsupReq``, ``BadTLP``)."""
+        for error in errors:
+            pcie_errors.record(self.function(name), error)
+
+    def surprise_down(self, name: str) -> None:
+        """The link below a port goes down unasked, and comes up again."""
+        self.link_drop(name)
+        self.error(name, "SDES")
 
     def power_cycle(self, name: str) -> None:
         """Take the power of a function and of everything below it: sticky registers go too."""

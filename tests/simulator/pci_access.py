@@ -71,6 +71,7 @@ class Device:
     msix_cap: int = 0
     aer_cap: int = 0
     acs_cap: int = 0
+    acs_read: int | None = None
     child: Bus | None = None
 
     def read(self, offset: int, width: int) -> int:

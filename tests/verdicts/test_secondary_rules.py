@@ -37,61 +37,97 @@ def said(*findings: Secondary) -> list[tuple[str, str, str]]:
     return [(item.bdf, item.kind, item.note) for item in findings]
 
 
+ISOLATION = "SrcValid ReqRedir CmpltRedir UpstreamFwd"  # 0x1d
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "old", "new", "rows"),
+    ("before", "after", "values", "lost", "rows"),
     [
-        ([write(ACS_CTRL, 2, 0x1D)], [read(ACS_CTRL, 2, 0)], "001d", "0000", (100, 100)),
+        ([write(ACS_CTRL, 2, 0x1D)], [read(ACS_CTRL, 2, 0)], ("001d", "0000"), ISOLATION, (100, 100)),
         (
             [write(ACS_CTRL, 2, 0x1D), write(ACS_CTRL, 2, 0x5D)],
             [read(ACS_CTRL, 2, 0)],
-            "005d",
-            "0000",
+            ("005d", "0000"),
+            f"{ISOLATION} DirectTrans",
             (110, 100),
         ),
         (
             [read(ACS_CTRL, 2, 0x01)],
             [read(ACS_CTRL, 2, 0xFFFF), read(ACS_CTRL, 2, 0)],
-            "0001",
-            "0000",
+            ("0001", "0000"),
+            "SrcValid",
             (100, 110),
         ),
-        ([read(ACS_CTRL, 2, 0x40)], [read(ACS_CTRL, 2, 0x80)], "0040", "0080", (100, 100)),  # bits 6:0
+        # bits 6:0
+        ([read(ACS_CTRL, 2, 0x40)], [read(ACS_CTRL, 2, 0x80)], ("0040", "0080"), "DirectTrans", (100, 100)),
         (
             [read(ACS_CTRL, 2, 0x1D), read(ACS_CTRL, 2, 0xFFFF)],
             [read(ACS_CTRL, 2, 0)],
-            "001d",
-            "0000",
+            ("001d", "0000"),
+            ISOLATION,
             (100, 100),
         ),
         (
             [read(ACS_CTRL, 2, 0x1D), write(ACS_CTRL + 1, 1, 0)],
             [read(ACS_CTRL, 2, 0)],
-            "001d",
-            "0000",
+            ("001d", "0000"),
+            ISOLATION,
             (100, 100),
         ),
-        ([read(ACS_CTRL, 2, 0x1D)], [read(ACS_CTRL, 2, 0x01)], None, None, None),  # some of it is left
-        ([read(ACS_CTRL, 2, 0x80)], [read(ACS_CTRL, 2, 0)], None, None, None),
-        ([read(ACS_CTRL, 2, 0x1D), write(ACS_CTRL, 2, 0)], [read(ACS_CTRL, 2, 0)], None, None, None),
-        ([read(ACS_CTRL, 2, 0x1D)], [write(ACS_CTRL, 2, 0), read(ACS_CTRL, 2, 0)], None, None, None),
-        ([read(ACS_CTRL, 2, 0x1D)], [], None, None, None),
-        ([], [read(ACS_CTRL, 2, 0)], None, None, None),
+        # some of it is lost
+        (
+            [read(ACS_CTRL, 2, 0x1D)],
+            [read(ACS_CTRL, 2, 0x01)],
+            ("001d", "0001"),
+            "ReqRedir CmpltRedir UpstreamFwd",
+            (100, 100),
+        ),
+        # one bit is lost, another one is gained
+        ([read(ACS_CTRL, 2, 0x22)], [read(ACS_CTRL, 2, 0x03)], ("0022", "0003"), "EgressCtrl", (100, 100)),
+        ([write(ACS_CTRL, 2, 0x7F)], [read(ACS_CTRL, 2, 0x7D)], ("007f", "007d"), "TransBlk", (100, 100)),
+        ([read(ACS_CTRL, 2, 0x1D)], [read(ACS_CTRL, 2, 0x5F)], None, "", None),
+        ([read(ACS_CTRL, 2, 0x80)], [read(ACS_CTRL, 2, 0)], None, "", None),
+        ([read(ACS_CTRL, 2, 0x1D), write(ACS_CTRL, 2, 0)], [read(ACS_CTRL, 2, 0)], None, "", None),
+        ([read(ACS_CTRL, 2, 0x1D)], [write(ACS_CTRL, 2, 0), read(ACS_CTRL, 2, 0)], None, "", None),
+        ([read(ACS_CTRL, 2, 0x1D)], [], None, "", None),
+        ([], [read(ACS_CTRL, 2, 0)], None, "", None),
     ],
 )
 def test_acs_lost(
-    before: list[Access], after: list[Access], old: str | None, new: str, rows: tuple[int, int]
+    before: list[Access],
+    after: list[Access],
+    values: tuple[str, str] | None,
+    lost: str,
+    rows: tuple[int, int],
 ) -> None:
     findings = found(before, after)
-    if old is None:
+    if values is None:
         assert findings == []
         return
-    note = f"ACS Control was 0x{old} before the kexec and reads 0x{new} after it"
+    old, new = values
+    words = lost.split()
+    note = f"ACS Control was 0x{old} before the kexec and reads 0x{new} after it: lost {', '.join(words)}"
     assert said(*findings) == [("0000:02:00.0", "acs-lost", note)]
     place = f"ECAP_ACS behind {ACS:#x}, 2 bytes"
     assert shown(findings[0].evidence) == [
-        (rows[0], place, "isolation on"),
-        (rows[1], place, "isolation off"),
+        (rows[0], place, " ".join(f"{word}+" for word in words)),
+        (rows[1], place, " ".join(f"{word}-" for word in words)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("after", "said_of_it"),
+    [
+        ([read(ACS_CTRL, 2, 0x1C), write(ACS_CTRL, 2, 0x1D)], "; the incoming kernel set it again"),
+        ([read(ACS_CTRL, 2, 0x1C), write(ACS_CTRL, 2, 0x1C)], ""),
+        ([read(ACS_CTRL, 2, 0x18), write(ACS_CTRL, 2, 0x1D)], "; the incoming kernel set them again"),
+        ([read(ACS_CTRL, 2, 0x18), write(ACS_CTRL, 2, 0x1C)], ""),  # not all of them
+    ],
+)
+def test_acs_that_the_incoming_kernel_set_again(after: list[Access], said_of_it: str) -> None:
+    (finding,) = found([read(ACS_CTRL, 2, 0x1D)], after)
+    _, _, rest = finding.note.partition(": lost ")
+    assert rest[rest.index(";") :] == said_of_it if said_of_it else ";" not in rest
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,9 @@ FACTS = (
     "ari",
     "has_ari",
     "next_function",
+    "latched",
 )
-_FLAGS = frozenset({"multifunction", "is_pcie", "ari_supported", "has_ari"})
+_FLAGS = frozenset({"multifunction", "is_pcie", "ari_supported", "has_ari", "latched"})
 #: Columns of bus numbers; the last is the row of the access.
 BUS_NUMBERS = ("primary", "secondary", "subordinate", "row")
 _NO_FACTS = np.empty(0, np.int64)

@@ -65,6 +65,8 @@ class Function:
         next_function: Next Function Number of its ARI capability (0 ends the chain).
         first_bus_numbers: a bridge's bus numbers as this boot first read them, before its own writes.
         bus_numbers: a bridge's bus numbers that this boot last used: the last state with a secondary bus.
+        latched: an error bit is set in the first answered read of a register of
+            :data:`schemas.error_status.READ_AT_SCAN`.
         scans: rows of the vendor reads by which this boot's scans discovered it (empty: never enumerated).
         silent: a snapshot lists it, and every byte reads ff: powered down, or off the bus. Nothing else is
             known of it.
@@ -85,6 +87,7 @@ class Function:
     next_function: int | None
     first_bus_numbers: BusNumbers | None
     bus_numbers: BusNumbers | None
+    latched: bool
     _run: int
     _samples: Sequence[OfRuns]
     _accesses: Callable[[], Accesses]

@@ -18,7 +18,8 @@ from analyzer.observed.registers.first_reads import NONE, FirstReads
 from analyzer.observed.registers.function_table import FunctionBlock, Functions, FunctionTable
 from analyzer.observed.registers.functions import INHERITED_REGISTERS
 from schemas import config_header, extended_capabilities, pcie_capability
-from schemas.registers import BASE_IDS
+from schemas.error_status import READ_AT_SCAN
+from schemas.registers import BASE_IDS, UESTA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -182,6 +183,7 @@ def _read(batch: Batch, runs: _Runs) -> FunctionBlock:
             "ari": ari,
             "has_ari": has_ari,
             "next_function": next_function,
+            "latched": _latched(reads, extended.first(extended_capabilities.AER_ID)).astype(np.int64),
         },
         first_numbers=first_numbers,
         last_numbers=last_numbers,
@@ -214,6 +216,17 @@ def _next_function(reads: FirstReads, ari: NDArray[np.int64]) -> NDArray[np.int6
     whole = _register(reads, ari, extended_capabilities.ARI_CAP, 2)
     byte = _register(reads, ari, extended_capabilities.ARI_CAP + 1, 1)
     return np.where(whole == NONE, byte, whole >> 8)
+
+
+def _latched(reads: FirstReads, aer: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the first read of an error status register of each function's AER capability shows an error."""
+    found: NDArray[np.bool_] = np.zeros(len(aer), np.bool_)
+    its = np.flatnonzero(aer != NONE)
+    offsets = np.concatenate([aer[its] + witness.register.offset for witness in READ_AT_SCAN])
+    values = reads.at(np.tile(its, len(READ_AT_SCAN)), offsets, UESTA.size, bits=0)
+    errors = np.repeat([witness.mask for witness in READ_AT_SCAN], its.size)
+    found[np.tile(its, len(READ_AT_SCAN))[(values != NONE) & (values & errors != 0)]] = True
+    return found
 
 
 def _silent(accesses: Accesses, run: NDArray[np.int64], runs: int, offset: int) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.capture import ENUMERATION_ONLY
 from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, count, listed, port
+from analyzer.report.wording import BRIDGES, CAUSES, common_errors, count, listed, port
 from analyzer.results import CHANGES, LOSSES, Consequence, rules
 from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
@@ -78,6 +78,8 @@ class KexecTexts:
     cards: list[Card]
     cards_left_out: int
     secondary: list[tuple[Secondary, list[Proof]]]
+    secondary_left_out: int
+    common_errors: str
     unknown: list[UnknownFact]
     reasons: list[VerdictStep]
     codes: list[tuple[Rule, list[Finding]]]
@@ -108,13 +110,17 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
     by_code: dict[str, list[Finding]] = {}
     for finding in kexec.findings:
         by_code.setdefault(finding.code, []).append(finding)
+    common = [item for item in kexec.secondary if item.is_common]
+    secondary = [item for item in kexec.secondary if not item.is_common]
     return KexecTexts(
         sentences=list(_sentences(capture, kexec, ranked)),
         act=[item for item in follow if item.code in consequences.ACTIONS] or _advice(weighed),
         follows=[item for item in follow if item.code not in consequences.ACTIONS],
         cards=[_card(bridge, weighed, working, start) for bridge in ranked[:_MOST_CARDS]],
         cards_left_out=max(len(ranked) - _MOST_CARDS, 0),
-        secondary=[(item, proofs(item.evidence, start)) for item in kexec.secondary[:_MOST_LISTED]],
+        secondary=[(item, proofs(item.evidence, start)) for item in secondary[:_MOST_LISTED]],
+        secondary_left_out=max(len(secondary) - _MOST_LISTED, 0),
+        common_errors=common_errors(common, "--format json") if common else "",
         unknown=grounds.unknown(capture, kexec, working),
         reasons=grounds.reasons(capture, kexec),
         codes=[(rules.RULES[code], found) for code, found in sorted(by_code.items())],

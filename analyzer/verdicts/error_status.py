@@ -1,0 +1,279 @@
+"""PCI Express errors that were recorded across a kexec: which bits, in which window, how severe.
+
+The registers are witnesses (:mod:`schemas.error_status`): a bit that the incoming kernel's first read shows
+was set after the last access that shows it clear or clears it. A kernel with native AER reads them at its
+scan and clears them at once (Linux 7.3 pci_aer_raw_clear_status), so that only its first read counts; on
+hosts whose firmware handles errors no kernel reads them. A dump that was taken after a scan shows what
+happened since: a bit that is clear there proves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from analyzer import bdf
+from analyzer.verdicts import reset_evidence
+from schemas import error_status as witnesses
+from schemas.pcie_capability import TYPE_RC_EVENT_COLLECTOR, TYPE_ROOT_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.observed.registers.functions import Function
+    from analyzer.verdicts.evidence import EvidenceBuilder
+    from schemas.error_status import ErrorSeverity
+    from schemas.inherited_state import InheritedState
+    from schemas.registers import Register
+
+
+class LatchedBit(NamedTuple):
+    """One error bit in the incoming kernel's first read, or in a read of the outgoing one before its end.
+
+    Attributes:
+        function: that has it, in the boot of that read.
+        witness: its register.
+        mask: the bit.
+        since: row of the last access before that shows it clear or clears it, None if no access does.
+        row: row of that read.
+        severity, severity_by_default, masked: as in :class:`analyzer.results.ErrorBit`.
+    """
+
+    function: Function
+    witness: InheritedState
+    mask: int
+    since: int | None
+    row: int
+    severity: ErrorSeverity | None
+    severity_by_default: bool
+    masked: bool | None
+
+    @property
+    def word(self) -> str:
+        """The word that lspci has for it."""
+        return self.witness.register.words(self.mask)[0]
+
+
+@dataclass(frozen=True)
+class FunctionErrors:
+    """What the error status registers of one function show at one kexec.
+
+    Attributes:
+        bdf: its address.
+        latched: bits that were set between the two kernels.
+        handled: bits that the outgoing kernel itself read after the row that was asked for.
+        doubts: what is not known of it, as text: registers that were not read before they were cleared, and
+            bits that were set before already and never cleared, where a new error leaves no trace.
+        has_registers: it has an AER capability; None where the input does not show that.
+        is_unread: none of its registers was read.
+    """
+
+    bdf: str
+    latched: tuple[LatchedBit, ...] = ()
+    doubts: tuple[str, ...] = ()
+    has_registers: bool | None = True
+    is_unread: bool = False
+    handled: tuple[LatchedBit, ...] = ()
+
+
+@dataclass(frozen=True)
+class KexecWindow:
+    """What the windows of one kexec are measured by.
+
+    Attributes:
+        builder: makes evidence, knows access numbers and times.
+        outgoing_end: row of the outgoing kernel's last access.
+        dump: the incoming boot is a snapshot.
+        whole: no access between the first and the last is known to be missing.
+    """
+
+    builder: EvidenceBuilder
+    outgoing_end: int
+    dump: bool
+    whole: bool = True
+
+
+def of_function(
+    name: int,
+    before: Function | None,
+    after: Function | None,
+    window: KexecWindow,
+    since: int | None = None,
+) -> FunctionErrors:
+    """Look the error status of one function up in both boots.
+
+    Args:
+        name: key of the function.
+        before: the function in the outgoing boot, None if it was not enumerated there.
+        after: the same in the incoming boot.
+        window: of the kexec.
+        since: row after which reads of the outgoing kernel count too.
+    """
+    place = bdf.text(name)
+    if after is None:
+        return FunctionErrors(place, (), ("the incoming kernel did not enumerate it",), None)
+    has_registers = after.start_of("ECAP_AER") is not None
+    latched: list[LatchedBit] = []
+    handled: list[LatchedBit] = []
+    doubts: list[str] = []
+    is_unread = True
+    if reset_evidence.sticky_lost(before, after, window.builder) is not None:
+        doubts.append("it lost power, and its error status with it")
+    for witness in _witnesses(after, dump=window.dump):
+        first = _first_read(after, witness)
+        shown = sum(first.bits)
+        is_unread &= not shown
+        if witness in witnesses.READ_AT_SCAN and (window.dump or shown != witness.mask):
+            doubts.append(witness.register.setpci)
+        held = _track(before, witness, since)
+        for mask, row in first.set_bits():
+            if mask & held.standing:
+                doubts.append(f"{witness.word}: {witness.register.words(mask)[0]} was set before already")
+            else:
+                latched.append(_latched(witness, mask, (held.clear.get(mask), row), before, after))
+        if before is not None:
+            handled.extend(
+                _latched(witness, mask, rows, before, after)._replace(function=before)
+                for mask, rows in held.handled.items()
+            )
+    if not has_registers and not (after.is_pcie is False or after.capabilities.extended_end):
+        return FunctionErrors(place, tuple(latched), ("its extended capabilities",), None)
+    return FunctionErrors(
+        place, tuple(latched), tuple(doubts), has_registers, is_unread and has_registers, tuple(handled)
+    )
+
+
+def _latched(
+    witness: InheritedState,
+    mask: int,
+    rows: tuple[int | None, int],
+    before: Function | None,
+    after: Function,
+) -> LatchedBit:
+    """A bit that was read set, with the row before which it was clear and that of the read."""
+    severity, by_default = _severity(witness, mask, before, after)
+    masked = _masked(witness, mask, before, after)
+    return LatchedBit(after, witness, mask, *rows, severity, by_default, masked)
+
+
+def _witnesses(function: Function, *, dump: bool) -> Iterator[InheritedState]:
+    """The registers that a function has and that the input can show before they are cleared."""
+    if function.start_of("ECAP_AER") is not None:
+        if function.pcie_type in (TYPE_ROOT_PORT, TYPE_RC_EVENT_COLLECTOR):
+            yield witnesses.ROOT_ERRORS
+        yield witnesses.CORRECTABLE_ERRORS
+        yield witnesses.UNCORRECTABLE_ERRORS
+    if dump:
+        if function.pcie is not None:
+            yield witnesses.DEVICE_ERRORS
+        if function.is_bridge:
+            yield witnesses.SECONDARY_ERRORS
+
+
+class _FirstRead(NamedTuple):
+    """The bits that were read before anything cleared them: each mask with its value and row."""
+
+    bits: dict[int, tuple[int, int]]
+
+    def set_bits(self) -> Iterator[tuple[int, int]]:
+        """Each bit that is set, and its row."""
+        for value, row in self.bits.values():
+            if value:
+                yield value, row
+
+
+def _first_read(function: Function, witness: InheritedState) -> _FirstRead:
+    bits: dict[int, tuple[int, int]] = {}
+    left = witness.mask
+    for sample in function.accesses_to(witness.register):
+        if sample.write:
+            left &= ~(sample.value & sample.mask)
+        elif not sample.dead:
+            for bit in _each(left & sample.mask):
+                bits[bit] = (sample.value & bit, sample.row)
+            left &= ~sample.mask
+        if not left:
+            break
+    return _FirstRead(bits)
+
+
+def _each(mask: int) -> Iterator[int]:
+    while mask:
+        yield mask & -mask
+        mask &= mask - 1
+
+
+class _Held(NamedTuple):
+    """What the outgoing boot shows of one register, bit by bit.
+
+    Attributes:
+        clear: row of the last access that shows a bit clear or clears it.
+        standing: bits that were last seen set.
+        handled: bits that were set and then read, with the row that ``clear`` had then and that of the read.
+    """
+
+    clear: dict[int, int]
+    standing: int
+    handled: dict[int, tuple[int, int]]
+
+
+def _track(before: Function | None, witness: InheritedState, since: int | None) -> _Held:
+    clear: dict[int, int] = {}
+    handled: dict[int, tuple[int, int]] = {}
+    standing = 0
+    unanswered = False
+    for sample in () if before is None else before.accesses_to(witness.register):
+        if not sample.write:
+            unanswered = sample.dead
+        if sample.dead or unanswered:
+            continue  # no write arrives where no read is answered
+        for bit in _each(sample.mask & witness.mask):
+            is_set = bool(sample.value & bit)
+            if sample.write == is_set:
+                clear[bit] = sample.row
+                standing &= ~bit
+            elif is_set:
+                if since is not None and sample.row > since and not standing & bit and bit in clear:
+                    handled.setdefault(bit, (clear[bit], sample.row))
+                standing |= bit
+    return _Held(clear, standing, handled)
+
+
+def _severity(
+    witness: InheritedState, mask: int, before: Function | None, after: Function
+) -> tuple[ErrorSeverity | None, bool]:
+    register = witness.register
+    if witness is witnesses.CORRECTABLE_ERRORS:
+        return "correctable", False
+    if witness is not witnesses.UNCORRECTABLE_ERRORS:
+        return witnesses.SEVERITY_BY_WORD.get(register, {}).get(register.words(mask)[0]), False
+    known = _bit(witnesses.SEVERITY, mask, before, after)
+    fatal = bool(witnesses.DEFAULT_SEVERITY & mask) if known is None else known
+    return "fatal" if fatal else "non-fatal", known is None
+
+
+def _masked(witness: InheritedState, mask: int, before: Function | None, after: Function) -> bool | None:
+    if witness is witnesses.ROOT_ERRORS:
+        return False  # the message was sent
+    register = witnesses.MASKS.get(witness.register)
+    return None if register is None else _bit(register, mask, before, after)
+
+
+def _bit(register: Register, mask: int, before: Function | None, after: Function) -> bool | None:
+    """A bit of a sticky register at the kexec: as the outgoing boot last shows it, else as first read."""
+    held = [] if before is None else before.accesses_to(register)
+    for sample in [*reversed(held), *after.accesses_to(register)]:
+        bit = sample.field(mask)
+        if bit is not None:
+            return bool(bit)
+    return None
+
+
+def link_errors(path: Sequence[FunctionErrors]) -> list[tuple[str, LatchedBit]]:
+    """Bits that say that the link below a bridge went down, with its address, topmost bridge first."""
+    return [
+        (errors.bdf, one)
+        for errors in reversed(path)
+        for one in (*errors.handled, *errors.latched)
+        if one.witness is witnesses.UNCORRECTABLE_ERRORS and one.word in ("SDES", "DLP")
+    ]

@@ -1,0 +1,60 @@
+"""The two boots of a kexec and what their kernels decided, before any verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer.observed import decisions
+from analyzer.verdicts import bridges
+
+if TYPE_CHECKING:
+    from analyzer.observed.index import AccessIndex
+    from analyzer.observed.register_state import OutgoingState
+    from analyzer.observed.topology import Topology
+    from analyzer.results import ObservedPolicy
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The two boots of one kexec and what they decided, before any verdict.
+
+    Attributes:
+        number: 0-based number of the kexec in the capture.
+        decided_before, decided_after: ARI decisions by bridge key.
+        outgoing_states: ARI Forwarding as the outgoing kernel last used it, by bridge key.
+        observed_policy: the policy that the incoming kernel followed.
+        accesses: numbers of the first and the last access of the two boots.
+    """
+
+    number: int
+    outgoing: Topology
+    incoming: Topology
+    decided_before: dict[int, list[decisions.Decision]]
+    decided_after: dict[int, list[decisions.Decision]]
+    outgoing_states: dict[int, OutgoingState]
+    observed_policy: ObservedPolicy
+    accesses: tuple[int, int]
+
+    def covers(self, access: int | None) -> bool:
+        """Whether an access number lies in one of the two boots."""
+        return access is not None and self.accesses[0] <= access <= self.accesses[1]
+
+
+def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topology) -> Handover:
+    """Recognise what both kernels decided."""
+    before = decisions.of_boot(index, outgoing)
+    after = decisions.of_boot(index, incoming)
+    outgoing_states = bridges.outgoing_states(outgoing, before)
+    return Handover(
+        number,
+        outgoing,
+        incoming,
+        before,
+        after,
+        outgoing_states,
+        decisions.observed_policy(
+            after, incoming, {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
+        ),
+        (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
+    )
