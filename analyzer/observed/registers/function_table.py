@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,38 +76,56 @@ class FunctionBlock:
 
     def function(self, place: int) -> Function:
         """Make one function."""
-        facts = {name: int(column[place]) for name, column in self.facts.items()}
-        vendor, device = facts.pop("vendor"), facts.pop("device")
-        standard, extended = self._capabilities
+        facts, capabilities, first_numbers, last_numbers = self._rows
+        (function, vendor, device, header, several, pcie, is_pcie, flags, kind, supported, *more) = facts[
+            place
+        ]
+        ari, has_ari, next_function, latched = more
         first, last = self.edges[place : place + 2]
-        known = {
-            name: None if value == NONE else bool(value) if name in _FLAGS else value
-            for name, value in facts.items()
-        }
         return Function(
-            vendor_device=None if NONE in (vendor, device) else f"{vendor:04x}:{device:04x}",
-            capabilities=Capabilities(
-                standard[place],
-                extended[place],
-                bool(self.standard.ended[place]),
-                bool(self.extended.ended[place]),
-            ),
-            first_bus_numbers=_numbers(self.first_numbers[place]),
-            bus_numbers=_numbers(self.last_numbers[place]),
-            _run=place,
-            _samples=self.registers,
-            _accesses=lambda: self.accesses.part(first, last),
-            **known,  # type: ignore[arg-type]
+            function,
+            None if vendor is None or device is None else f"{vendor:04x}:{device:04x}",
+            header,
+            several,
+            capabilities[place],
+            pcie,
+            is_pcie,
+            flags,
+            kind,
+            supported,
+            ari,
+            has_ari,
+            next_function,
+            _numbers(first_numbers[place]),
+            _numbers(last_numbers[place]),
+            latched,
+            place,
+            self.registers,
+            lambda: self.accesses.part(first, last),
         )
 
     @cached_property
-    def _capabilities(self) -> tuple[list[dict[int, int]], list[dict[int, int]]]:
-        return self.standard.by_run(), self.extended.by_run()
+    def _rows(self) -> tuple[list[tuple[Any, ...]], list[Capabilities], list[list[int]], list[list[int]]]:
+        """The columns as plain values, a row for each function: facts, capabilities, bus numbers."""
+        facts = [
+            [None if value == NONE else value == 1 for value in column.tolist()]
+            if name in _FLAGS
+            else [None if value == NONE else value for value in column.tolist()]
+            for name, column in self.facts.items()
+        ]
+        capabilities = map(
+            Capabilities,
+            self.standard.by_run(),
+            self.extended.by_run(),
+            self.standard.ended.tolist(),
+            self.extended.ended.tolist(),
+        )
+        numbers = self.first_numbers.tolist(), self.last_numbers.tolist()
+        return list(zip(*facts, strict=True)), list(capabilities), *numbers
 
 
-def _numbers(row: NDArray[np.int64]) -> BusNumbers | None:
-    numbers = row.tolist()
-    return None if numbers[-1] == NONE else BusNumbers(*numbers)
+def _numbers(row: list[int]) -> BusNumbers | None:
+    return None if row[-1] == NONE else BusNumbers(*row)
 
 
 def _joined(parts: list[NDArray[np.int64]], nothing: NDArray[np.int64] = _NO_FACTS) -> NDArray[np.int64]:
