@@ -131,7 +131,7 @@ def test_what_the_incoming_log_says_of_a_function_that_is_gone(joined):
     unknown = "pci 0000:01:01.0: [1af4:1001] type 7f class 0xffffff"
     begin, end = log(PORT, FIRST).rsplit("\n", 2)[:2]
     capture = joined(log(), f"{begin}\n[    0.500000] {unknown}\n{end}\n", preserved=EIGHTH)
-    assert devices(capture) == {EIGHTH: ("stranded", "not-listed")}
+    assert devices(capture) == {EIGHTH: ("stranded", "no-response")}
     (warning,) = capture.kexecs[0].warnings
     assert "unknown header type" in warning
     assert "line 9" in warning
