@@ -275,7 +275,12 @@ def slot_steps(
         devfn = slot + function
         node = answering.get(devfn) if devfn <= 0xFF else None
         if node is None and function == 0 and (enabled or not isolated):
-            yield Step(devfn, None, -1, "function 0 does not answer: nothing else in the slot is probed")
+            yield Step(
+                devfn,
+                None,
+                -1,
+                "function 0 does not answer, or is ignored: nothing else in the slot is probed",
+            )
             return
         following, why = _next_function(node, function, enabled=enabled, go_on=go_on)
         yield Step(devfn, node, following, why)
@@ -298,7 +303,7 @@ def _next_function(node: Node | None, function: int, *, enabled: bool, go_on: bo
 def _next_ari_function(node: Node | None, function: int) -> tuple[int, str]:
     """next_ari_fn of Linux 7.3: the chain of Next Function Numbers (PCIe 7.8.8.2)."""
     if node is None:
-        return -1, "a member of the chain that does not answer ends it"
+        return -1, "a member of the chain that does not answer, or is ignored, ends it"
     if node.has_ari is False:
         return -1, "no ARI capability: the chain ends"
     following = node.next_function

@@ -10,7 +10,7 @@ from analyzer.observed import decisions, register_state
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import bus_numbers
-from analyzer.results import LOSSES, BridgeVerdict
+from analyzer.results import LOSSES, BridgeVerdict, rules
 from analyzer.verdicts import causes, devices
 from analyzer.verdicts.state_at_kexec import StateAtKexec
 from schemas.inherited_state import ARI_FORWARDING
@@ -275,12 +275,9 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
     )
 
 
-_BY_OPTION = "pci=assign-busses: the incoming kernel numbers every bridge, also those with valid bus numbers"
-
-
 def _cause(context: KexecContext, facts: _Facts, name: BridgeVerdictName) -> Attribution:
     if name == "renumbered" and _renumbered_by_option(context, facts.node):
-        return causes.Attribution("incoming-write", "high", note=_BY_OPTION)
+        return causes.Attribution("incoming-write", "high", note=rules.BY_ASSIGN_BUSSES)
     return causes.attribute(
         _cause_context(context, facts),
         context.builder,
