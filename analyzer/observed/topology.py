@@ -67,7 +67,7 @@ class Topology:
         layouts = header_layouts(index, pairs)
         known = np.isin(layouts, config_header.HEADER_TYPES)
         self._inside = pairs[known]
-        self._ignored = dict(zip(pairs[~known].tolist(), layouts[~known].tolist(), strict=True))
+        self._ignored = pairs[~known], layouts[~known]
         self._functions: dict[int, Function] | None = None
         self._roots: dict[int, int] = {}
         self._is_root: dict[int, bool] = {}
@@ -144,8 +144,11 @@ class Topology:
         type %02x, ignoring device"). 7f is what a function reads that died there.
         """
         found: dict[int, int] = {}
-        for row, layout in self._ignored.items():
-            key = int(self._index.function[row])
+        rows, layouts = self._ignored
+        keys, first = np.unique(self._index.function[rows], return_index=True)
+        for key, row, layout in zip(
+            keys.tolist(), rows[first].tolist(), layouts[first].tolist(), strict=True
+        ):
             if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1):
                 found[key] = layout
         if self.logged is not None:
