@@ -143,14 +143,14 @@ class Topology:
         They answered the vendor read, and are not discovered (Linux 7.3 pci_setup_device: "unknown header
         type %02x, ignoring device"). 7f is what a function reads that died there.
         """
-        found: dict[int, int] = {}
         rows, layouts = self._ignored
         keys, first = np.unique(self._index.function[rows], return_index=True)
-        for key, row, layout in zip(
-            keys.tolist(), rows[first].tolist(), layouts[first].tolist(), strict=True
-        ):
-            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1):
-                found[key] = layout
+        columns = (keys, rows[first], layouts[first])
+        found = {
+            key: layout
+            for key, row, layout in zip(*(column.tolist() for column in columns), strict=True)
+            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
+        }
         if self.logged is not None:
             found.update(self.logged.ignored)
         return {key: layout for key, layout in found.items() if key not in self.enumerated}
