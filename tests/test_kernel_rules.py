@@ -34,6 +34,7 @@ from stories import BELOW_PORT, BELOW_SWITCH, port, switch, tell
 from analyzer.analysis import analyze_capture
 from analyzer.capture import PreservedDump
 from analyzer.options import Options
+from analyzer.questions.explain.function import explain_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,26 @@ def test_a_header_type_that_neither_kernel_knew_was_never_a_function() -> None:
     assert story.proved
     assert [device.bdf for device in story.kexec.devices if device.bdf in BELOW_PORT] == [*BELOW_PORT[:2]]
     assert story.result.verdict == "clean"
+
+
+def test_explain_says_why_there_is_no_such_function() -> None:
+    machine = port()
+    machine.answer(BELOW_PORT[2], "0E.b", 0x7E)
+    capture = tell(machine, preserve=BELOW_PORT[:2]).recording.capture()
+    assert explain_capture(capture, BELOW_PORT[2]).kind == "unknown"
+    walk = explain_capture(capture, BELOW_PORT[1]).kexecs[0].walks["inherit"]
+    assert [(step.bdf[5:], step.outcome) for step in walk] == [
+        ("01:00.0", "found"),
+        ("01:00.1", "found"),
+        ("01:01.0", "absent"),
+    ]
+    assert walk[-1].note == "a member of the chain that does not answer, or is ignored, ends it"
+
+
+def test_a_function_that_died_is_no_virtual_function() -> None:
+    """All ones at the vendor ID after the kexec; before it had an ID."""
+    story = tell(port(), preserve=BELOW_PORT, blackout=lambda machine: machine.die_after(BELOW_PORT[0], 1))
+    assert explain_capture(story.recording.capture(), BELOW_PORT[0]).kind == "endpoint"
 
 
 def test_preserved_by_previous_kernel_does_not_prove_enumeration() -> None:
@@ -247,6 +268,18 @@ def test_assign_busses_gives_every_bridge_a_new_number(known_by: str) -> None:
         ]
         assert said == [("renumbered", "incoming-write", 2, 1), ("renumbered", "incoming-write", 1, 2)]
         assert kexec.bridges[0].cause_note.startswith("pci=assign-busses")
+
+
+def test_what_to_do_about_assign_busses() -> None:
+    recording = Recording(two_ports())
+    recording.firmware()
+    swapped(recording.machine)
+    recording.boot(Kernel())
+    recording.preserve("0000:02:00.0")
+    recording.kexec()
+    recording.boot(Kernel(assign_busses=True))
+    kexec = analyze_capture(recording.capture(log=True)).kexecs[0]
+    assert [item.code for item in kexec.consequences] == ["addresses-changed", "assign-busses"]
 
 
 def test_the_same_numbers_again_are_no_renumbering() -> None:

@@ -39,6 +39,9 @@ def test_releases(release, numbers):
     assert plain_release(release) == numbers
 
 
+UNUSABLE = "devices behind bridge are unusable because [bus 05-06] cannot be assigned for them"
+
+
 def lines(*given, keep_times=False):
     scrubber = Scrubber()
     notes = Notes("x", log=[LogLine(line) for line in given])
@@ -85,6 +88,11 @@ def lines(*given, keep_times=False):
          ["[    9.000000] Kernel panic - not syncing"]),
         ("Kernel panic - not syncing: Incoming PCI FLB version (v3) on hv17",
          ["Kernel panic - not syncing: Incoming PCI FLB version (v"]),
+        ("KHO: exec from: 6.12.0-hv17 (count 3)", ["KHO: exec from: 6.12.0 (count 3)"]),
+        ("luo: LUO state is incompatible with 'acme'", ["luo: LUO state is incompatible with"]),
+        ("acme_nic 0000:03:00.0: Max Payload Size set to 256 (was 128, max 512) on hv17",
+         ["pci 0000:03:00.0: Max Payload Size set to 256 (was 128, max 512)"]),
+        (f"pci 0000:02:00.0: {UNUSABLE} on hv17", [f"pci 0000:02:00.0: {UNUSABLE}"]),
         ("acme_nic 0000:03:00.0: AER: device recovery failed, see hv17",
          ["pci 0000:03:00.0: AER: device recovery failed"]),
         ("pcieport 0000:03:00.0: pciehp: Slot(hv17): Card present",
@@ -141,6 +149,8 @@ SAID = [
     "Kernel panic - not syncing: hv17.fleet.example",
     "luo: Retrieved live update data, liveupdate number: 3",
     "PCI: liveupdate: 0000:03:01.0 was never finished!",
+    "KHO: exec from: 6.12.0-hv17.fleet.example (count 3)",
+    "pci 0000:03:00.0: unknown header type 7f, ignoring device",
 ]
 LEAKS = (HOST, "hv17", "fleet", "10.1", ":443", "fe80", "db8", "5254", "root@", "/srv", "2026")
 
@@ -166,7 +176,11 @@ def test_no_host_name_stays_around_a_message(around, keep_times):
 
 def samples():
     """Every message that the tests of log_facts read."""
-    for test in (test_log_facts.test_series_evidence, test_log_facts.test_events):
+    for test in (
+        test_log_facts.test_series_evidence,
+        test_log_facts.test_events,
+        test_log_facts.test_facts,
+    ):
         for mark in test.pytestmark:
             yield from (row[0] for row in mark.args[1])
 

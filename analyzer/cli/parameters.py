@@ -71,7 +71,10 @@ CmdlineOption = Annotated[
         metavar="TEXT|@FILE",
         rich_help_panel=_REPLAY,
         show_default=False,
-        help="The incoming kernel's command line, if nothing else says it (pci=noari, pci=pcie_scan_all).",
+        help=(
+            "The incoming kernel's command line, if nothing else says it (pci=noari, pci=pcie_scan_all, "
+            "pci=assign-busses)."
+        ),
     ),
 ]
 KexecAtOption = Annotated[

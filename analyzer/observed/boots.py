@@ -166,11 +166,10 @@ def anchor_rows(index: AccessIndex, enumerations: NDArray[np.int64]) -> NDArray[
         return np.empty(0, np.int64)
     anchor = int(candidates.min())
     pairs = enumerations[functions == anchor]
-    silent = _silent_anchors(index, anchor, enumerations)
-    return np.asarray(np.union1d(pairs, silent) if silent else pairs, np.int64)
+    return np.asarray(np.union1d(pairs, _silent_anchors(index, anchor, enumerations)), np.int64)
 
 
-def _silent_anchors(index: AccessIndex, anchor: int, enumerations: NDArray[np.int64]) -> list[int]:
+def _silent_anchors(index: AccessIndex, anchor: int, enumerations: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows at which a scan finds the anchor's slot empty and goes on to the next one.
 
     No kernel reads the vendor ID of a function that it has, but to dump it: then registers of the same
@@ -179,13 +178,12 @@ def _silent_anchors(index: AccessIndex, anchor: int, enumerations: NDArray[np.in
     rows = index.vendor_reads
     own = rows[(index.function[rows] == anchor) & ~index.present_id[rows]]
     own = own[own + 1 < index.rows]
+    own = own[(index.function[own + 1] == anchor + 8) & (index.offset[own + 1] == 0)]
     on_bus = enumerations[index.function[enumerations] >> 8 == anchor >> 8]
-    found = []
-    for row in own[(index.function[own + 1] == anchor + 8) & (index.offset[own + 1] == 0)].tolist():
-        before, after = on_bus[on_bus < row], on_bus[on_bus > row]
-        if after.size and index.function[after[0]] in index.function[before]:
-            found.append(row)
-    return found
+    place = np.searchsorted(on_bus, own)
+    own, place = own[place < on_bus.size], place[place < on_bus.size]
+    _, first, which = np.unique(index.function[on_bus], return_index=True, return_inverse=True)
+    return np.asarray(own[on_bus[first[which[place]]] < own], np.int64)
 
 
 def split(

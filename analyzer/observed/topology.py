@@ -68,7 +68,7 @@ class Topology:
         layouts = header_layouts(index, pairs)
         known = np.isin(layouts, config_header.HEADER_TYPES)
         self._inside = pairs[known]
-        self._ignored = dict(zip(pairs[~known].tolist(), layouts[~known].tolist(), strict=True))
+        self._ignored = pairs[~known], layouts[~known]
         self._functions: Functions | None = None
         self._roots: dict[int, int] = {}
         self._is_root: dict[int, bool] = {}
@@ -143,11 +143,14 @@ class Topology:
         They answered the vendor read, and are not discovered (Linux 7.3 pci_setup_device: "unknown header
         type %02x, ignoring device"). 7f is what a function reads that died there.
         """
-        found: dict[int, int] = {}
-        for row, layout in self._ignored.items():
-            key = int(self._index.function[row])
-            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1):
-                found[key] = layout
+        rows, layouts = self._ignored
+        keys, first = np.unique(self._index.function[rows], return_index=True)
+        columns = (keys, rows[first], layouts[first])
+        found = {
+            key: layout
+            for key, row, layout in zip(*(column.tolist() for column in columns), strict=True)
+            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
+        }
         if self.logged is not None:
             found.update(self.logged.ignored)
         return {key: layout for key, layout in found.items() if key not in self.enumerated}

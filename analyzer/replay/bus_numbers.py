@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: ``silent``: they read all ones in both passes, so that pass 0 finds them broken and pass 1 finds them set,
 #: and neither scans below. ``unknown``: to assign or to refuse depends on a preserved neighbour that is
-#: perhaps not found (series v9).
+#: perhaps not found, or has perhaps lost its numbers (series v9).
 Outcome = Literal["use", "assign", "refuse", "silent", "unknown"]
 
 _LAST_BUS = 255

@@ -139,18 +139,21 @@ def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Sc
         (prediction.certain if sure and node.devfn in certain else prediction.possible).add(node.path)
     bridges = [node for node in found if node.is_bridge]
     least: dict[Path, Outcome] = {}
+    lost: dict[Path, Outcome] = {}
     for node in bridges:
         most = bus_numbers.outcome(node, bus, found, profile)
         # A bridge that is perhaps not found cannot be sure to make this kernel refuse (series v9).
         firm = [other for other in found if other is node or other.devfn in certain]
         least[node.path] = bus_numbers.outcome(node, bus, firm, profile)
-        prediction.numbers[node.path] = most if most == least[node.path] else "unknown"
+        # Nor one whose numbers were not read: it makes it refuse if they are lost.
+        lost[node.path] = bus_numbers.outcome(node, bus, found, profile, kept=False)
+        differs = most != least[node.path] or (most == "assign" and lost[node.path] == "refuse")
+        prediction.numbers[node.path] = "unknown" if differs else most
     # Pass 0 scans below bridges with usable numbers, pass 1 below those that it assigns numbers to.
     passes = [(node, what) for what in ("use", "assign") for node in bridges]
     for node, what in passes:
         if least[node.path] != what:
             continue
-        worst = bus_numbers.outcome(node, bus, found, profile, kept=False)
         unheard = node.numbers_silent or (
             what == "assign"
             and node.beyond_reach
@@ -162,7 +165,7 @@ def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Sc
             node,
             _secondary(node, bus, what, observed=scan.observed),
             scan,
-            sure=node.path in prediction.certain and worst != "refuse",
+            sure=node.path in prediction.certain and lost[node.path] != "refuse",
         )
 
 
@@ -275,7 +278,12 @@ def slot_steps(
         devfn = slot + function
         node = answering.get(devfn) if devfn <= 0xFF else None
         if node is None and function == 0 and (enabled or not isolated):
-            yield Step(devfn, None, -1, "function 0 does not answer: nothing else in the slot is probed")
+            yield Step(
+                devfn,
+                None,
+                -1,
+                "function 0 does not answer, or is ignored: nothing else in the slot is probed",
+            )
             return
         following, why = _next_function(node, function, enabled=enabled, go_on=go_on)
         yield Step(devfn, node, following, why)
@@ -298,7 +306,7 @@ def _next_function(node: Node | None, function: int, *, enabled: bool, go_on: bo
 def _next_ari_function(node: Node | None, function: int) -> tuple[int, str]:
     """next_ari_fn of Linux 7.3: the chain of Next Function Numbers (PCIe 7.8.8.2)."""
     if node is None:
-        return -1, "a member of the chain that does not answer ends it"
+        return -1, "a member of the chain that does not answer, or is ignored, ends it"
     if node.has_ari is False:
         return -1, "no ARI capability: the chain ends"
     following = node.next_function

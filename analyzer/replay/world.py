@@ -151,7 +151,8 @@ def link(by_path: dict[Path, Node]) -> World:
         _correct_type(node, above)
         if above is not None and _without_extended(above):
             node.below_conventional = True
-            node.has_ari, node.next_function = False, None
+            if node.has_ari is None:  # what was read shows that there is such space
+                node.has_ari = False
         siblings = world.roots.setdefault(node.path[0], {}) if above is None else above.children
         siblings[node.devfn] = node
     return world

@@ -34,7 +34,7 @@ WORSE_FIRST = (
 MEANINGS = {
     "LOST": "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer",
     "STRANDED": "no bridge is known to have lost anything, yet a preserved device was not found",
-    "RENUMBERED": "a preserved bridge lost its bus numbers and got new ones",
+    "RENUMBERED": "a preserved bridge got new bus numbers",
     "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
     "UNREADABLE": "the input could not be read",
     "UNDETERMINED": (

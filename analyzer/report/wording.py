@@ -34,7 +34,7 @@ BRIDGES: dict[BridgeVerdictName, str] = {
     "gained": "gained ARI Forwarding",
     "cleared": "ARI Forwarding cleared by the incoming kernel",
     "ignored": "ARI Forwarding on but not used by the incoming kernel",
-    "renumbered": "lost its bus numbers, got new ones",
+    "renumbered": "got new bus numbers",
     "unconfigured": "lost its bus numbers, left unconfigured",
     "hidden": "hidden below a lost bridge",
     "gone": "does not answer",

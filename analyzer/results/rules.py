@@ -349,6 +349,10 @@ REASONS: dict[DeviceReason, str] = {
     "not-captured": "the deciding accesses are not in the capture",
 }
 
+#: Cause of new bus numbers that no loss explains (``BridgeVerdict.cause_note``).
+BY_ASSIGN_BUSSES = (
+    "pci=assign-busses: the incoming kernel numbers every bridge, also those with valid bus numbers"
+)
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
 PANICKED = "ARI017"
 SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013", "error-status": "ARI018"}

@@ -10,7 +10,7 @@ from analyzer.observed import decisions, register_state
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import bus_numbers
-from analyzer.results import LOSSES, BridgeVerdict
+from analyzer.results import LOSSES, BridgeVerdict, rules
 from analyzer.verdicts import causes, devices, error_observations, error_status
 from analyzer.verdicts.error_status import KexecWindow
 from analyzer.verdicts.state_at_kexec import StateAtKexec
@@ -284,9 +284,6 @@ def _cause_context(context: KexecContext, facts: _Facts) -> causes.CauseContext:
     )
 
 
-_BY_OPTION = "pci=assign-busses: the incoming kernel numbers every bridge, also those with valid bus numbers"
-
-
 def _errors_on_path(context: KexecContext, facts: _Facts) -> list[FunctionErrors]:
     """Error status of a bridge and of the bridges above it, nearest first.
 
@@ -313,7 +310,7 @@ def _cause(
     context: KexecContext, facts: _Facts, name: BridgeVerdictName, errors: list[FunctionErrors]
 ) -> Attribution:
     if name == "renumbered" and _renumbered_by_option(context, facts.node):
-        return causes.Attribution("incoming-write", "high", note=_BY_OPTION)
+        return causes.Attribution("incoming-write", "high", note=rules.BY_ASSIGN_BUSSES)
     return causes.attribute(
         replace(_cause_context(context, facts), link_errors=error_status.link_errors(errors[1:])),
         context.builder,

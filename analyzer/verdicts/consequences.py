@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import series
-from analyzer.results import LIVE_UPDATE_POLICIES, LOSSES, Consequence
+from analyzer.results import LIVE_UPDATE_POLICIES, LOSSES, Consequence, rules
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
@@ -147,6 +147,13 @@ _TEXTS: dict[str, tuple[str, str]] = {
         ),
         "Linux 7.3 pci_scan_bridge_extend(), second pass",
     ),
+    "assign-busses": (
+        (
+            "The incoming kernel runs with pci=assign-busses: remove it, so that it keeps the bus numbers. "
+            "A kernel that takes the handed-over data ignores the option."
+        ),
+        "Linux 7.3 pci_scan_bridge_extend(), pcibios_assign_all_busses()",
+    ),
     "noari": (
         (
             "The incoming kernel runs with pci=noari: remove it, functions that only ARI can address "
@@ -188,6 +195,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
 ACTIONS = frozenset(
     {
         "kernel-panicked",
+        "assign-busses",
         "reboot",
         "virtual-functions",
         "bit-stays-off",
@@ -219,7 +227,12 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         bridge.bdf: bridge for bridge in kexec.bridges if bridge.preserved or bridge.verdict == "healed"
     }
     verdicts = {bridge.verdict for bridge in bridges.values()}
-    causes = {bridge.cause for bridge in bridges.values() if bridge.verdict in _HARMED}
+    by_option = {name for name, bridge in bridges.items() if bridge.cause_note == rules.BY_ASSIGN_BUSSES}
+    causes = {
+        bridge.cause
+        for name, bridge in bridges.items()
+        if bridge.verdict in _HARMED and name not in by_option
+    }
     was_reset = bool(causes & _RESETS)
     every = [device for device in kexec.devices if device.verdict == "stranded"]
     # No session holds a virtual function: the outgoing kernel refuses it. A reboot does not bring it back.
@@ -243,6 +256,7 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         "sriov-layout": lost,
         "healed-by-stock": "healed" in verdicts,
         "addresses-changed": "renumbered" in verdicts,
+        "assign-busses": bool(by_option),
         "noari": any(device.reason == "noari" for device in stranded),
         "find-writer": bool(causes & _WRITES),
         "find-bus-reset": "secondary-bus-reset" in causes,

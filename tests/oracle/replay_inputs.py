@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from naive_scan import ABSENT, ARI_BIT, MULTIFUNCTION
+from naive_scan import ABSENT, ARI_BIT, DOWNSTREAM, MULTIFUNCTION, PCI_TO_PCIE, ROOT_PORT, UPSTREAM
 
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.profile import Profile
@@ -40,6 +40,8 @@ def nodes(case: Case, ran: Kernel | None = None) -> dict[Path, Node]:
             the outgoing ones.
     """
     by_path = {path: _node(case, path, hardware) for path, hardware in case.functions()}
+    for (domain, bus), wired in case.machine.roots.items():
+        _forget_unread((domain << 8 | bus,), wired, (None, False), by_path)
     if ran is not None:
         _add_observed(by_path, ran)
     return by_path
@@ -79,6 +81,27 @@ def _node(case: Case, path: Path, hardware: Hardware) -> Node:
         else:
             node.incoming_numbers = BusNumbers(0, hardware.renumber, hardware.renumber, 0)
     return node
+
+
+def _forget_unread(
+    path: Path, wired: dict[int, Hardware], above: tuple[int | None, bool], by_path: dict[Path, Node]
+) -> None:
+    """No kernel reads extended space where it takes it for inaccessible: nothing is known of it there.
+
+    ``above``: port type of the bridge above as the kernel takes it, and whether that is so on this bus.
+    """
+    parent, conventional = above
+    for devfn, hardware in wired.items():
+        node = by_path[*path, devfn]
+        claimed = None if hardware.pcie is None else hardware.pcie[1]
+        if claimed == DOWNSTREAM and parent in (ROOT_PORT, DOWNSTREAM, PCI_TO_PCIE):
+            claimed = UPSTREAM
+        elif claimed == UPSTREAM and parent == UPSTREAM:
+            claimed = DOWNSTREAM
+        if conventional and node.has_ari:
+            node.has_ari = node.next_function = None
+        passes = claimed in (ROOT_PORT, UPSTREAM, DOWNSTREAM) or hardware.pcix
+        _forget_unread((*path, devfn), hardware.below, (claimed, conventional or not passes), by_path)
 
 
 def _supports_ari(hardware: Hardware) -> bool:

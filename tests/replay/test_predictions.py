@@ -130,6 +130,15 @@ def test_refusals_are_certain_where_everything_is_known(
     assert prediction.possible == set()
 
 
+def test_a_neighbour_whose_numbers_were_not_read_leaves_a_refusal_open() -> None:
+    """Series v9 refuses new numbers beside a preserved bridge that lost its own."""
+    unread = port(SECOND, None, (0, 4, 4))
+    made = world(port(FIRST, LOST), function(BELOW_FIRST), unread, function(BELOW_SECOND))
+    prediction = predict(made, profile("inherit", "v9", key(0, SECOND[-1])))
+    assert prediction.numbers == {FIRST: "unknown", SECOND: "use"}
+    assert prediction.possible == {BELOW_FIRST, BELOW_SECOND}
+
+
 @pytest.mark.parametrize(
     ("policy", "certain", "possible"),
     [

@@ -7,11 +7,11 @@ import pytest
 from analyzer.replay.enumeration import slot_steps, walk
 from analyzer.replay.world import Node
 
-NO_ANSWER = "function 0 does not answer: nothing else in the slot is probed"
+NO_ANSWER = "function 0 does not answer, or is ignored: nothing else in the slot is probed"
 SINGLE = "function 0 is not multi-function"
 ONE_BY_ONE = "without ARI functions 1 to 7 are probed one by one"
 SEVEN = "without ARI a device has functions 0 to 7"
-DEAD_MEMBER = "a member of the chain that does not answer ends it"
+DEAD_MEMBER = "a member of the chain that does not answer, or is ignored, ends it"
 NO_CAPABILITY = "no ARI capability: the chain ends"
 NOT_CAPTURED = "its Next Function Number is not in the capture"
 

@@ -120,6 +120,8 @@ def _kind(
         return "virtual-function", []
     if known:
         return function_facts.kind(topology.functions[key] for topology in known)
+    if any(key in topology.ignored for topology in study.topologies):
+        return "unknown", []
     return ("undiscovered" if function_facts.answers(study, key) else "silent"), []
 
 

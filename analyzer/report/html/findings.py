@@ -273,7 +273,7 @@ def _what(bridge: BridgeVerdict) -> str:
         "unconfigured": (
             "lost its bus numbers and the incoming kernel left it without any: nothing below it was scanned."
         ),
-        "renumbered": "lost its bus numbers and got new ones; devices below may have new addresses.",
+        "renumbered": "got new bus numbers; devices below may have new addresses.",
         "gone": "no longer answers.",
         "cleared": "had ARI Forwarding on, and the incoming kernel itself switched it off.",
         "ignored": "has ARI Forwarding on, but the incoming kernel does not use it.",
