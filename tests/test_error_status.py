@@ -14,6 +14,7 @@ from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 from analyzer import Options, analyze
 from analyzer.analysis import analyze_capture
 from analyzer.results import ErrorBit
+from analyzer.verdicts import error_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -412,6 +413,20 @@ def test_where_records_were_lost_nothing_is_clean() -> None:
             "whether a PCIe error was recorded on the path is not known"
         ),
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["lost-selective-in-blackout", "inherit-two-losses", "healed-with-earlydump"]
+)
+def test_a_glance_gives_what_the_registers_give(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def beside() -> list[str | None]:
+        (capture,) = analyze([f"traces/{name}.bin"]).captures
+        return [bridge.path_errors_note for kexec in capture.kexecs for bridge in kexec.bridges]
+
+    glanced = beside()
+    monkeypatch.setattr(error_status, "_is_quiet", lambda *_: False)
+    assert beside() == glanced
+    assert any(glanced)
 
 
 def test_renumbered_bridges_are_looked_up_where_they_are_now() -> None:

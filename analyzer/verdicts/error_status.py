@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from analyzer import bdf
 from analyzer.verdicts import reset_evidence
 from schemas import error_status as witnesses
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from schemas.error_status import ErrorSeverity
     from schemas.inherited_state import InheritedState
     from schemas.registers import Register
+
+#: Bytes of the AER capability that are in a register of errors, and from which to before which they lie.
+_STATUS_BYTES = frozenset(
+    one.register.offset + byte for one in witnesses.READ_AT_SCAN for byte in range(one.register.size)
+)
+_FIRST, _LAST = min(_STATUS_BYTES), max(_STATUS_BYTES)
 
 
 class LatchedBit(NamedTuple):
@@ -113,24 +121,26 @@ def of_function(
     if after is None:
         return FunctionErrors(place, (), ("the incoming kernel did not enumerate it",), None)
     has_registers = after.start_of("ECAP_AER") is not None
+    may_lack_power = _may_have_lost_power(after)
+    if has_registers and not window.dump and not may_lack_power and _is_quiet(before, after, since):
+        return FunctionErrors(place)
     latched: list[LatchedBit] = []
     handled: list[LatchedBit] = []
     doubts: list[str] = []
     is_unread = True
-    if reset_evidence.sticky_lost(before, after, window.builder) is not None:
+    if may_lack_power and reset_evidence.sticky_lost(before, after, window.builder) is not None:
         doubts.append("it lost power, and its error status with it")
     for witness in _witnesses(after, dump=window.dump):
         first = _first_read(after, witness)
-        shown = sum(first.bits)
-        is_unread &= not shown
-        if witness in witnesses.READ_AT_SCAN and (window.dump or shown != witness.mask):
+        is_unread &= not first.shown
+        if witness in witnesses.READ_AT_SCAN and (window.dump or first.shown != witness.mask):
             doubts.append(witness.register.setpci)
         held = _track(before, witness, since)
-        for mask, row in first.set_bits():
+        for mask, row in first.set_bits:
             if mask & held.standing:
                 doubts.append(f"{witness.word}: {witness.register.words(mask)[0]} was set before already")
             else:
-                latched.append(_latched(witness, mask, (held.clear.get(mask), row), before, after))
+                latched.append(_latched(witness, mask, (held.clear(mask), row), before, after))
         if before is not None:
             handled.extend(
                 _latched(witness, mask, rows, before, after)._replace(function=before)
@@ -156,6 +166,49 @@ def _latched(
     return LatchedBit(after, witness, mask, *rows, severity, by_default, masked)
 
 
+def _may_have_lost_power(function: Function) -> bool:
+    """A bridge that lost power has no bus numbers; of a device they are not known."""
+    numbers = function.first_bus_numbers
+    return numbers is None or (numbers.primary, numbers.secondary, numbers.subordinate) == (0, 0, 0)
+
+
+def _is_quiet(before: Function | None, after: Function, since: int | None) -> bool:
+    """Whether a glance shows that all was read and clean, without working out each register.
+
+    That holds for most: each status register was first read as 0, whole and by itself, and the outgoing
+    kernel read nothing else after ``since``.
+    """
+    accesses = after.view.accesses
+    if after.latched or accesses.known is not None:
+        return False
+    into = accesses.offsets - (after.start_of("ECAP_AER") or 0)
+    places = np.flatnonzero((into >= _FIRST) & (into <= _LAST))
+    offsets, firsts = np.unique(into[places], return_index=True)
+    first = dict(zip(offsets.tolist(), places[firsts].tolist(), strict=True))
+    for witness in _witnesses(after, dump=False):
+        register = witness.register
+        place = first.get(register.offset)
+        if place is None or any(register.offset + byte in first for byte in range(1, register.size)):
+            return False
+        if accesses.writes[place] or accesses.values[place] or accesses.absent[place]:
+            return False
+        if accesses.widths[place] not in (0, register.size):
+            return False
+    return since is None or not _reads_errors(before, since)
+
+
+def _reads_errors(function: Function | None, since: int) -> bool:
+    """Whether a read of error status after a row returned anything but 0."""
+    start = None if function is None else function.start_of("ECAP_AER")
+    if function is None or start is None:
+        return False
+    accesses = function.view.accesses
+    into = accesses.offsets - start
+    read = (into >= _FIRST) & (into <= _LAST) & (accesses.rows > since) & ~accesses.writes
+    found = into[read & (accesses.values != 0)]
+    return any(offset in _STATUS_BYTES for offset in np.unique(found).tolist())
+
+
 def _witnesses(function: Function, *, dump: bool) -> Iterator[InheritedState]:
     """The registers that a function has and that the input can show before they are cleared."""
     if function.start_of("ECAP_AER") is not None:
@@ -171,30 +224,25 @@ def _witnesses(function: Function, *, dump: bool) -> Iterator[InheritedState]:
 
 
 class _FirstRead(NamedTuple):
-    """The bits that were read before anything cleared them: each mask with its value and row."""
+    """The bits that were read before anything cleared them, and those that were set, with the row of each."""
 
-    bits: dict[int, tuple[int, int]]
-
-    def set_bits(self) -> Iterator[tuple[int, int]]:
-        """Each bit that is set, and its row."""
-        for value, row in self.bits.values():
-            if value:
-                yield value, row
+    shown: int
+    set_bits: list[tuple[int, int]]
 
 
 def _first_read(function: Function, witness: InheritedState) -> _FirstRead:
-    bits: dict[int, tuple[int, int]] = {}
-    left = witness.mask
+    shown, left = 0, witness.mask
+    set_bits: list[tuple[int, int]] = []
     for sample in function.accesses_to(witness.register):
         if sample.write:
             left &= ~(sample.value & sample.mask)
         elif not sample.dead:
-            for bit in _each(left & sample.mask):
-                bits[bit] = (sample.value & bit, sample.row)
-            left &= ~sample.mask
+            fresh = left & sample.mask
+            set_bits.extend((bit, sample.row) for bit in _each(fresh & sample.value))
+            shown, left = shown | fresh, left & ~fresh
         if not left:
             break
-    return _FirstRead(bits)
+    return _FirstRead(shown, set_bits)
 
 
 def _each(mask: int) -> Iterator[int]:
@@ -204,21 +252,25 @@ def _each(mask: int) -> Iterator[int]:
 
 
 class _Held(NamedTuple):
-    """What the outgoing boot shows of one register, bit by bit.
+    """What the outgoing boot shows of one register.
 
     Attributes:
-        clear: row of the last access that shows a bit clear or clears it.
+        cleared: bits that an access shows clear or clears, and its row, in order.
         standing: bits that were last seen set.
-        handled: bits that were set and then read, with the row that ``clear`` had then and that of the read.
+        handled: bits that were set and then read: the row that last showed it clear, and that of the read.
     """
 
-    clear: dict[int, int]
+    cleared: list[tuple[int, int]]
     standing: int
     handled: dict[int, tuple[int, int]]
 
+    def clear(self, bit: int) -> int | None:
+        """Row of the last access that shows a bit clear or clears it."""
+        return next((row for bits, row in reversed(self.cleared) if bits & bit), None)
+
 
 def _track(before: Function | None, witness: InheritedState, since: int | None) -> _Held:
-    clear: dict[int, int] = {}
+    cleared: list[tuple[int, int]] = []
     handled: dict[int, tuple[int, int]] = {}
     standing = 0
     unanswered = False
@@ -227,16 +279,18 @@ def _track(before: Function | None, witness: InheritedState, since: int | None) 
             unanswered = sample.dead
         if sample.dead or unanswered:
             continue  # no write arrives where no read is answered
-        for bit in _each(sample.mask & witness.mask):
-            is_set = bool(sample.value & bit)
-            if sample.write == is_set:
-                clear[bit] = sample.row
-                standing &= ~bit
-            elif is_set:
-                if since is not None and sample.row > since and not standing & bit and bit in clear:
-                    handled.setdefault(bit, (clear[bit], sample.row))
-                standing |= bit
-    return _Held(clear, standing, handled)
+        shown = sample.mask & witness.mask
+        lit = shown & sample.value
+        if not sample.write and since is not None and sample.row > since:
+            for bit in _each(lit & ~standing):
+                opened = _Held(cleared, standing, handled).clear(bit)
+                if opened is not None:
+                    handled.setdefault(bit, (opened, sample.row))
+        off = lit if sample.write else shown & ~lit
+        if off:
+            cleared.append((off, sample.row))
+        standing = standing & ~off if sample.write else standing & ~off | lit
+    return _Held(cleared, standing, handled)
 
 
 def _severity(

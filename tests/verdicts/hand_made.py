@@ -106,6 +106,7 @@ class Part:
     is_bridge: bool = True
     numbers: tuple[int, int, int] | None = None
     scans: tuple[int, ...] = (0,)
+    latched: bool = True  # nothing is skipped
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             {0x01: PM, 0x10: EXP},
