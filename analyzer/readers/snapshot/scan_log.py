@@ -15,6 +15,7 @@ from analyzer.capture import ENUMERATION_ONLY, Boundary, LoggedScan, LogLine, ac
 from analyzer.errors import LimitExceededError, UnsupportedFormatError
 from analyzer.kernel_logs import kernel_log
 from analyzer.kernel_logs.scan_messages import ScanMessages
+from analyzer.readers.line_cleaning import KERNEL_LOG
 from analyzer.readers.snapshot.config_bytes import MAX_FUNCTIONS
 from analyzer.readers.snapshot.earlydump import MAX_BYTES, MAX_LINES
 from analyzer.readers.text_blocks import TextBlocks
@@ -80,7 +81,7 @@ def _lines(stream: ByteStream, notes: Notes) -> list[int]:
     """Keep the lines of the log, up to the limits of a log in a capture; returns their places."""
     places: list[int] = []
     size = 0
-    for text, base in TextBlocks(stream, notes, is_whole=lambda _: True).read(_BLOCK):
+    for text, base in TextBlocks(stream, notes, KERNEL_LOG, is_whole=lambda _: True).read(_BLOCK):
         where = base
         for line in text.removesuffix(b"\n").split(b"\n"):
             size += len(line)

@@ -25,6 +25,7 @@ from analyzer.capture import Boundary, LogLine
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
 from analyzer.readers.config_events import FieldNames
+from analyzer.readers.line_cleaning import KERNEL_LOG
 from analyzer.readers.tallies import Count
 from analyzer.readers.text_blocks import TextBlocks
 from analyzer.readers.trace.evidence import KINDS
@@ -126,7 +127,7 @@ class _EventLog:
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        blocks = TextBlocks(stream, self.notes, is_whole=lambda _: True)
+        blocks = TextBlocks(stream, self.notes, KERNEL_LOG, is_whole=lambda _: True)
         for text, base in blocks.read(_BLOCK):
             where = base
             for line in text.removesuffix(b"\n").split(b"\n"):
