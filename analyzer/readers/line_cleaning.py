@@ -23,13 +23,13 @@ _WINDOW: Final = 4 << 10
 
 _MARK: Final = b"\xef\xbb\xbf"
 #: Quoting: any depth, with or without blanks.
-_QUOTE: Final = rb"[ \t]{0,8}>[ ]?"
+_QUOTE: Final = rb"[ \t]{0,40}+>[ ]?"
 _PRINTK: Final = rb"[ \t]{0,40}+(?:<\d{1,3}>)?\[ {0,5}\d{1,9}\.\d{1,9}\] ?"
 _DATE: Final = rb"\d{4}-\d\d-\d\d"
 _CLOCK: Final = rb"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _ZONE: Final = rb"Z|[+-]\d\d:?\d\d"
 #: The host and the program that syslog and journald name; of CRI, the stream and whether the line is whole.
-_ORIGIN: Final = rb"(?:std(?:out|err) [FP] |[^\s:]{1,255} [^\s:\[\]]{1,64}(?:\[\d{1,8}\])?: )"
+_ORIGIN: Final = rb"(?:std(?:out|err) [FP] |[A-Za-z0-9][^\s:]{0,254} [^\s:\[\]]{1,64}(?:\[\d{1,8}\])?: )"
 #: A time of day with what follows it. The groups: date, clock, zone; or seconds since 1970.
 _TIMED: Final = (
     rb"[ \t]{0,40}+(?:(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} )?(?P<date>"
@@ -123,7 +123,7 @@ DUMP: Final = Surroundings(
         _QUOTE,
         _PRINTK,
         _TIMED,
-        rb"[^\s:]{0,255}(?:/|\.(?:txt|log|out)\b)[^\s:]{0,255}:(?:\d{1,9}:(?="
+        rb"(?:[ \t]{0,40}+/|[^\s:]{0,255}(?:/|\.(?:txt|log|out)\b))[^\s:]{0,255}:(?:\d{1,9}:(?="
         + _BDF
         + b"|"
         + _ROW
@@ -151,7 +151,7 @@ class LineCleaner:
     def clean(self, text: bytes) -> bytes:
         """Return whole lines without what stands around them, each of the same length and at its place."""
         around = self._around
-        if b"=3D" in text and _NOT_QUOTED.search(text) is None:
+        if b"=3D" in self._sample(text) and _NOT_QUOTED.search(text) is None:
             text = _joined(text)
             cleaned = _QUOTED.sub(lambda match: bytes([int(match[1], 16)]), text)
         else:
@@ -199,11 +199,11 @@ def _sample(text: bytes) -> bytes:
     """Lines from the beginning, the middle and the end of a block; a short one as a whole."""
     if len(text) <= _SMALL:
         return text
-    parts = [text[:_WINDOW]]
-    for start in (len(text) // 2, len(text) - _WINDOW):
-        begin = text.find(b"\n", start) + 1
-        parts.append(text[begin : begin + _WINDOW])
-    return b"\n".join(parts)
+    parts = []
+    for start in (0, len(text) // 2, len(text) - _WINDOW):
+        begin = text.find(b"\n", start) + 1 if start else 0
+        parts.append(text[begin : text.rfind(b"\n", begin, begin + _WINDOW) + 1])
+    return b"".join(parts)
 
 
 def _joined(text: bytes) -> bytes:

@@ -7,10 +7,11 @@ can be cut out and given as a capture, or with an option, of its own.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from analyzer.readers import line_cleaning
 from analyzer.readers.formats import DMESG, EARLYDUMP, LSPCI, LSPCI_TEXT, QEMU_LOG, SNAPSHOTS
+from analyzer.readers.line_cleaning import DUMP, KERNEL_LOG, LineCleaner, is_doubled, undouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,16 +25,23 @@ _NEAR: Final = 4 << 20
 _MOST_NAMED: Final = 6
 
 _BYTES: Final = rb"[0-9a-fA-F]{2}(?: [0-9a-fA-F]{2}){15}"
-_LINE: Final = re.compile(
-    rb"^(?:"
+_SYSLOG: Final = b" kernel: "
+_EVENT: Final = b"pci_cfg_"
+_KINDS: Final = (
     rb"(?P<device>(?:[0-9a-fA-F]{4,6}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7] [^\n]{4})"
-    rb"|(?P<row>[0-9a-fA-F]{2,3}: " + _BYTES + rb"[ \t\r]*$)"
+    rb"|(?P<row>00: " + _BYTES + rb"[ \t\r]*$)"
     rb"|(?P<text>[ \t]+(?:Control: I/O|Status: Cap|Capabilities: |Flags: |Kernel driver in use: ))"
-    rb"|(?P<log>(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]|\S[^\n]{10,80} kernel: (?!\d))"
-    rb"|(?P<event>[^\n]{0,200}?pci_cfg_(?:read|write) [^\n]{1,200}? @0x)"
-    rb"|(?P<end>[ \t\r]*$))",
-    re.MULTILINE,
+    rb"|(?P<end>[ \t\r]*$)"
+    rb"|(?P<log>(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]"
 )
+
+
+@cache
+def _line(*, syslog: bool, events: bool) -> re.Pattern[bytes]:
+    """The lines that tell something; two kinds are sought only where a part of them is in the text."""
+    log = rb"|\S[^\n]{10,80}" + _SYSLOG + rb"(?!\d))" if syslog else b")"
+    event = rb"|(?P<event>[^\n]{0,200}?pci_cfg_(?:read|write) [^\n]{1,200}? @0x)" if events else b""
+    return re.compile(rb"^(?:" + _KINDS + log + event + b")", re.MULTILINE)
 
 
 class ReportPart(NamedTuple):
@@ -51,11 +59,11 @@ class ReportPart(NamedTuple):
 
 def parts(text: bytes) -> list[ReportPart]:
     """Return what is recognised in a text, in its order; neighbours of one format are one part."""
-    dumped = line_cleaning.clean(text, line_cleaning.DUMP)
-    doubled = line_cleaning.is_doubled(dumped)
+    dumped = LineCleaner(DUMP).clean(text)
+    doubled = is_doubled(dumped)
     if doubled:
-        text, dumped = line_cleaning.undouble(text), line_cleaning.undouble(dumped)
-    listed = list(_parts(line_cleaning.clean(text, line_cleaning.KERNEL_LOG)))
+        text, dumped = undouble(text), undouble(dumped)
+    listed = list(_parts(LineCleaner(KERNEL_LOG).clean(text)))
     if not any(part.form in (LSPCI, LSPCI_TEXT) for part in listed):  # each of their lines may be logged
         without = list(_parts(dumped))
         listed = without if any(part.form in (LSPCI, LSPCI_TEXT) for part in without) else listed
@@ -74,7 +82,7 @@ def _parts(text: bytes) -> Iterator[ReportPart]:
     """The devices of lspci and the lines of other formats, one by one."""
     line, place = 1, 0
     device: ReportPart | None = None
-    for match in _LINE.finditer(text):
+    for match in _line(syslog=_SYSLOG in text, events=_EVENT in text).finditer(text):
         line += text.count(b"\n", place, match.start())
         place = match.start()
         kind = match.lastgroup
