@@ -253,7 +253,7 @@ def _recognised(head: bytes, name: str, options: Options | None) -> tuple[Format
             return form, True
     if tar_members.starts(head):  # before text, which an archive may hold
         return _archive(head, name), True
-    found = _first(_SURE, head) or _cleaned(_SURE, head)
+    found = _sure(head)
     if found is not None:
         return found, True
     if len(head) in CONFIG_SIZES and (is_named(name) or _has_bdf(options)):
@@ -274,6 +274,15 @@ def _first(rows: _Rows, text: bytes) -> Format | None:
     return next(fitting, None)
 
 
+def _sure(text: bytes) -> Format | None:
+    """The format that a text is for certain, as it is or without what stands around its lines."""
+    form = _first(_SURE, text)
+    if form == QEMU_LOG and all(re.search(part, text) for part in (_MARKED, _TRACED)):
+        # What QEMU printed into ftrace looks like its log where the lines of ftrace are quoted.
+        return _first(_SURE, line_cleaning.clean(text, line_cleaning.FTRACE))
+    return form or _cleaned(_SURE, text)
+
+
 def _cleaned(rows: _Rows, text: bytes) -> Format | None:
     """The format of a text without what stands around its lines, None if it is unknown or nothing does."""
     for around, needles in _AROUND:
@@ -289,7 +298,7 @@ def _further(stream: ByteStream) -> Format | None:
     data = stream.peek(REACH)
     for start in range(HEAD, len(data), _STEP):
         part = data[data.find(b"\n", start - _OVERLAP) + 1 : start + _STEP]
-        form = _first(_SURE, part) or _cleaned(_SURE, part)
+        form = _sure(part)
         if form is not None:
             return form
     return None
