@@ -94,6 +94,21 @@ def test_quoted_printable(line):
     assert [one.rstrip() for one in lines if one.strip()] == [line.encode()] * 2
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"> ", b">", b"=3D", b"=\n", b"=3D=\n", b"2026-09-22T07:14:04.123Z ", b"a/b:", b"17:", b" ", b"\t", b"\r",
+        b"\n", b"\x1b[", b"\x1b]", b"\xa0", b"[ 1.000000] ", b"Nov  5 12:00:01 a b: ", b"\xef\xbb\xbf", b"x ",
+        b"00:00.0 ",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("around", [QEMU, FTRACE, DUMP, KERNEL_LOG])
+def test_no_text_makes_cleaning_slow(piece, around):
+    """Half a MiB of one piece, in one line or many; work that grows with the square of that takes hours."""
+    text = piece * ((1 << 19) // len(piece))
+    assert len(undouble(clean(text, around))) == len(text)
+
+
 def test_an_equals_sign_that_quotes_nothing_leaves_the_text_alone():
     assert clean(b"reg=3D len=2\n", FTRACE) == b"reg=3D len=2\n"
 
