@@ -97,8 +97,9 @@ def test_quoted_printable(line):
 @pytest.mark.parametrize(
     "piece",
     [
-        b"> ", b">", b"=3D", b"=\n", b"=3D=\n", b"2026-09-22T07:14:04.123Z ", b"a/b:", b"17:", b" ", b"\t", b"\r",
-        b"\n", b"\x1b[", b"\x1b]", b"\xa0", b"[ 1.000000] ", b"Nov  5 12:00:01 a b: ", b"\xef\xbb\xbf", b"x ",
+        b"> ", b">", b"=3D", b"=\n", b"=3D=\n", b"2026-09-22T07:14:04.123Z ", b"a/b:", b"17:", b" ", b"\t",
+        b"\r", b"\n", b"\x1b[", b"\x1b]", b"\xa0", b"[ 1.000000] ", b"Nov  5 12:00:01 a b: ", b"\xef\xbb\xbf",
+        b"x ",
         b"00:00.0 ",
     ],
 )  # fmt: skip
