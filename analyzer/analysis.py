@@ -108,7 +108,8 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     chosen = options or Options()
     snapshot = None
     if chosen.seed is not None:
-        snapshot = of_option(chosen, "--seed", chosen.seed, lambda path: open_capture(path, chosen))
+        by_content = replace(chosen, input_format=None, bdf=None)  # those are of the captures
+        snapshot = of_option(chosen, "--seed", chosen.seed, lambda path: open_capture(path, by_content))
     reading = replace(chosen, join=True) if len(paths) > 1 else chosen
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded

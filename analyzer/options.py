@@ -37,6 +37,9 @@ class Options:
         ecam_base: physical address of the ECAM window, or None.
         guest: of a recording of several guests, the pid of the one that is meant, or None.
         threads: the threads of that guest, once a first reading has found them.
+        input_format: name of the format of every capture (:data:`analyzer.readers.formats.READ`); None = by
+            content.
+        bdf: key of the function whose config file a capture is, where its name does not say it, or None.
         linktype_raw_tlp: pcap link type whose packets are bare TLPs, or None.
         strict: a healed loss counts as a loss.
         selected: finding codes that count; None = all.
@@ -60,6 +63,8 @@ class Options:
     ecam_base: int | None = None
     guest: int | None = None
     threads: frozenset[int] = frozenset()
+    input_format: str | None = None
+    bdf: int | None = None
     linktype_raw_tlp: int | None = None
     strict: bool = False
     selected: frozenset[str] | None = None

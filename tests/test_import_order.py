@@ -33,8 +33,10 @@ READERS = """
 sources | small_files
 trace
 qemu | tlp | native | snapshot
+mixed_reports
 sniff
-config_events | config_mechanisms | tar_members | text_blocks
+config_events | config_mechanisms | config_names | formats | tar_members | text_blocks
+line_cleaning
 columns | tallies | unwrap
 opening
 """

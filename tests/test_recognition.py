@@ -75,7 +75,7 @@ def test_other_lines(line):
         (b"one\ntwo", "text of 2 lines"),
         (b"\x7fELF\0\1", "binary data of 1 line"),
         (b"\xff\xfe[\0", "UTF-16 text"),
-        (b"BZh91AY", "bzip2 data"),
+        (b"\x04\x22\x4d\x18", "lz4 data"),
     ],
 )
 def test_what_was_found_is_said(data, found, tmp_path):

@@ -5,18 +5,19 @@ from typing import Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import config_bdf, ecam_base, field_map
 from analyzer.cli.parameters import (
     Captures,
+    ConfigBdfOption,
     DmesgOption,
     EcamBaseOption,
     FlbNameOption,
     FlbOption,
     GuestOption,
+    InputFormatOption,
     LinkTypeOption,
     MapOption,
     QuietOption,
-    ecam_base,
-    field_map,
 )
 from analyzer.options import Options
 
@@ -62,6 +63,8 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     dmesg: DmesgOption = None,
     flb: FlbOption = None,
     flb_name: FlbNameOption = None,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
     guest: GuestOption = None,
@@ -85,6 +88,8 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
         dmesg=dmesg,
         flb=flb,
         flb_name=flb_name,
+        input_format=input_format,
+        bdf=config_bdf(config_function),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         guest=guest,

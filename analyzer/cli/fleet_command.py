@@ -10,6 +10,7 @@ from analyzer.cli.parameters import (
     CmdlineOption,
     ExitZeroOption,
     HtmlOption,
+    InputFormatOption,
     OutputOption,
     PolicyOption,
     QuietOption,
@@ -139,6 +140,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     series: SeriesOption = None,
     cmdline: CmdlineOption = None,
     assume_preserved: AssumeOption = False,
+    input_format: InputFormatOption = None,
     host_from_path: HostFromPath = None,
     jobs: Jobs = None,
     shard: Shard = None,
@@ -166,7 +168,13 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     summary = fleet.run(
         sources or (),
         output,
-        options=Options(policy=policy, series=series, cmdline=cmdline, assume_preserved=assume_preserved),
+        options=Options(
+            policy=policy,
+            series=series,
+            cmdline=cmdline,
+            assume_preserved=assume_preserved,
+            input_format=input_format,
+        ),
         limits=Limits(
             max_bytes=_size(max_bytes, "--max-bytes", usual.max_bytes),
             max_seconds=max_seconds,

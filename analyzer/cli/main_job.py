@@ -5,20 +5,22 @@ from typing import TYPE_CHECKING
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import Format, config_bdf, ecam_base, field_map, selection
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
     CmdlineOption,
+    ConfigBdfOption,
     DmesgOption,
     EcamBaseOption,
     ExitZeroOption,
     FlbNameOption,
     FlbOption,
-    Format,
     FormatOption,
     GuestOption,
     HtmlOption,
     IgnoreOption,
+    InputFormatOption,
     JoinOption,
     KexecAtOption,
     LinkTypeOption,
@@ -35,9 +37,6 @@ from analyzer.cli.parameters import (
     StrictOption,
     VerboseOption,
     VersionOption,
-    ecam_base,
-    field_map,
-    selection,
 )
 from analyzer.options import Options
 
@@ -71,6 +70,8 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     flb_name: FlbNameOption = None,
     dmesg: DmesgOption = None,
     assume_preserved: AssumeOption = False,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
     guest: GuestOption = None,
@@ -116,6 +117,8 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         kexec_at=tuple(kexec_at or ()),
         join=join,
         seed=seed,
+        input_format=input_format,
+        bdf=config_bdf(config_function),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         guest=guest,

@@ -3,20 +3,13 @@
 # No "from __future__ import annotations" here and in the commands: typer evaluates the annotations at start,
 # and strings would cost it a lookup each.
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import typer
 
 from analyzer import series
+from analyzer.cli.option_values import INPUT_FORMATS, Format, InputFormat, SeriesName, TextOrJson
 from analyzer.options import PolicyChoice
-
-Format = Literal["text", "json", "jsonl", "csv", "junit", "sarif", "parquet"]
-TextOrJson = Literal["text", "json"]
-if TYPE_CHECKING:
-    SeriesName: TypeAlias = str
-else:
-    # The names of the table are the choices: a new row is one more.
-    SeriesName = Literal[series.names()]
 
 _REPLAY = "Replay"
 _PRESERVED = "Preserved set"
@@ -168,6 +161,29 @@ LinkTypeOption = Annotated[
         help="In pcap files, packets of this link type are bare TLPs (125, 147 to 162).",
     ),
 ]
+InputFormatOption = Annotated[
+    InputFormat | None,
+    typer.Option(
+        "--input-format",
+        metavar="NAME",
+        rich_help_panel=_INPUT,
+        show_default=False,
+        help=(
+            f"Format of every capture, where its content does not say it: {', '.join(INPUT_FORMATS[:-1])} or"
+            f" {INPUT_FORMATS[-1]}."
+        ),
+    ),
+]
+ConfigBdfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bdf",
+        metavar="DDDD:BB:DD.F",
+        rich_help_panel=_INPUT,
+        show_default=False,
+        help="The function whose config file this is (as bytes or a hex dump), if its name does not say it.",
+    ),
+]
 MapOption = Annotated[
     str | None,
     typer.Option(
@@ -315,74 +331,3 @@ IgnoreOption = Annotated[
         help="These findings do not count.",
     ),
 ]
-
-
-def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:
-    """Return the finding codes that count, None for all.
-
-    Raises:
-        UsageError: a code that does not exist.
-    """
-    from analyzer.errors import UsageError
-    from analyzer.results import rules
-
-    if select is None and ignore is None:
-        return None
-    try:
-        chosen = rules.matching(_split(select)) if select is not None else frozenset(rules.RULES)
-        return chosen - rules.matching(_split(ignore or ""))
-    except KeyError as error:
-        raise UsageError(
-            f"there is no finding code that starts with {error.args[0]!r}", advice="'analyze rule' lists them"
-        ) from None
-
-
-def field_map(text: str | None) -> dict[str, str]:
-    """Return the names that ``--map`` gives, by field.
-
-    Raises:
-        UsageError: not of the form FIELD=NAME,..., or a FIELD that does not exist.
-    """
-    from analyzer.errors import UsageError
-
-    if text is None:
-        return {}
-    from analyzer.readers.config_events import FieldNames
-
-    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
-    for field, equals, name in pairs:
-        if not (equals and field.strip() and name.strip()):
-            raise UsageError(
-                f"--map: expected FIELD=NAME, found {field + equals + name!r}",
-                advice="as in devfn=df,offset=r",
-            )
-    names = {field.strip(): name.strip() for field, _, name in pairs}
-    FieldNames.of(names)
-    return names
-
-
-def ecam_base(text: str | None) -> int | None:
-    """Return the address that ``--ecam-base`` gives.
-
-    Raises:
-        UsageError: not a number, or not an address that an ECAM window can have.
-    """
-    from analyzer.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        base = int(text, 0)
-    except ValueError:
-        base = -1
-    # A bus has 1 MiB, and addresses have at most 52 bits (Intel SDM, AMD APM).
-    if not 0 <= base < 1 << 52 or base % (1 << 20):
-        raise UsageError(
-            f"--ecam-base: expected a multiple of 0x100000, found {text!r}",
-            advice="as in 0xb0000000; the guest's kernel log has it: MCFG, ECAM",
-        )
-    return base
-
-
-def _split(codes: str) -> list[str]:
-    return [code for code in codes.replace(",", " ").split() if code]

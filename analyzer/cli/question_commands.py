@@ -7,15 +7,18 @@ import typer
 
 from analyzer import bdf as addresses
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import TextOrJson, config_bdf, ecam_base, field_map
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
     CmdlineOption,
+    ConfigBdfOption,
     DmesgOption,
     EcamBaseOption,
     FlbNameOption,
     FlbOption,
     GuestOption,
+    InputFormatOption,
     JoinOption,
     KexecAtOption,
     LinkTypeOption,
@@ -26,10 +29,7 @@ from analyzer.cli.parameters import (
     PreservedOption,
     QuietOption,
     SeriesOption,
-    TextOrJson,
     TextOrJsonOption,
-    ecam_base,
-    field_map,
 )
 from analyzer.options import Options
 
@@ -106,6 +106,8 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     flb_name: FlbNameOption = None,
     dmesg: DmesgOption = None,
     assume_preserved: AssumeOption = False,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
     guest: GuestOption = None,
@@ -138,6 +140,8 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         cmdline=cmdline,
         assume_preserved=assume_preserved,
         kexec_at=tuple(kexec_at or ()),
+        input_format=input_format,
+        bdf=config_bdf(config_function),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         guest=guest,
@@ -169,6 +173,8 @@ def atrisk_command(  # noqa: PLR0913 typer makes an option of each parameter
     preserved: PreservedOption = None,
     flb: FlbOption = None,
     flb_name: FlbNameOption = None,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     guest: GuestOption = None,
     form: TextOrJsonOption = "text",
     output: OutputOption = None,
@@ -184,7 +190,15 @@ def atrisk_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.questions.atrisk import atrisk
     from analyzer.report import atrisk_report
 
-    options = Options(series=series, preserved=preserved, flb=flb, flb_name=flb_name, guest=guest)
+    options = Options(
+        series=series,
+        preserved=preserved,
+        flb=flb,
+        flb_name=flb_name,
+        input_format=input_format,
+        bdf=config_bdf(config_function),
+        guest=guest,
+    )
     refuse_inputs([output], [snapshot], options)
     found = atrisk(snapshot, options)
     _put(form, found, lambda page: atrisk_report.fill(page, found), output)
@@ -197,6 +211,8 @@ def snapshot_command(  # noqa: PLR0913 typer makes an option of each parameter
     boot: BootNumber = None,
     kexec_at: KexecAtOption = None,
     dmesg: DmesgOption = None,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
     guest: GuestOption = None,
@@ -212,6 +228,8 @@ def snapshot_command(  # noqa: PLR0913 typer makes an option of each parameter
     options = Options(
         dmesg=dmesg,
         kexec_at=tuple(kexec_at or ()),
+        input_format=input_format,
+        bdf=config_bdf(config_function),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         guest=guest,
@@ -221,9 +239,11 @@ def snapshot_command(  # noqa: PLR0913 typer makes an option of each parameter
     put_text(lspci_text(take(capture, boot, options)), output)
 
 
-def stat_command(
+def stat_command(  # noqa: PLR0913 typer makes an option of each parameter
     captures: Captures = None,
     *,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
     guest: GuestOption = None,
@@ -245,6 +265,8 @@ def stat_command(
         raise UsageError("name at least one capture")
     refuse_inputs([output], found.paths)
     options = Options(
+        input_format=input_format,
+        bdf=config_bdf(config_function),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         guest=guest,

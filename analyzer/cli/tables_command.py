@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import config_bdf, ecam_base, field_map
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
     CmdlineOption,
+    ConfigBdfOption,
     DmesgOption,
     EcamBaseOption,
     FlbNameOption,
     FlbOption,
     GuestOption,
+    InputFormatOption,
     JoinOption,
     KexecAtOption,
     LinkTypeOption,
@@ -22,8 +25,6 @@ from analyzer.cli.parameters import (
     PreservedOption,
     SeedOption,
     SeriesOption,
-    ecam_base,
-    field_map,
 )
 from analyzer.options import Options
 
@@ -91,6 +92,8 @@ def tables_command(  # noqa: PLR0913 typer makes an option of each parameter
     flb_name: FlbNameOption = None,
     dmesg: DmesgOption = None,
     assume_preserved: AssumeOption = False,
+    input_format: InputFormatOption = None,
+    config_function: ConfigBdfOption = None,
     field_names: MapOption = None,
     ecam: EcamBaseOption = None,
     guest: GuestOption = None,
@@ -128,6 +131,8 @@ def tables_command(  # noqa: PLR0913 typer makes an option of each parameter
         kexec_at=tuple(kexec_at or ()),
         join=join,
         seed=seed,
+        input_format=input_format,
+        bdf=config_bdf(config_function),
         field_map=field_map(field_names),
         ecam_base=ecam_base(ecam),
         guest=guest,

@@ -24,7 +24,7 @@ from analyzer.converting.redaction_registers import shown_values
 from analyzer.errors import AritraceError
 from analyzer.kernel_logs import log_lines
 from analyzer.preservation import flb
-from analyzer.readers import sniff
+from analyzer.readers import formats
 from schemas.kho_block import CAPACITY, KhoBlockHeader
 from schemas.pci_ser import PciDevSerD3, PciSerH6, PciSerH7, PciSerH8
 
@@ -41,7 +41,7 @@ _NAME: Final = "capture"
 _UNKNOWN: Final = "unknown"
 #: Names of formats, as readers give them.
 _FORMATS: Final = frozenset(
-    value.name for value in vars(sniff).values() if isinstance(value, sniff.Format)
+    value.name for value in vars(formats).values() if isinstance(value, formats.Format)
 )  # fmt: skip
 #: Programs that make captures, with numbers as their versions.
 _TOOL: Final = re.compile(

@@ -62,6 +62,7 @@ class Request:
     series: str | None = None
     assume_preserved: bool = False
     cmdline: str | None = None
+    input_format: str | None = None
     limits: Limits = Limits()
     batch_size: int | None = None
     host_from_path: str | None = None
@@ -74,6 +75,7 @@ class Request:
             series=self.series,
             assume_preserved=self.assume_preserved,
             cmdline=self.cmdline,
+            input_format=self.input_format,
         )
 
 

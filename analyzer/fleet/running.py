@@ -69,8 +69,8 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     Args:
         sources: files, directories, globs, ``@FILE`` lists of sources, object-store URLs.
         directory: output directory; new, empty, or of the same run.
-        options: ``policy``, ``series``, ``assume_preserved`` and ``cmdline`` count, the others are for
-            single captures and must be left alone.
+        options: ``policy``, ``series``, ``assume_preserved``, ``cmdline`` and ``input_format`` count, the
+            others are for single captures and must be left alone.
         limits: what one input may cost.
         batch_size: captures in a batch; by default fitting to their number.
         host_from_path: regular expression that finds the host in a path.
@@ -202,11 +202,13 @@ def _request(
         series=chosen.series,
         assume_preserved=chosen.assume_preserved,
         cmdline=chosen.cmdline,
+        input_format=chosen.input_format,
     )
     if chosen != allowed:
         raise UsageError(
             "options that describe one capture cannot apply to all of them",
-            advice="policy, series, assume_preserved and cmdline can; give the rest in sidecars of each",
+            advice="policy, series, assume_preserved, cmdline and input_format can;"
+            " give the rest in sidecars of each",
         )
     if min(limits.max_bytes, limits.max_seconds, limits.max_memory) <= 0:
         raise UsageError("limits must be greater than 0")
@@ -225,6 +227,7 @@ def _request(
         assume_preserved=chosen.assume_preserved,
         # The command line itself: workers elsewhere need not see the file that it is in.
         cmdline=command_line(chosen),
+        input_format=chosen.input_format,
         limits=limits,
         batch_size=batch_size,
         host_from_path=host_from_path,

@@ -34,7 +34,9 @@ from analyzer.errors import (
     UnsupportedFormatError,
 )
 from analyzer.options import Options
-from analyzer.readers.sniff import DMESG, HEAD, SNAPSHOTS, SYSFS_CONFIG, Format, identify
+from analyzer.readers import mixed_reports
+from analyzer.readers.formats import DMESG, SNAPSHOTS, SYSFS_CONFIG, Format
+from analyzer.readers.sniff import identify_stream
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 if TYPE_CHECKING:
@@ -175,7 +177,8 @@ def read_batches(
         return (yield from _read_directory(path, notes))
     chosen = options or Options()
     with open_stream(path) as stream:
-        form = identify(stream.peek(HEAD), path)
+        form = identify_stream(stream, chosen)
+        mixed_reports.name_others(stream, form, notes)
         rows = 0
         for frame in _reader(form, path)(stream, notes, chosen):
             yield _with_keys(frame, rows)
@@ -188,6 +191,7 @@ def read_batches(
         if not rows:
             raise EmptyInputError(
                 f"expected config accesses, found none in this {form.title}"
+                + (" (the format is that of --input-format)" if chosen.input_format is not None else "")
                 + (f" ({stream.reason})" if stream.truncated else "")
                 + _held(notes),
                 path=path,

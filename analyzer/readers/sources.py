@@ -29,6 +29,8 @@ from analyzer.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from analyzer.readers.unwrap import ByteStream
+
 _PACKED: Final = r"(?:\.(?:gz|zst|xz|bz2|lz4))*"
 #: Names of captures, compressed or not. ``.dat.cpu0``: what a trace-cmd that was killed leaves.
 _CAPTURE_NAME: Final = re.compile(
@@ -171,7 +173,7 @@ def _capture(path: str, directory: str) -> Source | None:
 
 
 def _looks_by_name(path: str) -> Literal["capture", "log", "other"]:
-    from analyzer.readers.snapshot.sysfs import member_of
+    from analyzer.readers.config_names import member_of
 
     name = os.path.basename(path)  # noqa: PTH119 as the user wrote it
     if _CAPTURE_NAME.fullmatch(name) or member_of(path) is not None:
@@ -199,24 +201,29 @@ def _checked(path: str, directory: str) -> Source:
 
 def _content(path: str) -> Literal["capture", "kernel-log", "other"]:
     """What a file is by its first bytes; one that cannot be looked into might be a capture."""
-    from analyzer.readers import sniff, unwrap
+    from analyzer.readers import sniff, tar_members, unwrap
+    from analyzer.readers.formats import DMESG, SYSFS_CONFIG
 
     try:
         with unwrap.open_stream(path) as stream:
-            form = None
-            for size in (_GLANCE, sniff.HEAD):
-                head = stream.peek(size)
-                try:
-                    form = sniff.identify(head, path)
-                except UnsupportedFormatError:
-                    form = None
-                if (form is not None and form != sniff.DMESG) or len(head) < size:
-                    break
-            if form is None:
+            head = stream.peek(_GLANCE)
+            try:
+                form = sniff.glance(head, path) or sniff.identify_stream(stream)
+            except UnsupportedFormatError:
                 return "capture" if stream.truncated or sniff.wrapper(head) is not None else "other"
-            return "kernel-log" if form == sniff.DMESG else "capture"
+            if form == SYSFS_CONFIG and tar_members.starts(head):
+                return "capture" if _holds_config(stream) else "other"
+            return "kernel-log" if form == DMESG else "capture"
     except AritraceError:
         return "capture"  # empty, damaged, or not permitted: it must be reported
+
+
+def _holds_config(archive: ByteStream) -> bool:
+    """Whether a tar archive holds a ``config`` file, which may stand after any number of other files."""
+    from analyzer.readers import tar_members
+    from analyzer.readers.config_names import member_of
+
+    return any(member_of(member.name) is not None for member in tar_members.Archive(archive).members())
 
 
 #: What a shell lists along with captures (``traces/*``) without the user having chosen it.

@@ -44,6 +44,11 @@ _KINDS: Final = {
 }
 
 
+def starts(head: bytes) -> bool:
+    """Whether bytes are the beginning of an archive."""
+    return head.startswith(MAGIC, MAGIC_AT)
+
+
 @dataclass(frozen=True)
 class Member:
     """A regular file.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from analyzer.readers.line_cleaning import DUMP, KERNEL_LOG, LineCleaner, Surroundings, is_doubled, undouble
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -45,7 +47,7 @@ def log_lines(
         most_lines: lines that are read.
         most_bytes: bytes that are read, without newlines.
     """
-    blocks = TextBlocks(stream, notes, is_whole=lambda _: True)
+    blocks = TextBlocks(stream, notes, KERNEL_LOG, is_whole=lambda _: True)
     lines = size = 0
     for text, base in blocks.read(block):
         where = base
@@ -69,6 +71,7 @@ class TextBlocks:
     Args:
         stream: the text.
         notes: of the reader.
+        around: what may stand around the lines, and is removed (:mod:`analyzer.readers.line_cleaning`).
         is_whole: whether a last line without a newline is whole. By default none is: it may be cut.
 
     Attributes:
@@ -78,11 +81,17 @@ class TextBlocks:
     """
 
     def __init__(
-        self, stream: ByteStream, notes: Notes, is_whole: Callable[[bytes], bool] = lambda _: False
+        self,
+        stream: ByteStream,
+        notes: Notes,
+        around: Surroundings,
+        is_whole: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self._stream = stream
         self._notes = notes
+        self._cleaner = LineCleaner(around)
         self._is_whole = is_whole
+        self._doubled: bool | None = None if around is DUMP else False  # elsewhere empty lines say nothing
         self.cut = False
         self.long = 0
         self.first_long: int | None = None
@@ -103,19 +112,34 @@ class TextBlocks:
             text = carry + block
             whole = text.rfind(b"\n") + 1
             if whole:
-                yield text[:whole], base
+                lines, whole = self._clean(text, whole)
+                yield lines, base
             carry = text[whole:]
             base += whole
             if len(carry) > MAX_LINE:
                 self.add_long(1, base)
                 base += len(carry)
                 carry, skipping = b"", True
-        if carry and self._is_whole(carry):
+        if carry.endswith(b"\n"):  # the first of two lines that belong together
+            yield self._cleaner.clean(carry), base
+        elif carry and self._is_whole(carry := self._cleaner.clean(carry)):
             yield carry, base
         elif carry or skipping:
             self.cut = True
             self._notes.truncated = True
             self._notes.problem("truncated", "the last line has no end and is left out", base)
+
+    def _clean(self, text: bytes, whole: int) -> tuple[bytes, int]:
+        """Return the whole lines of a text without what stands around them, and where they end."""
+        lines = self._cleaner.clean(text[:whole])
+        if self._doubled is None:
+            self._doubled = is_doubled(lines)
+        if self._doubled:
+            # A line and the empty one after it stay together.
+            if lines.count(b"\n") % 2:
+                whole = lines.rfind(b"\n", 0, whole - 1) + 1
+            lines = undouble(lines[:whole])
+        return lines, whole
 
     def add_long(self, number: int, first: int) -> None:
         """Count lines that are too long to be looked at."""

@@ -1,12 +1,13 @@
 """Open one input as a sequential stream of bytes, whatever compression it came in.
 
-gzip (RFC 1952), zstd (RFC 8878) and xz are detected from their magic, never from the file name, and may
-be nested. Everything streams: a few MiB of memory, whatever the size of the input or of its decompressed
-content.
+gzip (RFC 1952), zstd (RFC 8878), xz and bzip2 are detected from their magic, never from the file name,
+and may be nested. Everything streams: a few MiB of memory, whatever the size of the input or of its
+decompressed content.
 """
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import itertools
 import lzma
@@ -114,6 +115,13 @@ _CODECS = (
         lambda: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW),
         lzma.LZMAError,
         "Memory usage limit",
+    ),
+    _Codec(
+        "bzip2",
+        # A level, and the magic of a block or, where there is none, of the end (bzip2's decompress.c).
+        lambda head: head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:6] in (b"1A", b"\x17r"),
+        lambda: bz2.BZ2Decompressor,
+        OSError,
     ),
 )
 

@@ -87,7 +87,7 @@ def _several(captures: Sequence[Answered]) -> list[Hint]:
 
 
 def _answered(capture: CaptureResult) -> Answered:
-    from analyzer.readers.sniff import SNAPSHOTS  # brings polars
+    from analyzer.readers.formats import SNAPSHOTS  # brings polars
 
     formats = (capture.format or "").split("+")
     return Answered(

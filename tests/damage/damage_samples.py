@@ -184,6 +184,37 @@ def _config() -> Sample:
     return Sample(data, list(range(4, 4097, 4)), "0000:00:00.0", complete=lambda _, cut: cut in sizes)
 
 
+def _around(found: Sample, prefix: bytes) -> Sample:
+    """The same with a prefix in front of every line."""
+    data = b"".join(prefix + line + b"\n" for line in found.data.split(b"\n")[:-1])
+    return replace(found, data=data, edges=line_ends(data))
+
+
+def _lspci_text() -> Sample:
+    """The functions of a real dump without its hex."""
+    lines = content("formats/lspci-xxxx-vvv.txt.zst").splitlines(keepends=True)
+    data = b"".join(line for line in lines if not re.match(rb"[0-9a-f]{2,3}: ", line))
+    data = data[: data.find(b"\n\n", 20_000) + 2]
+    # Lines of a register that goes on may be missing; so may the functions after an empty line.
+    return Sample(data, line_ends(data), complete=at_a_line, in_order=False)
+
+
+def _hex_dump() -> Sample:
+    """What ``hexdump -Cv`` prints of a config file of 256 bytes (derived: as the program was seen to)."""
+    config = content("formats/sysfs-config.tar.zst")[512 : 512 + 256]
+    rows = (
+        f"{at:08x}  {config[at : at + 8].hex(' ')}  {config[at + 8 : at + 16].hex(' ')}  |................|\n"
+        for at in range(0, 256, 16)
+    )
+    data = ("".join(rows) + "00000100\n").encode()
+    return Sample(data, line_ends(data), "0000:00:00.0.txt", complete=whole_config_file)
+
+
+def whole_config_file(data: bytes, cut: int) -> bool:
+    """Behind 64 bytes, which is all that the kernel shows without privileges, or behind the last row."""
+    return len(re.findall(rb"(?m)^[0-9a-f]{8}  [^|\n]{49}", data[:cut])) in (4, 16)
+
+
 #: A sample of each format; the name says how the format is called in reports.
 MAKERS: dict[str, Callable[[], Sample]] = {
     "native": _native,
@@ -201,6 +232,12 @@ MAKERS: dict[str, Callable[[], Sample]] = {
     "pcapng": _pcapng,
     "lspci-dump": lambda: _text("lspci-xxx.txt", 0, 20_000, shifts=(-1, 1, 2, 20)),
     "lspci-dump vvv": lambda: _text("lspci-xxxx-vvv.txt.zst", 0, 30_000),
+    "lspci-dump quoted": lambda: _around(_text("lspci-xxx.txt", 0, 10_000, shifts=(-1, 1, 2, 20)), b"> "),
+    "lspci-text": _lspci_text,
+    "config-hex-dump": _hex_dump,
+    "qemu-log docker": lambda: _around(
+        _text("qemu-log-dialect-b.log", 0, 20_000), b"2026-09-22T07:14:04.123456789Z "
+    ),
     "earlydump": _earlydump,
     "sysfs-config archive": _tar,
     "sysfs-config file": _config,

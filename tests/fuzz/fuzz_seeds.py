@@ -67,6 +67,29 @@ def printed_events() -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
+def pasted() -> list[bytes]:
+    """Logs and dumps with what mail programs and log collectors put around their lines."""
+    prefixes = (
+        b"> ",
+        b"    ",
+        b"2026-09-22T07:14:04.123456789Z stderr F ",
+        b"[   12.345678] ",
+        b"vm.log:17:",
+    )
+    pieces = [*text("qemu-log*b*"), *text("lspci-xxx.txt"), *text("ftrace-perf*")]
+    return [
+        b"".join(prefix + line for line in piece[:20_000].splitlines(keepends=True))
+        for piece in pieces
+        for prefix in prefixes
+    ]
+
+
+def hex_dump() -> bytes:
+    """``hexdump -C`` of a config file."""
+    row = "86 80 48 a0 07 04 10 00  01 00 04 06 00 00 01 00  |..H.............|"
+    return f"00000000  {row}\n*\n00000030  {row}\n00000040\n".encode()
+
+
 def lspci_text() -> list[bytes]:
     """What lspci prints between its rows of bytes: of a real machine, and hand-made."""
     between = [

@@ -157,6 +157,10 @@ def sysfs(data: bytes) -> None:
     list(lspci_text(take_capture(opened(data, snapshot_file))))
 
 
+def hex_dump(data: bytes) -> None:
+    list(lspci_text(take_capture(opened(data, "0000:03:00.0.txt"))))
+
+
 def unwrap(data: bytes) -> None:
     path = _ROOM / f"packed-{os.getpid()}"
     path.write_bytes(data)
@@ -261,6 +265,8 @@ TARGETS: dict[str, Target] = {
     "ftrace-text": Target(any_reader, lambda: seeds.text("ftrace*", "tracefs*"), mutators.TEXT),
     "pcap": Target(pcap, seeds.pcap, mutators.BINARY),
     "lspci-dump": Target(snapshot, lambda: seeds.text("lspci*"), mutators.TEXT),
+    "pasted": Target(any_reader, seeds.pasted, mutators.TEXT),
+    "config-hex-dump": Target(hex_dump, lambda: [seeds.hex_dump()], mutators.TEXT),
     "printed-events": Target(any_reader, lambda: [seeds.printed_events()], mutators.TEXT),
     "lspci-text": Target(snapshot, seeds.lspci_text, mutators.TEXT),
     "earlydump": Target(snapshot, lambda: seeds.text("earlydump*"), mutators.TEXT),

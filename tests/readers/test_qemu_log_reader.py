@@ -109,7 +109,9 @@ ROW_7 = (1, 0, 4, "read", 7, False)
         ("Nov  5 12:00:01 host qemu[77]: 31@1.000002:" + READ_7, 1000002000, ROW_7),
         ("qemu[77]: 1970-01-01T00:00:01Z " + READ_7, 1000000000, ROW_7),
         ("2025-13-24T14:12:21Z " + READ_7, None, ROW_7),
-        ("2025-07-24T14:12:21.1234567Z " + READ_7, None, ROW_7),
+        ("2025-07-24T14:12:21.1234567Z " + READ_7, 1753366341123456700, ROW_7),
+        ("2025-07-24T14:12:21.123456789Z " + READ_7, 1753366341123456789, ROW_7),  # docker logs -t
+        ("2025-07-24T14:12:21.1234567890Z " + READ_7, None, ROW_7),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -179,7 +181,6 @@ def test_lines_without_bus_in_a_mixed_file_are_left_out_and_taint_it():
         b"pci_cfg_read 03:00.0 @0x0 -> 0x0",  # no device
         b"pci_cfg_read nvme 03:00.0 @0x -> 0x0",
         b"pci_cfg_read nvme 03:00.0 @0x0 -> 0x",
-        b"pci_cfg_read nvme 03:00.0 @0x0 -> 0x0 ",
         b"pci_cfg_read nvme 03:00.0 @0x0 -> 0X0",
         b"pci_cfg_read nvme 03:00.0 @0x0 ->",
         b"pci_cfg_read nvme 03:00",

@@ -13,8 +13,8 @@ from work_done import counted
 from analyzer import bdf
 from analyzer.errors import UnsupportedFormatError
 from analyzer.readers import open_capture
+from analyzer.readers.config_names import function_of, member_of
 from analyzer.readers.snapshot import sysfs
-from analyzer.readers.snapshot.sysfs import function_of, member_of
 
 CONFIG = bytes.fromhex("361b0c00 07051000 00000406 00000100") + bytes(range(240))
 
@@ -137,7 +137,7 @@ def test_links_and_special_files_are_refused():
     table, notes = read(data)
     assert samples.functions(table) == [(3, 0)]
     (problem,) = notes.problems
-    for kind in ("symbolic link (1)", "hard link (1)", "device (1)", "pipe (1)"):
+    for kind in ("1 symbolic link", "1 hard link", "1 device", "1 pipe"):
         assert kind in problem.message
 
 

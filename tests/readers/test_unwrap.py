@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
@@ -10,6 +11,7 @@ import os
 import random
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ PACK = {
     "gzip": gzip.compress,
     "zstd": zstandard.ZstdCompressor().compress,
     "xz": lzma.compress,
+    "bzip2": partial(bz2.compress, compresslevel=1),  # blocks of 100 kB: only whole ones can be unpacked
 }
 #: zstd checks its content only on demand; the command line tool asks for it.
 CHECKED = {**PACK, "zstd": zstandard.ZstdCompressor(write_checksum=True).compress}

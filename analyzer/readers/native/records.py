@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
-from analyzer.readers.sniff import SNAPSHOTS
+from analyzer.readers.formats import SNAPSHOTS
 from schemas.bulk import dtype_of
 from schemas.native import (
     MAX_ACCESSES,

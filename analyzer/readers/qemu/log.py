@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.capture.accesses import WRITE
+from analyzer.readers import line_cleaning
 from analyzer.readers.qemu import side_lines
 from analyzer.readers.qemu.events import CfgEvents, EventTally
 from analyzer.readers.qemu.log_lines import parse
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from analyzer.readers.unwrap import ByteStream
 
 #: The tail of an access whose name was damaged or written over by another line.
-_ACCESS_REMAINS = r"@0x[0-9a-f]+ (?:->|<-) "
+_ACCESS_REMAINS = r"@0x[0-9a-fA-F]+ (?:->|<-) "
 #: The device of the host that VFIO accessed.
 _DEVICE = r"vfio_pci_(?:read|write)_config +\(([0-9a-fA-F:.]{1,20}),"
 #: Other trace events about config space.
@@ -141,7 +142,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         UnsupportedFormatError: there are accesses, and none of them says its bus.
     """
     lines = QemuText(notes, options)
-    blocks = TextBlocks(stream, notes)
+    blocks = TextBlocks(stream, notes, line_cleaning.QEMU)
     for text, base in blocks.read(_BLOCK):
         events = lines.take(text, base)
         if len(events):

@@ -4,7 +4,7 @@ Every dialect and both argument schemas are one grammar (source: QEMU ``scripts/
 ``hw/pci/trace-events`` of 2.12 to 10.1)::
 
     [PREFIX ] [TIME] EVENT DEVICE ADDRESS @0xOFFSET {->|<-} 0xVALUE
-    TIME      TID@SEC.USEC:  or  YYYY-MM-DDTHH:MM:SS[.USEC]Z and a space
+    TIME      TID@SEC.USEC:  or  YYYY-MM-DDTHH:MM:SS[.USEC]Z and a space (with nine digits: docker logs -t)
     ADDRESS   BUS:SLOT.FUNC  or, before QEMU 7.0,  SLOT:FUNC in decimal
 
 What does not fit in every detail is not an access. Two regular expressions are this grammar: one for the
@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.capture.accesses import READ, WRITE
+from analyzer.readers import line_cleaning
 from analyzer.readers.qemu.events import CfgEvents
 from analyzer.readers.text_blocks import MAX_LINE, line_table
 from schemas.simpletrace import ABSENT_NAME
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 #: in one pass which one it is in.
 TIME = (
     r"(?:(?P<first>[0-9]{1,10})(?:@(?P<seconds>[0-9]{1,10})\.(?P<micros>[0-9]{6}):"
-    r"|(?P<rest>-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)Z ))?"
+    r"|(?P<rest>-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)Z ))?"
 )
 _EVENT = r"pci_cfg_(?P<op>read|write) "
 #: ``a:b.c`` is BUS:SLOT.FUNC, ``a:b`` SLOT:FUNC.
 _ARGUMENTS = (
-    r" (?P<a>[0-9a-f]{2}):(?P<b>[0-9a-f]{1,2})(?:\.(?P<c>[0-7]))? @0x(?P<offset>[0-9a-f]{1,8})"
-    r" (?P<arrow>->|<-) 0x(?P<value>[0-9a-f]{1,8})\r?$"
+    r" (?P<a>[0-9a-fA-F]{2}):(?P<b>[0-9a-fA-F]{1,2})(?:\.(?P<c>[0-7]))? @0x(?P<offset>[0-9a-fA-F]{1,8})"
+    r" (?P<arrow>->|<-) 0x(?P<value>[0-9a-fA-F]{1,8})[ \t\r]*$"
 )
 #: What QEMU writes: no prefix, no blank in the device's name. At each character there is one way to go on, so
 #: that the regex engine finds all groups in one pass over the line: three times as fast as ``_ANY``.
@@ -80,7 +81,7 @@ def parse(text: bytes, base: int = 0) -> Lines:
         base: place of ``text`` in the uncompressed stream; all places in the result count from there.
     """
     lines = line_table(text, base)
-    too_long = lines["text"].str.strip_suffix("\r").str.len_chars() > MAX_LINE
+    too_long = lines["text"].str.strip_chars_end("\r ").str.len_chars() > MAX_LINE
     long = lines.filter(too_long)["where"]
     if len(long):
         lines = lines.filter(~too_long)
@@ -93,7 +94,7 @@ def parse(text: bytes, base: int = 0) -> Lines:
         damaged=(damaged := pl.concat([several, bad]).sort()).to_numpy(),
         example=_example(lines.filter(lines["where"] == damaged[0])["text"][0]) if len(damaged) else "",
         long=long.to_numpy(),
-        foreign=lines.filter((events == 0) & ~lines["text"].is_in(["", "\r"])),
+        foreign=lines.filter((events == 0) & lines["text"].str.contains(r"[^ \t\r]")),
     )
 
 
@@ -108,7 +109,13 @@ def _parts(lines: pl.DataFrame) -> pl.DataFrame:
     parts = _groups(lines, _USUAL)
     unusual = parts["op"].is_null()
     if unusual.any():
-        parts = pl.concat([parts.filter(~unusual), _groups(lines.filter(unusual), _ANY)]).sort("where")
+        others = _groups(lines.filter(unusual), _ANY)
+        odd = others["op"].is_null()
+        if odd.any():  # what stands around them was not in the sample of the block
+            others = pl.concat(
+                [others.filter(~odd), _groups(_cleaned(lines.filter(unusual).filter(odd)), _ANY)]
+            )
+        parts = pl.concat([parts.filter(~unusual), others]).sort("where")
     numbers = parts.with_columns(
         time_ns(),
         pl.col("a", "b").str.to_integer(base=16, dtype=pl.UInt8),
@@ -123,6 +130,12 @@ def _parts(lines: pl.DataFrame) -> pl.DataFrame:
     timely = pl.col("seconds").is_null() | pl.col("time_ns").is_not_null()
     good = (new | old) & arrow & timely & (pl.col("offset") <= _LAST_REGISTER)
     return numbers.with_columns(good=good.fill_null(False))
+
+
+def _cleaned(lines: pl.DataFrame) -> pl.DataFrame:
+    text = "\n".join(lines["text"]).encode("latin-1")
+    cleaned = line_cleaning.clean(text, line_cleaning.QEMU).decode("latin-1")
+    return lines.with_columns(text=pl.Series(cleaned.split("\n"), dtype=pl.String))
 
 
 def _groups(lines: pl.DataFrame, pattern: str) -> pl.DataFrame:

@@ -31,28 +31,30 @@ ADDRESS, DATA, ECAM, VFIO = range(4)
 _KINDS = {ADDRESS_REGION: ADDRESS, DATA_REGION: DATA, ECAM_REGION: ECAM}
 _REGION = (
     rf"(?:^|\s){TIME}memory_region_ops_(?P<op>read|write) cpu (?P<cpu>-?\d{{1,6}}) mr \S+"
-    r" addr 0x(?P<address>[0-9a-f]{1,16}) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>[124])"
-    rf" name '(?P<region>{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'\r?$"
+    r" addr 0x(?P<address>[0-9a-fA-F]{1,16}) value 0x(?P<value>[0-9a-fA-F]{1,16}) size (?P<size>[124])"
+    rf" name '(?P<region>{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'[ \t\r]*$"
 )
 #: QEMU up to 6.1 prints no name: then a port is known by its number.
 _PORT_REGION = (
     rf"(?:^|\s){TIME}memory_region_ops_(?P<op>read|write) cpu (?P<cpu>-?\d{{1,6}}) mr \S+"
-    r" addr 0x(?P<address>cf8|cf[c-f]) value 0x(?P<value>[0-9a-f]{1,16}) size (?P<size>[124])\r?$"
+    r" addr 0x(?P<address>(?:cf|CF)[8c-fC-F]) value 0x(?P<value>[0-9a-fA-F]{1,16})"
+    r" size (?P<size>[124])[ \t\r]*$"
 )
 #: A line of these regions in any shape: what does not fit the expression above is damaged.
 _REGION_ROUGHLY = rf"memory_region_ops_.* name '(?:{ADDRESS_REGION}|{DATA_REGION}|{ECAM_REGION})'"
 #: A narrower access to 0xcf8 is none to the address register (and of another region).
 _PORT_ROUGHLY = (
-    r"memory_region_ops_.* addr 0xcf(?:8 value 0x[0-9a-f]+ size 4|[c-f] value 0x[0-9a-f]+ size [124])\r?$"
+    r"memory_region_ops_.* addr 0x(?:cf|CF)(?:8 value 0x[0-9a-fA-F]+ size 4"
+    r"|[c-fC-F] value 0x[0-9a-fA-F]+ size [124])[ \t\r]*$"
 )
 _VFIO_READ = (
-    r"(?:^|[\s:])vfio_pci_read_config +\(.{1,200}, @0x(?P<address>[0-9a-f]{1,8}), len=0x(?P<size>[124])\)"
-    r" 0x(?P<value>[0-9a-f]{1,8})\r?$"
+    r"(?:^|[\s:])vfio_pci_read_config +\(.{1,200}, @0x(?P<address>[0-9a-fA-F]{1,8}), len=0x(?P<size>[124])\)"
+    r" 0x(?P<value>[0-9a-fA-F]{1,8})[ \t\r]*$"
 )
 #: Here the value stands in front of the length.
 _VFIO_WRITE = (
-    r"(?:^|[\s:])vfio_pci_write_config +\(.{1,200}, @0x(?P<address>[0-9a-f]{1,8}),"
-    r" 0x(?P<value>[0-9a-f]{1,8}), len=0x(?P<size>[124])\)\r?$"
+    r"(?:^|[\s:])vfio_pci_write_config +\(.{1,200}, @0x(?P<address>[0-9a-fA-F]{1,8}),"
+    r" 0x(?P<value>[0-9a-fA-F]{1,8}), len=0x(?P<size>[124])\)[ \t\r]*$"
 )
 _VFIO_ROUGHLY = "vfio_pci_(?:read|write)_config "
 
@@ -116,7 +118,7 @@ def parse(text: pl.Series, where: NDArray[np.int64]) -> tuple[SideLines, NDArray
         for pattern in (_REGION, _PORT_REGION, _VFIO_READ, _VFIO_WRITE)
     ]
     regions, ports, reads, writes = groups
-    idx = pl.col("address") == "cf8"
+    idx = pl.col("address").str.to_lowercase() == "cf8"
     ports = ports.with_columns(
         region=pl.when(idx).then(pl.lit(ADDRESS_REGION)).otherwise(pl.lit(DATA_REGION))
     )

@@ -2,8 +2,9 @@
 
 Source: Linux 4.20 to 7.3 ``early_dump_pci_device`` (drivers/pci/probe.c): when a function is set up, before
 anything is written to it, ``pci DDDD:BB:DD.F: config space:`` and 16 rows ``00000000: 86 80 ...`` of its
-first 256 bytes, each with whatever the log puts in front. The log itself is kept too: it is the log of that
-kernel.
+first 256 bytes, each with whatever the log puts in front. Before 4.20 (``arch/x86/pci/early.c``) there is no
+colon after the address, and rows begin with ``  00: 86 80``. A driver that dumps a function in the newer form
+is read like the kernel. The log itself is kept too: it is the log of that kernel.
 
 A console may hold several kernels, and a kernel's log a second time (``dmesg`` in a shell). Which is which is
 for :mod:`analyzer.kernel_logs.kernel_log` to say; a dump repeated within the life of one kernel is read once.
@@ -21,7 +22,7 @@ from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
 from analyzer.readers import text_blocks
 from analyzer.readers.snapshot.config_bytes import NO_EXTENDED, ConfigBytes, Reads
-from schemas.config_header import CONFIG_SIZE
+from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +40,16 @@ MAX_LINES: Final = 1_000_000
 MAX_BYTES: Final = 64 << 20
 
 _DEVICE = re.compile(
-    rb"pci(?:-\w{1,20})? ([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7]): config space:\s*$",
+    rb"([\w-]{1,40}) ([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])(:?) config space:\s*$",
     re.IGNORECASE,
 )
-_ROW = re.compile(rb"(?<![0-9a-f])([0-9a-f]{8}): ([0-9a-f]{2}(?: [0-9a-f]{2}){0,31})\s*$", re.IGNORECASE)
+#: Address of 8 digits; before Linux 4.20 of 2, after two blanks (arch/x86/pci/early.c).
+_ROW = re.compile(
+    rb"(?:(?<![0-9a-f])([0-9a-f]{8})|(?:^|\] ?)  ([0-9a-f]{2})): ([0-9a-f]{2}(?: [0-9a-f]{2}){0,31})\s*$",
+    re.IGNORECASE,
+)
+#: Who prints the dumps of pci=earlydump; a driver's may be longer.
+_KERNEL = re.compile(rb"pci(?:-\w{1,20})?", re.IGNORECASE)
 #: The caller that CONFIG_PRINTK_CALLER prints: rows of two CPUs can be told apart by it.
 _CALLER = re.compile(rb"\]\[ {0,6}([TC]\d{1,8})\]")
 _PREFIX: Final = 300
@@ -60,6 +67,7 @@ class _FunctionDump:
         rows: offset, bytes and place of each row.
         expected: offset of the row that comes next.
         missing: bytes of rows that did not come.
+        limit: most bytes that it has.
     """
 
     key: int
@@ -68,6 +76,7 @@ class _FunctionDump:
     rows: list[tuple[int, bytes, int]] = field(default_factory=list)
     expected: int = 0
     missing: int = 0
+    limit: int = CONFIG_SIZE
 
     @property
     def content(self) -> tuple[int, bytes]:
@@ -139,11 +148,13 @@ class _Log:
 
     def _open(self, line: bytes) -> None:
         match = _DEVICE.search(line)
-        if match is None or int(match[3], 16) > 0x1F:
+        if match is None or int(match[4], 16) > 0x1F:
             return
-        key = bdf.key(int(match[1], 16), int(match[2], 16), int(match[3], 16) << 3 | int(match[4]))
+        key = bdf.key(int(match[2], 16), int(match[3], 16), int(match[4], 16) << 3 | int(match[5]))
         time_us = next((message.time_us for message in log_lines.messages(line)), None)
         dump = _FunctionDump(key, self._number, time_us)
+        if _KERNEL.fullmatch(match[1]) is None:
+            dump.limit = EXTENDED_CONFIG_SIZE
         self._current[_caller(line)] = dump
         self.dumps.append(dump)
         self._last_row = self._number
@@ -152,26 +163,26 @@ class _Log:
         match = _ROW.search(line)
         if match is None:
             return
-        offset, data = int(match[1], 16), bytes.fromhex(match[2].decode("ascii"))
+        offset, data = int(match[1] or match[2], 16), bytes.fromhex(match[3].decode("ascii"))
         dump = self._current.get(_caller(line))
         if dump is None:
             self._ownerless += len(data) == _ROW_BYTES and offset in range(0, CONFIG_SIZE, _ROW_BYTES)
             return
         end = offset + len(data)
-        if offset % _ROW_BYTES or offset < dump.expected or end > CONFIG_SIZE:
+        if offset % _ROW_BYTES or offset < dump.expected or end > dump.limit:
             return  # another driver's hex dump, or a row again
         dump.missing += offset - dump.expected
         dump.expected = end
         dump.rows.append((offset, data, where))
         self._last_row = self._number
-        if end == CONFIG_SIZE:
+        if end == dump.limit:
             del self._current[_caller(line)]
 
     def _finish(self) -> None:
         """Report which dumps lack rows: kernel logs lose lines where buffer or console is too slow."""
         lacking = [dump for dump in self.dumps if dump.missing or dump.expected < CONFIG_SIZE]
         if lacking:
-            missing = sum(dump.missing + CONFIG_SIZE - dump.expected for dump in lacking)
+            missing = sum(dump.missing + max(CONFIG_SIZE - dump.expected, 0) for dump in lacking)
             self._notes.missing_dwords += missing // 4
             first = f"the first is {bdf.text(lacking[0].key)} at line {lacking[0].line}"
             self._notes.problem("damaged", f"rows are missing in {len(lacking)} dumps; {first}")

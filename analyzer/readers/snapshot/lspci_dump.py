@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS
+from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
 from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import (
@@ -46,16 +47,16 @@ _CARDBUS_SIZE: Final = 128
 
 _LINE = re.compile(
     rb"""^(?:
-      (?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-9a-fA-F])\x20[^\n]*
-    | ([0-9a-fA-F]{2,8}):\x20([^\n]*)
+      (?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-9a-fA-F])[ \t][^\n]*
+    | ([0-9a-fA-F]{2,8}):[ \t]([^\n]*)
     | ("""
     + re.escape(UNKNOWN_REMARK.encode())
     + rb""")([^\n]*)
-    | \r?
+    | [ \t\r]*
     )$""",
     re.MULTILINE | re.VERBOSE,
 )
-_BYTES = re.compile(rb"[0-9a-fA-F]{2}(?: [0-9a-fA-F]{2})*")
+_BYTES = re.compile(rb"[0-9a-fA-F]{2}(?:[ \t][0-9a-fA-F]{2})*")
 _RANGE = re.compile(rb"([0-9a-f]{1,3})(?:-([0-9a-f]{1,3}))?")
 
 
@@ -70,7 +71,9 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     """
     del options  # the format says everything itself
     dump = _DumpReader(notes)
-    blocks = TextBlocks(stream, notes, _is_full_row)  # longer lines are remarks: devices and rows are short
+    blocks = TextBlocks(
+        stream, notes, DUMP, _is_full_row
+    )  # longer lines are remarks: devices and rows are short
     for text, base in blocks.read(_BLOCK):
         yield from dump.lines(text, base)
     yield from dump.finish(cut=blocks.cut)
@@ -78,7 +81,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
 
 def _is_full_row(line: bytes) -> bool:
     match = _LINE.match(line)
-    row = match[6].rstrip() if match is not None and match[6] is not None else b""
+    row = match[6].strip() if match is not None and match[6] is not None else b""
     return len(row) == _ROW_BYTES * 3 - 1 and _BYTES.fullmatch(row) is not None
 
 
@@ -102,7 +105,7 @@ class _DumpReader:
         for match in _LINE.finditer(text):
             domain, bus, slot, function, offset, row, remark, ranges = match.groups()
             if row is not None:
-                self._row(int(offset, 16), row.rstrip(), base + match.start())
+                self._row(int(offset, 16), row.strip(), base + match.start())
             elif bus is not None:
                 yield from self._close()
                 self._open(domain, bus, slot, function, base + match.start())

@@ -25,6 +25,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, accesses
 from analyzer.errors import LimitExceededError
+from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot import lspci_lines
 from analyzer.readers.snapshot.config_bytes import MAX_FUNCTIONS, NO_CAPABILITIES, NO_EXTENDED
 from analyzer.readers.snapshot.lspci_function import FunctionText
@@ -70,12 +71,12 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     """
     del options  # the format says everything itself
     text = _TextReader(notes)
-    blocks = TextBlocks(stream, notes, lambda line: line.decode("latin-1").lstrip().startswith(_KERNEL))
+    blocks = TextBlocks(stream, notes, DUMP, lambda line: line.decode("latin-1").lstrip().startswith(_KERNEL))
     for block, base in blocks.read(_BLOCK):
         where = base
-        for line in block.splitlines(keepends=True):
+        for line in block.removesuffix(b"\n").split(b"\n"):
             text.line(line.decode("latin-1").rstrip(), where)
-            where += len(line)
+            where += len(line) + 1
     yield from text.finish(cut=blocks.cut)
 
 

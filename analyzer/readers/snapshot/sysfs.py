@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer import bdf
 from analyzer.errors import EmptyInputError, UnreadableInputError, UnsupportedFormatError
+from analyzer.readers.config_names import CONFIG_SIZES, function_of, member_of
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, ConfigBytes, Reads
 from analyzer.readers.tar_members import MAGIC, MAGIC_AT, Archive
-from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE, HEADER_SIZE
+from schemas.config_header import EXTENDED_CONFIG_SIZE, HEADER_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -31,17 +32,8 @@ if TYPE_CHECKING:
     from analyzer.options import Options
     from analyzer.readers.unwrap import ByteStream
 
-SIZES: Final = (HEADER_SIZE, CONFIG_SIZE, EXTENDED_CONFIG_SIZE)
 #: The kernel shows 64 bytes to an unprivileged reader.
 LACKS: Final = {HEADER_SIZE: f"{NO_CAPABILITIES}; copy the files as root"}
-
-_FUNCTION = re.compile(
-    r"(?<![0-9a-f])(?:([0-9a-f]{4,8}):([0-9a-f]{2}):|(?:([0-9a-f]{4,8}):)?([0-9a-f]{2})/)"
-    r"([0-9a-f]{2})\.([0-7])(?![0-9a-f])",
-    re.IGNORECASE,
-)
-#: In an archive or directory: nothing but the file itself may follow the address.
-_MEMBER = re.compile(_FUNCTION.pattern + r"(?:/config|\.config)?", re.IGNORECASE)
 
 
 def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.DataFrame]:
@@ -53,41 +45,19 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         UnsupportedFormatError: the name does not say whose configuration space it is, or the archive holds
         none.
     """
-    del options  # the format says everything itself
     reads = Reads(notes)
     if stream.peek(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC:
         yield from _archive(Archive(stream), reads, notes)
     else:
-        key = function_of(stream.path)
+        key = options.bdf if options.bdf is not None else function_of(stream.path)
         if key is None:
             raise UnsupportedFormatError(
                 "expected the address of the function in the path of its config file, found none",
                 path=stream.path,
-                advice="keep the name that it has in sysfs, as in 0000:03:00.0/config",
+                advice="keep the name that it has in sysfs, as in 0000:03:00.0/config, or give --bdf",
             )
         yield from reads.add(_config(key, stream.read(EXTENDED_CONFIG_SIZE), 0, reads))
     yield from reads.finish(LACKS)
-
-
-def function_of(path: str) -> int | None:
-    """The function whose ``config`` file this is by its path: the last address in it, None without one."""
-    found = list(_FUNCTION.finditer(path))  # in sysfs a device stands below its bridges
-    return _key(found[-1]) if found else None
-
-
-def member_of(name: str) -> int | None:
-    """The function whose ``config`` file this is by its name in an archive or directory, else None."""
-    parts = name.rsplit("/", 2)
-    match = _MEMBER.fullmatch("/".join(parts[-2:])) or _MEMBER.fullmatch(parts[-1])
-    return None if match is None else _key(match)
-
-
-def _key(match: re.Match[str]) -> int | None:
-    domain, bus, proc_domain, proc_bus, slot, function = match.groups()
-    if int(slot, 16) > 0x1F:
-        return None
-    devfn = int(slot, 16) << 3 | int(function)
-    return bdf.key(int(domain or proc_domain or "0", 16), int(bus or proc_bus, 16), devfn)
 
 
 class Members:
@@ -116,8 +86,8 @@ class Members:
 def _config(key: int, data: bytes, where: int, reads: Reads, *, whole: bool = True) -> ConfigBytes:
     function = ConfigBytes(key)
     function.put(0, data, where, step=1)
-    if len(data) not in SIZES or not whole:
-        wanted = ", ".join(str(size) for size in SIZES[:-1]) + f" or {SIZES[-1]}"
+    if len(data) not in CONFIG_SIZES or not whole:
+        wanted = ", ".join(str(size) for size in CONFIG_SIZES[:-1]) + f" or {CONFIG_SIZES[-1]}"
         message = f"expected a config file of {wanted} bytes for {bdf.text(key)}, found {len(data)}"
         reads.problem("truncated", message, where)
     return function
@@ -135,15 +105,16 @@ def _archive(archive: Archive, reads: Reads, notes: Notes) -> Iterator[pl.DataFr
         else:
             expected = f"expected 1 to {EXTENDED_CONFIG_SIZE} bytes of {bdf.text(key)}"
             reads.problem("foreign", f"{expected}, found {member.size}: left out", member.where)
-    if archive.others:
-        listed = ", ".join(f"{kind} ({number})" for kind, number in archive.others.most_common())
-        notes.problem("foreign", f"members of other kinds are not followed: {listed}")
+    links = ", ".join(f"{number} {kind}{'s' * (number > 1)}" for kind, number in archive.others.most_common())
+    if links:
+        notes.problem("foreign", f"members of other kinds are not followed: {links}")
     if archive.damage is not None:
         notes.truncated = True
         notes.problem(*archive.damage)
     if not members.found:
         raise UnsupportedFormatError(
-            "expected DDDD:BB:DD.F/config files in this archive, found none",
+            "expected DDDD:BB:DD.F/config files in this archive, found none"
+            + (f"; {links}, which are not followed" if links else ""),
             path=notes.path,
             advice="pack what the links lead to: (cd /sys/bus/pci/devices && tar -chf config.tar */config)",
         )

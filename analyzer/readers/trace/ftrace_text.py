@@ -14,6 +14,7 @@ import polars as pl
 
 from analyzer.capture.accesses import READ
 from analyzer.readers.config_events import FieldNames, refuse
+from analyzer.readers.line_cleaning import FTRACE
 from analyzer.readers.tallies import Count, ProblemList, report_kinds
 from analyzer.readers.text_blocks import TextBlocks
 from analyzer.readers.trace import ftrace_lines, rows
@@ -49,7 +50,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         UsageError: ``field_map`` has a field that does not exist.
     """
     reading = EventReading(notes, options)
-    blocks = TextBlocks(stream, notes)
+    blocks = TextBlocks(stream, notes, FTRACE)
     for text, base in blocks.read(_BLOCK):
         yield from reading.take(text, base)
     blocks.close()

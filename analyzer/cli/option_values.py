@@ -1,0 +1,110 @@
+"""The values that options take: the choices of each, and the reading of texts."""
+
+# No "from __future__ import annotations": typer evaluates the choices at start.
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from analyzer import bdf as addresses
+from analyzer import series
+
+Format = Literal["text", "json", "jsonl", "csv", "junit", "sarif", "parquet"]
+TextOrJson = Literal["text", "json"]
+if TYPE_CHECKING:
+    SeriesName: TypeAlias = str
+else:
+    # The names of the table are the choices: a new row is one more.
+    SeriesName = Literal[series.names()]
+
+#: Names of the formats that have a reader (analyzer.readers.formats.READ, which would bring polars at start).
+InputFormat = Literal[
+    "native", "qemu-log", "qemu-simpletrace", "trace-dat", "ftrace-text", "printed-events", "pcap", "pcapng",
+    "lspci-dump", "lspci-text", "sysfs-config", "config-hex-dump", "earlydump", "dmesg",
+]  # fmt: skip
+INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
+
+
+def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:
+    """Return the finding codes that count, None for all.
+
+    Raises:
+        UsageError: a code that does not exist.
+    """
+    from analyzer.errors import UsageError
+    from analyzer.results import rules
+
+    if select is None and ignore is None:
+        return None
+    try:
+        chosen = rules.matching(_split(select)) if select is not None else frozenset(rules.RULES)
+        return chosen - rules.matching(_split(ignore or ""))
+    except KeyError as error:
+        raise UsageError(
+            f"there is no finding code that starts with {error.args[0]!r}", advice="'analyze rule' lists them"
+        ) from None
+
+
+def field_map(text: str | None) -> dict[str, str]:
+    """Return the names that ``--map`` gives, by field.
+
+    Raises:
+        UsageError: not of the form FIELD=NAME,..., or a FIELD that does not exist.
+    """
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return {}
+    from analyzer.readers.config_events import FieldNames
+
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    for field, equals, name in pairs:
+        if not (equals and field.strip() and name.strip()):
+            raise UsageError(
+                f"--map: expected FIELD=NAME, found {field + equals + name!r}",
+                advice="as in devfn=df,offset=r",
+            )
+    names = {field.strip(): name.strip() for field, _, name in pairs}
+    FieldNames.of(names)
+    return names
+
+
+def ecam_base(text: str | None) -> int | None:
+    """Return the address that ``--ecam-base`` gives.
+
+    Raises:
+        UsageError: not a number, or not an address that an ECAM window can have.
+    """
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        base = int(text, 0)
+    except ValueError:
+        base = -1
+    # A bus has 1 MiB, and addresses have at most 52 bits (Intel SDM, AMD APM).
+    if not 0 <= base < 1 << 52 or base % (1 << 20):
+        raise UsageError(
+            f"--ecam-base: expected a multiple of 0x100000, found {text!r}",
+            advice="as in 0xb0000000; the guest's kernel log has it: MCFG, ECAM",
+        )
+    return base
+
+
+def config_bdf(text: str | None) -> int | None:
+    """Return the key of the function that ``--bdf`` gives.
+
+    Raises:
+        UsageError: not the address of a function.
+    """
+    from analyzer.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        return addresses.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--bdf: {error}", advice="as lspci -D prints it") from None
+
+
+def _split(codes: str) -> list[str]:
+    return [code for code in codes.replace(",", " ").split() if code]
