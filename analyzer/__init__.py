@@ -10,6 +10,7 @@
 ``analyze explain``           :func:`explain`
 ``analyze atrisk``            :func:`atrisk`
 ``analyze snapshot``          :func:`snapshot`
+``analyze collect``           :func:`collect`
 ``analyze convert``           :func:`convert`
 ``analyze stat``              :func:`stat`
 ``analyze rule``              :func:`rule`, :data:`RULES`
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from analyzer import fleet
     from analyzer.analysis import analyze, analyze_capture
     from analyzer.capture import Capture
+    from analyzer.converting.collection import collect
     from analyzer.converting.conversion import convert
     from analyzer.errors import AritraceError
     from analyzer.options import Options
@@ -64,6 +66,7 @@ _HOMES = {
     "analyze": ("analyzer.analysis", "analyze"),
     "analyze_capture": ("analyzer.analysis", "analyze_capture"),
     "atrisk": ("analyzer.questions.atrisk", "atrisk"),
+    "collect": ("analyzer.converting.collection", "collect"),
     "convert": ("analyzer.converting.conversion", "convert"),
     "corpus": ("analyzer.questions.corpus", ""),
     "explain": ("analyzer.questions.explain.function", "explain"),
@@ -89,6 +92,7 @@ __all__ = [
     "analyze",
     "analyze_capture",
     "atrisk",
+    "collect",
     "convert",
     "corpus",
     "explain",

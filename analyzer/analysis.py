@@ -242,6 +242,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             *ends_in_scan,
         ],
         missing_dwords=capture.notes.missing_dwords,
+        clock=capture.notes.clock,
     )
     result.weight = verdict.weight(result, chosen, whole=whole and not cut_before_kexec)
     return Study(index, topologies, kexec_analyses, builder, logs, result)

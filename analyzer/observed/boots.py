@@ -345,6 +345,15 @@ def _spans(index: AccessIndex, cuts: list[_Cut], anchors: list[int]) -> list[Boo
     return spans
 
 
+def blackout(index: AccessIndex, outgoing: BootSpan, incoming: BootSpan) -> int | None:
+    """Time between the outgoing kernel's own last access and the incoming one's first, in ns.
+
+    None where one of them has no time, or the clock jumped back across the kexec.
+    """
+    last, first = index.time_at(outgoing.end), index.time_at(incoming.first)
+    return None if last is None or first is None or first < last else first - last
+
+
 def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
     """Boundaries given explicitly: ``access:N`` (N is the incoming kernel's first access) or ``time:NS``.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, duration, lost_records, missing_dwords, no_boundary
+from analyzer.report.wording import count, dates_in, duration, lost_records, missing_dwords, no_boundary
 
 if TYPE_CHECKING:
     from analyzer.questions.explain.working import Details, DetailsGatherer
@@ -148,6 +148,8 @@ def _facts(capture: CaptureResult) -> str:
     facts.append(count(len(capture.kexecs), "kexec"))
     if capture.host:
         facts.append(f"host {capture.host}")
+    if dates := dates_in(capture):
+        facts.append(f"times in {dates}")
     return f"  ({', '.join(facts)})"
 
 

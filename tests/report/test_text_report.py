@@ -28,8 +28,8 @@ kexec 0: live-update, boot 1 (Linux 7.3.4) to boot 2 (Linux 7.3.4), at access 99
     cause: explicit-write: a register write cleared the bit before the incoming kernel ran;
     confidence high
     last seen on at access 9000, first seen off at access 9876 (outgoing)
-       #9876  @0x12ab34  1795328047.501553  write 0000:02:00.0 CAP_EXP+28.w = 0x0000  clears ARI Forwarding Enable
-      #10001  @0x13ab34  1795328049.500000  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  first read after the kexec
+       #9876  @0x12ab34  2026-11-22 06:14:07.501553  write 0000:02:00.0 CAP_EXP+28.w = 0x0000  clears ARI Forwarding Enable
+      #10001  @0x13ab34  2026-11-22 06:14:09.500000  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  first read after the kexec
     stranded below it: 0000:03:01.0, 0000:03:01.1, 0000:03:02.0
 
   What to do now
