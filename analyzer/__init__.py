@@ -14,6 +14,7 @@
 ``analyze convert``           :func:`convert`
 ``analyze stat``              :func:`stat`
 ``analyze rule``              :func:`rule`, :data:`RULES`
+``analyze dump``, ``log``     :func:`dump`, :func:`log`
 ``analyze corpus``            module :mod:`analyzer.questions.corpus`
 ``analyze fleet``             module :mod:`analyzer.fleet`
 ``--format csv|parquet``      module :mod:`analyzer.results.frames`: results as polars tables
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from analyzer.options import Options
     from analyzer.questions import corpus
     from analyzer.questions.atrisk import AtRisk, atrisk
+    from analyzer.questions.dump import dump
+    from analyzer.questions.dump import kept_log as log
     from analyzer.questions.explain.explanation import Explanation
     from analyzer.questions.explain.function import explain
     from analyzer.questions.snapshot import Snapshot
@@ -69,9 +72,11 @@ _HOMES = {
     "collect": ("analyzer.converting.collection", "collect"),
     "convert": ("analyzer.converting.conversion", "convert"),
     "corpus": ("analyzer.questions.corpus", ""),
+    "dump": ("analyzer.questions.dump", "dump"),
     "explain": ("analyzer.questions.explain.function", "explain"),
     "fleet": ("analyzer.fleet", ""),
     "frames": ("analyzer.results.frames", ""),
+    "log": ("analyzer.questions.dump", "kept_log"),
     "open_capture": ("analyzer.readers", "open_capture"),
     "rule": ("analyzer.results.rules", "rule"),
     "snapshot": ("analyzer.questions.snapshot", "take"),
@@ -95,9 +100,11 @@ __all__ = [
     "collect",
     "convert",
     "corpus",
+    "dump",
     "explain",
     "fleet",
     "frames",
+    "log",
     "open_capture",
     "rule",
     "snapshot",
