@@ -39,6 +39,7 @@ from analyzer.cli.parameters import (
     field_map,
     selection,
 )
+from analyzer.cli.parsing import refuse_mistyped
 from analyzer.options import Options
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         return
     if not captures:
         ctx.fail("Missing argument CAPTURE: name at least one file, directory or -")
+    refuse_mistyped(captures[0], getattr(ctx.command, "commands", ()))
     options = Options(
         policy=policy,
         series=series,

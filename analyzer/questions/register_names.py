@@ -233,7 +233,7 @@ class RegisterNames:
         return conventional or all(start >= 0 for start, _ in self._extended(key))
 
     def _standard(self, key: int) -> Iterator[tuple[int, str]]:
-        """RegisterPlace and base (empty: another) of each capability; place -1 where the reads do not go on."""
+        """Offset and base (empty: another) of each capability; place -1 where the reads do not go on."""
         at = self._byte(key, CAPABILITIES)
         for _ in range(STANDARD_LIMIT):
             if at is None:
