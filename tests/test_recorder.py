@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import errno
 import importlib.util
 import os
@@ -14,8 +15,9 @@ import polars as pl
 import pytest
 import zstandard
 
-from analyzer.analysis import analyze_capture
+from analyzer.analysis import analyze, analyze_capture
 from analyzer.observed.junctions import join
+from analyzer.options import Options
 from analyzer.questions.snapshot import take_capture
 from analyzer.readers import open_capture
 
@@ -306,10 +308,34 @@ def test_writes_only(record, tracefs, tmp_path, monkeypatch):
     assert [text.split()[0] for text in asked[:2]] == ["p:pcicfg/wr_conf1", "p:pcicfg/wr_mmcfg"]
     capture = open_capture(output)
     assert capture.accesses["op"].to_list() == ["write"]
-    assert [(problem.kind, problem.message) for problem in capture.notes.problems] == [
-        ("unsupported", "reads were not recorded (record.py --writes-only)")
+    assert [(problem.kind, problem.file, problem.message) for problem in capture.notes.problems] == [
+        ("unsupported", "", "reads were not recorded (record.py --writes-only)")
     ]
     assert "rd_" not in record.bootconfig(writes_only=True)
+
+
+@pytest.mark.slow
+def test_writes_alone_show_what_cleared_the_bit(record, tmp_path):
+    """Derived from a real kexec: the registers as they were before setpci, and every write from there on."""
+    whole = open_capture(str(TRACES / "lost-explicit-write.bin"))
+    table = whole.accesses
+    earlier = dataclasses.replace(whole, accesses=table.filter(pl.col("seq") < 15_000))
+    writes = table.filter(pl.col("seq").is_between(15_000, 15_123) & (pl.col("op") == "write"))
+    paths = [str(tmp_path / "k1.bin"), str(tmp_path / "k2.bin")]
+    for path, capture, boot, rows in ((paths[0], earlier, 1, writes), (paths[1], whole, 2, writes.clear())):
+        container = record.Container(path, "boot", "7.3.4")
+        spaces = take_capture(capture, boot).functions
+        container.add_snapshots(
+            (s.function >> 16, s.function >> 8 & 255, s.function & 255, s.data.tobytes(), 5) for s in spaces
+        )
+        kept = rows.select("domain", "value", "offset", "bus", "devfn").rows()
+        container.add_accesses(
+            [(6, domain, value, offset, 0, bus, devfn, 2, 1) for domain, value, offset, bus, devfn in kept]
+        )
+        container.close()
+    (kexec,) = analyze(paths, Options(join=True)).captures[0].kexecs
+    (lost,) = [bridge for bridge in kexec.bridges if bridge.verdict == "lost"]
+    assert (lost.bdf, lost.cause, lost.confidence) == ("0000:02:00.0", "explicit-write", "high")
 
 
 @pytest.mark.parametrize("job", [["snapshot"], ["convert", "x.txt"], ["record", "--no-snapshot"]])

@@ -165,7 +165,8 @@ def _add_limits(page: Page, capture: CaptureResult) -> None:
         )
     for problem in capture.errors[:_MOST_PROBLEMS]:
         place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
-        file = f"{problem.file}{place}: " if problem.file != capture.path or place else ""
+        elsewhere = problem.file not in ("", capture.path)  # a recorder need not name its own file
+        file = f"{problem.file or capture.path}{place}: " if elsewhere or place else ""
         page.prose(f"{problem.kind}: {file}{problem.message}", indent=2, style="warn")
     if len(capture.errors) > _MOST_PROBLEMS:
         rest = count(len(capture.errors) - _MOST_PROBLEMS, "more problem")

@@ -274,7 +274,7 @@ def _place_of(capture: CaptureResult, problem: Problem) -> str:
     if capture.verdict == "unreadable" and problem.file != capture.path:
         return ""
     place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
-    return f"{problem.file}{place}: "
+    return f"{problem.file or capture.path}{place}: "
 
 
 def _title(capture: CaptureResult, kexec: KexecResult) -> str:
