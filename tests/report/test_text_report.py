@@ -1,10 +1,11 @@
+import pytest
 import result_samples as samples
 from result_samples import BELOW_PORT, OTHER, PORT, bridge, capture, device, kexec
 
 from analyzer.capture import Problem
 from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
-from analyzer.results import Divergence, Secondary
+from analyzer.results import Boot, Divergence, Secondary
 
 LOST = """\
 LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded
@@ -215,3 +216,15 @@ def test_assumed_functions_are_told():
     ran = result.kexecs[0].policies["inherit"]
     result.kexecs[0].policies["inherit"] = type(ran)(ran.discovered, ran.stranded, BELOW_PORT[:2])
     assert "Assumed: 2 functions that the incoming kernel did not read" in report(result)
+
+
+@pytest.mark.parametrize(
+    ("clock", "said"), [("realtime", "times in UTC"), ("tai", "times in TAI"), (None, "times in UTC")]
+)
+def test_which_clock_the_dates_are_in_stands_beside_the_name(clock, said):
+    boots = [
+        Boot(1, "kernel", "7.3.4", None, 0, 20_122, 1_795_328_047_501_553_000, 1_795_328_058_000_000_000)
+    ]
+    dated = report(capture("a.bin", [], "no-kexec", boots=boots, clock=clock))
+    assert f"a.bin  (aritrace, 20,123 accesses, 0 kexecs, {said})" in dated
+    assert "times in" not in report(capture("a.bin", [], "no-kexec", clock="boot"))
