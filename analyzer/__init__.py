@@ -10,10 +10,12 @@
 ``analyze explain``           :func:`explain`
 ``analyze atrisk``            :func:`atrisk`
 ``analyze snapshot``          :func:`snapshot`
+``analyze collect``           :func:`collect`
 ``analyze convert``           :func:`convert`
 ``analyze stat``              :func:`stat`
 ``analyze tables``            :func:`tables`: every stage of an analysis as a polars table
 ``analyze rule``              :func:`rule`, :data:`RULES`
+``analyze dump``, ``log``     :func:`dump`, :func:`log`
 ``analyze corpus``            module :mod:`analyzer.questions.corpus`
 ``analyze fleet``             module :mod:`analyzer.fleet`
 ``--format csv|parquet``      module :mod:`analyzer.results.frames`: results as polars tables
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
     from analyzer import fleet
     from analyzer.analysis import analyze, analyze_capture
     from analyzer.capture import Capture
+    from analyzer.converting.collection import collect
     from analyzer.converting.conversion import convert
     from analyzer.errors import AritraceError
     from analyzer.options import Options
     from analyzer.questions import corpus
     from analyzer.questions.atrisk import AtRisk, atrisk
+    from analyzer.questions.dump import dump
+    from analyzer.questions.dump import kept_log as log
     from analyzer.questions.explain.explanation import Explanation
     from analyzer.questions.explain.function import explain
     from analyzer.questions.snapshot import Snapshot
@@ -66,11 +71,14 @@ _HOMES = {
     "analyze": ("analyzer.analysis", "analyze"),
     "analyze_capture": ("analyzer.analysis", "analyze_capture"),
     "atrisk": ("analyzer.questions.atrisk", "atrisk"),
+    "collect": ("analyzer.converting.collection", "collect"),
     "convert": ("analyzer.converting.conversion", "convert"),
     "corpus": ("analyzer.questions.corpus", ""),
+    "dump": ("analyzer.questions.dump", "dump"),
     "explain": ("analyzer.questions.explain.function", "explain"),
     "fleet": ("analyzer.fleet", ""),
     "frames": ("analyzer.results.frames", ""),
+    "log": ("analyzer.questions.dump", "kept_log"),
     "open_capture": ("analyzer.readers", "open_capture"),
     "rule": ("analyzer.results.rules", "rule"),
     "snapshot": ("analyzer.questions.snapshot", "take"),
@@ -92,11 +100,14 @@ __all__ = [
     "analyze",
     "analyze_capture",
     "atrisk",
+    "collect",
     "convert",
     "corpus",
+    "dump",
     "explain",
     "fleet",
     "frames",
+    "log",
     "open_capture",
     "rule",
     "snapshot",

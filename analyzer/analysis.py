@@ -10,7 +10,7 @@ from analyzer import bdf
 from analyzer.capture import Problem, joining
 from analyzer.capture.sidecars import not_followed
 from analyzer.errors import AritraceError
-from analyzer.observed import boots, junctions, topology
+from analyzer.observed import boots, junctions, kexec_at, topology
 from analyzer.observed.index import AccessIndex, enumerations, windows
 from analyzer.observed.topology import Topology
 from analyzer.options import Options
@@ -192,7 +192,7 @@ def _studies(captures: Sequence[Capture], options: Options | None) -> Iterator[S
 def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topology]:
     """Boots of one capture."""
     pairs = enumerations(index)
-    marks = [*capture.notes.boundaries, *boots.parse_kexec_at(index, options.kexec_at)]
+    marks = [*capture.notes.boundaries, *kexec_at.parse_kexec_at(index, options.kexec_at)]
     spans = boots.split(index, pairs, marks, capture.path)
     return [Topology(index, span, pairs, _logged(capture, index, span)) for span in spans]
 
@@ -250,6 +250,7 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             *_without_bridge(topologies, results, capture.path),
         ],
         missing_dwords=capture.notes.missing_dwords,
+        clock=capture.notes.clock,
     )
     result.weight = verdict.weight(result, chosen, whole=whole and not cut_before_kexec)
     return Study(index, topologies, kexec_analyses, builder, logs, result)

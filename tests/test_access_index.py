@@ -7,7 +7,7 @@ import pytest
 
 from analyzer.capture import accesses
 from analyzer.observed.index import AccessIndex
-from analyzer.readers import _with_keys
+from analyzer.readers import with_keys
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_only_the_bytes_of_an_access_count(width, value, counts):
         },
         1,
     )
-    assert AccessIndex(_with_keys(table, 0)).value.tolist() == [counts]
+    assert AccessIndex(with_keys(table, 0)).value.tolist() == [counts]

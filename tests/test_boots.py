@@ -7,7 +7,7 @@ from tiny_trace import index
 
 from analyzer.capture import Boundary
 from analyzer.errors import LimitExceededError, UsageError
-from analyzer.observed import boots
+from analyzer.observed import boots, kexec_at
 from analyzer.observed.boots import BootSpan, split
 from analyzer.observed.index import enumerations
 
@@ -221,7 +221,7 @@ def test_bar_writes_at_0x18_of_an_endpoint_are_not_bus_numbers() -> None:
 )
 def test_bad_kexec_at_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--kexec-at"):
-        boots.parse_kexec_at(index(KERNEL), [text])
+        kexec_at.parse_kexec_at(index(KERNEL), [text])
 
 
 def test_enumeration_is_the_functions_next_access_not_the_traces() -> None:

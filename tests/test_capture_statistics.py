@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.capture import Capture, Notes, accesses
 from analyzer.questions.statistics import describe, stat
 from analyzer.readers import open_capture
@@ -64,6 +65,15 @@ def test_a_real_capture():
     assert found.kexecs[0].blackout_ns == max(
         gap.duration_ns for gap in found.gaps if gap.after_access == found.boots[1].last_access
     )
+
+
+def test_the_blackout_is_the_one_of_the_report():
+    """A host wrote a register in the blackout, 6 ms after the outgoing kernel's own last access."""
+    path = str(FORMATS.parent / "inherit-lost-by-write-in-blackout.bin")
+    (result,) = analyze([path]).captures
+    mark, kexec = stat(path).kexecs[0], result.kexecs[0]
+    boots = result.boots[kexec.outgoing_boot], result.boots[kexec.incoming_boot]
+    assert mark.blackout_ns == kexec.blackout_ns == boots[1].start_ns - boots[0].end_ns
 
 
 @pytest.mark.parametrize(

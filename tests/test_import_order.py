@@ -30,6 +30,7 @@ bdf | errors | escaping | version
 #: The same inside the package of readers: each family of formats stands alone, but for QEMU's events, which
 #: its trace backends write in the families of others.
 READERS = """
+kmsg | record_bytes
 sources | small_files
 trace
 qemu | tlp | native | snapshot

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import errno
 import importlib.util
 import os
 import signal
@@ -13,8 +15,9 @@ import polars as pl
 import pytest
 import zstandard
 
-from analyzer.analysis import analyze_capture
+from analyzer.analysis import analyze, analyze_capture
 from analyzer.observed.junctions import join
+from analyzer.options import Options
 from analyzer.questions.snapshot import take_capture
 from analyzer.readers import open_capture
 
@@ -36,6 +39,8 @@ def sample(name):
 
 
 TRACE = "tracefs-trace-rescan.txt.zst"
+#: A write of 0 to CAP_EXP+28.w, as a record.
+ROWS = [(1, 0, 0, 0x68, 0, 0, 0x18, 2, 1)]
 
 
 def test_it_needs_nothing_but_an_old_python():
@@ -216,6 +221,7 @@ def tracefs(tmp_path):
     root = tmp_path / "tracing"
     (root / "instances" / "aritrace" / "events" / "pcicfg").mkdir(parents=True)
     (root / "dynamic_events").touch()
+    (root / "kprobe_events").touch()
     (root / "instances" / "aritrace" / "events" / "pcicfg" / "enable").write_text("0")
     return root
 
@@ -237,6 +243,116 @@ def test_arm_and_disarm(record, tracefs):
 def test_without_tracefs(record, tmp_path):
     with pytest.raises(SystemExit, match="no tracefs here"):
         record.main(["arm", "--tracefs", str(tmp_path)])
+
+
+@pytest.mark.parametrize("missing", ["dynamic_events", "kprobe_events"])
+def test_a_kernel_without_kprobe_events(record, tracefs, missing):
+    (tracefs / missing).unlink()
+    (tracefs / "trace").touch()
+    with pytest.raises(SystemExit, match=r"has no kprobe events \(CONFIG_KPROBE_EVENTS, Linux 5.0\)"):
+        record.main(["arm", "--tracefs", str(tracefs)])
+
+
+def refusing(record, monkeypatch, error, words):
+    """A kernel that refuses probes with one of the words in them; returns what it was asked."""
+    asked = []
+
+    def define(tracing, text):
+        del tracing
+        asked.append(text)
+        if text.startswith("p:") and any(word in text for word in words):
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(record.Tracing, "_define", define)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "message", "removed"),
+    [
+        (errno.EINVAL, ["%return"], "need Linux 6.9 or 6.6-stable on x86, --writes-only records without", 2),
+        (errno.EINVAL, ["wr_conf1"], "refuses the probe wr_conf1: Invalid argument; see ", 0),
+        (errno.EEXIST, ["wr_conf1"], "another record.py is running, or has left its probes", 0),
+    ],
+)
+def test_a_refused_probe_leaves_nothing_behind(
+    record, tracefs, tmp_path, monkeypatch, error, words, message, removed
+):
+    asked = refusing(record, monkeypatch, error, words)
+    output = tmp_path / "x.bin"
+    with pytest.raises(SystemExit) as refusal:
+        record.main(["record", "--no-snapshot", "--tracefs", str(tracefs), "-o", str(output)])
+    assert message in str(refusal.value)
+    assert not output.exists()
+    assert [text for text in asked if text.startswith("-:")] == ["-:pcicfg/wr_conf1", "-:pcicfg/wr_mmcfg"][
+        :removed
+    ]
+
+
+def test_an_instance_that_cannot_be_made_leaves_nothing_behind(record, tracefs, tmp_path):
+    (tracefs / "full").touch()
+    asked = ["record", "--no-snapshot", "--tracefs", str(tracefs), "--instance", "../full"]
+    with pytest.raises(SystemExit, match="Not a directory"):
+        record.main([*asked, "-o", str(tmp_path / "x.bin")])
+    assert not (tmp_path / "x.bin").exists()
+    commands = (tracefs / "dynamic_events").read_text().splitlines()
+    assert commands[4:] == [f"-:pcicfg/{name}" for name in record.probes()]
+
+
+def test_writes_only(record, tracefs, tmp_path, monkeypatch):
+    """For kernels that refuse return probes with arguments: the file says that the reads are missing."""
+    asked = refusing(record, monkeypatch, errno.EINVAL, ["%return"])
+    monkeypatch.setattr(record, "follow", lambda _tracing, container, _seconds: container.add_accesses(ROWS))
+    output = str(tmp_path / "x.bin")
+    record.main(["record", "--writes-only", "--no-snapshot", "--tracefs", str(tracefs), "-o", output])
+    assert [text.split()[0] for text in asked[:2]] == ["p:pcicfg/wr_conf1", "p:pcicfg/wr_mmcfg"]
+    capture = open_capture(output)
+    assert capture.accesses["op"].to_list() == ["write"]
+    assert [(problem.kind, problem.file, problem.message) for problem in capture.notes.problems] == [
+        ("unsupported", "", "reads were not recorded (record.py --writes-only)")
+    ]
+    assert "rd_" not in record.bootconfig(writes_only=True)
+
+
+@pytest.mark.slow
+def test_writes_alone_show_what_cleared_the_bit(record, tmp_path):
+    """Derived from a real kexec: the registers as they were before setpci, and every write from there on."""
+    whole = open_capture(str(TRACES / "lost-explicit-write.bin"))
+    table = whole.accesses
+    earlier = dataclasses.replace(whole, accesses=table.filter(pl.col("seq") < 15_000))
+    writes = table.filter(pl.col("seq").is_between(15_000, 15_123) & (pl.col("op") == "write"))
+    paths = [str(tmp_path / "k1.bin"), str(tmp_path / "k2.bin")]
+    for path, capture, boot, rows in ((paths[0], earlier, 1, writes), (paths[1], whole, 2, writes.clear())):
+        container = record.Container(path, "boot", "7.3.4")
+        spaces = take_capture(capture, boot).functions
+        container.add_snapshots(
+            (s.function >> 16, s.function >> 8 & 255, s.function & 255, s.data.tobytes(), 5) for s in spaces
+        )
+        kept = rows.select("domain", "value", "offset", "bus", "devfn").rows()
+        container.add_accesses(
+            [(6, domain, value, offset, 0, bus, devfn, 2, 1) for domain, value, offset, bus, devfn in kept]
+        )
+        container.close()
+    (kexec,) = analyze(paths, Options(join=True)).captures[0].kexecs
+    (lost,) = [bridge for bridge in kexec.bridges if bridge.verdict == "lost"]
+    assert (lost.bdf, lost.cause, lost.confidence) == ("0000:02:00.0", "explicit-write", "high")
+
+
+@pytest.mark.parametrize("job", [["snapshot"], ["convert", "x.txt"], ["record", "--no-snapshot"]])
+def test_a_file_that_exists_is_refused_in_words(record, tracefs, tmp_path, monkeypatch, job):
+    monkeypatch.chdir(tmp_path)
+    Path("x.txt").touch()
+    Path("x.bin").write_text("precious")
+    with pytest.raises(SystemExit, match=r"record\.py: x\.bin: it exists, and is never overwritten"):
+        record.main([*job, "--tracefs", str(tracefs), "-o", "x.bin"])
+    assert Path("x.bin").read_text() == "precious"
+
+
+def test_a_text_that_is_not_there_leaves_no_file(record, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"record\.py: missing\.txt: No such file or directory"):
+        record.main(["convert", "missing.txt", "-o", "x.bin"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_recording_ends_with_a_signal_and_keeps_what_the_pipe_still_holds(

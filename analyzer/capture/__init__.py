@@ -131,11 +131,11 @@ class Notes:
     """What a reader learns besides the accesses; each reader fills what its format holds.
 
     ``seq`` values in here count the accesses of the same file from 0. ``clock`` names what ``time_ns`` counts
-    (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``; None: unknown). ``releases`` are kernel
-    releases that the file names without a place in the order. ``source_format`` is what a converted file was
-    before. ``scans`` are those that kernel logs show in place of accesses. ``dropped`` is what the recorder
-    lost, by its own count or by gaps in its records; ``missing_dwords`` what a snapshot must have shown and
-    does not, as a text that lacks rows.
+    (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``, ``mixed`` in joined pieces; None: unknown).
+    ``releases`` are kernel releases that the file names without a place in the order. ``source_format`` is
+    what a converted file was before. ``scans`` are those that kernel logs show in place of accesses.
+    ``dropped`` is what the recorder lost, by its own count or by gaps in its records; ``missing_dwords`` what
+    a snapshot must have shown and does not, as a text that lacks rows.
     """
 
     path: str

@@ -2,7 +2,7 @@
 
 ``SCHEMA`` is the whole contract. Order in the capture (``seq``) is the authority, never ``time_ns``: clocks
 jump across a kexec. ``where`` is the byte offset of the record in the uncompressed stream of its file, so
-that every piece of evidence can be looked up with a hex dump.
+that every piece of evidence can be looked up (``analyze dump --bytes`` decompresses first).
 """
 
 from __future__ import annotations

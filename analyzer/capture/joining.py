@@ -87,9 +87,19 @@ def _concatenate(
         notes.boundaries.extend(own)
         _merge(notes, piece.notes, rows)
         rows += piece.recorded
+    notes.clock = _clock(pieces)
     formats = list(dict.fromkeys(piece.format for piece in pieces))
     thinned = sum(piece.thinned for piece in pieces)
     return Capture(notes.path, files, "+".join(formats), accesses.concat(tables), notes, thinned, paths)
+
+
+def _clock(pieces: Sequence[Capture]) -> str | None:
+    """The clock of joined pieces; one that is not named and counts since 1970 counts as UTC."""
+    timed = (piece for piece in pieces if piece.accesses["time_ns"].null_count() < piece.accesses.height)
+    clocks = {piece.notes.clock for piece in timed}
+    if len(clocks) > 1:
+        return "realtime" if clocks == {"realtime", None} else "mixed"
+    return next(iter(clocks), None)
 
 
 def _merge(notes: Notes, other: Notes, rows: int) -> None:

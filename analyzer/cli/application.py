@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from analyzer.cli import exit_status, signals
+from analyzer.cli.collect_command import collect_command
 from analyzer.cli.convert_command import convert_command
+from analyzer.cli.dump_command import dump_command, log_command
 from analyzer.cli.fleet_command import fleet_app
 from analyzer.cli.lab_command import lab_app
 from analyzer.cli.main_job import captures_command
@@ -56,9 +58,12 @@ def build() -> Any:
     app.command("explain")(explain_command)
     app.command("atrisk")(atrisk_command)
     app.command("snapshot")(snapshot_command)
+    app.command("collect")(collect_command)
     app.command("convert")(convert_command)
     app.command("stat")(stat_command)
     app.command("tables")(tables_command)
+    app.command("dump")(dump_command)
+    app.command("log")(log_command)
     app.command("rule")(rule_command)
     app.add_typer(corpus_app)
     app.add_typer(fleet_app)

@@ -22,7 +22,9 @@ Names = Annotated[
     typer.Argument(
         metavar="SCENARIO",
         show_default=False,
-        help="Names from 'lab list'; all-stock or all-built for all of a kind.",
+        help=(
+            "Names from 'lab list'; all-stock or all-built for all of a kind; or files of yours (./my.toml)."
+        ),
     ),
 ]
 OutputDirectory = Annotated[
@@ -77,6 +79,13 @@ JobsOption = Annotated[
         help="Compilers that run at a time (default: one for each CPU).",
     ),
 ]
+ExpectOption = Annotated[
+    bool,
+    typer.Option(
+        "--expect",
+        help="Show what was found as the [expect] table of the scenario, in place of comparing with it.",
+    ),
+]
 _GROUPS = {"all-stock": "stock", "all-built": "built"}
 
 
@@ -102,6 +111,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     timeout: TimeoutOption = 180,
     keep: KeepOption = False,
     no_kvm: NoKvmOption = False,
+    expect: ExpectOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run scenarios, keep their captures, and compare the verdicts with what the kernels really did.
@@ -113,7 +123,8 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
-    chosen = [scenarios.load(name) for name in _expand(names)]
+    chosen = [scenarios.load(name, expected=not expect) for name in _expand(names)]
+    _refuse_same_names(chosen)
     progress = (lambda _: None) if quiet else lab_report.print_lab_message
     outcomes: dict[str, Outcome] = {}
     for kind in ("stock", "built"):
@@ -128,7 +139,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
             )
         with Lab(found, keep=keep, kvm=not no_kvm, progress=progress) as lab:
             for scenario in group:
-                outcomes[scenario.name] = _run(lab, scenario, found, output, timeout)
+                outcomes[scenario.name] = _run(lab, scenario, found, output, timeout, expect)
     ordered = [outcomes[scenario.name] for scenario in chosen]
     put_page(lab_report.fill_run(new_page(None), ordered), None)
     raise typer.Exit(exit_status.OK if all(outcome.ok for outcome in ordered) else exit_status.LOSS)
@@ -161,10 +172,23 @@ def _expand(names: list[str]) -> list[str]:
     return list(found)
 
 
-def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeout: float) -> "Outcome":
+def _refuse_same_names(chosen: "list[Scenario]") -> None:
+    from analyzer.errors import UsageError
+
+    names = [scenario.name for scenario in chosen]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"two scenarios are called {twice[0]}, and would write the same files", advice="rename your file"
+        )
+
+
+def _run(
+    lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeout: float, expect: bool
+) -> "Outcome":
     from analyzer.analysis import analyze
     from analyzer.errors import AritraceError, UsageError
-    from analyzer.lab import comparison, faults, run_files
+    from analyzer.lab import comparison, expectation, faults, run_files
     from analyzer.readers import open_capture
 
     lacking = lab.lacks(scenario)
@@ -181,12 +205,14 @@ def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeo
         return comparison.Outcome(scenario.name, scenario.title, [str(error)])
     analysis = analyze([capture])
     doubts = faults.doubts(open_capture(capture).accesses, run.blackouts)
-    problems = comparison.compare(scenario, run, analysis.captures[0], exit_status.of_analysis(analysis))
+    result, status = analysis.captures[0], exit_status.of_analysis(analysis)
+    problems = [] if expect else comparison.compare(scenario, run, result, status)
     return comparison.Outcome(
         scenario.name,
         scenario.title,
         [*doubts, *problems],
-        result=analysis.captures[0],
+        result=result,
+        expectation=expectation.table(scenario, run, result, status) if expect else None,
         enumerated=run.enumerated,
         capture=capture,
         seconds=run.seconds,

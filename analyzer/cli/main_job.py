@@ -38,6 +38,7 @@ from analyzer.cli.parameters import (
     VerboseOption,
     VersionOption,
 )
+from analyzer.cli.parsing import refuse_mistyped
 from analyzer.options import Options
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         return
     if not captures:
         ctx.fail("Missing argument CAPTURE: name at least one file, directory or -")
+    refuse_mistyped(captures[0], getattr(ctx.command, "commands", ()))
     options = Options(
         policy=policy,
         series=series,

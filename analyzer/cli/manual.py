@@ -32,6 +32,10 @@ _EXAMPLES = (
     ),
     ("analyze explain host17.bin 02:00.0", "Everything about one bridge:"),
     (
+        "analyze collect --before -o before.bin",
+        "Keep what this host shows before a kexec, for analyze --join before.bin after.bin:",
+    ),
+    (
         "analyze atrisk before.txt",
         "Before a kexec, which functions depend on which bridge (lspci -D -xxxx > before.txt):",
     ),

@@ -6,6 +6,8 @@ The program is one command group that also does the main job: ``analyze a.bin`` 
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
@@ -15,12 +17,15 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 from analyzer.cli.exit_status import BROKEN_PIPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 HELP_NAMES = ["-h", "--help"]
 #: Key in a context's ``meta``: the command line names a sub-command.
 _SUB_COMMAND: Final = "analyzer.cli.sub_command"
 _PLAIN: Final = (str, int, bool)
+_COMMAND_LIKE: Final = re.compile("[a-z-]{3,20}")
+#: How like a command a word must be (difflib's ratio): one letter wrong, missing, added or swapped.
+_NEAR: Final = 0.7
 
 
 def first_word(arguments: Sequence[str], with_value: frozenset[str]) -> int | None:
@@ -52,6 +57,26 @@ def _takes_next(argument: str, with_value: frozenset[str]) -> bool:
         if f"-{letter}" in with_value:
             return place == len(argument) - 1
     return False
+
+
+def refuse_mistyped(word: str, commands: Collection[str]) -> None:
+    """Refuse a first word that is no file, and nearly a command.
+
+    Raises:
+        UsageError: it looks like one of the commands.
+    """
+    if word in commands or not _COMMAND_LIKE.fullmatch(word) or os.path.lexists(word):
+        return
+    from difflib import get_close_matches
+
+    from analyzer.errors import UsageError
+
+    near = get_close_matches(word, list(commands), 1, _NEAR)
+    if near:
+        raise UsageError(
+            f"there is no file {word!r}, and no such command",
+            advice=f"did you mean 'analyze {near[0]}'? (./{word} is always a file)",
+        )
 
 
 class CaptureGroup(TyperGroup):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SCRIPTS = {"bash": "analyze.bash", "zsh": "_analyze", "fish": "analyze.fish"}
 _FILE = "file"
 #: Placeholders of values that are files or directories.
-_FILES = frozenset({"CAPTURE", "FILE", "SNAPSHOT", "OUT", "DIR", "[DIR]", "SOURCE"})
-_CODES, _CODE = "CODES", "[CODE]"
+_FILES = frozenset({"CAPTURE", "FILE", "SNAPSHOT", "OUT", "DIR", "[DIR]", "SOURCE", "SCENARIO"})
+_CODES, _CODE, _SCENARIO = "CODES", "[CODE]", "SCENARIO"
 
 
 def script(shell: str) -> str:
@@ -60,6 +60,8 @@ def of_parameter(parameter: Any, ctx: Any, incomplete: str) -> list[CompletionIt
         items = [CompletionItem(done + code, help=title) for code, title in _codes()]
     elif parameter.metavar == _CODE:
         items = [CompletionItem(code, help=title) for code, title in _codes()]
+    elif parameter.metavar == _SCENARIO:
+        items = [CompletionItem(name) for name in _scenarios()]
     else:
         items = [CompletionItem(choice) for choice in _choices(parameter)]
     fitting = [item for item in items if str(item.value).lower().startswith(incomplete.lower())]
@@ -103,6 +105,12 @@ def _codes() -> Iterable[tuple[str, str]]:
     from analyzer.results.rules import RULES
 
     return [(rule.code, rule.title) for rule in RULES.values()]
+
+
+def _scenarios() -> list[str]:
+    from analyzer.lab.data_files import names
+
+    return ["all-built", "all-stock", *names("scenarios")]
 
 
 def _holds_value(word: str) -> bool:

@@ -46,6 +46,7 @@ _FORMATS: Final = frozenset(
 #: Programs that make captures, with numbers as their versions.
 _TOOL: Final = re.compile(
     r"aritrace traces/capture/record\.py|(?:aritrace|trace-cmd)(?: v?\d{1,3}(?:\.\d{1,3}){0,3})?"
+    r"(?: collect(?: --before| --after)?)?"
 )
 _EVENT_KINDS: Final = frozenset({"aer", "dpc", "hotplug", "link"})
 _PROBLEM_KINDS: Final = frozenset(

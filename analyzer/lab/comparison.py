@@ -25,6 +25,7 @@ class Outcome:
         problems: a sentence for each difference from what is expected.
         result: the analysis of the capture, or None where there is none.
         skipped: why it could not be run here, or None.
+        expectation: the ``[expect]`` table of what was found, where it was asked for.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Outcome:
     capture: str | None = None
     seconds: float = 0.0
     skipped: str | None = None
+    expectation: str | None = None
 
     @property
     def ok(self) -> bool:

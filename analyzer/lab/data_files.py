@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import tomllib
+from difflib import get_close_matches
 from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analyzer.errors import UsageError
+from analyzer.readers.small_files import read_limited
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
 T = TypeVar("T")
+
+#: A scenario is some KiB.
+_LIMIT = 1 << 20
+_MOST_NEAR = 2
 
 
 def names(kind: str) -> list[str]:
@@ -31,7 +38,7 @@ def read(kind: str, name: str) -> Table:
     known = names(kind)
     if name not in known:
         raise UsageError(
-            f"there is no {name!r} among the {kind} of the lab", advice=f"known: {', '.join(known)}"
+            f"there is no {name!r} among the {kind} of the lab", advice=_advice(kind, name, known)
         )
     file: Traversable = resources.files("analyzer.lab").joinpath(kind).joinpath(f"{name}.toml")
     try:
@@ -40,12 +47,43 @@ def read(kind: str, name: str) -> Table:
         raise UsageError(f"not TOML: {error}", path=f"{kind}/{name}.toml") from error
 
 
+def read_file(path: str) -> Table:
+    """Read a file of the user.
+
+    Raises:
+        AritraceError: it cannot be read, or is not TOML.
+    """
+    data = read_limited(path, _LIMIT, "a scenario")
+    try:
+        return Table(path, tomllib.loads(data.decode("utf-8")))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"not UTF-8: byte {error.start:#x}", path=path) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not TOML: {error}", path=path) from error
+
+
+def _advice(kind: str, name: str, known: Sequence[str]) -> str:
+    """The names that look like the one that is not there, or where all of them are listed."""
+    near = get_close_matches(name, known, _MOST_NEAR)
+    if kind != "scenarios":
+        return f"known: {', '.join(near or known)}"
+    listed = "'analyze lab list' shows all"
+    return (
+        f"did you mean {' or '.join(near)}? {listed}" if near else f"{listed}; a file of yours ends in .toml"
+    )
+
+
 class Table:
     """A table of a data file; each value is taken once, and a key that was not taken is an error."""
 
     def __init__(self, where: str, values: dict[str, Any]) -> None:
         self.where = where
         self._values = dict(values)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key is left."""
+        return not self._values
 
     def take(self, key: str, kind: type[T], default: T | None = None) -> T:
         """Return and remove a value.

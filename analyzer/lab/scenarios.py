@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from analyzer.errors import UsageError
@@ -94,31 +95,48 @@ def load_all() -> list[Scenario]:
     return [load(name) for name in names()]
 
 
-def load(name: str) -> Scenario:
-    """Read one scenario of the package.
+def load(name: str, *, expected: bool = True) -> Scenario:
+    """Read one scenario of the package, or of a file of the user.
+
+    Args:
+        name: of a scenario, or a path, which ends in ``.toml``.
+        expected: the file must say what the analysis has to say; else it may.
 
     Raises:
-        UsageError: no such scenario, or a file that contradicts itself.
+        AritraceError: no such scenario, or a file that cannot be read or contradicts itself.
     """
-    table = data_files.read("scenarios", name)
+    own = is_path(name)
+    table = data_files.read_file(name) if own else data_files.read("scenarios", name)
     topology = topologies.load(table.take("topology", str))
     boots = tuple(_boot(entry, topology) for entry in table.tables("boots"))
     expect = table.table("expect")
+    bare = not expected and expect.is_empty
+    if own and expected and expect.is_empty:
+        raise UsageError(
+            "this scenario does not say what the analysis must find",
+            path=name,
+            advice="run it with --expect, and put the [expect] table that it shows into the file",
+        )
     scenario = Scenario(
-        name=name,
+        name=Path(name).stem if own else name,
         title=table.take("title", str),
         shows=table.take("shows", str),
         parts=cast("PartsKind", _choice(table, "parts", ("stock", "built"))),
         topology=topology,
         boots=boots,
-        verdict=expect.take("verdict", str),
-        exit_status=expect.take("exit_status", int),
+        verdict=expect.take("verdict", str, "" if bare else None),
+        exit_status=expect.take("exit_status", int, 0 if bare else None),
         kexecs=tuple(_expected(entry, topology) for entry in expect.tables("kexecs")),
     )
     expect.end()
     table.end()
-    _check(scenario, table.where)
+    _check(scenario, table.where, expected=not bare)
     return scenario
+
+
+def is_path(name: str) -> bool:
+    """Whether a scenario is meant by its file, and not by its name."""
+    return name.endswith(".toml")
 
 
 def _boot(table: Table, topology: GuestTopology) -> LabBoot:
@@ -170,7 +188,7 @@ def _choice(table: Table, key: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _check(scenario: Scenario, where: str) -> None:
+def _check(scenario: Scenario, where: str, *, expected: bool) -> None:
     if not scenario.boots or scenario.boots[-1].leave != "poweroff":
         raise UsageError("the last kernel of a scenario must power off", path=where)
     for boot, following in zip(scenario.boots, scenario.boots[1:], strict=False):
@@ -184,5 +202,5 @@ def _check(scenario: Scenario, where: str) -> None:
             scenario.boots[0].preserved,
         ):
             raise UsageError("the kernel after a reboot has the first one's command line", path=where)
-    if len(scenario.kexecs) != sum(boot.leave == "kexec" for boot in scenario.boots):
+    if expected and len(scenario.kexecs) != sum(boot.leave == "kexec" for boot in scenario.boots):
         raise UsageError("every kexec needs its expectation, in order", path=where)

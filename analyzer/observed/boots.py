@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analyzer.errors import LimitExceededError, UsageError
-from analyzer.options import explicit_boundary
+from analyzer.errors import LimitExceededError
 from schemas.config_header import (
     BRIDGE_CONTROL,
     COMMAND_MASTER,
@@ -365,29 +364,10 @@ def _spans(index: AccessIndex, cuts: list[_Cut], anchors: list[int]) -> list[Boo
     return spans
 
 
-def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
-    """Boundaries given explicitly: ``access:N`` (N is the incoming kernel's first access) or ``time:NS``.
+def blackout(index: AccessIndex, outgoing: BootSpan, incoming: BootSpan) -> int | None:
+    """Time between the outgoing kernel's own last access and the incoming one's first, in ns.
 
-    Raises:
-        UsageError: not of that form, or outside the capture.
+    None where one of them has no time, or the clock jumped back across the kexec.
     """
-    from analyzer.capture import Boundary
-
-    marks = []
-    for text in texts:
-        boundary = explicit_boundary(text)
-        if boundary is None:
-            raise UsageError(f"--kexec-at wants access:N or time:NS, found {text!r}")
-        word, seq = boundary
-        if word == "time":
-            later = np.flatnonzero(index.time_ns >= seq)
-            if not later.size or not (index.time_ns >= 0).any():
-                raise UsageError(
-                    f"--kexec-at {text}: no access at or after that time", advice="see analyze stat"
-                )
-            seq = int(index.seq[later[0]])
-        if index.rows == 0 or seq > int(index.seq[-1]) or seq <= int(index.seq[0]):
-            last = int(index.seq[-1]) if index.rows else 0
-            raise UsageError(f"--kexec-at {text}: the capture holds accesses 0 to {last}")
-        marks.append(Boundary(seq, "kexec"))
-    return marks
+    last, first = index.time_at(outgoing.end), index.time_at(incoming.first)
+    return None if last is None or first is None or first < last else first - last

@@ -7,6 +7,8 @@ configures the machine at the start of a later piece, so that no kexec lies befo
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 OVERLAP_NS: Final = 5_000_000_000
 #: 2001-09-09: no clock that starts with a machine or a kernel counts so far.
 _SINCE_1970: Final = 10**18
+_BOOT_ID: Final = re.compile("-- Boot ([0-9a-f]{32}) --")
 _SIZING: Final = 0xFFFFFFFF
 _NS: Final = 1e9
 
@@ -49,6 +52,8 @@ def join(pieces: Sequence[Capture]) -> Capture:
 
     joined = joining.join(pieces, reboot)
     joined.notes.problems.extend(clock_problems(pieces))
+    joined.notes.problems.extend(creation_problems(pieces))
+    joined.notes.problems.extend(same_boot_problems(pieces))
     return joined
 
 
@@ -78,6 +83,52 @@ def clock_problems(pieces: Sequence[Capture]) -> list[Problem]:
         if not earlier or end > ended:
             latest[clock] = (start, end, number)
     return problems
+
+
+def creation_problems(pieces: Sequence[Capture]) -> list[Problem]:
+    """Return a problem for each piece that was made clearly before an earlier one, by its file's own account.
+
+    Only pieces whose accesses have no time of day (:func:`clock_problems`): snapshots, and recordings by a
+    clock that starts again with each kernel.
+    """
+    latest: tuple[int, int] | None = None  # time of creation and number of the piece that was made last
+    problems = []
+    for number, piece in enumerate(pieces, start=1):
+        created = piece.notes.created_ns
+        if created is None or _clock(piece, piece.accesses["time_ns"].drop_nulls()) is not None:
+            continue
+        if latest is not None and latest[0] - created > OVERLAP_NS:
+            message = (
+                f"piece {number} ({piece.path}) was made {_seconds(latest[0] - created)} before piece"
+                f" {latest[1]} ({pieces[latest[1] - 1].path}): are they in order? --join takes them as you"
+                " name them"
+            )
+            problems.append(Problem(OUT_OF_ORDER, piece.path, None, message))
+        latest = max(latest or (created, number), (created, number))
+    return problems
+
+
+def same_boot_problems(pieces: Sequence[Capture]) -> list[Problem]:
+    """Return a problem for each piece of the same boot as the one before it: no kexec lies between them.
+
+    The boot ID is that of ``analyze collect`` and of journals; the kernel makes one at each start
+    (``Documentation/admin-guide/sysctl/kernel.rst``: random/boot_id).
+    """
+    problems = []
+    for number, (before, piece) in enumerate(pairwise(pieces), start=2):
+        ended, begins = _boot_ids(before)[-1:], _boot_ids(piece)[:1]
+        if ended and ended == begins:
+            message = (
+                f"pieces {number - 1} ({before.path}) and {number} ({piece.path}) are of the same boot"
+                f" ({begins[0]}), so that no kexec lies between them: take one before the kexec and one after"
+            )
+            problems.append(Problem(OUT_OF_ORDER, piece.path, None, message))
+    return problems
+
+
+def _boot_ids(piece: Capture) -> list[str]:
+    found = (_BOOT_ID.fullmatch(line.text) for line in piece.notes.log)
+    return [match[1] for match in found if match is not None]
 
 
 def _firmware_problem(number: int, piece: Capture, before: Capture) -> Problem:

@@ -12,6 +12,8 @@ from analyzer.observed.index import AccessIndex, enumerations
 from analyzer.results import Boot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from analyzer.capture import Capture, Problem, SourceFile
@@ -49,6 +51,7 @@ class CaptureStatistics:
         absent: accesses that no function answered, by the recorder's word or as all its reads are ones.
         failed: accesses that completed with an error status.
         extended: accesses to registers beyond 0xff.
+        clock: what the time stamps count (:class:`analyzer.capture.Notes`).
         start_ns, end_ns: time stamps of the first and last access that have one.
         gaps: the longest silences, longest first.
         thinned: repeated reads of a very long capture that were passed over: in ``accesses`` and ``reads``,
@@ -74,6 +77,7 @@ class CaptureStatistics:
     extended: int = 0
     functions: int = 0
     widths_known: bool = False
+    clock: str | None = None
     start_ns: int | None = None
     end_ns: int | None = None
     boots: list[Boot] = field(default_factory=list)
@@ -123,10 +127,11 @@ def describe(capture: Capture) -> CaptureStatistics:
         extended=int((index.offset >= _EXTENDED).sum()),
         functions=int(np.unique(index.function[_answered(index)]).size),
         widths_known=bool(index.rows) and bool((index.width > 0).all()),
+        clock=notes.clock,
         start_ns=int(timed[0]) if timed.size else None,
         end_ns=int(timed[-1]) if timed.size else None,
         boots=[_boot(index, span) for span in spans],
-        kexecs=[_kexec(index, span) for span in spans if span.entered_by == "kexec"],
+        kexecs=[_kexec(index, spans, span) for span in spans if span.entered_by == "kexec"],
         gaps=_gaps(index),
         log_lines=len(notes.log),
         preserved_sets=len(notes.preserved),
@@ -175,10 +180,9 @@ def _boot(index: AccessIndex, span: BootSpan) -> Boot:
     )
 
 
-def _kexec(index: AccessIndex, span: BootSpan) -> KexecMark:
-    first, last = index.time_at(span.first), index.time_at(span.first - 1) if span.first else None
-    blackout = first - last if first is not None and last is not None and first >= last else None
-    return KexecMark(int(index.seq[span.first]), blackout, span.kexec_kind)
+def _kexec(index: AccessIndex, spans: Sequence[BootSpan], span: BootSpan) -> KexecMark:
+    silence = boots.blackout(index, spans[span.index - 1], span) if span.index else None
+    return KexecMark(int(index.seq[span.first]), silence, span.kexec_kind)
 
 
 def _gaps(index: AccessIndex) -> list[Gap]:

@@ -181,7 +181,7 @@ def read_batches(
         mixed_reports.name_others(stream, form, notes)
         rows = 0
         for frame in _reader(form, path)(stream, notes, chosen):
-            yield _with_keys(frame, rows)
+            yield with_keys(frame, rows)
             rows += frame.height
         for kind, message in stream.damage:
             notes.truncated = True
@@ -222,7 +222,7 @@ def _read_directory(path: str, notes: Notes) -> Generator[pl.DataFrame, None, So
             frame = next(frames)
         except StopIteration as end:
             return SourceFile(path, SYSFS_CONFIG.name, end.value)
-        yield _with_keys(frame, rows)
+        yield with_keys(frame, rows)
         rows += frame.height
 
 
@@ -235,7 +235,8 @@ def _reader(form: Format, path: str) -> Reader:
     return cast("Reader", importlib.import_module(f"{__name__}.{form.reader}").read)
 
 
-def _with_keys(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+def with_keys(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    """A reader's frame with the keys of capture 0 and file 0, its accesses numbered from ``first`` on."""
     rows = frame.height
     keys = (
         pl.Series("capture", np.zeros(rows, np.uint32)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import UsageError
 from analyzer.escaping import inert
+from analyzer.report.wording import NO_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +93,7 @@ def _shares(registry: CollectorRegistry, report: FleetReport) -> None:
             releases.labels(inert(group.value or _UNKNOWN), state).inc(number)
     causes = _gauge(registry, "cause_kexecs", "Decided kexecs that show a cause of losses.", ["cause"])
     for cause in report.causes:
-        causes.labels(inert(cause.cause or _UNKNOWN)).inc(cause.rate.events)
+        causes.labels(inert(cause.cause or NO_CAUSE)).inc(cause.rate.events)
     stranded = _gauge(
         registry,
         "devices_stranded",

@@ -8,7 +8,7 @@ from analyzer.report import problems
 from analyzer.report.fleet_wording import headline, interval, of, share, unfinished, with_interval
 from analyzer.report.page import Span
 from analyzer.report.policy_table import MEANINGS
-from analyzer.report.wording import count
+from analyzer.report.wording import NO_CAUSE, count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def _causes(page: Page, report: FleetReport, most: int | None) -> None:
     heads = tuple(Span(head, "dim") for head in ("", "kexecs", "bridges", "hosts", "rate", "95 % interval"))
     rows = [
         (
-            _name(cause.cause),
+            cause.cause or NO_CAUSE,
             f"{cause.rate.events:,}",
             f"{cause.bridges:,}",
             f"{cause.hosts:,}",

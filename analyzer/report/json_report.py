@@ -41,6 +41,11 @@ def json_lines(analysis: Analysis) -> Iterator[str]:
         yield _dumps(capture, indent=None) + "\n"
 
 
+def json_line(value: object) -> str:
+    """Return any result object as JSON on one line, with a newline."""
+    return _dumps(value, indent=None) + "\n"
+
+
 def dumps(value: object) -> str:
     """Return any result object (``stat``, ``explain``, ``rule``) as indented JSON text with a newline."""
     return _dumps(value, indent=2) + "\n"

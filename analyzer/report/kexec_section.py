@@ -10,9 +10,9 @@ from analyzer.report.page import Span
 from analyzer.report.policy_table import add_policies
 from analyzer.report.wording import (
     BRIDGES,
-    CAUSES,
     PRESERVATIONS,
     PRESERVED_SOURCES,
+    cause_text,
     common_errors,
     count,
     duration,
@@ -122,10 +122,8 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     harm: Style = "bad" if bridge.verdict in LOSSES else "warn"
     page.line("  ", Span(bridge.bdf, "strong"), " ", Span(BRIDGES[bridge.verdict], harm))
     if bridge.cause is not None:
-        where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
         sure = f"; confidence {bridge.confidence}" if bridge.confidence else ""
-        why = bridge.cause_note or CAUSES[bridge.cause]
-        page.prose(f"cause: {bridge.cause}{where}: {why}{sure}", indent=4)
+        page.prose(f"cause: {cause_text(bridge)}{sure}", indent=4)
     window = bridge.window
     if window is not None:
         last = f"on at access {window.last_on}" if window.last_on is not None else "on at an unknown time"

@@ -74,6 +74,11 @@ def _add_outcome(page: Page, outcome: Outcome) -> None:
         page.prose(problem, indent=8, bullet=page.glyph("bullet"), style="bad")
     if outcome.capture:
         page.line(f"        {outcome.capture}")
+    if outcome.expectation is not None:
+        page.blank()
+        for line in outcome.expectation.splitlines():
+            page.line(line)
+        page.blank()
 
 
 def _add_kexec(page: Page, kexec: KexecResult) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.report.page import Span
-from analyzer.report.wording import clock, count, duration, lost_records
+from analyzer.report.wording import clock, clock_name, count, duration, lost_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,9 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
     span = ""
     if found.start_ns is not None and found.end_ns is not None:
         length = duration(found.end_ns - found.start_ns)
-        span = f"{clock(found.start_ns)} to {clock(found.end_ns)} ({length})"
+        dates = clock_name(found.clock, found.start_ns)
+        said = f"{dates}, {length}" if dates else length
+        span = f"{clock(found.start_ns)} to {clock(found.end_ns)} ({said})"
     lost = []
     if found.truncated:
         lost.append("cut short")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, duration, lost_records, missing_dwords, no_boundary
+from analyzer.report.wording import count, dates_in, duration, lost_records, missing_dwords, no_boundary
 
 if TYPE_CHECKING:
     from analyzer.questions.explain.working import Details, DetailsGatherer
@@ -148,6 +148,8 @@ def _facts(capture: CaptureResult) -> str:
     facts.append(count(len(capture.kexecs), "kexec"))
     if capture.host:
         facts.append(f"host {capture.host}")
+    if dates := dates_in(capture):
+        facts.append(f"times in {dates}")
     return f"  ({', '.join(facts)})"
 
 
@@ -163,7 +165,8 @@ def _add_limits(page: Page, capture: CaptureResult) -> None:
         )
     for problem in capture.errors[:_MOST_PROBLEMS]:
         place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
-        file = f"{problem.file}{place}: " if problem.file != capture.path or place else ""
+        elsewhere = problem.file not in ("", capture.path)  # a recorder need not name its own file
+        file = f"{problem.file or capture.path}{place}: " if elsewhere or place else ""
         page.prose(f"{problem.kind}: {file}{problem.message}", indent=2, style="warn")
     if len(capture.errors) > _MOST_PROBLEMS:
         rest = count(len(capture.errors) - _MOST_PROBLEMS, "more problem")

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.results import BridgeVerdictName, Cause, Preservation, PreservedSource, Secondary
+    from analyzer.results import (
+        BridgeVerdict,
+        BridgeVerdictName,
+        CaptureResult,
+        Cause,
+        Preservation,
+        PreservedSource,
+        Secondary,
+    )
+
+#: 2001-09-09, in ns since 1970: no clock that starts with a machine or a kernel counts so far.
+SINCE_1970: Final = 10**18
 
 CAUSES: dict[Cause, str] = {
     "explicit-write": "a register write cleared the bit before the incoming kernel ran",
@@ -25,6 +37,9 @@ CAUSES: dict[Cause, str] = {
     "host-bridge-reinit": "the root port's registers were reset: the host bridge was initialised again",
     "unknown": "the capture does not show why",
 }
+
+#: A bridge that only a lost bridge above it harmed: no cause is sought for it (null in JSON and tables).
+NO_CAUSE = "none of its own"
 
 BRIDGES: dict[BridgeVerdictName, str] = {
     "kept": "ARI Forwarding kept",
@@ -103,11 +118,45 @@ def duration(nanoseconds: int) -> str:
     return f"{nanoseconds} ns"
 
 
+def cause_text(bridge: BridgeVerdict) -> str:
+    """Return the cause of a bridge that has one, by its name in all outputs: ``hot-reset (BDF): why``."""
+    if bridge.cause is None:
+        return ""
+    where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
+    return f"{bridge.cause}{where}: {bridge.cause_note or CAUSES[bridge.cause]}"
+
+
 def clock(time_ns: int) -> str:
-    """Return a time stamp in seconds to the microsecond, digit for digit as QEMU logs write it."""
+    """Return a time stamp to the microsecond: a time of day as a date, any other in seconds.
+
+    A time since 1970 reads as UTC does if its clock is UTC; the report says which clock it is
+    (:func:`clock_name`). Clocks that start with a machine or a kernel do not count as far as 2001.
+    """
+    if time_ns >= SINCE_1970:
+        seconds, rest = divmod(time_ns, 1_000_000_000)
+        date = datetime.fromtimestamp(seconds, UTC)
+        return f"{date:%Y-%m-%d %H:%M:%S}.{rest // 1000:06d}"
     sign = "-" if time_ns < 0 else ""
     seconds, rest = divmod(abs(time_ns), 1_000_000_000)
     return f"{sign}{seconds}.{rest // 1000:06d}"
+
+
+def clock_name(clock: str | None, time_ns: int | None) -> str:
+    """Return what the dates of a capture are: ``UTC``, ``TAI``; empty where it shows none.
+
+    Args:
+        clock: as in :class:`analyzer.results.CaptureResult`.
+        time_ns: one of its times.
+    """
+    if time_ns is None or time_ns < SINCE_1970:
+        return ""
+    return {None: "UTC", "realtime": "UTC", "tai": "TAI"}.get(clock, "the clock of each piece")
+
+
+def dates_in(capture: CaptureResult) -> str:
+    """Return which clock the dates of a report on a capture are in; empty where it shows none."""
+    times = (boot.start_ns for boot in capture.boots if boot.start_ns is not None)
+    return clock_name(capture.clock, max(times, default=None))
 
 
 def port(kind: str | None) -> str:

@@ -316,7 +316,8 @@ class CaptureResult:
     """Everything that is reported of one capture.
 
     ``dropped`` records were lost by the recorder or cannot be used; ``missing_dwords`` of config space are
-    missing from a snapshot.
+    missing from a snapshot. ``clock`` names what its times count (:class:`analyzer.capture.Notes`; None with
+    times since 1970: UTC).
     ``weight`` is what the capture does to the exit status.
     """
 
@@ -333,6 +334,7 @@ class CaptureResult:
     errors: list[Problem] = field(default_factory=list)
     weight: Weight | None = None
     missing_dwords: int = 0
+    clock: str | None = None
 
 
 @dataclass(frozen=True)

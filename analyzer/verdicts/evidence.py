@@ -1,4 +1,4 @@
-"""Evidence: the accesses that prove a statement, as a report can show them and a hex dump can find them."""
+"""Evidence: the accesses that prove a statement, as reports show them and ``analyze dump`` finds them."""
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ def _bridge(bridge: BridgeVerdict, affected: bool) -> Finding:
     if undetermined:
         missing = f", not in the capture: {bridge.missing_access}" if bridge.missing_access else ""
         text = f"{bridge.bdf}: undetermined{missing}"
-    elif bridge.cause and bridge.cause != "unknown":
+    elif bridge.cause == "unknown":
+        text += " (cause unknown)"
+    elif bridge.cause:
         text += f" ({bridge.cause}{' of ' + bridge.cause_bdf if bridge.cause_bdf else ''})"
     return Finding(code, severity, bridge.bdf, text)
 

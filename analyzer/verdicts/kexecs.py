@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed import virtual_functions
+from analyzer.observed import boots, virtual_functions
 from analyzer.replay import bus_numbers, enumeration, series_recognition, two_boots
 from analyzer.replay.profile import Profile
 from analyzer.results import (
@@ -157,7 +157,7 @@ def analyze_kexec(
         outgoing_boot=kexec.outgoing.boot.index,
         incoming_boot=kexec.incoming.boot.index,
         at_access=int(index.seq[kexec.incoming.boot.first]),
-        blackout_ns=_blackout(index, kexec),
+        blackout_ns=boots.blackout(index, kexec.outgoing.boot, kexec.incoming.boot),
         observed_policy=kexec.observed_policy,
         policy=policy,
         series=version,
@@ -247,14 +247,6 @@ def _profile(
         isolated_functions=settings.isolated_functions,
         handed_over=handed_over,
     )
-
-
-def _blackout(index: AccessIndex, kexec: Handover) -> int | None:
-    """Time between the outgoing kernel's last access and the incoming one's first, in ns, None if unknown."""
-    last, first = index.time_at(kexec.outgoing.boot.end), index.time_at(kexec.incoming.boot.first)
-    if last is None or first is None or first < last:
-        return None  # clocks may jump across a kexec
-    return first - last
 
 
 def _outcome(hardware: World, prediction: Prediction, preserved: frozenset[int]) -> PolicyOutcome:

@@ -22,6 +22,7 @@ def test_every_option_command_and_code_is_in_it():
     for name, command in program.commands.items():
         assert f'"analyze {name}' in page
         options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+        options = [option for option in options if not option.hidden]
         assert all(f"\\fB{spelling}\\fR" in page for option in options for spelling in option.opts[:1])
     for option in program.params:
         if not getattr(option, "hidden", False) and option.param_type_name == "option":

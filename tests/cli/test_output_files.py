@@ -98,6 +98,7 @@ def test_an_output_over_an_input_is_refused(way, link, capsys):
         (["a.bin"], ["--dmesg", "--flb", "--seed", "--preserved", "--cmdline"]),
         (["explain", "a.bin", "0000:02:00.0"], ["--dmesg", "--flb", "--preserved", "--cmdline"]),
         (["convert", "a.bin", "--to", "bin"], ["--dmesg", "--flb"]),
+        (["collect"], ["--dmesg", "--flb"]),
         (["snapshot", "a.bin"], ["--dmesg"]),
         (["atrisk", "a.bin"], ["--flb", "--preserved"]),
     ],

@@ -49,6 +49,30 @@ def test_these_lines_mean_the_main_job(program, arguments, paths):
 
 
 @pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        ("explian", "explain"),
+        ("stats", "stat"),
+        ("at-risk", "atrisk"),
+        ("covnert", "convert"),
+        ("flet", "fleet"),
+    ],
+)
+def test_a_mistyped_command_is_suggested(program, tmp_path, monkeypatch, word, command):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = program(word, "a.bin")
+    assert (status, out) == (2, "")
+    assert f"did you mean 'analyze {command}'? (./{word} is always a file)" in err
+    (tmp_path / word).touch()
+    assert (program(word)[0], program.paths) == (0, [word])
+
+
+@pytest.mark.parametrize("word", ["host", "x", "explian.bin", "dir/explian", "captures", "lost"])
+def test_other_words_are_captures(program, word):
+    assert (program(word)[0], program.paths) == (0, [word])
+
+
+@pytest.mark.parametrize(
     "arguments",
     [["rule", "ARI001"], ["--format", "json", "rule", "ARI001"], ["rule", "--format", "json", "ari001"]],
 )

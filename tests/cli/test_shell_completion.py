@@ -38,6 +38,8 @@ def offered(*words, by="bash"):
         (["explain", "a"], set(), True),
         (["explain", "--join", "a.bin", ""], set(), True),
         (["corpus", "ch"], {"check"}, False),
+        (["lab", "run", "clea"], {"clean", "cleared-by-byte", "cleared-by-dword", "cleared-by-word"}, True),
+        (["lab", "run", "clean", "all-"], {"all-built", "all-stock"}, True),
         (["convert", "a.log", "--to", ""], {"bin", "parquet"}, False),
         (["convert", "a.log", "-o", ""], set(), True),
         (["--", "x"], set(), True),

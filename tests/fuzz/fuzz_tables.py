@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from analyzer.capture import Boundary, Capture, Event, LogLine, Notes, PreservedDump, SourceFile, accesses
-from analyzer.readers import _with_keys
+from analyzer.readers import with_keys
 
 RECORD = np.dtype(
     [("kind", "u1"), ("place", "u1"), ("bus", "u1"), ("devfn", "u1"), ("offset", "<u2"), ("value", "<u4")]
@@ -56,7 +56,7 @@ def capture_of(data: bytes) -> Capture:
     for at in np.flatnonzero(is_mark).tolist():
         _mark(notes, rows[at], int(before[at]))
     source = SourceFile("fuzz.bin", "native", "0" * 64)
-    return Capture("fuzz.bin", [source], "native", _with_keys(table, 0), notes)
+    return Capture("fuzz.bin", [source], "native", with_keys(table, 0), notes)
 
 
 def _mark(notes: Notes, row: np.void, seq: int) -> None:

@@ -53,6 +53,8 @@ COMMANDS = {
     "convert": ["convert", "a.bin", "--to", "bin", "-o", "new.bin", "--minimal", "--redact"],
     "convert to parquet": ["convert", "a.bin", "--to", "parquet", "-o", "table.parquet"],
     "stat": ["stat", "a.bin"],
+    "dump": ["dump", "a.bin", "--access", "15004", "--bytes"],
+    "log": ["log", "a.bin"],
     "rule": ["rule", "ARI001"],
     "corpus check": ["corpus", "check", "."],
     "corpus update": ["corpus", "update", "."],

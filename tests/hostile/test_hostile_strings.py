@@ -99,6 +99,9 @@ def test_html(report, tmp_path):
         ["stat", "--format", "json"],
         ["atrisk"],
         ["snapshot", "--boot", "0"],
+        ["dump"],
+        ["dump", "--format", "jsonl", "--bytes", "--limit", "20"],
+        ["log", "-v"],
     ],
 )
 def test_other_commands(pair, command):

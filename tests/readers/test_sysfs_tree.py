@@ -127,7 +127,9 @@ def test_files_of_a_tree_that_may_not_be_read_are_named(tmp_path, monkeypatch):
         capture = open_capture("tree")
     assert set(capture.accesses["bus"]) == {1}
     (problem,) = [problem for problem in capture.notes.problems if problem.kind == "unreadable"]
-    assert problem.message == "these files cannot be read: 0000:02:00.0/config"
+    assert problem.message == (
+        "these files cannot be read: 0000:02:00.0/config, 0000:03:00.0/config (it is empty)"
+    )
 
 
 def test_a_tree_of_which_nothing_may_be_read(tmp_path, monkeypatch):

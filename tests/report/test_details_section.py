@@ -27,14 +27,20 @@ def ladder():
     ("line", "since"),
     [
         # Without a switch: what was lost, and the proof.
-        ("#15004  @0x5a500  1795328052.840954  write 0000:02:00.0 CAP_EXP+28.w = 0x0000", 0),
+        ("#15004  @0x5a500  2026-11-22 06:14:12.840954  write 0000:02:00.0 CAP_EXP+28.w = 0x0000", 0),
         # -v: boots, every bridge and function, the sources of what is said.
         ("  boot 1  kernel    accesses 2128 to 15123", 1),
         ("0000:00:05.0-[06]", 1),
         ("[PCI Express 7.5.3.16, bit 5 of Device Control 2: it affects configuration requests only]", 1),
         # -vv: accesses of bridges that nothing happened to, and each policy's decision.
         ("  0000:00:04.0 root port: accesses that show or change ARI Forwarding", 2),
-        ("#17546  @0x69378  1795328056.158728  boot 2  ARIFwd+  read  0000:00:04.0 CAP_EXP+28.w = 0x0020", 2),
+        (
+            (
+                "#17546  @0x69378  2026-11-22 06:14:16.158728  boot 2  ARIFwd+  read  0000:00:04.0"
+                " CAP_EXP+28.w = 0x0020"
+            ),
+            2,
+        ),
         ("the bridge is preserved: bit 5 is read and used as it is, nothing is written", 2),
         # -vvv: citations, the walk over the functions, every field, what the replay rests on.
         ("[Linux 7.3 drivers/pci/pci.c pci_configure_ari()]", 3),

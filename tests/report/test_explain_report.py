@@ -76,8 +76,8 @@ def test_the_conclusion_comes_first():
 
 def test_an_access_of_the_timeline_shows_the_fields_that_matter():
     assert (
-        "  #16881  @0x11dfd8  1795328056.089710  boot 2  ARIFwd-  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  "
-        "ARIFwd-, LTREnable=0x1; inherit rule: taken as it is\n"
+        "  #16881  @0x11dfd8  2026-11-22 06:14:16.089710  boot 2  ARIFwd-  read  0000:02:00.0"
+        " CAP_EXP+28.w = 0x0000  ARIFwd-, LTREnable=0x1; inherit rule: taken as it is\n"
     ) in report(explanation())
     assert "TimeoutDis-, ARIFwd-" in report(explanation(), verbosity=1)
 

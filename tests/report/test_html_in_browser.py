@@ -247,7 +247,7 @@ def test_arrow_keys_go_from_access_to_access_and_lane_to_lane(browser, pages):
     browser.press(Keys.ARROW_RIGHT)
     assert browser.run(where).startswith("access 3599,")
     assert browser.text(".readout").startswith(
-        "access 3599, 1795328049.973985 s: write 0000:02:00.0 CAP_EXP+28.w"
+        "access 3599, 2026-11-22 06:14:09.973985: write 0000:02:00.0 CAP_EXP+28.w"
     )
     browser.press(Keys.END)
     assert browser.run(where).startswith("access 26843,")

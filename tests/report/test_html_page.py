@@ -151,7 +151,7 @@ def test_a_loss_tells_what_happened_what_to_do_and_what_proves_it():
     for said in (
         "Bridge 0000:02:00.0 (switch downstream port, bus 03 below it) lost ARI Forwarding: the outgoing",
         "3 preserved devices below it were not found by the incoming kernel (stranded): 0000:03:01.0, 0000",
-        f"Cause: {CAUSES['explicit-write']}. Confidence: high.",
+        f"Cause: explicit-write: {CAUSES['explicit-write']}. Confidence: high.",
         "Reboot the host: preserved devices are stranded",
         "EBUSY for the whole session",
         "last seen on at access 9000, first seen off at access 9876: under the outgoing kernel",

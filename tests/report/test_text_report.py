@@ -7,7 +7,7 @@ from result_samples import BELOW_PORT, OTHER, PORT, bridge, capture, device, kex
 from analyzer.capture import Problem
 from analyzer.report.page import Page, plain
 from analyzer.report.text_report import fill
-from analyzer.results import Divergence, ErrorBit, Secondary
+from analyzer.results import Boot, Divergence, ErrorBit, Secondary
 
 LOST = """\
 LOST: ARI Forwarding on 0000:02:00.0; 3 preserved devices stranded
@@ -31,8 +31,8 @@ kexec 0: live-update, boot 1 (Linux 7.3.4) to boot 2 (Linux 7.3.4), at access 99
     cause: explicit-write: a register write cleared the bit before the incoming kernel ran;
     confidence high
     last seen on at access 9000, first seen off at access 9876 (outgoing)
-       #9876  @0x12ab34  1795328047.501553  write 0000:02:00.0 CAP_EXP+28.w = 0x0000  clears ARI Forwarding Enable
-      #10001  @0x13ab34  1795328049.500000  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  first read after the kexec
+       #9876  @0x12ab34  2026-11-22 06:14:07.501553  write 0000:02:00.0 CAP_EXP+28.w = 0x0000  clears ARI Forwarding Enable
+      #10001  @0x13ab34  2026-11-22 06:14:09.500000  read  0000:02:00.0 CAP_EXP+28.w = 0x0000  first read after the kexec
     stranded below it: 0000:03:01.0, 0000:03:01.1, 0000:03:02.0
 
   What to do now
@@ -282,3 +282,15 @@ def test_assumed_functions_are_told():
     ran = result.kexecs[0].policies["inherit"]
     result.kexecs[0].policies["inherit"] = type(ran)(ran.discovered, ran.stranded, BELOW_PORT[:2])
     assert "Assumed: 2 functions that the incoming kernel did not read" in report(result)
+
+
+@pytest.mark.parametrize(
+    ("clock", "said"), [("realtime", "times in UTC"), ("tai", "times in TAI"), (None, "times in UTC")]
+)
+def test_which_clock_the_dates_are_in_stands_beside_the_name(clock, said):
+    boots = [
+        Boot(1, "kernel", "7.3.4", None, 0, 20_122, 1_795_328_047_501_553_000, 1_795_328_058_000_000_000)
+    ]
+    dated = report(capture("a.bin", [], "no-kexec", boots=boots, clock=clock))
+    assert f"a.bin  (aritrace, 20,123 accesses, 0 kexecs, {said})" in dated
+    assert "times in" not in report(capture("a.bin", [], "no-kexec", clock="boot"))

@@ -1,6 +1,7 @@
 import pytest
+from result_samples import PORT, bridge
 
-from analyzer.report.wording import clock, count, duration, listed, on_off
+from analyzer.report.wording import cause_text, clock, clock_name, count, duration, listed, on_off
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,11 @@ def test_duration(nanoseconds, text):
 
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
-    [(1_795_328_047_501_553_000, "1795328047.501553"), (0, "0.000000"), (-1_500_000_000, "-1.500000")],
+    [
+        (1_795_328_047_501_553_000, "2026-11-22 06:14:07.501553"),
+        (0, "0.000000"),
+        (-1_500_000_000, "-1.500000"),
+    ],
 )
 def test_clock(nanoseconds, text):
     assert clock(nanoseconds) == text
@@ -43,3 +48,26 @@ def test_listed(names, text):
 
 def test_on_off():
     assert [on_off(state) for state in (True, False, None)] == ["ARIFwd+", "ARIFwd-", "ARIFwd?"]
+
+
+@pytest.mark.parametrize(
+    ("clock", "time_ns", "name"),
+    [
+        ("realtime", 1_795_328_047_501_553_000, "UTC"),
+        (None, 1_795_328_047_501_553_000, "UTC"),
+        ("tai", 1_795_328_084_501_553_000, "TAI"),
+        ("mixed", 1_795_328_047_501_553_000, "the clock of each piece"),
+        ("boot", 12_000_000_000, ""),
+        ("realtime", None, ""),
+    ],
+)
+def test_which_clock_dates_are_in(clock, time_ns, name):
+    assert clock_name(clock, time_ns) == name
+
+
+def test_a_cause_has_one_name():
+    assert cause_text(bridge(PORT, "lost", cause="unknown")) == "unknown: the capture does not show why"
+    assert cause_text(bridge(PORT, "lost", cause="hot-reset", cause_bdf="0000:00:03.0")) == (
+        "hot-reset (0000:00:03.0): the port was reset; what reset it is not in the capture"
+    )
+    assert cause_text(bridge(PORT, "kept", cause=None)) == ""

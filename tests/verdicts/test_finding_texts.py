@@ -28,7 +28,7 @@ def texts(result: object) -> list[str]:
     ("found", "expected"),
     [
         (bridge(PORT, "lost"), f"ARI Forwarding lost on {PORT}"),
-        (bridge(PORT, "lost", cause="unknown"), f"ARI Forwarding lost on {PORT}"),
+        (bridge(PORT, "lost", cause="unknown"), f"ARI Forwarding lost on {PORT} (cause unknown)"),
         (bridge(PORT, "lost", cause="hot-reset"), f"ARI Forwarding lost on {PORT} (hot-reset)"),
         (
             bridge(PORT, "unconfigured", cause="secondary-bus-reset", cause_bdf=ROOT),
@@ -42,7 +42,7 @@ def texts(result: object) -> list[str]:
             bridge(PORT, "undetermined", missing_access="a read of CAP_EXP+28.w"),
             f"{PORT}: undetermined, not in the capture: a read of CAP_EXP+28.w",
         ),
-        (bridge(PORT, "gone", cause="unknown"), f"bridge gone on {PORT}"),
+        (bridge(PORT, "gone", cause="unknown"), f"bridge gone on {PORT} (cause unknown)"),
         (bridge(PORT, "gained"), f"ARI Forwarding gained on {PORT}"),
     ],
 )

@@ -9,14 +9,14 @@
     record.py bootconfig              the same probes for the next kernel, from before its PCI enumeration
 
 The files are the native container of aritrace (docs/format.md); docs/capturing.md says when to use what.
-Probes need CONFIG_KPROBE_EVENTS on x86 and, to see what reads return, Linux 6.9 or 6.6-stable ($argN in
-return probes).
+Probes need CONFIG_KPROBE_EVENTS on x86, and Linux 6.9 or 6.6-stable; with --writes-only, Linux 5.0.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import select
@@ -29,13 +29,14 @@ import zlib
 from pathlib import Path
 
 GROUP = "pcicfg"
-#: x86: all of the kernel's and of user space's accesses end in these; arguments (seg, bus, devfn, reg, len,
-#: value).
+#: x86: every access of kernel and user space ends in these (seg, bus, devfn, reg, len, value).
 FUNCTIONS = {"conf1": "pci_conf1", "mmcfg": "pci_mmcfg"}
 PLACE = "seg=$arg1:u32 bus=$arg2:u32 devfn=$arg3:u32 reg=$arg4:u32 len=$arg5:u32"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 DEVICES = "/sys/bus/pci/devices"
-
+LINUX = "Linux " + os.uname().release
+READS = "; reads need Linux 6.9 or 6.6-stable on x86, --writes-only records without them"
+TAKEN = ": another record.py is running, or has left its probes; 'record.py disarm' removes them"
 READ, WRITE = 0, 1
 # docs/format.md: chunk types, flags of accesses and records, clocks.
 ACCESSES, LOG, SNAPSHOTS, PROBLEMS, TRAILER = 1, 4, 6, 7, 8
@@ -45,12 +46,13 @@ CLOCK = "boot"
 CHUNK_ACCESSES, SNAPSHOT_BYTES = 4096, 1 << 20
 
 
-def probes():
+def probes(writes_only=False):
     """Return name and definition of each probe event, as tracefs takes them."""
-    found = {}
-    for name, function in FUNCTIONS.items():
-        found["rd_" + name] = f"{function}_read%return {PLACE} val=+0($arg6):x32 rc=$retval:s32"
-        found["wr_" + name] = f"{function}_write {PLACE} val=$arg6:x32"
+    items = FUNCTIONS.items()
+    found = {"wr_" + name: f"{function}_write {PLACE} val=$arg6:x32" for name, function in items}
+    if not writes_only:
+        value = "val=+0($arg6):x32 rc=$retval:s32"
+        found.update({"rd_" + name: f"{function}_read%return {PLACE} {value}" for name, function in items})
     return found
 
 
@@ -58,24 +60,15 @@ class Container:
     """A native capture file, written a chunk at a time: what was written survives the machine."""
 
     def __init__(self, path, clock=None, release=""):
+        self.path = path
         self.accesses = self.number = 0
         # Never over an older recording.
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        texts = [socket.gethostname(), "aritrace traces/capture/record.py", ""] + (
-            [release] if release else []
-        )
+        texts = [socket.gethostname(), "aritrace traces/capture/record.py", "", *filter(None, [release])]
         body = b"".join(struct.pack("<H", len(text.encode())) + text.encode() for text in texts)
         size = (24 + len(body) + 4 + 7) // 8 * 8
-        head = struct.pack(
-            "<8sHHHBBq",
-            b"\x89ARI\r\n\x1a\n",
-            1,
-            size,
-            1,
-            CLOCKS.get(clock, 0),
-            len(texts) - 3,
-            time.time_ns(),
-        )
+        fields = 1, size, 1, CLOCKS.get(clock, 0), len(texts) - 3, time.time_ns()
+        head = struct.pack("<8sHHHBBq", b"\x89ARI\r\n\x1a\n", *fields)
         head = (head + body).ljust(size - 4, b"\0")
         self._write(head + struct.pack("<I", zlib.crc32(head)))
 
@@ -102,7 +95,10 @@ class Container:
     def add_lost(self, count, where):
         """Say that accesses were lost: their numbers stay free, so that even a file without its end tells."""
         self.accesses += count
-        kind, text = b"dropped", f"the ring buffer lost {count} events on {where}".encode()
+        self.add_problem(b"dropped", f"the ring buffer lost {count} events on {where}".encode())
+
+    def add_problem(self, kind, text):
+        """Say what is wrong with the recording."""
         self.chunk(PROBLEMS, 1, struct.pack("<QIHBB", 0, len(text), 0, len(kind), 0) + kind + text)
 
     def add_log(self, lines):
@@ -135,12 +131,13 @@ class Container:
     def close(self):
         """Write the trailer, which says that the file is complete."""
         self.chunk(TRAILER, 1, struct.pack("<QQI4x", self.accesses, 0, 0))
-        self.sync()
+        os.fdatasync(self.file)
         os.close(self.file)
 
-    def sync(self):
-        """Wait until everything is on the disk."""
-        os.fdatasync(self.file)
+    def discard(self):
+        """Remove the file: nothing was recorded."""
+        os.close(self.file)
+        os.unlink(self.path)  # noqa: PTH108 a name may be a str
 
 
 LINE = re.compile(r"\[(\d{3,5})\]\s(?:\S*\s+)?(\d+)\.(\d{6,9}):\s+(?:\w+:)?(\w+):\s(.*)")
@@ -153,11 +150,7 @@ NAMES = {name: field for field, names in NAMES.items() for name in names.split()
 
 
 def parse_line(line):
-    """One line of trace text as the fields of an access record; None if it is none.
-
-    The lines are those of tracefs ``trace`` and ``trace_pipe`` and of ``trace-cmd report``. An event is a
-    read if its name holds "rd" or "read", a write if it holds "wr".
-    """
+    """One line of tracefs or trace-cmd report as the fields of an access record; None if it is none."""
     match = LINE.search(line)
     if match is None:
         return None
@@ -180,14 +173,12 @@ def take_lines(lines, container):
     """Put the accesses of trace text into the container, in order, with what was lost between them."""
     rows, others = [], 0
     for line in lines:
-        lost = LOST.search(line)
+        lost, row = LOST.search(line), parse_line(line)
         if lost is not None:
             container.add_accesses(rows)
-            rows = []
             container.add_lost(int(lost[2]), "CPU " + lost[1])
-            continue
-        row = parse_line(line)
-        if row is None:
+            rows = []
+        elif row is None:
             others += 1
         else:
             rows.append(row)
@@ -217,47 +208,50 @@ def say(text):
     sys.stderr.write("record.py: " + text + "\n")
 
 
-class Tracing:
-    """The kernel's tracing files, of one instance.
+def refuse(text):
+    """End with a message."""
+    raise SystemExit("record.py: " + text)
 
-    Args:
-        root: where tracefs is mounted; None: the usual places.
-        instance: an instance of its own, or one that the kernel was started with (persistent ring buffer).
-    """
+
+class Tracing:
+    """The kernel's tracing files, of one instance: its own, or one that the kernel was started with."""
 
     def __init__(self, root, instance):
         places = [Path(place) for place in ([root] if root else TRACEFS)]
         self.root = next((place for place in places if (place / "dynamic_events").exists()), None)
-        if self.root is None:
-            raise SystemExit(
-                "record.py: no tracefs here; mount -t tracefs tracefs /sys/kernel/tracing, as root"
-            )
+        if self.root is None and not any((place / "trace").exists() for place in places):
+            refuse("no tracefs here; mount -t tracefs tracefs /sys/kernel/tracing, as root")
+        if self.root is None or not (self.root / "kprobe_events").exists():
+            refuse(f"{LINUX} has no kprobe events (CONFIG_KPROBE_EVENTS, Linux 5.0); 'snapshot' needs none")
         self.instance = self.root / "instances" / instance
 
-    def arm(self, size_kb):
-        """Define the probes, make the instance, switch the events on."""
-        for name, definition in probes().items():
-            try:
+    def arm(self, size_kb, writes_only=False):
+        """Define the probes, make the instance, switch the events on; nothing is left behind if it fails."""
+        defined = []
+        try:
+            for name, definition in probes(writes_only).items():
                 self._define(f"p:{GROUP}/{name} {definition}")
-            except OSError as error:
-                self.disarm()
-                raise SystemExit(
-                    f"record.py: Linux {os.uname().release} refuses the probe {name}: {error.strerror}; reads"
-                    f" need Linux 6.9 or 6.6-stable on x86, see {self.root}/error_log"
-                ) from error
-        if not self.instance.exists():
-            self.instance.mkdir()
-            (self.instance / "buffer_size_kb").write_text(str(size_kb))
-            (self.instance / "trace_clock").write_text(CLOCK)
-        (self.instance / "events" / GROUP / "enable").write_text("1")
-        (self.instance / "tracing_on").write_text("1")
+                defined.append(name)
+            if not self.instance.exists():
+                self.instance.mkdir()
+                (self.instance / "buffer_size_kb").write_text(str(size_kb))
+                (self.instance / "trace_clock").write_text(CLOCK)
+            (self.instance / "events" / GROUP / "enable").write_text("1")
+            (self.instance / "tracing_on").write_text("1")
+        except OSError as error:
+            if defined:
+                self.disarm(defined)
+            if defined == list(probes(writes_only)):
+                raise  # the instance was refused
+            advice = TAKEN if error.errno == errno.EEXIST else READS if name.startswith("rd") else ""
+            refuse(f"{LINUX} refuses the probe {name}: {error.strerror}{advice}; see {self.root}/error_log")
 
-    def disarm(self):
+    def disarm(self, names=None):
         """Switch the events off and remove the probes and the instance (a persistent one stays)."""
         for each in [self.root, *(self.root / "instances").iterdir()]:
             if (each / "events" / GROUP / "enable").exists():
                 (each / "events" / GROUP / "enable").write_text("0")
-        for name in probes():
+        for name in names or probes():
             with contextlib.suppress(OSError):  # it was not there
                 self._define(f"-:{GROUP}/{name}")
         with contextlib.suppress(OSError):
@@ -291,7 +285,7 @@ def follow(tracing, container, seconds, messages="/dev/kmsg"):
         if log in ready:
             container.add_log(kernel_messages(log))
         if data:
-            container.sync()
+            os.fdatasync(container.file)
         elif ending:
             os.close(pipe)  # or the instance could not be removed
             os.close(log)
@@ -300,14 +294,9 @@ def follow(tracing, container, seconds, messages="/dev/kmsg"):
 
 def _drain(pipe):
     data = b""
-    while len(data) < 1 << 20:
-        try:
-            more = os.read(pipe, 1 << 16)
-        except BlockingIOError:
-            break
-        if not more:
-            break
-        data += more
+    with contextlib.suppress(BlockingIOError):
+        while len(data) < 1 << 20 and (more := os.read(pipe, 1 << 16)):
+            data += more
     return data
 
 
@@ -325,10 +314,10 @@ def kernel_messages(log):
         yield "[{:5}.{:06}] {}".format(micros // 10**6, micros % 10**6, text.split("\n")[0])
 
 
-def bootconfig():
+def bootconfig(writes_only=False):
     """Return the probes as bootconfig for ``bootconfig -a FILE INITRD`` (CONFIG_BOOTTIME_TRACING)."""
     lines = ["# Add 'bootconfig' to the command line of the next kernel."]
-    for name, definition in probes().items():
+    for name, definition in probes(writes_only).items():
         lines.append(f'ftrace.event.kprobes.{name}.probes = "{definition}"')
         lines.append(f"ftrace.event.kprobes.{name}.enable")
     lines += ["ftrace.buffer_size = 16MB", f"ftrace.trace_clock = {CLOCK}", ""]
@@ -340,17 +329,17 @@ def arguments(given=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("job", choices=["record", "snapshot", "arm", "disarm", "convert", "bootconfig"])
-    parser.add_argument("trace", nargs="?", help="text to convert; - is standard input")
-    parser.add_argument("-o", "--output", help="file to write; must not exist")
-    parser.add_argument("--tracefs", help="where tracefs is mounted")
-    parser.add_argument("--instance", default="aritrace", help="tracing instance (default %(default)s)")
-    parser.add_argument(
-        "--buffer-kb", type=int, default=8192, help="ring buffer for each CPU (default %(default)s)"
-    )
-    parser.add_argument("--seconds", type=float, help="stop after so long")
-    parser.add_argument("--no-snapshot", action="store_true", help="record accesses only")
-    parser.add_argument("--clock", default=CLOCK, help="clock of a text to convert (default %(default)s)")
+    add, default = parser.add_argument, " (default %(default)s)"
+    add("job", choices=["record", "snapshot", "arm", "disarm", "convert", "bootconfig"])
+    add("trace", nargs="?", help="text to convert; - is standard input")
+    add("-o", "--output", help="file to write; must not exist")
+    add("--tracefs", help="where tracefs is mounted")
+    add("--instance", default="aritrace", help="tracing instance" + default)
+    add("--buffer-kb", type=int, default=8192, help="ring buffer for each CPU" + default)
+    add("--seconds", type=float, help="stop after so long")
+    add("--no-snapshot", action="store_true", help="record accesses only")
+    add("--writes-only", action="store_true", help="no reads: for kernels before Linux 6.9")
+    add("--clock", default=CLOCK, help="clock of a text to convert" + default)
     options = parser.parse_args(given)
     if options.output is None and options.job in ("record", "snapshot", "convert"):
         parser.error("-o FILE is missing")
@@ -362,32 +351,48 @@ def arguments(given=None):
 def main(given=None):
     """Do the job."""
     options = arguments(given)
-    if options.job == "bootconfig":
-        sys.stdout.write(bootconfig())
-    elif options.job == "convert":
-        container = Container(options.output, options.clock)
-        with sys.stdin if options.trace == "-" else Path(options.trace).open(errors="replace") as text:
-            others = take_lines(text, container)
-        container.close()
-        say(f"{container.accesses} accesses, {others} other lines")
-    elif options.job == "snapshot":
-        container = Container(options.output, CLOCK, os.uname().release)
-        container.add_snapshots(config_spaces())
-        container.close()
-    else:
-        tracing = Tracing(options.tracefs, options.instance)
-        if options.job == "disarm":
-            tracing.disarm()
-            return
-        container = Container(options.output, CLOCK, os.uname().release) if options.job == "record" else None
-        if container is not None and not options.no_snapshot:
-            container.add_snapshots(config_spaces())  # before the probes, which would see these reads
-        tracing.arm(options.buffer_kb)
-        if container is not None:
-            follow(tracing, container, options.seconds)
-            tracing.disarm()
+    try:
+        if options.job == "bootconfig":
+            sys.stdout.write(bootconfig(options.writes_only))
+        elif options.job == "convert":
+            with sys.stdin if options.trace == "-" else Path(options.trace).open(errors="replace") as text:
+                container = Container(options.output, options.clock)
+                others = take_lines(text, container)
             container.close()
-            say(f"{container.accesses} accesses in {options.output}")
+            say(f"{container.accesses} accesses, {others} other lines")
+        elif options.job == "snapshot":
+            record(options)
+        elif options.job == "record":
+            record(options, Tracing(options.tracefs, options.instance))
+        elif options.job == "arm":
+            Tracing(options.tracefs, options.instance).arm(options.buffer_kb, options.writes_only)
+        else:
+            Tracing(options.tracefs, options.instance).disarm()
+    except OSError as error:
+        why = "it exists, and is never overwritten" if error.errno == errno.EEXIST else error.strerror
+        refuse(f"{error.filename or options.output}: {why}")
+
+
+def record(options, tracing=None):
+    """Take a snapshot, and record until a signal comes; a refusal leaves no file and no probe behind."""
+    container = Container(options.output, CLOCK, os.uname().release)
+    try:
+        if not options.no_snapshot:
+            container.add_snapshots(config_spaces())  # before the probes, which would see these reads
+        if tracing and options.writes_only:
+            container.add_problem(b"unsupported", b"reads were not recorded (record.py --writes-only)")
+        if tracing:
+            tracing.arm(options.buffer_kb, options.writes_only)
+    except BaseException:
+        container.discard()
+        raise
+    if tracing:
+        try:
+            follow(tracing, container, options.seconds)
+        finally:
+            tracing.disarm()
+    container.close()
+    say(f"{container.accesses} accesses in {options.output}")
 
 
 if __name__ == "__main__":

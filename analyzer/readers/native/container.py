@@ -110,6 +110,21 @@ def read(stream: Stream, notes: Notes, options: Options) -> Iterator[pl.DataFram
     ledger.close()
 
 
+def chunks(stream: Stream, notes: Notes) -> Framing:
+    """The intact chunks of a native file, for those who look at its bytes.
+
+    Args:
+        stream: the file from its first byte, decompressed.
+        notes: get what is damaged.
+
+    Raises:
+        UnsupportedFormatError: as :func:`read`.
+    """
+    window = LookAhead(stream)
+    size = _file_header(window, notes)
+    return Framing(window, Ledger(notes), size or len(MAGIC), lost=size is None)
+
+
 def _judge_end(window: LookAhead, framing: Framing, notes: Notes, *, complete: bool) -> None:
     if not complete:
         notes.truncated = True

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analyzer import bdf
-from analyzer.errors import EmptyInputError, UnreadableInputError, UnsupportedFormatError
+from analyzer.errors import EmptyInputError, UnsupportedFormatError
 from analyzer.readers.config_names import CONFIG_SIZES, function_of, member_of
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, ConfigBytes, Reads
 from analyzer.readers.tar_members import MAGIC, MAGIC_AT, Archive
@@ -141,19 +141,24 @@ def is_tree(path: str) -> bool:
     return False
 
 
-def read_tree(path: str, notes: Notes) -> Generator[pl.DataFrame, None, str]:
+def read_tree(path: str, notes: Notes, *, within: str | None = None) -> Generator[pl.DataFrame, None, str]:
     """Yield the tree in frames of ``accesses.READER_SCHEMA``, functions in the order of their names.
 
-    ``time_ns`` is null; ``where`` is the place in the function's own ``config`` file.
+    ``time_ns`` is null; ``where`` is the place in the function's own ``config`` file. A function that cannot
+    be read, or vanishes meanwhile, is left out and named in the notes.
+
+    Args:
+        path: the directory.
+        notes: what is left out.
+        within: links are followed that do not lead out of this directory; None: see the module.
 
     Returns:
         SHA-256 (hex) over name, size and content of every file that was read, in that order.
 
     Raises:
         EmptyInputError: there is no file that may be read.
-        UnreadableInputError: the file system failed.
     """
-    tree = _SysfsTree(path)
+    tree = _SysfsTree(path, within)
     reads = Reads(notes)
     members = Members(reads)
     digest = hashlib.sha256()
@@ -168,7 +173,8 @@ def read_tree(path: str, notes: Notes) -> Generator[pl.DataFrame, None, str]:
         message = f"links that lead out of this directory are not followed: {_listed(tree.outside)}"
         notes.problem("foreign", message)
     if tree.refused:
-        notes.problem("unreadable", f"these files cannot be read: {_listed(tree.refused)}")
+        files = [f"{name} ({reason})" if reason else name for name, reason in tree.refused]
+        notes.problem("unreadable", f"these files cannot be read: {_listed(files)}")
     if not members.found:
         raise EmptyInputError(
             "expected DDDD:BB:DD.F/config files in this directory, found none that can be read",
@@ -183,14 +189,14 @@ class _SysfsTree:
 
     Attributes:
         outside: devices that are links out of the tree.
-        refused: files without permission.
+        refused: files that could not be read, with the system's reason unless it is a missing permission.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, within: str | None = None) -> None:
         self.path = Path(path)
         self.outside: list[str] = []
-        self.refused: list[str] = []
-        real = Path(os.path.realpath(path))
+        self.refused: list[tuple[str, str]] = []
+        real = Path(os.path.realpath(path if within is None else within))
         self._root = _SYSFS if real.is_relative_to(_SYSFS) else real
 
     def allows(self, path: Path) -> bool:
@@ -206,6 +212,8 @@ class _SysfsTree:
             device = self.path / below / name
             if self.allows(device / "config"):
                 yield f"{below}{name}/config"
+            elif not os.path.lexists(device):
+                self.refused.append((f"{below}{name}/config", "the function vanished"))
             elif device.is_symlink() or (device / "config").is_symlink():
                 self.outside.append(below + name)
             # A link leads to a device that stands elsewhere in the tree: what is below it is found there.
@@ -213,21 +221,19 @@ class _SysfsTree:
                 yield from self.files(f"{below}{name}/", depth + 1)
 
     def content(self, name: str) -> bytes:
-        """The first 4096 bytes of a file; empty if it cannot be read.
-
-        Raises:
-            UnreadableInputError: the file system failed.
-        """
+        """The first 4096 bytes of a file; empty if it cannot be read."""
         try:
             with (self.path / name).open("rb", buffering=0) as stream:
-                return stream.read(EXTENDED_CONFIG_SIZE) or b""
-        except (PermissionError, FileNotFoundError):
-            self.refused.append(name)
-            return b""
-        except OSError as error:
-            raise UnreadableInputError(
-                f"reading {name} failed: {error.strerror}", path=str(self.path)
-            ) from error
+                data = stream.read(EXTENDED_CONFIG_SIZE)
+        except PermissionError:
+            self.refused.append((name, ""))
+        except OSError as error:  # ENODEV: the function vanished; EIO: one broken function is not all
+            self.refused.append((name, error.strerror or "unknown reason"))
+        else:
+            if data:
+                return data
+            self.refused.append((name, "it is empty"))
+        return b""
 
 
 def _names(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.capture import ENUMERATION_ONLY
 from analyzer.questions.explain import decode
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, common_errors, count, listed, port
+from analyzer.report.wording import BRIDGES, CAUSES, cause_text, common_errors, count, listed, port
 from analyzer.results import CHANGES, LOSSES, Consequence, rules
 from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
@@ -191,9 +191,8 @@ def _sentences(
     for bridge in visible[:_MOST_SENTENCES]:
         yield ("bad" if bridge.verdict in LOSSES else "warn", _what(bridge))
         if bridge.cause is not None:
-            where = f" ({bridge.cause_bdf})" if bridge.cause_bdf else ""
             sure = f" Confidence: {bridge.confidence}." if bridge.confidence else ""
-            yield ("none", f"Cause: {bridge.cause_note or CAUSES[bridge.cause]}{where}.{sure}")
+            yield ("none", f"Cause: {cause_text(bridge)}.{sure}")
         if bridge.stranded:
             named.update(bridge.stranded)
             some = f"{count(len(bridge.stranded), 'preserved device')} below it"

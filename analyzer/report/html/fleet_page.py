@@ -12,7 +12,7 @@ from analyzer.report.html.fleet_lists import FleetLists
 from analyzer.report.html.fleet_tables import FleetTables
 from analyzer.report.html.host_grid import hosts_over_time
 from analyzer.report.html.rate_chart import Scale, bar, trend
-from analyzer.report.wording import count
+from analyzer.report.wording import NO_CAUSE, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,9 +103,7 @@ def _facts(report: FleetReport) -> list[tuple[Sign, str, str]]:
     ]
     if report.causes:
         first = report.causes[0]
-        facts.append(
-            ("none", "Most common cause", f"{first.cause or 'none of its own'}, {_rated(first.rate)}")
-        )
+        facts.append(("none", "Most common cause", f"{first.cause or NO_CAUSE}, {_rated(first.rate)}"))
     if report.policies and loss.trials:
         words = ", ".join(f"{one.devices:,} under {one.policy}" for one in report.policies)
         facts.append(("none", "Devices each policy would have stranded", words))

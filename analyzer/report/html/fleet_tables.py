@@ -11,7 +11,7 @@ from analyzer.report.fleet_wording import interval, share
 from analyzer.report.html.fleet_lists import Number, named, shortened
 from analyzer.report.html.rate_chart import Scale, bar
 from analyzer.report.policy_table import MEANINGS
-from analyzer.report.wording import CAUSES
+from analyzer.report.wording import CAUSES, NO_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,12 +146,14 @@ class FleetTables:
         scale = Scale.of((one.rate for one in report.causes), report.tally.hardware_loss)
         rows = [
             RateRow(
-                one.cause or "none of its own",
+                one.cause or NO_CAUSE,
                 [_CAUSES.get(one.cause or "", "as a rule: hidden below another lost bridge")],
                 *_rated(one.rate, scale, None),
                 [
                     Number(f"{one.rate.events:,}"),
-                    self._number("cause", (one.cause,), "shown", one.bridges, one.cause or "none", "bridges"),
+                    self._number(
+                        "cause", (one.cause,), "shown", one.bridges, one.cause or NO_CAUSE, "bridges"
+                    ),
                     Number(f"{one.hosts:,}"),
                 ],
             )

@@ -12,7 +12,15 @@ from analyzer.report import headline
 from analyzer.report.html import findings, timeline, tree
 from analyzer.report.html.environment import render
 from analyzer.report.policy_table import MEANINGS
-from analyzer.report.wording import count, duration, listed, lost_records, missing_dwords, no_boundary
+from analyzer.report.wording import (
+    count,
+    dates_in,
+    duration,
+    listed,
+    lost_records,
+    missing_dwords,
+    no_boundary,
+)
 from analyzer.results import POLICIES, UNCHANGED
 
 if TYPE_CHECKING:
@@ -242,6 +250,8 @@ def _facts(capture: CaptureResult) -> str:
     facts += [count(len(capture.boots), "boot"), count(len(capture.kexecs), "kexec")]
     if capture.host:
         facts.append(f"host {capture.host}")
+    if dates := dates_in(capture):
+        facts.append(f"times in {dates}")
     return ", ".join(facts)
 
 
@@ -264,7 +274,7 @@ def _place_of(capture: CaptureResult, problem: Problem) -> str:
     if capture.verdict == "unreadable" and problem.file != capture.path:
         return ""
     place = f" at byte {problem.offset_bytes:#x}" if problem.offset_bytes is not None else ""
-    return f"{problem.file}{place}: "
+    return f"{problem.file or capture.path}{place}: "
 
 
 def _title(capture: CaptureResult, kexec: KexecResult) -> str:

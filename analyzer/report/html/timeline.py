@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from analyzer.report.evidence import access_text
-from analyzer.report.wording import clock, count, duration, port
+from analyzer.report.wording import SINCE_1970, clock, count, duration, port
 from analyzer.results import CHANGES, LASTING_LOSSES
 from schemas.inherited_state import ARI_FORWARDING
 
@@ -310,7 +310,11 @@ def _bars(lane: Lane, scale: _Scale, gone: Sequence[tuple[int | None, int | None
 def _mark(entry: TimelineEntry, scale: _Scale, name: str, above: str, proof: bool) -> Mark:
     said = access_text(entry.op, entry.bdf, entry.register, entry.value)
     state = "" if entry.ari is None else f"{ARI_FORWARDING.name} {ARI_FORWARDING.plain(entry.ari)}"
-    time = "" if entry.time_ns is None else f", {clock(entry.time_ns)} s"
+    time = (
+        ""
+        if entry.time_ns is None
+        else f", {clock(entry.time_ns)}{' s' if entry.time_ns < SINCE_1970 else ''}"
+    )
     parts = [f"access {entry.access}{time}", " ".join(said.split()), state, entry.note]
     return Mark(
         name,
