@@ -220,12 +220,8 @@ def dask(job: Job, batches: Iterable[int], scheduler: str, done: Done) -> None:
 
 
 def _client(scheduler: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UsageError(
-            "--engine dask needs the package dask.distributed", advice="pip install 'aritrace[fleet]'"
-        ) from error
+    from distributed import Client
+
     try:
         return Client(scheduler, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
     except (OSError, TimeoutError, ValueError) as error:
