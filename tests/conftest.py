@@ -31,6 +31,8 @@ SLOW = (
     "report/test_fleet_page.py",
     "test_batches.py",
     "test_conversion_lossless.py",
+    "test_example_gate.py",
+    "test_example_scripts.py",
     "test_functions.py",
     "test_lspci_text_deletions.py",
     "test_minimal.py",
