@@ -44,7 +44,7 @@ def alerts() -> dict[str, str]:
 def queries() -> list[str]:
     """Every query of the dashboard, of panels and of variables, as PromQL."""
     asked = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    listed = [one["definition"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query"]
+    listed = [one["query"]["query"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query"]
     return asked + [re.fullmatch(r"label_values\((\w+), \w+\)", one)[1] for one in listed]
 
 
