@@ -84,6 +84,15 @@ def test_without_them_config_space_is_read(collect):
     assert f"collected/{BOOT}/incoming.bin" in left
 
 
+def test_the_list_that_the_drop_in_kept_names_what_was_preserved(collect, tmp_path):
+    kept = tmp_path / "state" / "recording" / f"{BEFORE}.preserved"
+    kept.write_text("0000:03:00.0\n0000:03:01.0\n")
+    status, out, err, left = collect({BEFORE: 2}, log=whole(EARLYDUMP))
+    assert status == 1, err
+    assert out.startswith("LOST (capture cut short): ARI Forwarding on 0000:02:00.0; ")
+    assert f"collected/{BOOT}/outgoing.preserved" in left
+
+
 def test_a_machine_that_was_rebooted_has_no_kexec_to_judge(collect):
     """The recording ended with a reboot through the firmware, which resets every register."""
     status, out, _, left = collect({BEFORE: 2}, GRUB, whole(EARLYDUMP))

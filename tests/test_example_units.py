@@ -36,7 +36,7 @@ def host(tmp_path):
         shutil.copy(path, units)
     for name in SCRIPTS:
         shutil.copy(EXAMPLES / name, programs)
-    for name in ("usr/bin/python3", "usr/sbin/live-update", "bin/sh"):
+    for name in ("usr/bin/install", "usr/bin/python3", "usr/sbin/live-update", "bin/sh"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     (units / "live-update.service").write_text(LIVE_UPDATE)
