@@ -1,8 +1,12 @@
-"""The version of this program, as installed."""
+"""The version of this program, as installed, and where its faults are reported."""
 
 from __future__ import annotations
 
+from typing import Final
+
 NAME = "aritrace"
+#: Address of the issue tracker, and the only place that has it; a placeholder (RFC 2606) until one is public.
+ISSUES: Final = "https://aritrace.example/issues"
 
 
 def version() -> str:

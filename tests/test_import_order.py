@@ -24,7 +24,7 @@ kernel_logs
 results | testing
 capture
 options
-series | writing
+series | writing | extras
 bdf | errors | escaping | version
 """
 #: The same inside the package of readers: each family of formats stands alone, but for QEMU's events, which

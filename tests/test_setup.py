@@ -14,6 +14,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 LOCK = "requirements-dev.lock"
+#: What hosts and the image install: the part of it without tests.
+RUNTIME = "requirements.lock"
 LOWEST = ".ci/lowest-versions.txt"
 #: A requirement: ``name==version``, at most a marker, and one hash or more.
 PINNED = re.compile(
@@ -43,17 +45,36 @@ def pinned(name: str) -> dict[str, Version]:
     return found
 
 
-def wanted() -> list[Requirement]:
-    """What pyproject.toml and .ci/build-requirements.in ask for."""
+def wanted(*, tests: bool) -> list[Requirement]:
+    """What pyproject.toml and .ci/build-requirements.in ask for, with or without what tests need."""
     project = tomllib.loads(text("pyproject.toml"))
+    groups = project["dependency-groups"].values() if tests else ()
     lines = [
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
         *(line for extra in project["project"]["optional-dependencies"].values() for line in extra),
-        *(line for group in project["dependency-groups"].values() for line in group),
+        *(line for group in groups for line in group),
         *requirements(".ci/build-requirements.in"),
     ]
     return [Requirement(line) for line in lines]
+
+
+def reached(lock: dict[str, Version], asked: list[Requirement]) -> tuple[set[tuple[str, str]], list[str]]:
+    """Each distribution (and extra) that the requirements lead to; and those that the lock does not meet."""
+    missing, seen = [], set()
+    left = [(one, "") for one in asked]
+    while left:
+        one, extra = left.pop()
+        if one.marker is not None and not one.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(one.name)
+        if name not in lock or not one.specifier.contains(lock[name], prereleases=True):
+            missing.append(str(one))
+            continue
+        for new in {"", *one.extras} - {extra for known, extra in seen if known == name}:
+            seen.add((name, new))
+            left += [(Requirement(line), new) for line in distribution(name).requires or ()]
+    return seen, missing
 
 
 def parts(command: str) -> list[str]:
@@ -65,29 +86,27 @@ def commands(name: str) -> list[str]:
     return [line for line in text(name).splitlines() if line.startswith("python3 -m venv ")]
 
 
-@pytest.mark.parametrize("name", [LOCK, LOWEST])
+@pytest.mark.parametrize("name", [LOCK, RUNTIME, LOWEST])
 def test_every_requirement_is_one_version_with_hashes(name):
     assert [one for one in requirements(name) if not PINNED.fullmatch(one)] == []
 
 
 def test_the_lock_is_complete():
     """Every requirement of every locked distribution, with the extras that lead to it, is met by the lock."""
-    lock = pinned(LOCK)
-    missing, seen = [], set()
-    left = [(one, "") for one in wanted()]
-    while left:
-        one, extra = left.pop()
-        if one.marker is not None and not one.marker.evaluate({"extra": extra}):
-            continue
-        name = canonicalize_name(one.name)
-        if name not in lock or not one.specifier.contains(lock[name], prereleases=True):
-            missing.append(str(one))
-            continue
-        for reached in {"", *one.extras} - {extra for known, extra in seen if known == name}:
-            seen.add((name, reached))
-            left += [(Requirement(line), reached) for line in distribution(name).requires or ()]
+    seen, missing = reached(pinned(LOCK), wanted(tests=True))
     assert missing == []
     assert ("coverage", "toml") in seen  # reached through an extra, which pip's resolver of 2023 takes apart
+
+
+def test_the_lock_of_hosts_is_the_part_without_tests():
+    """It is complete, holds nothing else, and each of its versions and hashes is that of the whole lock."""
+    lock = pinned(RUNTIME)
+    seen, missing = reached(lock, wanted(tests=False))
+    assert missing == []
+    assert {name for name, _ in seen} == set(lock)
+    assert [name for name, version in lock.items() if pinned(LOCK)[name] != version] == []
+    hashes = {name: set(re.findall("sha256:[0-9a-f]{64}", text(name))) for name in (LOCK, RUNTIME)}
+    assert hashes[RUNTIME] <= hashes[LOCK]
 
 
 def test_what_is_installed_is_the_lock():
@@ -121,10 +140,13 @@ def test_no_later_release_can_change_what_the_check_installs():
         assert re.search("--no-build-isolation|--require-hashes|--only-binary :all:", command), command
 
 
-def test_the_lock_is_renewed_by_the_command_that_made_it():
-    made = text(LOCK).splitlines()[1].removeprefix("#    ")
-    (renewed,) = re.findall(r"^\.venv/bin/(uv pip compile .*)$", text("CONTRIBUTING.md"), re.MULTILINE)
-    assert renewed == made.replace("compile ", "compile -q --upgrade ")
+def test_each_lock_is_renewed_by_the_command_that_made_it():
+    made = {name: text(name).splitlines()[1].removeprefix("#    ") for name in (LOCK, RUNTIME)}
+    renewed = re.findall(r"^\.venv/bin/(uv pip compile .*)$", text("CONTRIBUTING.md"), re.MULTILINE)
+    assert renewed == [
+        made[LOCK].replace("compile ", "compile -q --upgrade "),
+        made[RUNTIME].replace("compile ", "compile -q "),
+    ]
 
 
 def test_each_package_that_the_program_needs_has_a_bound_from_above():

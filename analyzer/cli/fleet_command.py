@@ -209,21 +209,28 @@ def report_command(
 
     Exit status as of the main job: 1 for a loss, 3 for inputs without an answer or an unfinished run, else 0.
     """
-    from analyzer import fleet
+    from analyzer import extras, fleet
     from analyzer.cli.outputs import refuse_run, refuse_shared
+    from analyzer.report import problems
     from analyzer.report.output import put_text
 
     if html is not None:
         refuse_shared("--html", html, [output], "standard output takes the other report")
     refuse_run([output, html], directory)
+    if form == "prometheus":
+        from analyzer.report import fleet_prometheus
+
+        fleet_prometheus.require()
+    if not extras.installed("scipy"):
+        problems.complain(
+            f"rates without their 95 % intervals: scipy is not installed; {extras.advice('fleet')}", "note"
+        )
     answers = fleet.report(directory, trend_by=trend)
     if form == "json":
         from analyzer.report import fleet_json
 
         put_text([fleet_json.text(answers)], output)
     elif form == "prometheus":
-        from analyzer.report import fleet_prometheus
-
         put_text([fleet_prometheus.text(answers)], output)
     else:
         from analyzer.report import fleet_report

@@ -97,10 +97,10 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
         raise typer.Exit(exit_status.OK)
     if version:
         from analyzer.report.output import put_text
-        from analyzer.version import NAME
+        from analyzer.version import ISSUES, NAME
         from analyzer.version import version as installed
 
-        put_text([f"{NAME} {installed()}\n"], None)
+        put_text([f"{NAME} {installed()}\nreport faults at {ISSUES}\n"], None)
         raise typer.Exit(exit_status.OK)
     if ctx.invoked_subcommand is not None:
         return

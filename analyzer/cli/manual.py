@@ -14,7 +14,7 @@ from analyzer.cli.application import PROGRAM, build
 from analyzer.cli.exit_status import MEANINGS
 from analyzer.cli.parsing import HELP_NAMES
 from analyzer.report.man_page import ManPage, bold, italic, text
-from analyzer.version import NAME
+from analyzer.version import ISSUES, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,6 +117,8 @@ def _add_lists(page: ManPage) -> None:
     page.section("Examples")
     for command, meaning in _EXAMPLES:
         page.example(command, text(meaning))
+    page.section("Reporting faults")
+    page.paragraph(text(f"At {ISSUES}, with the smallest capture that shows it."))
     page.section("See also")
     page.lines.append(", ".join(f"{bold(name)}({number})" for name, number in _SEE_ALSO))
 

@@ -22,7 +22,7 @@ CONFIDENCE: Final = 0.95
 class Rate:
     """``events`` of ``trials``; the bounds are the exact binomial (Clopper-Pearson) interval at 95 %.
 
-    All three are None without a trial.
+    All three are None without a trial, the bounds also where scipy, which computes them, is not installed.
     """
 
     events: int

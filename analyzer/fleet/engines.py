@@ -13,7 +13,7 @@ from analyzer.fleet import manifest, parts, rows
 from analyzer.fleet.analysis import failed_input
 from analyzer.fleet.worker import OneEntry, WholeBatch, concatenated
 from analyzer.fleet.workers import WorkerDiedError, Workers
-from analyzer.version import version
+from analyzer.version import ISSUES, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,7 +109,8 @@ def _fatal_input(job: Job, number: int, entry: Entry, death: WorkerDiedError) ->
             f"the process that read it {death.how} {_TRIES_IF_KILLED} times; check the memory of the machine"
         )
     else:
-        outcome, reason = "crashed", f"the process that read it {death.how}; please report it with the file"
+        outcome = "crashed"
+        reason = f"the process that read it {death.how}; please report it with the file at {ISSUES}"
     return failed_input(number, entry, outcome, reason)
 
 
@@ -220,12 +221,8 @@ def dask(job: Job, batches: Iterable[int], scheduler: str, done: Done) -> None:
 
 
 def _client(scheduler: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UsageError(
-            "--engine dask needs the package dask.distributed", advice="pip install 'aritrace[fleet]'"
-        ) from error
+    from distributed import Client
+
     try:
         return Client(scheduler, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
     except (OSError, TimeoutError, ValueError) as error:

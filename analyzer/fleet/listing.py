@@ -51,6 +51,16 @@ def entries(
         yield _entry(found)
 
 
+def require_stores(sources: Sequence[str], lists: Mapping[str, SourceList]) -> None:
+    """Make sure that sources in object stores, if there are any, can be read.
+
+    Raises:
+        UsageError: there are, and the package for them is not installed.
+    """
+    if any(True for _ in _Lines(sources, lists, urls=True)):
+        stores.require()
+
+
 class _Lines:
     """The sources, with each list file replaced by its lines: the URLs or the others; can be read again."""
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analyzer.errors import UsageError
 from analyzer.fleet.answers import (
     CONFIDENCE,
     AriCounts,
@@ -45,7 +44,7 @@ def report(directory: str, *, trend_by: TrendBy = "day", most_named: int = MOST_
 
     Raises:
         UnreadableInputError: it holds no run.
-        UsageError: of another version, damaged, or scipy is not installed.
+        UsageError: of another version, or damaged.
     """
     with opened(directory) as tables:
         return _report(tables, trend_by, most_named)
@@ -238,17 +237,13 @@ def _height(frame: pl.LazyFrame) -> int:
 
 @functools.lru_cache(maxsize=65536)
 def rate(events: int, trials: int) -> Rate:
-    """Return ``events / trials`` with its exact binomial interval.
-
-    Raises:
-        UsageError: scipy is not installed.
-    """
+    """Return ``events / trials`` with its exact binomial interval, if scipy is installed."""
     if not trials:
         return Rate(events, trials, None, None, None)
     try:
         from scipy.stats import binomtest  # type: ignore[import-untyped]  # scipy ships no types
-    except ImportError as error:
-        raise UsageError("rates need the package scipy", advice="pip install 'aritrace[fleet]'") from error
+    except ImportError:
+        return Rate(events, trials, events / trials, None, None)
     bounds = binomtest(events, trials).proportion_ci(confidence_level=CONFIDENCE, method="exact")
     return Rate(events, trials, events / trials, float(bounds.low), float(bounds.high))
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer import extras
 from analyzer.errors import UsageError
 from analyzer.fleet import directory as directories
 from analyzer.fleet import job as jobs_file
@@ -86,7 +87,8 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
         what is done now.
 
     Raises:
-        UsageError: wrong arguments, another run's directory, or it cannot be written.
+        UsageError: wrong arguments, a package that they need is not installed, another run's directory, or it
+            cannot be written.
         AritraceError: an object store or cluster fails; what is done stays done: run it again.
     """
     from analyzer.fleet import engines, manifest, parts
@@ -101,6 +103,9 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
         raise UsageError(f"expected at least 1 process, found {jobs}")
     if engine == "dask" and scheduler is None:
         raise UsageError("--engine dask needs --scheduler", advice="as in --scheduler tcp://host:8786")
+    if engine == "dask":
+        extras.require("--engine dask", "distributed", "dask[distributed]", "fleet")
+    listing.require_stores(request.sources, lists)
     directories.make(directory)
     with directories.locked(directory, shard):
         job = jobs_file.read(directory)

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from analyzer import extras
 from analyzer.capture import sidecars
 from analyzer.capture.sidecars import SUFFIXES
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
@@ -73,7 +74,7 @@ def entries(url: str) -> Iterator[Entry]:
     """Yield the captures that a URL names: an object, all objects below a prefix, or those that match a glob.
 
     Raises:
-        UsageError: no such bucket, or obstore is not installed.
+        UsageError: no such bucket.
         StoreError: the store cannot be reached.
     """
     place = _Place.of(url)
@@ -91,6 +92,15 @@ def entries(url: str) -> Iterator[Entry]:
     yield from _listed(url, place, place.key.rstrip("/"), lambda key: "/." not in f"/{key[start:]}", SUFFIXES)
 
 
+def require() -> None:
+    """Make sure that captures in object stores can be read.
+
+    Raises:
+        UsageError: obstore is not installed.
+    """
+    extras.require("a source in an object store", "obstore", "obstore", "fleet")
+
+
 def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, str], str | None]:
     """Download a capture and its sidecars; return its path, the URL of each file in ``folder``, its version.
 
@@ -100,7 +110,9 @@ def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, s
         UnreadableInputError: it does not exist, or no permission.
         LimitExceededError: more than ``max_bytes``.
         StoreError: the store cannot be reached.
+        UsageError: obstore is not installed, as it may be on another machine than that of the listing.
     """
+    require()
     place = _Place.of(entry.path)
     capture = folder / "capture"
     version = _download(place, capture, max_bytes)
@@ -266,14 +278,8 @@ def _on_loopback() -> bool:
 @contextmanager
 def _translating_errors(url: str) -> Iterator[None]:
     """Turn obstore's errors into those of :mod:`analyzer.errors`."""
-    try:
-        from obstore import exceptions
-    except ImportError as error:
-        raise UsageError(
-            "captures in object stores need the package obstore",
-            path=url,
-            advice="pip install 'aritrace[fleet]'",
-        ) from error
+    from obstore import exceptions
+
     try:
         yield
     except (exceptions.NotFoundError, FileNotFoundError) as error:

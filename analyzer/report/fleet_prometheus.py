@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analyzer.errors import UsageError
+from analyzer import extras
 from analyzer.escaping import inert
 from analyzer.report.wording import NO_CAUSE
 
@@ -25,18 +25,24 @@ _STATES: Final = ("lost", "healed", "kept", "undetermined")
 _PCI: Final = ("segment", "bus", "device", "function", "vendor_id", "device_id")
 
 
+def require() -> None:
+    """Make sure that the textfile can be written.
+
+    Raises:
+        UsageError: prometheus_client is not installed.
+    """
+    extras.require("--format prometheus", "prometheus_client", "prometheus-client", "fleet")
+
+
 def text(report: FleetReport) -> str:
     """Return the metrics in Prometheus' text format, in an order that depends on the numbers only.
 
     Raises:
         UsageError: prometheus_client is not installed.
     """
-    try:
-        from prometheus_client import CollectorRegistry, generate_latest
-    except ImportError as error:
-        raise UsageError(
-            "--format prometheus needs the package prometheus-client", advice="pip install 'aritrace[fleet]'"
-        ) from error
+    require()
+    from prometheus_client import CollectorRegistry, generate_latest
+
     registry = CollectorRegistry()
     _run(registry, report)
     _rates(registry, report)

@@ -45,7 +45,7 @@ def share(rate: Rate) -> str:
 
 
 def interval(rate: Rate) -> str:
-    """Its 95 % interval in percent, ``-`` without a trial."""
+    """Its 95 % interval in percent, ``-`` without a trial or without scipy."""
     if rate.low is None or rate.high is None:
         return "-"
     return f"{percent(rate.low)} to {percent(rate.high)} %"
@@ -53,7 +53,14 @@ def interval(rate: Rate) -> str:
 
 def with_interval(rate: Rate) -> str:
     """Rate and interval in one phrase."""
-    return "no trial" if rate.rate is None else f"{share(rate)} (95 %: {interval(rate)})"
+    if rate.rate is None:
+        return "no trial"
+    return share(rate) if rate.low is None else f"{share(rate)} (95 %: {interval(rate)})"
+
+
+def without_intervals(report: FleetReport) -> bool:
+    """Whether there are rates and no intervals, for lack of scipy."""
+    return report.tally.loss.rate is not None and report.tally.loss.low is None
 
 
 def of(rate: Rate) -> str:

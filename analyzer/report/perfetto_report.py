@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from analyzer.errors import UsageError
+from analyzer import extras
 from analyzer.escaping import inert
 from analyzer.report.evidence import access_text
 from analyzer.report.wording import on_off
@@ -45,11 +44,7 @@ def require() -> None:
     Raises:
         UsageError: the package ``perfetto`` is not installed.
     """
-    if find_spec("perfetto") is None:
-        raise UsageError(
-            "a timeline needs the Python package perfetto, which is not installed",
-            advice="pip install 'aritrace[report]'",
-        )
+    extras.require("a timeline", "perfetto", "perfetto", "report")
 
 
 def perfetto_trace(result: CaptureResult, lanes: Lanes) -> bytes:

@@ -11,7 +11,7 @@ from analyzer.capture import OUT_OF_ORDER
 from analyzer.escaping import inert
 from analyzer.report import hints
 from analyzer.report.wording import count, lost_records, missing_dwords
-from analyzer.version import NAME, version
+from analyzer.version import ISSUES, NAME, version
 
 if TYPE_CHECKING:
     from analyzer.errors import AritraceError
@@ -89,8 +89,8 @@ def complain_about_crash(error: BaseException, *, trace: bool) -> None:
     complain(f"{type(error).__name__} at {place}: {error}", "internal error")
     complain(
         (
-            f"this is a bug in {NAME} {version()}, not in the capture; please report it with this line "
-            "and, if you can, the capture ('analyze -vv' prints the trace)"
+            f"this is a bug in {NAME} {version()}, not in the capture; please report it at {ISSUES} "
+            "with this line and, if you can, the capture ('analyze -vv' prints the trace)"
         ),
         "internal error",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from analyzer import series
 from analyzer.errors import UsageError
+from analyzer.version import ISSUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -216,7 +217,10 @@ _TABLE = (
             "cannot be fully trusted."
         ),
         f"{_REPLAY}, compared with the functions the kernel read.",
-        "Check --policy, --series, --preserved and --cmdline. If they are right, please report the capture.",
+        (
+            "Check --policy, --series, --preserved and --cmdline. If they are right, please report the "
+            f"capture at {ISSUES}."
+        ),
     ),
     Rule(
         "ARI012",

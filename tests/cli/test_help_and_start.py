@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -50,7 +51,7 @@ def test_help_of_a_sub_command_is_its_own(program):
 def test_version(program):
     status, out, _ = program("--version")
     assert status == 0
-    assert out.startswith("aritrace ")
+    assert re.fullmatch(r"aritrace \S+\nreport faults at https://\S+\n", out)
 
 
 @pytest.mark.parametrize(

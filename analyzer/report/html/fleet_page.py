@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from analyzer.fleet.drilldown import Shown
-from analyzer.report.fleet_wording import headline, of, unfinished, with_interval
+from analyzer.report.fleet_wording import headline, of, unfinished, with_interval, without_intervals
 from analyzer.report.html.environment import render
 from analyzer.report.html.fleet_lists import FleetLists
 from analyzer.report.html.fleet_tables import FleetTables
@@ -123,6 +123,8 @@ def _rate_sign(rate: Rate, sign: Sign = "bad") -> Sign:
 def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     """What limits the answer: what is not decided, not read, or in no rate."""
     tally, beside, captures = report.tally, report.beside, report.captures
+    if without_intervals(report):
+        yield ("unknown", "No rate has its 95 % interval: the Python package scipy was not installed.")
     if tally.undetermined:
         yield (
             "unknown",

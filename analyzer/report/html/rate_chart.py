@@ -54,24 +54,29 @@ class Scale:
 
 @dataclass(frozen=True)
 class RateBar:
-    """A rate in a row of a table; places in percent of the width, ``beyond``: the interval goes on."""
+    """A rate in a row of a table; places in percent of the width.
 
-    low: float
+    Attributes:
+        low, high: None without an interval.
+        beyond: the interval goes on.
+    """
+
+    low: float | None
     at: float
-    high: float
+    high: float | None
     beyond: bool
     whole: float | None
 
 
 def bar(rate: Rate, scale: Scale, whole: Rate | None) -> RateBar | None:
     """Return the drawing of a rate, with a line where the whole fleet's is; None without a trial."""
-    if rate.rate is None or rate.low is None or rate.high is None:
+    if rate.rate is None:
         return None
     return RateBar(
-        scale.place(rate.low),
+        None if rate.low is None else scale.place(rate.low),
         scale.place(rate.rate),
-        scale.place(rate.high),
-        rate.high > scale.top,
+        None if rate.high is None else scale.place(rate.high),
+        (rate.high or 0) > scale.top,
         None if whole is None or whole.rate is None else scale.place(whole.rate),
     )
 
