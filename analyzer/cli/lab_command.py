@@ -22,7 +22,7 @@ Names = Annotated[
     typer.Argument(
         metavar="SCENARIO",
         show_default=False,
-        help="Names from 'lab list'; all-stock or all-built for all of a kind.",
+        help="Names from 'lab list'; all-stock, all-built, all-live-update, all-arm64 for all of a kind.",
     ),
 ]
 OutputDirectory = Annotated[
@@ -57,7 +57,7 @@ ModulesOption = Annotated[
 ]
 QemuOption = Annotated[
     str | None,
-    typer.Option("--qemu", metavar="PATH", show_default=False, help="Your qemu-system-x86_64."),
+    typer.Option("--qemu", metavar="PATH", show_default=False, help="Your QEMU."),
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Time limit for one scenario.")
@@ -77,7 +77,20 @@ JobsOption = Annotated[
         help="Compilers that run at a time (default: one for each CPU).",
     ),
 ]
-_GROUPS = {"all-stock": "stock", "all-built": "built"}
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series",
+        metavar="NAME",
+        show_default=False,
+        help="Version of the Live Update series that the built kernel follows: v7 (default, as v6) or v9.",
+    ),
+]
+LiveUpdateOption = Annotated[
+    bool,
+    typer.Option("--live-update", help="Build the kernel with the Live Update Orchestrator instead."),
+]
+_KINDS = ("stock", "built", "live-update", "arm64")
 
 
 @lab_app.command("list")
@@ -102,31 +115,37 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     timeout: TimeoutOption = 180,
     keep: KeepOption = False,
     no_kvm: NoKvmOption = False,
+    series: SeriesOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Run scenarios, keep their captures, and compare the verdicts with what the kernels really did.
 
     Exit status 0 if every scenario came out as expected, 1 if one did not.
     """
-    from analyzer.lab import parts, scenarios
+    from analyzer.lab import parts
     from analyzer.lab.runner import Lab
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
-    chosen = [scenarios.load(name) for name in _expand(names)]
+    chosen = _chosen(names, series)
     progress = (lambda _: None) if quiet else lab_report.print_lab_message
     outcomes: dict[str, Outcome] = {}
-    for kind in ("stock", "built"):
+    for kind in _KINDS:
         group = [scenario for scenario in chosen if scenario.parts == kind]
         if not group:
             continue
-        if kind == "built":
-            found = parts.find_built(kernel=kernel, modules=modules, qemu=qemu)
-        else:
-            found = parts.find(
-                kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, progress=progress
-            )
-        with Lab(found, keep=keep, kvm=not no_kvm, progress=progress) as lab:
+        match kind:
+            case "built":
+                found = parts.find_built(kernel=kernel, modules=modules, qemu=qemu)
+            case "live-update":
+                found = parts.find_live_update(kernel=kernel, modules=modules, qemu=qemu)
+            case "arm64":
+                found = parts.find_arm64(package=kernel_package, qemu=qemu, progress=progress)
+            case _:
+                found = parts.find(
+                    kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, progress=progress
+                )
+        with Lab(found, keep=keep, kvm=kind != "arm64" and not no_kvm, progress=progress) as lab:
             for scenario in group:
                 outcomes[scenario.name] = _run(lab, scenario, found, output, timeout)
     ordered = [outcomes[scenario.name] for scenario in chosen]
@@ -135,30 +154,44 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 
 
 @lab_app.command("build", rich_help_panel="For developers of aritrace")
-def build_command(*, jobs: JobsOption = 0, quiet: QuietOption = False) -> None:
+def build_command(
+    *, jobs: JobsOption = 0, live_update: LiveUpdateOption = False, quiet: QuietOption = False
+) -> None:
     """Build the patched QEMU and Linux that scenarios with built parts need (docs/lab-build.md)."""
     import os
 
-    from analyzer.lab.build import build
+    from analyzer.lab.build import build, build_live_update
     from analyzer.lab.kernel_package import cache_directory
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
     progress = (lambda _: None) if quiet else lab_report.print_lab_message
-    built = build(cache_directory(), progress=progress, jobs=jobs or os.cpu_count() or 1)
-    put_page(lab_report.fill_build(new_page(None), [str(built.qemu), str(built.kernel)]), None)
+    workers = jobs or os.cpu_count() or 1
+    if live_update:
+        live = build_live_update(cache_directory(), progress=progress, jobs=workers)
+        paths = [live.kernel, live.luo_session]
+    else:
+        built = build(cache_directory(), progress=progress, jobs=workers)
+        paths = [built.qemu, built.kernel]
+    put_page(lab_report.fill_build(new_page(None), list(map(str, paths))), None)
 
 
-def _expand(names: list[str]) -> list[str]:
+def _chosen(names: list[str], series: str | None) -> "list[Scenario]":
+    from analyzer.errors import UsageError
     from analyzer.lab import scenarios
 
+    series = series or scenarios.SERIES[0]
+    if series not in scenarios.SERIES:
+        raise UsageError(f"--series: expected {' or '.join(scenarios.SERIES)}, found {series!r}")
+    kinds = {scenario.name: scenario.parts for scenario in scenarios.load_all()}
     found: dict[str, None] = {}
     for name in names:
-        if name in _GROUPS:
-            found.update(dict.fromkeys(s.name for s in scenarios.load_all() if s.parts == _GROUPS[name]))
+        kind = name.removeprefix("all-")
+        if name != kind and kind in _KINDS:
+            found.update(dict.fromkeys(each for each in kinds if kinds[each] == kind))
         else:
             found[name] = None
-    return list(found)
+    return [scenarios.load(name, series) for name in found]
 
 
 def _run(lab: "Lab", scenario: "Scenario", found: "LabParts", output: str, timeout: float) -> "Outcome":
