@@ -9,8 +9,8 @@
     record.py bootconfig              the same probes for the next kernel, from before its PCI enumeration
 
 The files are the native container of aritrace (docs/format.md); docs/capturing.md says when to use what.
-Probes need CONFIG_KPROBE_EVENTS on x86 and, to see what reads return, Linux 6.9 or 6.6-stable ($argN in
-return probes).
+Probes need CONFIG_KPROBE_EVENTS and, to see what reads return, Linux 6.9 or 6.6-stable ($argN in return
+probes); on machines other than x86, config space in memory (ECAM) and CONFIG_DEBUG_INFO_BTF.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ GROUP = "pcicfg"
 #: value).
 FUNCTIONS = {"conf1": "pci_conf1", "mmcfg": "pci_mmcfg"}
 PLACE = "seg=$arg1:u32 bus=$arg2:u32 devfn=$arg3:u32 reg=$arg4:u32 len=$arg5:u32"
+#: Elsewhere: the functions for ECAM, whose first argument is the kernel's structure of the bus.
+ECAM_PLACE = "seg=bus->domain_nr:u32 bus=bus->number:u8 devfn=devfn:u32 reg=where:u32 len=size:u32"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 DEVICES = "/sys/bus/pci/devices"
 
@@ -45,8 +47,11 @@ CLOCK = "boot"
 CHUNK_ACCESSES, SNAPSHOT_BYTES = 4096, 1 << 20
 
 
-def probes():
-    """Return name and definition of each probe event, as tracefs takes them."""
+def probes(machine=None):
+    """Return name and definition of each probe event, as tracefs takes them; a machine is a ``uname -m``."""
+    if not re.fullmatch(r"x86_64|i.86", machine or os.uname().machine):
+        read = f"pci_generic_config_read%return {ECAM_PLACE} val=+0(val):x32 rc=$retval:s32"
+        return {"rd_ecam": read, "wr_ecam": f"pci_generic_config_write {ECAM_PLACE} val=val:x32"}
     found = {}
     for name, function in FUNCTIONS.items():
         found["rd_" + name] = f"{function}_read%return {PLACE} val=+0($arg6):x32 rc=$retval:s32"
@@ -243,7 +248,7 @@ class Tracing:
                 self.disarm()
                 raise SystemExit(
                     f"record.py: Linux {os.uname().release} refuses the probe {name}: {error.strerror}; reads"
-                    f" need Linux 6.9 or 6.6-stable on x86, see {self.root}/error_log"
+                    f" need Linux 6.9 or 6.6-stable, without x86 BTF too, see {self.root}/error_log"
                 ) from error
         if not self.instance.exists():
             self.instance.mkdir()
