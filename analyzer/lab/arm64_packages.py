@@ -37,7 +37,7 @@ def arm64_parts(
 
     Args:
         depmod: the program that indexes modules.
-        package: a package with a kernel, or one that depends on it; backports are searched too.
+        package: a package with a kernel, or one that depends on it; of the release's backports if they have it.
         progress: called with a line of text before a download.
 
     Raises:
@@ -45,13 +45,15 @@ def arm64_parts(
         MissingPartsError: a package is not what it should be.
     """
     cache = (kernel_package.cache_directory() / ARCHITECTURE).absolute()
-    apt = PrivateApt(cache / "apt", cache / "logs" / "apt.log", ARCHITECTURE)
+    codename = debian_codename(Path("/etc/os-release").read_text(encoding="utf-8"))
+    # Probes that see what reads return need Linux 6.9, which Debian 12 has in its backports only.
+    releases = (codename,) if codename == "sid" else (codename, f"{codename}-backports")
+    apt = PrivateApt(cache / "apt", cache / "logs" / "apt.log", ARCHITECTURE, prefer=releases[-1])
     kernel = kernel_package.cached(cache / "kernel" / package)
     root = cache / "programs"
     if kernel is None or not root.exists():
-        codename = debian_codename(Path("/etc/os-release").read_text(encoding="utf-8"))
         progress(f"fetching package lists for {ARCHITECTURE}")
-        apt.update(codename, f"{codename}-backports")
+        apt.update(*releases)
     if not root.exists():
         progress(f"downloading busybox, kexec-tools and pciutils for {ARCHITECTURE} (once)")
         with fresh_folder(root) as folder:

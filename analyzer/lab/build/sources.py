@@ -32,11 +32,13 @@ class PrivateApt:
         log: gets what apt prints.
         architecture: Debian's name of it, as in ``arm64``; empty = the host's. Of another one nothing counts
             as installed.
+        prefer: the release whose packages come before newer ones of others; empty = none.
     """
 
     state: Path
     log: Path
     architecture: str = ""
+    prefer: str = ""
 
     def update(self, *codenames: str) -> None:
         """Fetch the package lists, sources included for the host's architecture, of Debian releases.
@@ -169,6 +171,8 @@ class PrivateApt:
         }
         if os.geteuid() == 0:
             options["APT::Sandbox::User"] = "root"  # apt's own user may not write to the cache
+        if self.prefer:
+            options["APT::Default-Release"] = self.prefer
         if self.architecture:
             options["APT::Architecture"] = options["APT::Architectures"] = self.architecture
             options["Dir::State::Status"] = self.state / "status"
