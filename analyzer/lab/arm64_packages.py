@@ -37,7 +37,7 @@ def arm64_parts(
 
     Args:
         depmod: the program that indexes modules.
-        package: a package with a kernel, or one that depends on it; of the release's backports if they have it.
+        package: one with a kernel, or one that depends on it; of the backports if they have it.
         progress: called with a line of text before a download.
 
     Raises:
