@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import struct
 import sys
+import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import preserved_dumps as dumps
 import pytest
+import zstandard
 
+from analyzer.lab.handover import memory_of
 from analyzer.preservation import flb
 
 SCRIPT = Path(__file__).parents[1] / "traces" / "capture" / "pci_ser_dump.py"
 LUO, FLBS, SER = 0x1000_2000, 0x1000_3000, 0x1000_4000
+VIRTUAL = 0xFFFF_8880_0000_0000
+FORMATS = Path(__file__).parents[1] / "traces" / "formats"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,8 @@ class Program(dict):
         return self
 
     def read(self, address, size, physical):
-        assert physical
+        if not physical:
+            address -= VIRTUAL
         try:
             return bytes(self.memory[address + at] for at in range(size))
         except KeyError as fault:
@@ -98,6 +106,42 @@ def test_from_the_device_tree_to_a_dump_that_is_read(script, name, make, header,
     assert f"--flb-name {name}" in capsys.readouterr().err
     found = flb.decode((tmp_path / "x.flb").read_bytes(), name)
     assert len(found.functions) == len(dumps.ENTRIES)
+
+
+def incoming(folder):
+    (folder / "in").mkdir()
+    (folder / "in" / "fdt").write_bytes(tree(("LUO", "preserved-data", struct.pack("<Q", LUO))))
+    return ["-o", str(folder / "x.flb"), "--debugfs", str(folder)]
+
+
+def test_a_kernel_that_freed_its_state_still_has_the_list(script, tmp_path):
+    program = with_blocks(luo(magic=b"\xf3} \x1fG\x04\0\xc5"), dumps.h8(dumps.ENTRIES), 16)
+    program["luo_flb_global"] = SimpleNamespace(incoming=SimpleNamespace(header_ser=VIRTUAL + FLBS))
+    script.main(program, incoming(tmp_path))
+    assert (tmp_path / "x.flb").read_bytes() == dumps.h8(dumps.ENTRIES)
+
+
+def test_without_debug_symbols_it_says_what_to_do(script, tmp_path):
+    program = luo(magic=b"\xf3} \x1fG\x04\0\xc5")
+    with pytest.raises(SystemExit, match="no debug symbols of it: install them, or give --flbs"):
+        script.main(program, incoming(tmp_path))
+    with pytest.raises(SystemExit, match="memory fault"):
+        script.main(program, ["--flbs", hex(FLBS + 0x10_0000), "-o", str(tmp_path / "x.flb")])
+
+
+def test_real_memory_of_a_live_update_without_a_pci_device(script):
+    """Pages of Linux 7.3.4 in the blackout of its kexec: three FLBs, none of them the PCI core's."""
+    read = memory_of(zstandard.decompress((FORMATS / "live-update-handover.tar.zst").read_bytes()))
+    kho = zstandard.decompress((FORMATS / "live-update-kho.tar.zst").read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(kho)) as debugfs:
+        fdt = debugfs.extractfile("./in/fdt").read()
+        state = debugfs.extractfile("./in/sub_fdts/LUO").read()
+    luo_ser = script.luo_address(fdt)
+    assert read(luo_ser, 8) == b"luo-v5\0\0"
+    assert state[:8] != b"luo-v5\0\0"  # debugfs of the incoming kernel shows memory that is freed by then
+    names = ", ".join(f"liveupdate-test-flb-v{number}" for number in range(3))
+    with pytest.raises(script.DumpError, match=f"no FLB of the PCI core with data among: {names}"):
+        script.Memory(read, 4096).find_pci(luo_ser)
 
 
 def test_an_array_is_dumped_whole(script, tmp_path):

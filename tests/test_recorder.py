@@ -201,18 +201,35 @@ def test_config_spaces_of_sysfs(record, tmp_path):
 
 
 def test_the_probes_are_those_of_the_recipe(record):
-    found = record.probes()
+    found = record.probes("x86_64")
     assert found["rd_conf1"] == (
         "pci_conf1_read%return seg=$arg1:u32 bus=$arg2:u32 devfn=$arg3:u32 reg=$arg4:u32 len=$arg5:u32"
         " val=+0($arg6):x32 rc=$retval:s32"
     )
     assert found["wr_mmcfg"].endswith("len=$arg5:u32 val=$arg6:x32")
     text = record.bootconfig()
-    for name, definition in found.items():
+    for name, definition in record.probes().items():
         assert (
             f'ftrace.event.kprobes.{name}.probes = "{definition}"\nftrace.event.kprobes.{name}.enable\n'
             in text
         )
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "riscv64", "ppc64le"])
+def test_elsewhere_the_probes_are_on_the_functions_for_ecam(record, machine):
+    place = "seg=bus->domain_nr:u32 bus=bus->number:u8 devfn=devfn:u32 reg=where:u32 len=size:u32"
+    assert record.probes(machine) == {
+        "rd_ecam": f"pci_generic_config_read%return {place} val=+0(val):x32 rc=$retval:s32",
+        "wr_ecam": f"pci_generic_config_write {place} val=val:x32",
+    }
+
+
+def test_a_line_of_an_arm_guest(record):
+    line = (
+        "  setpci-93 [000] d.... 9.103806: wr_ecam: (pci_generic_config_write+0x0/0x98)"
+        " seg=0 bus=2 devfn=0 reg=184 len=2 val=0x0"
+    )
+    assert record.parse_line(line) == (9_103_806_000, 0, 0, 184, 0, 2, 0, 2, record.WRITE)
 
 
 @pytest.fixture
@@ -234,7 +251,7 @@ def test_arm_and_disarm(record, tracefs):
     assert (instance / "events" / "pcicfg" / "enable").read_text() == "1"
     assert (instance / "tracing_on").read_text() == "1"
     record.main(["disarm", "--tracefs", str(tracefs)])
-    assert (tracefs / "dynamic_events").read_text().splitlines()[4:] == [
+    assert (tracefs / "dynamic_events").read_text().splitlines()[-len(commands) :] == [
         f"-:pcicfg/{name}" for name in record.probes()
     ]
     assert (instance / "events" / "pcicfg" / "enable").read_text() == "0"

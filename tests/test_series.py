@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from preserved_dumps import array, h7, h8
 from simulator import Kernel, Machine, Recording, ari_device, host_bridge, one_port, root_port
@@ -11,7 +13,10 @@ from analyzer.analysis import analyze_capture
 from analyzer.capture import PreservedDump
 from analyzer.options import Options
 from analyzer.preservation.preserved import HandedOver
+from analyzer.readers import open_capture
 from analyzer.replay.series_recognition import candidates, handover
+
+TRACES = Path(__file__).parent.parent / "traces"
 
 BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
 SET = [(0, 0x0008, 4), (0, 0x0100, 1), (0, 0x0101, 1), (0, 0x0108, 1), (0, 0x0109, 1)]
@@ -65,6 +70,24 @@ def test_the_layout_of_the_data_tells_the_series(dump: bytes, name: str, series:
     capture.notes.preserved.append(PreservedDump(dump, name))
     kexec = analyze_capture(capture).kexecs[0]
     assert (kexec.series, kexec.preserved_source, kexec.divergences) == (series, "capture", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "series"),
+    [
+        ("inherit-port-reset-beside", "v7"),
+        ("inherit-port-reset-beside-v9", "v9"),
+        ("inherit-refused-beside", "v7"),
+        ("inherit-refused-beside-v9", "v9"),
+        ("inherit-two-ports-reset", "v7"),
+        ("inherit-two-ports-reset-v9", "v9"),
+        ("inherit-isolation-lost", "v7"),
+        ("inherit-unconfigured-v9", "v9"),
+    ],
+)
+def test_real_kernels_with_the_rules_of_v7_and_v9_are_told_apart(name: str, series: str) -> None:
+    kexec = analyze_capture(open_capture(str(TRACES / f"{name}.bin"))).kexecs[0]
+    assert (kexec.series, kexec.divergences) == (series, [])
 
 
 def test_data_of_another_name_makes_the_kernel_behave_as_stock() -> None:

@@ -23,7 +23,8 @@ Names = Annotated[
         metavar="SCENARIO",
         show_default=False,
         help=(
-            "Names from 'lab list'; all-stock or all-built for all of a kind; or files of yours (./my.toml)."
+            "Names from 'lab list'; all-stock, all-built, all-live-update, all-arm64 for all of a kind; or"
+            " files of yours (./my.toml)."
         ),
     ),
 ]
@@ -59,7 +60,7 @@ ModulesOption = Annotated[
 ]
 QemuOption = Annotated[
     str | None,
-    typer.Option("--qemu", metavar="PATH", show_default=False, help="Your qemu-system-x86_64."),
+    typer.Option("--qemu", metavar="PATH", show_default=False, help="Your QEMU."),
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Time limit for one scenario.")
@@ -86,7 +87,20 @@ ExpectOption = Annotated[
         help="Show what was found as the [expect] table of the scenario, in place of comparing with it.",
     ),
 ]
-_GROUPS = {"all-stock": "stock", "all-built": "built"}
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series",
+        metavar="NAME",
+        show_default=False,
+        help="Version of the Live Update series that the built kernel follows: v7 (default, as v6) or v9.",
+    ),
+]
+LiveUpdateOption = Annotated[
+    bool,
+    typer.Option("--live-update", help="Build the kernel with the Live Update Orchestrator instead."),
+]
+_KINDS = ("stock", "built", "live-update", "arm64")
 
 
 @lab_app.command("list")
@@ -112,32 +126,38 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     keep: KeepOption = False,
     no_kvm: NoKvmOption = False,
     expect: ExpectOption = False,
+    series: SeriesOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Run scenarios, keep their captures, and compare the verdicts with what the kernels really did.
 
     Exit status 0 if every scenario came out as expected, 1 if one did not.
     """
-    from analyzer.lab import parts, scenarios
+    from analyzer.lab import parts
     from analyzer.lab.runner import Lab
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
-    chosen = [scenarios.load(name, expected=not expect) for name in _expand(names)]
+    chosen = _chosen(names, series, expected=not expect)
     _refuse_same_names(chosen)
     progress = (lambda _: None) if quiet else lab_report.print_lab_message
     outcomes: dict[str, Outcome] = {}
-    for kind in ("stock", "built"):
+    for kind in _KINDS:
         group = [scenario for scenario in chosen if scenario.parts == kind]
         if not group:
             continue
-        if kind == "built":
-            found = parts.find_built(kernel=kernel, modules=modules, qemu=qemu)
-        else:
-            found = parts.find(
-                kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, progress=progress
-            )
-        with Lab(found, keep=keep, kvm=not no_kvm, progress=progress) as lab:
+        match kind:
+            case "built":
+                found = parts.find_built(kernel=kernel, modules=modules, qemu=qemu)
+            case "live-update":
+                found = parts.find_live_update(kernel=kernel, modules=modules, qemu=qemu)
+            case "arm64":
+                found = parts.find_arm64(package=kernel_package, qemu=qemu, progress=progress)
+            case _:
+                found = parts.find(
+                    kernel=kernel, package=kernel_package, modules=modules, qemu=qemu, progress=progress
+                )
+        with Lab(found, keep=keep, kvm=kind != "arm64" and not no_kvm, progress=progress) as lab:
             for scenario in group:
                 outcomes[scenario.name] = _run(lab, scenario, found, output, timeout, expect)
     ordered = [outcomes[scenario.name] for scenario in chosen]
@@ -146,30 +166,44 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 
 
 @lab_app.command("build", rich_help_panel="For developers of aritrace")
-def build_command(*, jobs: JobsOption = 0, quiet: QuietOption = False) -> None:
+def build_command(
+    *, jobs: JobsOption = 0, live_update: LiveUpdateOption = False, quiet: QuietOption = False
+) -> None:
     """Build the patched QEMU and Linux that scenarios with built parts need (docs/lab-build.md)."""
     import os
 
-    from analyzer.lab.build import build
+    from analyzer.lab.build import build, build_live_update
     from analyzer.lab.kernel_package import cache_directory
     from analyzer.report import lab_report
     from analyzer.report.output import new_page, put_page
 
     progress = (lambda _: None) if quiet else lab_report.print_lab_message
-    built = build(cache_directory(), progress=progress, jobs=jobs or os.cpu_count() or 1)
-    put_page(lab_report.fill_build(new_page(None), [str(built.qemu), str(built.kernel)]), None)
+    workers = jobs or os.cpu_count() or 1
+    if live_update:
+        live = build_live_update(cache_directory(), progress=progress, jobs=workers)
+        paths = [live.kernel, live.luo_session]
+    else:
+        built = build(cache_directory(), progress=progress, jobs=workers)
+        paths = [built.qemu, built.kernel]
+    put_page(lab_report.fill_build(new_page(None), list(map(str, paths))), None)
 
 
-def _expand(names: list[str]) -> list[str]:
+def _chosen(names: list[str], series: str | None, *, expected: bool) -> "list[Scenario]":
+    from analyzer.errors import UsageError
     from analyzer.lab import scenarios
 
+    series = series or scenarios.SERIES[0]
+    if series not in scenarios.SERIES:
+        raise UsageError(f"--series: expected {' or '.join(scenarios.SERIES)}, found {series!r}")
+    kinds = {scenario.name: scenario.parts for scenario in scenarios.load_all()}
     found: dict[str, None] = {}
     for name in names:
-        if name in _GROUPS:
-            found.update(dict.fromkeys(s.name for s in scenarios.load_all() if s.parts == _GROUPS[name]))
+        kind = name.removeprefix("all-")
+        if name != kind and kind in _KINDS:
+            found.update(dict.fromkeys(each for each in kinds if kinds[each] == kind))
         else:
             found[name] = None
-    return list(found)
+    return [scenarios.load(name, series, expected=expected) for name in found]
 
 
 def _refuse_same_names(chosen: "list[Scenario]") -> None:

@@ -116,6 +116,9 @@ class Table:
         """Return and remove a table (empty where it is missing)."""
         return Table(f"{self.where} {key}", self.take(key, dict, {}))
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
     def rest(self) -> dict[str, Any]:
         """Return and remove everything that is left."""
         values, self._values = self._values, {}

@@ -1,7 +1,8 @@
 """Faults from outside the guest: how scenarios name them, how they are made, and whether they took place.
 
-A fault is a config write through the ports 0xcf8 and 0xcfc, as firmware or a BMC would make it, or a property
-that ports have in the lab's own QEMU only and that no trace shows (docs/lab-build.md). The guest is stopped
+A fault is a config write through the ports 0xcf8 and 0xcfc (on Arm in memory-mapped config space), as
+firmware or a BMC would make it, or a property that ports have in the lab's own QEMU only and that no trace
+shows (docs/lab-build.md). The guest is stopped
 meanwhile. Registers are named as setpci names them.
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
 _WIDTHS = {"b": 1, "w": 2, "l": 4}
+_LETTERS = {width: letter for letter, width in _WIDTHS.items()}
 _NAMES = {
     "COMMAND": 0x04,
     "PRIMARY_BUS": 0x18,
@@ -93,6 +95,17 @@ def monitor_commands(write: ConfigWrite) -> list[str]:
         select_command(address(write)),
         f"o/{write.width} {DATA_PORT + write.offset % 4:#x} {write.value:#x}",
     ]
+
+
+def bus_command(write: ConfigWrite, ecam: int) -> str:
+    """Return the command of QEMU's test protocol that does the write in memory-mapped config space.
+
+    Args:
+        write: what to write.
+        ecam: physical address of bus 0 (PCIe 7.2.2: 4 KiB for each function).
+    """
+    place = ecam + (addresses.parse(write.bdf) << 12) + write.offset
+    return f"write{_LETTERS[write.width]} {place:#x} {write.value:#x}"
 
 
 def select_command(latch: int) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.lab import parts
+from analyzer.lab.arm64_packages import libraries
 from analyzer.lab.process import LabRunError, MissingPartsError, output_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _GUEST_PROGRAMS = ("kexec", "lspci", "setpci")
 #: Modules that a scenario may load; those that this kernel does not have (built in, or left out) are skipped.
-MODULES = ("nvme", "igb", "pci-pf-stub")
+MODULES = ("nvme", "igb", "pci-pf-stub", "virtio_mmio")
 
 
 def build(found: LabParts, kernels: int, folder: Path) -> Path:
@@ -89,17 +90,28 @@ def _base_tree(found: LabParts, tree: Path) -> Path:
     init = tree / "init"
     init.write_bytes(resources.files("analyzer.lab").joinpath("guest/init").read_bytes())
     init.chmod(0o755)
-    shutil.copy(found.programs["busybox"], tree / "bin" / "busybox")
+    programs = {**found.programs, **found.guest_programs}
+    shutil.copy(programs["busybox"], tree / "bin" / "busybox")
     for name in _GUEST_PROGRAMS:
-        shutil.copy(found.programs[name], tree / "lab" / name)
-        for library in parts.shared_libraries(found.programs[name]):
-            target = tree / library.relative_to("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                shutil.copy(library, target)
+        shutil.copy(programs[name], tree / "lab" / name)
+    if found.luo_session is not None:
+        shutil.copy(found.luo_session, tree / "lab" / "luo_session")
+    for library, place in _libraries(found).items():
+        target = tree / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
     if found.kernel.modules is not None:
         _add_modules(found, found.kernel.modules, tree)
     return tree
+
+
+def _libraries(found: LabParts) -> dict[Path, Path]:
+    """What the guest's programs load, and where it goes in the guest."""
+    if found.guest_root is not None:
+        # This host cannot ask a loader of another architecture: everything in the packages.
+        return {path: path.relative_to(found.guest_root) for path in libraries(found.guest_root)}
+    every = (parts.shared_libraries(found.programs[name]) for name in _GUEST_PROGRAMS)
+    return {library: library.relative_to("/") for needed in every for library in needed}
 
 
 def _add_modules(found: LabParts, directory: Path, tree: Path) -> None:

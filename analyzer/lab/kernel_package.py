@@ -30,6 +30,7 @@ _WANTED = (
     "kernel/drivers/pps/",
     "kernel/drivers/pci/",
     "kernel/drivers/vfio/",
+    "kernel/drivers/virtio/",
     "kernel/lib/",
     "kernel/crypto/",
     "kernel/block/",
@@ -77,9 +78,8 @@ def debian_kernel(
     if not _NAME.fullmatch(package):
         raise MissingPartsError(f"expected the name of a kernel package, found {package!r}")
     folder = cache_directory() / "kernel" / package
-    cached = sorted(folder.glob("*/boot/vmlinuz-*"), key=lambda path: path.stat().st_mtime)
-    if cached:
-        return _kernel(cached[-1])
+    if (found := cached(folder)) is not None:
+        return found
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise MissingPartsError(
             f"no kernel: this is not a Debian system, so {package} cannot be downloaded",
@@ -95,16 +95,35 @@ def debian_kernel(
         archive = next(iter(Path(new).glob("*.deb")), None)
         if archive is None:
             raise MissingPartsError(f"apt-get download {real} left no package")
-        unpacked = Path(new) / "unpacked"
-        _unpack(archive, unpacked)
-        image = next(iter(unpacked.glob("boot/vmlinuz-*")), None)
-        if image is None:
-            raise MissingPartsError(f"{archive.name} holds no boot/vmlinuz-*")
-        release = image.name.removeprefix("vmlinuz-")
-        _call([str(depmod), "-b", str(unpacked), release])
-        target = folder / archive.stem
-        if not target.exists():
-            unpacked.replace(target)
+        return unpacked(archive, folder, depmod)
+
+
+def cached(folder: Path) -> Kernel | None:
+    """Return the newest kernel that was unpacked into a folder, or None."""
+    found = sorted(folder.glob("*/boot/vmlinuz-*"), key=lambda path: path.stat().st_mtime)
+    return _kernel(found[-1]) if found else None
+
+
+def unpacked(archive: Path, folder: Path, depmod: Path) -> Kernel:
+    """Unpack a kernel package into a folder, as far as the lab needs it.
+
+    Args:
+        archive: the package, in a directory of its own.
+        folder: gets a directory with the package's name.
+        depmod: the program that indexes modules.
+
+    Raises:
+        MissingPartsError: the package holds no kernel.
+    """
+    new = archive.parent / "unpacked"
+    _unpack(archive, new)
+    image = next(iter(new.glob("boot/vmlinuz-*")), None)
+    if image is None:
+        raise MissingPartsError(f"{archive.name} holds no boot/vmlinuz-*")
+    _call([str(depmod), "-b", str(new), image.name.removeprefix("vmlinuz-")])
+    target = folder / archive.stem
+    if not target.exists():
+        new.replace(target)
     return _kernel(target / "boot" / image.name)
 
 

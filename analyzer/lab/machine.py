@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analyzer.lab.console import Console
-from analyzer.lab.faults import ADDRESS_PORT, monitor_commands, select_command
+from analyzer.lab.faults import ADDRESS_PORT, bus_command, monitor_commands, select_command
 from analyzer.lab.process import LabRunError, running
 
 if TYPE_CHECKING:
@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
     from analyzer.lab.faults import ConfigWrite
     from analyzer.lab.parts import LabParts
+    from analyzer.lab.platforms import Platform
     from analyzer.lab.topologies import GuestTopology
 
 
-#: Parameters that every kernel of the lab gets. On a busy host an emulated timer may look broken to a kernel,
-#: which then panics: it must not check.
-BASE_CMDLINE = "console=ttyS0 loglevel=8 no_timer_check"
-TRACE_FILE, RECORDING_FILE, ERRORS_FILE = "cfg.log", "recording.gz", "qemu.txt"
-_MEMORY_MIB = 768
+TRACE_FILE, RECORDING_FILE, ERRORS_FILE, MEMORY_FILE = "cfg.log", "recording.gz", "qemu.txt", "memory.bin"
 _DRAIN_SECONDS = 5
 _KVM_SECONDS = 4
 _PORT_VALUE = re.compile(r"=\s*(0x[0-9a-fA-F]+)")
@@ -92,20 +89,33 @@ def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
 
     Args:
         recipe: the machine.
-        sockets: file descriptors for ``console``, ``control`` and ``monitor``, which QEMU inherits.
+        sockets: a file descriptor for each of :func:`channels`, which QEMU inherits.
     """
-    words = [*_start(recipe.parts, recipe.accelerator), "-m", str(_MEMORY_MIB)]
+    platform = recipe.parts.platform
+    words = [*_start(recipe.parts, recipe.accelerator), "-m", str(platform.memory_mib)]
     words += ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-msg", "timestamp=on"]
     words += ["-kernel", str(recipe.parts.kernel.image), "-initrd", str(recipe.initrd)]
     words += ["-append", recipe.cmdline]
     words += ["-trace", "pci_cfg_read", "-trace", "pci_cfg_write", "-D", TRACE_FILE]
-    for name in ("console", "control", "monitor"):
+    for name in channels(platform):
         words += ["-chardev", f"socket,id={name},fd={sockets[name]}"]
-    words += ["-serial", "chardev:console", "-serial", "chardev:control", "-serial", f"file:{RECORDING_FILE}"]
+    words += ["-serial", "chardev:console"]
+    if platform.ecam is None:
+        words += ["-serial", "chardev:control", "-serial", f"file:{RECORDING_FILE}"]
+    else:
+        words += ["-device", "virtio-serial-device", "-device", "virtserialport,chardev=control,nr=1"]
+        words += ["-chardev", f"file,id=recording,path={RECORDING_FILE}"]
+        words += ["-device", "virtserialport,chardev=recording,nr=2"]
+        words += ["-qtest", "chardev:qtest", "-qtest-log", "none"]
     words += ["-mon", "chardev=monitor,mode=control"]
     for device in recipe.topology.devices:
         words += ["-device", device.argument]
     return words
+
+
+def channels(platform: Platform) -> tuple[str, ...]:
+    """Names of the sockets between the lab and QEMU; ``qtest`` writes memory where there are no I/O ports."""
+    return ("console", "control", "monitor", *([] if platform.ecam is None else ["qtest"]))
 
 
 @asynccontextmanager
@@ -118,7 +128,7 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
     console = Console()
     async with contextlib.AsyncExitStack() as stack:
         # Pairs instead of socket files: no name that could be too long, and no other process can connect.
-        pairs = {name: socket.socketpair() for name in ("console", "control", "monitor")}
+        pairs = {name: socket.socketpair() for name in channels(recipe.parts.platform)}
         for ours, theirs in pairs.values():
             stack.callback(ours.close)
             stack.callback(theirs.close)
@@ -135,7 +145,10 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
             theirs.close()  # QEMU alone holds it now: when QEMU ends, reads return the end
         console_reader, _ = await _connect(stack, pairs["console"][0])
         control_reader, control_writer = await _connect(stack, pairs["control"][0])
-        monitor = Monitor(*await _connect(stack, pairs["monitor"][0]))
+        bus = None
+        if recipe.parts.platform.ecam is not None:
+            bus = Bus(*await _connect(stack, pairs["qtest"][0]), recipe.parts.platform.ecam)
+        monitor = Monitor(*await _connect(stack, pairs["monitor"][0]), bus)
         try:
             await monitor.greet()
         except (LabRunError, ConnectionError):
@@ -155,7 +168,7 @@ async def kvm_works(found: LabParts, folder: Path) -> bool:
     """
     console = folder / "kvm.txt"
     command = [*_start(found, "kvm"), "-nodefaults", "-display", "none", "-serial", f"file:{console}"]
-    command += ["-kernel", str(found.kernel.image), "-append", f"{BASE_CMDLINE} earlyprintk=ttyS0"]
+    command += ["-kernel", str(found.kernel.image), "-append", f"{found.platform.cmdline} earlyprintk=ttyS0"]
     async with running(command, folder=folder, errors=folder / "kvm-errors.txt") as process:
         for _ in range(_KVM_SECONDS * 10):
             if console.exists() and b"Linux version" in console.read_bytes():
@@ -168,7 +181,7 @@ async def kvm_works(found: LabParts, folder: Path) -> bool:
 
 def _start(found: LabParts, accelerator: str) -> list[str]:
     firmware = ["-L", str(found.firmware)] if found.firmware else []
-    return [str(found.qemu), *firmware, "-accel", accelerator, "-machine", "q35"]
+    return [str(found.qemu), *firmware, "-accel", accelerator, *found.platform.words]
 
 
 async def _connect(
@@ -210,11 +223,20 @@ async def _watching(console: Console, reader: asyncio.StreamReader) -> AsyncIter
 
 
 class Monitor:
-    """One connection to QEMU's monitor over QMP: JSON lines (docs/interop/qmp-spec.rst of QEMU)."""
+    """One connection to QEMU's monitor over QMP: JSON lines (docs/interop/qmp-spec.rst of QEMU).
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    Args:
+        reader: from QEMU.
+        writer: to QEMU.
+        bus: writes config space where the machine has no I/O ports.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bus: Bus | None = None
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._bus = bus
 
     async def greet(self) -> None:
         """Take the greeting and leave the negotiation mode.
@@ -254,11 +276,15 @@ class Monitor:
         return str(await self.execute("human-monitor-command", **{"command-line": line}))
 
     async def write_config(self, writes: Sequence[ConfigWrite]) -> None:
-        """Do config writes through the ports and put the address latch back as it was.
+        """Do config writes: through the ports, with the address latch put back as it was, or in memory.
 
         Raises:
-            LabRunError: the monitor refused a command.
+            LabRunError: QEMU refused a command.
         """
+        if self._bus is not None:
+            for write in writes:
+                await self._bus.write_config(write)
+            return
         printed = await self.human(f"i/4 {ADDRESS_PORT:#x}")
         match = _PORT_VALUE.search(printed)
         if match is None:
@@ -284,3 +310,28 @@ class Monitor:
         if not isinstance(message, dict):
             raise LabRunError(f"expected a JSON object from the monitor, found {line[:80]!r}")
         return message
+
+
+class Bus:
+    """One connection to QEMU's test protocol (system/qtest.c), which writes to addresses of the machine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ecam: int) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ecam = ecam
+
+    async def write_config(self, write: ConfigWrite) -> None:
+        """Write a register in memory-mapped config space.
+
+        Raises:
+            LabRunError: QEMU refused it, or ended.
+        """
+        command = bus_command(write, self._ecam)
+        try:
+            self._writer.write(command.encode() + b"\n")
+            await self._writer.drain()
+            answer = await self._reader.readline()
+        except ConnectionError:
+            answer = b""
+        if answer.strip() != b"OK":
+            raise LabRunError(f"QEMU refused {command!r}: {answer.decode(errors='replace').strip()}")

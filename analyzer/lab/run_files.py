@@ -2,13 +2,17 @@
 
 ``NAME.bin`` and ``NAME.toml`` are a case for ``analyze corpus update DIR --write``; ``NAME/`` holds QEMU's
 log (``cfg.log``), the console (``cfg.dmesg``, a sidecar of the log), ``truth.json`` and the guest's own
-recording if it made one: ``guest-snapshot.txt`` (lspci -xxxx) and ``guest-trace.txt`` (tracefs).
+recording if it made one: ``guest-snapshot.txt`` (lspci -xxxx) and ``guest-trace.txt`` (tracefs). Of a Live
+Update there is also what was handed over: ``guest-kho.tar`` (KHO's debugfs in the incoming kernel) and
+``handover.tar`` (pages of memory in the blackout, named by their addresses).
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,7 @@ from analyzer.lab.runner import cmdline
 from analyzer.writing import make_directory, replacing
 
 if TYPE_CHECKING:
+    from analyzer.lab.handover import HandedOverState
     from analyzer.lab.parts import LabParts
     from analyzer.lab.runner import Run
     from analyzer.lab.scenarios import Scenario
@@ -41,11 +46,29 @@ def write(directory: str, scenario: Scenario, run: Run, found: LabParts) -> str:
         members = gzip_members(run.recording.read_bytes())
         for name, content in zip(recording_names(members), members, strict=True):
             _put(raw / name, content)
-    _put(raw / "truth.json", (json.dumps(truth(scenario, run, found), indent=1) + "\n").encode())
+    known = truth(scenario, run, found)
+    if run.memory is not None:
+        handed, pages = _handover(run.memory, found.platform.memory_base)
+        _put(raw / "handover.tar", pages)
+        known["handed_over"] = asdict(handed)
+    _put(raw / "truth.json", (json.dumps(known, indent=1) + "\n").encode())
     capture = Path(directory) / f"{scenario.name}.bin"
     convert(str(raw / "cfg.log"), str(capture))
     _put(capture.with_suffix(".toml"), case(scenario, run, found).encode())
     return str(capture)
+
+
+def _handover(image: Path, base: int) -> tuple[HandedOverState, bytes]:
+    """What the outgoing kernel handed over, and the pages of memory that say so."""
+    from analyzer.lab import handover
+
+    with image.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        tree = handover.find_tree(memory, base)
+
+        def read(address: int, size: int) -> bytes:
+            return memory[address - base : address - base + size]
+
+        return handover.decode(read, tree), handover.pages_of(read, tree)
 
 
 def truth(scenario: Scenario, run: Run, found: LabParts) -> dict[str, Any]:
@@ -91,7 +114,7 @@ def case(scenario: Scenario, run: Run, found: LabParts) -> str:
     document["provenance"] = {
         "producer": f"{found.qemu_version}, {run.accelerator}, log backend, pci_cfg_read and pci_cfg_write",
         "kernel": f"{found.kernel.name} ({', '.join(dict.fromkeys(run.releases))})",
-        "firmware": "the SeaBIOS that comes with this QEMU",
+        "firmware": found.platform.firmware,
         "topology": lines([_line(device.bdf, device.argument) for device in scenario.topology.devices]),
         "fault": lines(_fault(scenario)),
         "conversion": "by the lab: analyze lab run",
@@ -104,6 +127,10 @@ def case(scenario: Scenario, run: Run, found: LabParts) -> str:
         "preserved": lines(_preserved(scenario, last)),
         "stranded": lines(sorted(set(_preserved(scenario, last)) - set(run.enumerated.get(last, [])))),
         "exit_status": scenario.exit_status,
+        # Without firmware, the first kernel is the first that accesses config space.
+        **({} if found.platform.ecam is None else {"boots": ["kernel"] * len(scenario.boots)}),
+        # A log of a whole Live Update that names no device says that none was preserved.
+        **({"preserved_source": "capture"} if scenario.parts == "live-update" else {}),
         "bridges": dict(scenario.kexecs[-1].bridges) if scenario.kexecs else {},
     }
     return tomlkit.dumps(document)
@@ -152,7 +179,7 @@ def gzip_members(content: bytes) -> list[bytes]:
 
 
 def recording_names(recorded: list[bytes]) -> list[str]:
-    """Return a file name for each member: ``guest-snapshot.txt`` (lspci) or ``guest-trace.txt`` (tracefs).
+    """Return a file name for each member: ``guest-snapshot.txt``, ``guest-trace.txt`` or ``guest-kho.tar``.
 
     Further ones of a kind are numbered: a guest that recorded two kernels has ``guest-trace-2.txt``.
 
@@ -161,7 +188,11 @@ def recording_names(recorded: list[bytes]) -> list[str]:
     """
     found: list[str] = []
     for content in recorded:
-        name = "guest-trace" if content.startswith(b"# tracer:") else "guest-snapshot"
+        name, ending = "guest-snapshot", "txt"
+        if content.startswith(b"# tracer:"):
+            name = "guest-trace"
+        elif content[257:262] == b"ustar":
+            name, ending = "guest-kho", "tar"
         earlier = sum(other.startswith(name) for other in found)
-        found.append(f"{name}-{earlier + 1}.txt" if earlier else f"{name}.txt")
+        found.append(f"{name}-{earlier + 1}.{ending}" if earlier else f"{name}.{ending}")
     return found

@@ -15,12 +15,14 @@ from analyzer.lab import initramfs, machine, parts
 from analyzer.lab.console import enumerated, releases
 from analyzer.lab.faults import Blackout, PortFault
 from analyzer.lab.process import LabRunError
+from analyzer.lab.scenarios import SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.lab.machine import LabMachine
     from analyzer.lab.parts import LabParts
+    from analyzer.lab.platforms import Platform
     from analyzer.lab.scenarios import LabBoot, Scenario
 
 #: Printed by the outgoing kernel when its devices are shut down and it accesses them no more: the blackout
@@ -36,6 +38,7 @@ class Run:
         trace: QEMU's log.
         console: everything that the kernels printed.
         recording: what the guest recorded of itself, or None.
+        memory: the guest's memory in the blackout, or None where the scenario does not ask for it.
         blackouts: the faults that were made, with their times.
         enumerated: functions by number of the kernel, 1-based, by the kernel's own lspci.
         releases: ``Linux version`` of each kernel.
@@ -47,6 +50,7 @@ class Run:
     trace: Path
     console: Path
     recording: Path | None
+    memory: Path | None
     blackouts: list[Blackout]
     enumerated: dict[int, list[str]]
     releases: list[str]
@@ -125,7 +129,7 @@ class Lab:
         try:
             async with asyncio.timeout(seconds), machine.started(recipe, folder) as running:
                 for number in range(len(scenario.boots)):
-                    await self._boot(running, scenario, number, blackouts)
+                    await self._boot(running, scenario, number, blackouts, folder)
                 await running.process.wait()
         except TimeoutError:
             last = running.console.last_line() if running else "(nothing)"
@@ -137,12 +141,13 @@ class Lab:
             if running is not None:
                 console.write_bytes(running.console.content)
         text = bytes(running.console.content).decode(errors="replace")
-        recording = folder / machine.RECORDING_FILE
+        recording, memory = folder / machine.RECORDING_FILE, folder / machine.MEMORY_FILE
         return Run(
             folder=folder,
             trace=folder / machine.TRACE_FILE,
             console=console,
             recording=recording if recording.exists() and recording.stat().st_size else None,
+            memory=memory if memory.exists() else None,
             blackouts=blackouts,
             enumerated=enumerated(text),
             releases=releases(text),
@@ -151,7 +156,7 @@ class Lab:
         )
 
     async def _boot(
-        self, running: LabMachine, scenario: Scenario, number: int, blackouts: list[Blackout]
+        self, running: LabMachine, scenario: Scenario, number: int, blackouts: list[Blackout], folder: Path
     ) -> None:
         boot = scenario.boots[number]
         # Noise on the line before the guest's first process runs is skipped.
@@ -164,7 +169,9 @@ class Lab:
         for step in boot.steps:
             await _step(running, step)
         if boot.leave == "kexec":
-            await _kexec(running, boot, cmdline(scenario, number + 1), blackouts)
+            memory = folder / machine.MEMORY_FILE if boot.handover else None
+            following = cmdline(scenario, number + 1)
+            await _kexec(running, boot, following, blackouts, platform=scenario.platform, memory=memory)
         else:
             await running.say(f"{boot.leave} -f")
 
@@ -176,7 +183,9 @@ def cmdline(scenario: Scenario, number: int) -> str:
     and announced by the kernel before; only the lab's own kernel knows these parameters.
     """
     boot = scenario.boots[number]
-    words = [machine.BASE_CMDLINE, *filter(None, [boot.cmdline])]
+    words = [scenario.platform.cmdline, *filter(None, [boot.cmdline])]
+    if scenario.series != SERIES[0]:
+        words.append(f"lab_series={scenario.series}")
     if boot.preserved:
         words.append(f"lab_preserved={','.join(scenario.topology.with_bridges_above(boot.preserved))}")
         words.append(f"lab_liveupdate={sum(before.leave == 'kexec' for before in scenario.boots[:number])}")
@@ -193,19 +202,31 @@ async def _step(running: LabMachine, step: str) -> None:
         )
 
 
-async def _kexec(running: LabMachine, boot: LabBoot, following: str, blackouts: list[Blackout]) -> None:
+async def _kexec(
+    running: LabMachine,
+    boot: LabBoot,
+    following: str,
+    blackouts: list[Blackout],
+    *,
+    platform: Platform,
+    memory: Path | None,
+) -> None:
     await _step(running, f"load_kernel '{following}'")
     start = len(running.console.content)
     await running.say("kexec -e")
     await running.console.find(_KEXEC_LINE, start)
-    if not boot.blackout:
+    if not boot.blackout and memory is None:
         return
     await running.monitor.execute("stop")
+    if memory is not None:
+        place, size = platform.memory_base, platform.memory_mib << 20
+        await running.monitor.execute("pmemsave", val=place, size=size, filename=str(memory))
     stopped = time.time_ns()
     for fault in boot.blackout:
         if isinstance(fault, PortFault):
             await running.monitor.execute("qom-set", **fault.arguments)
         else:
             await running.monitor.write_config([fault])
-    blackouts.append(Blackout(stopped, time.time_ns(), boot.blackout))
+    if boot.blackout:
+        blackouts.append(Blackout(stopped, time.time_ns(), boot.blackout))
     await running.monitor.execute("cont")

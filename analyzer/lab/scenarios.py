@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from analyzer import series
 from analyzer.errors import UsageError
-from analyzer.lab import data_files, faults, topologies
+from analyzer.lab import data_files, faults, platforms, topologies
 
 if TYPE_CHECKING:
     from analyzer.lab.data_files import Table
     from analyzer.lab.faults import ConfigWrite, PortFault
+    from analyzer.lab.platforms import Platform
     from analyzer.lab.topologies import GuestTopology
 
 Leave = Literal["kexec", "reboot", "poweroff"]
-PartsKind = Literal["stock", "built"]
+PartsKind = Literal["stock", "built", "live-update", "arm64"]
+#: Versions of the Live Update series that the lab's own kernel follows (``lab_series=``), its default first:
+#: the newest of those that print what it prints.
+SERIES = tuple(
+    series.printing(text)[-1].name
+    for text in (
+        "Cannot reconfigure bridge during Live Update, skipping",
+        "Not assigning bus numbers, preserved bridge ",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class LabBoot:
         steps: shell commands in the guest.
         leave: how it ends; at a kexec, the faults of ``blackout`` are made before the next kernel starts.
         missing, added: functions of the topology that it does not enumerate, and others that it does.
+        handover: save the guest's memory in the blackout, and decode what it hands over.
     """
 
     cmdline: str
@@ -37,6 +49,7 @@ class LabBoot:
     blackout: tuple[ConfigWrite | PortFault, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
+    handover: bool
 
     def enumerated(self, topology: GuestTopology) -> list[str]:
         """Return the functions that this kernel must enumerate."""
@@ -63,7 +76,11 @@ class ExpectedKexec:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One run of the lab."""
+    """One run of the lab.
+
+    Attributes:
+        series: the version whose rules the lab's own kernel follows; other kernels do not know it.
+    """
 
     name: str
     title: str
@@ -74,6 +91,12 @@ class Scenario:
     verdict: str
     exit_status: int
     kexecs: tuple[ExpectedKexec, ...]
+    series: str = SERIES[0]
+
+    @property
+    def platform(self) -> Platform:
+        """The machine that it runs on."""
+        return _platform(self.parts)
 
     @property
     def kernels_in_a_row(self) -> int:
@@ -95,21 +118,39 @@ def load_all() -> list[Scenario]:
     return [load(name) for name in names()]
 
 
-def load(name: str, *, expected: bool = True) -> Scenario:
+def load(name: str, rules: str = SERIES[0], *, expected: bool = True) -> Scenario:
     """Read one scenario of the package, or of a file of the user.
 
     Args:
         name: of a scenario, or a path, which ends in ``.toml``.
+        rules: the version that the kernel follows. Under a later one the scenario is named ``NAME-SERIES``,
+            and a table with the name of the version, if the file has one, says what is different.
         expected: the file must say what the analysis has to say; else it may.
+
+    Args:
+        name: of its file.
+        rules: the version that the kernel follows. Under a later one the scenario is named ``NAME-SERIES``,
+            and a table with the name of the version, if the file has one, says what is different.
 
     Raises:
         AritraceError: no such scenario, or a file that cannot be read or contradicts itself.
     """
     own = is_path(name)
     table = data_files.read_file(name) if own else data_files.read("scenarios", name)
-    topology = topologies.load(table.take("topology", str))
-    boots = tuple(_boot(entry, topology) for entry in table.tables("boots"))
+    kind = cast("PartsKind", _choice(table, "parts", get_args(PartsKind)))
+    topology = topologies.load(table.take("topology", str), _platform(kind))
+    boots = [_boot(entry, topology) for entry in table.tables("boots")]
     expect = table.table("expect")
+    shows = table.take("shows", str)
+    for later in SERIES[1:]:
+        changed = table.table(later)
+        if later == rules:
+            shows = changed.take("shows", str, shows)
+            for entry in changed.tables("boots"):
+                number, boot = _changed(entry, boots)
+                boots[number] = boot
+            expect = changed.table("expect") if "expect" in changed else expect
+            changed.end()
     bare = not expected and expect.is_empty
     if own and expected and expect.is_empty:
         raise UsageError(
@@ -117,21 +158,43 @@ def load(name: str, *, expected: bool = True) -> Scenario:
             path=name,
             advice="run it with --expect, and put the [expect] table that it shows into the file",
         )
+    stem = Path(name).stem if own else name
     scenario = Scenario(
-        name=Path(name).stem if own else name,
+        name=stem if rules == SERIES[0] else f"{stem}-{rules}",
         title=table.take("title", str),
-        shows=table.take("shows", str),
-        parts=cast("PartsKind", _choice(table, "parts", ("stock", "built"))),
+        shows=shows,
+        parts=kind,
         topology=topology,
-        boots=boots,
+        boots=tuple(boots),
         verdict=expect.take("verdict", str, "" if bare else None),
         exit_status=expect.take("exit_status", int, 0 if bare else None),
         kexecs=tuple(_expected(entry, topology) for entry in expect.tables("kexecs")),
+        series=rules,
     )
     expect.end()
     table.end()
+    if rules != SERIES[0] and kind != "built":
+        raise UsageError(
+            f"{name}: only the lab's own kernel has the rules of series {rules}", path=table.where
+        )
     _check(scenario, table.where, expected=not bare)
     return scenario
+
+
+def _platform(kind: PartsKind) -> Platform:
+    return platforms.VIRT if kind == "arm64" else platforms.Q35
+
+
+def _changed(table: Table, boots: list[LabBoot]) -> tuple[int, LabBoot]:
+    """What another series makes of a kernel: its index and the kernel."""
+    number = table.take("kernel", int) - 1
+    if number not in range(len(boots)):
+        raise UsageError(f"expected a kernel from 1 to {len(boots)}, found {number + 1}", path=table.where)
+    boot = replace(
+        boots[number], missing=tuple(table.strings("missing")), added=tuple(table.strings("added"))
+    )
+    table.end()
+    return number, boot
 
 
 def is_path(name: str) -> bool:
@@ -157,6 +220,7 @@ def _boot(table: Table, topology: GuestTopology) -> LabBoot:
         blackout=tuple(blackout),
         missing=tuple(table.strings("missing")),
         added=tuple(table.strings("added")),
+        handover=table.take("handover", bool, False),
     )
     table.end()
     topology.with_bridges_above(boot.preserved)
@@ -194,7 +258,7 @@ def _check(scenario: Scenario, where: str, *, expected: bool) -> None:
     for boot, following in zip(scenario.boots, scenario.boots[1:], strict=False):
         if boot.leave == "poweroff":
             raise UsageError("only the last kernel may power off", path=where)
-        if boot.blackout and boot.leave != "kexec":
+        if (boot.blackout or boot.handover) and boot.leave != "kexec":
             raise UsageError("a blackout is between the two kernels of a kexec", path=where)
         # After a reboot QEMU loads the same kernel with the same command line again.
         if boot.leave == "reboot" and (following.cmdline, following.preserved) != (

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
 from analyzer.lab import data_files
+from analyzer.lab.platforms import Q35
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from analyzer.lab.data_files import Table
+    from analyzer.lab.platforms import Platform
 
-#: What a q35 machine without defaults has by itself.
-MACHINE_FUNCTIONS = ("0000:00:00.0", "0000:00:1f.0", "0000:00:1f.2", "0000:00:1f.3")
 #: Where QEMU's port models have their PCI Express capability (hw/pci-bridge: ``exp_offset`` of
 #: gen_pcie_root_port.c; XIO3130_EXP_OFFSET of xio3130_upstream.c and xio3130_downstream.c).
 EXPRESS_CAPABILITY = {"pcie-root-port": 0x54, "x3130-upstream": 0x90, "xio3130-downstream": 0x90}
@@ -91,8 +91,12 @@ class GuestTopology:
         return frozenset(device.model for device in self.devices)
 
 
-def load(name: str) -> GuestTopology:
+def load(name: str, platform: Platform = Q35) -> GuestTopology:
     """Read a topology of the package.
+
+    Args:
+        name: of its file.
+        platform: the machine that it is built into.
 
     Raises:
         UsageError: no such file, or one that contradicts itself.
@@ -105,7 +109,7 @@ def load(name: str) -> GuestTopology:
     hidden = table.strings("unreachable")
     table.end()
     shown = {device.bdf for device in devices if device.bdf} - set(hidden)
-    return GuestTopology(name, title, tuple(devices), tuple(sorted({*MACHINE_FUNCTIONS, *shown})))
+    return GuestTopology(name, title, tuple(devices), tuple(sorted({*platform.functions, *shown})))
 
 
 def _device(table: Table, earlier: list[Device]) -> Device:

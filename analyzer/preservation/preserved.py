@@ -228,8 +228,9 @@ def _logged(runs_at: RunsAt) -> Ask:
     """The set as the kernels' logs list it.
 
     The outgoing kernel lists all, the incoming one those that it found and those that were never finished;
-    either log may lack lines. Logs without such lines give no set, unless they show a Live Update from end to
-    end: then nothing was preserved.
+    either log may lack lines. Logs without such lines give no set, unless they show a Live Update and hold
+    the place where such lines would be: the outgoing kernel's whole life, or the incoming one's enumeration.
+    Then nothing was preserved.
     """
 
     def answer(kexec: int) -> PreservedAnswer | None:
@@ -241,7 +242,8 @@ def _logged(runs_at: RunsAt) -> Ask:
             return PreservedAnswer(listed)
         if outgoing is None or incoming is None:
             return None
-        nothing = incoming.live_update_evidence and outgoing.kexec_started
+        whole = outgoing.release is not None or incoming.enumerated
+        nothing = incoming.live_update_evidence and outgoing.kexec_started and whole
         return PreservedAnswer(frozenset()) if nothing else None
 
     return answer

@@ -106,14 +106,17 @@ def _rules(kexec: KexecResult) -> str:
         "unknown": "the rule that the incoming kernel followed could not be recognised",
     }[kexec.observed_policy]
     text = f"{observed}; verdicts under policy {kexec.policy}"
-    if kexec.series:
+    preserved = sum(device.preserved for device in kexec.devices)
+    # A Live Update that hands no PCI device over follows no rule of the patches.
+    if kexec.series and (preserved or kexec.observed_policy != "stock"):
         text += f", bus numbers by patch series {kexec.series}"
     if kexec.noari:
         text += ", pci=noari"
-    preserved = sum(device.preserved for device in kexec.devices)
+    source = PRESERVED_SOURCES[kexec.preserved_source]
+    if not preserved and kexec.kind == "live-update":
+        return f"{text}. Preserved: no PCI device, {source}."
     if not preserved:
         return f"{text}. Preserved: nothing."
-    source = PRESERVED_SOURCES[kexec.preserved_source]
     return f"{text}. Preserved: {count(preserved, 'function')}, {source}."
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.lab.build import built_parts
-from analyzer.lab.build.cache import finished, fresh_folder, locked, publish, recipe_key
+from analyzer.lab.build.cache import drop_others, finished, fresh_folder, locked, publish, recipe_key
 from analyzer.lab.build.edits import Edit, NewFile
 from analyzer.lab.build.kernel import KEY as KERNEL_KEY
 from analyzer.lab.build.qemu import KEY as QEMU_KEY
@@ -93,3 +93,10 @@ def test_parts_need_both_builds(tmp_path: Path) -> None:
     assert parts is not None
     assert parts.kernel == tmp_path / f"kernel-1-{KERNEL_KEY}" / "bzImage"
     assert parts.qemu.name == "qemu-system-x86_64"
+
+
+def test_an_unfinished_tree_of_another_part_stays(tmp_path: Path) -> None:
+    for name in ("kernel-new", "kernel-old", "live-update-tree"):
+        (tmp_path / name).mkdir()
+    drop_others(tmp_path, keep=(tmp_path / "kernel-new",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kernel-new", "live-update-tree"]

@@ -22,7 +22,7 @@ def result():
 @pytest.fixture
 def scenario(result):
     functions = tuple(result.kexecs[0].observed.discovered)
-    boots = tuple(LabBoot("", (), (), leave, (), (), ()) for leave in ("kexec", "poweroff"))
+    boots = tuple(LabBoot("", (), (), leave, (), (), (), handover=False) for leave in ("kexec", "poweroff"))
     bridges = {"0000:02:00.0": "healed selective-loss", "0000:00:04.0": "kept"}
     return Scenario(
         name="healed",
@@ -40,7 +40,7 @@ def scenario(result):
 def run_of(scenario, **changes):
     found = {1: list(scenario.topology.functions), 2: list(scenario.topology.functions)}
     none = Path()
-    return Run(none, none, none, None, [], {**found, **changes.get("enumerated", {})}, [], "tcg", 0.0)
+    return Run(none, none, none, None, None, [], {**found, **changes.get("enumerated", {})}, [], "tcg", 0.0)
 
 
 def test_all_as_expected(scenario, result):

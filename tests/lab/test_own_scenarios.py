@@ -103,7 +103,16 @@ def test_what_was_found_is_the_table_that_the_file_needs(mine):
     everything = list(scenario.topology.functions)
     none = Path()
     done = Run(
-        none, none, none, None, [], {1: everything, 2: [*everything[1:], "0000:09:00.0"]}, [], "tcg", 0.0
+        none,
+        none,
+        none,
+        None,
+        None,
+        [],
+        {1: everything, 2: [*everything[1:], "0000:09:00.0"]},
+        [],
+        "tcg",
+        0.0,
     )
     text = expectation.table(scenario, done, result, 0)
     assert text.splitlines()[:2] == [

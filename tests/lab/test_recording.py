@@ -30,6 +30,7 @@ def test_members(content, expected):
     [
         ([], []),
         ([b"00:00.0 Host bridge", b"# tracer: nop"], ["guest-snapshot.txt", "guest-trace.txt"]),
+        ([b".".ljust(257, b"\0") + b"ustar"], ["guest-kho.tar"]),
         ([b"# tracer: nop", b"# tracer: nop"], ["guest-trace.txt", "guest-trace-2.txt"]),
     ],
 )

@@ -53,6 +53,7 @@ def line(event: str, said: str, pid: int = 1, time: str = "1.183587") -> str:
         ("ftrace-perf-script.txt", 18, 0, 0),
         ("ftrace-kvm-host.txt.zst", 746, 0, 0),
         ("tracefs-trace-rescan.txt.zst", 13_199, 0, 0),
+        ("ftrace-arm64-ecam.txt.zst", 270, 0, 0),
     ],
 )
 def test_real_texts(name, count, dropped, printed):
@@ -63,6 +64,15 @@ def test_real_texts(name, count, dropped, printed):
     assert table["where"].is_sorted()
     assert table.select("time_ns", "cpu").null_count().row(0) == (0, 0)
     assert not capture.notes.truncated
+
+
+def test_the_guest_s_own_probes_on_arm_see_what_its_hypervisor_saw():
+    """Every access from the start of the recording on, in the same order, with the same values."""
+    columns = ["op", "domain", "bus", "devfn", "offset", "value"]
+    guest = open_capture(str(FORMATS / "ftrace-arm64-ecam.txt.zst")).accesses.select(columns)
+    host = open_capture(str(FORMATS.parent / "arm64-recorded-in-the-guest.bin")).accesses.select(columns)
+    assert host.slice(13_410, guest.height).rows() == guest.rows()
+    assert guest.row(-1) == ("write", 0, 2, 0, 0xB8, 0)
 
 
 @pytest.mark.parametrize(

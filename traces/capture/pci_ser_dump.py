@@ -3,12 +3,17 @@
     drgn pci_ser_dump.py -o host7.flb         the set that this kernel was handed
     drgn pci_ser_dump.py --out -o host7.flb   the set that it is going to hand over
     drgn pci_ser_dump.py --luo ADDRESS -o F   from the physical address of struct luo_ser ("luo-v5")
+    drgn pci_ser_dump.py --flbs ADDRESS -o F  from the physical address of the list of FLBs
     drgn pci_ser_dump.py --pci-ser ADDRESS --name pci -o F
 
 The way there: KHO's device tree (CONFIG_KEXEC_HANDOVER_DEBUGFS) -> node LUO -> struct luo_ser -> list of
-FLBs -> the one named "pci" or "pci-v...". Layouts are those of the Live Update PCI series v6 to v9 (kernel
-sources: include/linux/kho/abi/pci.h, block.h, luo.h); older ones are refused: name the devices with
---preserved. Needs drgn and root; reads memory, changes nothing.
+FLBs -> the one named "pci" or "pci-v...". Linux 7.3 frees struct luo_ser early in its boot and keeps the
+list, whose address is then in the kernel's variable luo_flb_global (needs debug symbols). It fills the list
+for the next kernel only at the kexec itself: with --out there is nothing before.
+
+Layouts are those of the Live Update PCI series v6 to v9 (kernel sources: include/linux/kho/abi/pci.h,
+block.h, luo.h); older ones are refused: name the devices with --preserved. Needs drgn and root; reads
+memory, changes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +34,10 @@ MAX_BLOCKS, MAX_FLBS, MAX_SLOTS = 10_000, 63, 1 << 20
 
 class DumpError(Exception):
     """What was expected in memory is not there; the text says what and where."""
+
+
+class GoneError(DumpError):
+    """There is no struct luo_ser where the device tree says; the kernel may have freed it."""
 
 
 def device_tree(data):
@@ -86,7 +95,14 @@ class Memory:
         """Name and address of the PCI core's FLB data, from the address of struct luo_ser."""
         magic, _, _, flbs = self.numbers(luo, "<8sQQQ")
         if magic != LUO_MAGIC:
-            raise DumpError(f"expected struct luo_ser with {LUO_MAGIC!r} at {luo:#x}, found {magic!r}")
+            raise GoneError(
+                f"expected struct luo_ser with {LUO_MAGIC!r} at {luo:#x}, found {magic!r}: freed, or of "
+                "another version"
+            )
+        return self.find_pci_among(flbs)
+
+    def find_pci_among(self, flbs):
+        """The same, from the address of the list of FLBs."""
         _, count = self.numbers(flbs, "<QQ")
         if not 0 < count <= MAX_FLBS:
             raise DumpError(f"expected 1 to {MAX_FLBS} FLBs at {flbs:#x}, found {count}")
@@ -140,6 +156,7 @@ def arguments(given=None):
     parser.add_argument("-o", "--output", required=True, help="file to write; must not exist")
     parser.add_argument("--out", action="store_true", help="the outgoing set instead of the incoming one")
     parser.add_argument("--luo", type=lambda text: int(text, 0), help="physical address of struct luo_ser")
+    parser.add_argument("--flbs", type=lambda text: int(text, 0), help="physical address of the list of FLBs")
     parser.add_argument(
         "--pci-ser", type=lambda text: int(text, 0), help="physical address of struct pci_ser"
     )
@@ -151,6 +168,35 @@ def arguments(given=None):
     return options
 
 
+def find(program, memory, options):
+    """Name and address of the PCI core's FLB data, as the command line says."""
+    if options.flbs is not None:
+        return memory.find_pci_among(options.flbs)
+    luo = options.luo
+    if luo is None:
+        tree = Path(options.debugfs) / ("out" if options.out else "in") / "fdt"
+        luo = luo_address(tree.read_bytes())
+    try:
+        return memory.find_pci(luo)
+    except GoneError:
+        if options.out or options.luo is not None:
+            raise
+        virtual = kept_list(program)
+    kept = Memory(lambda address, size: program.read(address, size, False), memory.page)
+    return kept.find_pci_among(virtual)
+
+
+def kept_list(program):
+    """Virtual address of the list of FLBs that this kernel was handed, from its own variable."""
+    try:
+        return int(program["luo_flb_global"].incoming.header_ser)
+    except (LookupError, AttributeError) as error:
+        raise DumpError(
+            "struct luo_ser is freed, as Linux 7.3 does early in its boot; the variable luo_flb_global has "
+            "the list of FLBs, but there are no debug symbols of it: install them, or give --flbs"
+        ) from error
+
+
 def main(program, given=None):
     """Find the set in the memory of ``program`` (drgn's), write it, tell its name."""
     options = arguments(given)
@@ -158,11 +204,7 @@ def main(program, given=None):
     try:
         name, address = options.name, options.pci_ser
         if address is None:
-            luo = options.luo
-            if luo is None:
-                tree = Path(options.debugfs) / ("out" if options.out else "in") / "fdt"
-                luo = luo_address(tree.read_bytes())
-            name, address = memory.find_pci(luo)
+            name, address = find(program, memory, options)
         data = memory.pci_ser(address, name)
     except (DumpError, OSError, ValueError, struct.error) as error:
         raise SystemExit(f"pci_ser_dump.py: {error}") from error

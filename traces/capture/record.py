@@ -9,7 +9,8 @@
     record.py bootconfig              the same probes for the next kernel, from before its PCI enumeration
 
 The files are the native container of aritrace (docs/format.md); docs/capturing.md says when to use what.
-Probes need CONFIG_KPROBE_EVENTS on x86, and Linux 6.9 or 6.6-stable; with --writes-only, Linux 5.0.
+Probes need CONFIG_KPROBE_EVENTS and, to see what reads return, Linux 6.9 or 6.6-stable; with --writes-only,
+Linux 5.0. On machines other than x86: config space in memory (ECAM) and CONFIG_DEBUG_INFO_BTF.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ import time
 import zlib
 from pathlib import Path
 
-GROUP = "pcicfg"
+GROUP, CLOCK, DEVICES = "pcicfg", "boot", "/sys/bus/pci/devices"
 #: x86: every access of kernel and user space ends in these (seg, bus, devfn, reg, len, value).
 FUNCTIONS = {"conf1": "pci_conf1", "mmcfg": "pci_mmcfg"}
 PLACE = "seg=$arg1:u32 bus=$arg2:u32 devfn=$arg3:u32 reg=$arg4:u32 len=$arg5:u32"
+#: Elsewhere: the functions for ECAM, whose first argument is the kernel's structure of the bus.
+ECAM = {"ecam": "pci_generic_config"}
+ECAM_PLACE = "seg=bus->domain_nr:u32 bus=bus->number:u8 devfn=devfn:u32 reg=where:u32 len=size:u32"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-DEVICES = "/sys/bus/pci/devices"
 LINUX = "Linux " + os.uname().release
 READS = "; reads need Linux 6.9 or 6.6-stable on x86, --writes-only records without them"
 TAKEN = ": another record.py is running, or has left its probes; 'record.py disarm' removes them"
@@ -42,17 +45,16 @@ READ, WRITE = 0, 1
 ACCESSES, LOG, SNAPSHOTS, PROBLEMS, TRAILER = 1, 4, 6, 7, 8
 STATUS_OK, STATUS_ABORT, TIME_NULL, CPU_NULL, TIME_KNOWN = 0, 3 << 1, 1 << 5, 1 << 6, 1
 CLOCKS = {"mono": 1, "boot": 3, "tai": 4, "local": 5}
-CLOCK = "boot"
 CHUNK_ACCESSES, SNAPSHOT_BYTES = 4096, 1 << 20
 
 
-def probes(writes_only=False):
-    """Return name and definition of each probe event, as tracefs takes them."""
-    items = FUNCTIONS.items()
-    found = {"wr_" + name: f"{function}_write {PLACE} val=$arg6:x32" for name, function in items}
-    if not writes_only:
-        value = "val=+0($arg6):x32 rc=$retval:s32"
-        found.update({"rd_" + name: f"{function}_read%return {PLACE} {value}" for name, function in items})
+def probes(machine=None, writes_only=False):
+    """Return name and definition of each probe event, as tracefs takes them; a machine is a ``uname -m``."""
+    x86 = re.fullmatch(r"x86_64|i.86", machine or os.uname().machine)
+    functions, place, value = (FUNCTIONS, PLACE, "$arg6") if x86 else (ECAM, ECAM_PLACE, "val")
+    found = {f"wr_{name}": f"{start}_write {place} val={value}:x32" for name, start in functions.items()}
+    for name, start in () if writes_only else functions.items():
+        found[f"rd_{name}"] = f"{start}_read%return {place} val=+0({value}):x32 rc=$retval:s32"
     return found
 
 
@@ -229,7 +231,7 @@ class Tracing:
         """Define the probes, make the instance, switch the events on; nothing is left behind if it fails."""
         defined = []
         try:
-            for name, definition in probes(writes_only).items():
+            for name, definition in probes(writes_only=writes_only).items():
                 self._define(f"p:{GROUP}/{name} {definition}")
                 defined.append(name)
             if not self.instance.exists():
@@ -241,7 +243,7 @@ class Tracing:
         except OSError as error:
             if defined:
                 self.disarm(defined)
-            if defined == list(probes(writes_only)):
+            if len(defined) == len(probes(writes_only=writes_only)):
                 raise  # the instance was refused
             advice = TAKEN if error.errno == errno.EEXIST else READS if name.startswith("rd") else ""
             refuse(f"{LINUX} refuses the probe {name}: {error.strerror}{advice}; see {self.root}/error_log")
@@ -259,11 +261,9 @@ class Tracing:
 
     def _define(self, text):
         # Not open("a"): that seeks to the end, which these files refuse.
-        file = os.open(str(self.root / "dynamic_events"), os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(file, text.encode() + b"\n")
-        finally:
-            os.close(file)
+        number = os.open(str(self.root / "dynamic_events"), os.O_WRONLY | os.O_APPEND)
+        with os.fdopen(number, "wb", buffering=0) as file:
+            file.write(text.encode() + b"\n")
 
 
 def follow(tracing, container, seconds, messages="/dev/kmsg"):
@@ -317,18 +317,17 @@ def kernel_messages(log):
 def bootconfig(writes_only=False):
     """Return the probes as bootconfig for ``bootconfig -a FILE INITRD`` (CONFIG_BOOTTIME_TRACING)."""
     lines = ["# Add 'bootconfig' to the command line of the next kernel."]
-    for name, definition in probes(writes_only).items():
-        lines.append(f'ftrace.event.kprobes.{name}.probes = "{definition}"')
-        lines.append(f"ftrace.event.kprobes.{name}.enable")
+    for name, definition in probes(writes_only=writes_only).items():
+        event = "ftrace.event.kprobes." + name
+        lines += [f'{event}.probes = "{definition}"', event + ".enable"]
     lines += ["ftrace.buffer_size = 16MB", f"ftrace.trace_clock = {CLOCK}", ""]
     return "\n".join(lines)
 
 
 def arguments(given=None):
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     add, default = parser.add_argument, " (default %(default)s)"
     add("job", choices=["record", "snapshot", "arm", "disarm", "convert", "bootconfig"])
     add("trace", nargs="?", help="text to convert; - is standard input")
@@ -386,11 +385,10 @@ def record(options, tracing=None):
     except BaseException:
         container.discard()
         raise
-    if tracing:
-        try:
+    with contextlib.ExitStack() as after:
+        if tracing:
+            after.callback(tracing.disarm)
             follow(tracing, container, options.seconds)
-        finally:
-            tracing.disarm()
     container.close()
     say(f"{container.accesses} accesses in {options.output}")
 

@@ -5,6 +5,14 @@ nor ordinary functions above 7 (no stock device model has a next-function chain)
 Debian's source packages, makes a few edits anchored in the text, and builds both into a cache.
 """
 
+from analyzer.lab.build.live_update import LiveUpdateParts, build_live_update, built_live_update
 from analyzer.lab.build.parts import BuiltParts, build, built_parts
 
-__all__ = ["BuiltParts", "build", "built_parts"]
+__all__ = [
+    "BuiltParts",
+    "LiveUpdateParts",
+    "build",
+    "build_live_update",
+    "built_live_update",
+    "built_parts",
+]

@@ -118,9 +118,15 @@ def fresh_folder(path: Path) -> Iterator[Path]:
 
 
 def drop_others(work: Path, *, keep: Collection[Path]) -> None:
-    """Remove trees that no build of today's recipes resumes."""
+    """Remove trees that no build of today's recipes resumes.
+
+    Args:
+        work: the directory of trees, each ``PART-KEY``.
+        keep: those that are resumed; trees of other parts stay too.
+    """
+    parts = {path.name.rpartition("-")[0] for path in keep}
     for path in work.glob("*"):
-        if path not in keep:
+        if path not in keep and path.name.rpartition("-")[0] in parts:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,4 +1,7 @@
-"""Build a small Linux with the lab's edits: tinyconfig and what a guest of the lab needs."""
+"""Build a small Linux with the lab's edits: tinyconfig and what a guest of the lab needs.
+
+The kernel with the Live Update Orchestrator (:mod:`.live_update`) is compiled by the same steps.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,28 @@ def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str]
     Raises:
         BuildError: a step fails, or Kconfig did not accept a line of the configuration.
     """
+    result = compile_kernel(work, CONFIGURATION, log, progress=progress, jobs=jobs)
+    version = (work / "version").read_text(encoding="utf-8")
+    folder = publish(result, cache, PART, version, KEY)
+    shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def compile_kernel(
+    work: Path, configuration: str, log: Path, *, progress: Callable[[str], None], jobs: int
+) -> Path:
+    """Configure and compile a tree; return a new directory with ``bzImage`` and ``config``.
+
+    Args:
+        work: from :func:`.cache.prepare_tree`.
+        configuration: what is added to tinyconfig.
+        log: gets the output of every step.
+        progress: called with a line of text before each step.
+        jobs: compilers at a time.
+
+    Raises:
+        BuildError: a step fails, or Kconfig did not accept a line of the configuration.
+    """
     tree = work / "source"
 
     def make(what: str, *targets: str, seconds: float) -> None:
@@ -58,9 +83,9 @@ def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str]
     progress("configuring Linux")
     make("configure Linux", "tinyconfig", seconds=900)
     with (tree / ".config").open("a", encoding="utf-8") as config:
-        config.write(CONFIGURATION)
+        config.write(configuration)
     make("configure Linux", "olddefconfig", seconds=900)
-    ignored = not_accepted(CONFIGURATION, (tree / ".config").read_text(encoding="utf-8"))
+    ignored = not_accepted(configuration, (tree / ".config").read_text(encoding="utf-8"))
     if ignored:
         raise BuildError(
             f"this kernel's Kconfig did not accept {', '.join(ignored)}",
@@ -74,10 +99,7 @@ def build_kernel(cache: Path, work: Path, log: Path, *, progress: Callable[[str]
     result.mkdir()
     shutil.copy(tree / "arch" / "x86" / "boot" / "bzImage", result / "bzImage")
     shutil.copy(tree / ".config", result / "config")
-    version = (work / "version").read_text(encoding="utf-8")
-    folder = publish(result, cache, PART, version, KEY)
-    shutil.rmtree(work, ignore_errors=True)
-    return folder
+    return result
 
 
 def not_accepted(wanted: str, config: str) -> list[str]:

@@ -1,8 +1,10 @@
 """What the lab changes in Linux: the inherit rule of the Live Update series for a set from the command line.
 
-The rule is that of versions 6 and 7 of the series (docs/replay.md): ARI of a preserved bridge is what Device
-Control 2 shows, ``pci=noari`` comes after that, bridges without bus numbers stay without, and preserved
-devices keep Bus Master at kexec. Tried with Linux 6.1 and 6.12 (Debian 12 and 13).
+The rules are those of versions 6, 7 and 9 of the series (docs/replay.md), chosen by ``lab_series=``: ARI of
+a preserved bridge is what Device Control 2 shows, ``pci=noari`` comes after that, and preserved devices keep
+Bus Master at kexec. In versions 6 and 7 bridges without bus numbers stay without; in version 9 only where a
+preserved bridge on that bus lost its own, and ACS Control of a preserved function stays as it is. Tried with
+Linux 6.1 and 6.12 (Debian 12 and 13).
 """
 
 from importlib.resources import files
@@ -53,6 +55,31 @@ KERNEL_CHANGES: tuple[Edit | NewFile, ...] = (
         "/* Clear errors */ pci_write_config_word(dev, PCI_STATUS, 0xffff);",
         "before",
         "if (aritrace_lab_refuse_bus_numbers(dev))\n\t\t\tgoto out;\n\n\t\t",
+    ),
+    # ACS Control, series v9: saved with the rest of the state, and not set up on a preserved function.
+    Edit(
+        "drivers/pci/pci.c",
+        "pci_allocate_vc_save_buffers(dev);",
+        "after",
+        "\n\taritrace_lab_add_acs_buffer(dev);",
+    ),
+    Edit(
+        "drivers/pci/pci.c",
+        "pci_save_ptm_state(dev); return pci_save_vc_state(dev);",
+        "before",
+        "aritrace_lab_save_acs(dev);\n\t",
+    ),
+    Edit(
+        "drivers/pci/pci.c",
+        "/* Restore ACS and IOV configuration state */ pci_enable_acs(dev);",
+        "instead",
+        "if (!aritrace_lab_restore_acs(dev))\n\t\tpci_enable_acs(dev);",
+    ),
+    Edit(
+        "drivers/pci/pci.c",
+        "dev->acs_cap = pci_find_ext_capability(dev, PCI_EXT_CAP_ID_ACS);",
+        "after",
+        "\n\tif (aritrace_lab_adopt_acs(dev))\n\t\treturn;",
     ),
     # At kexec, in pci_device_shutdown(): preserved devices may go on with DMA.
     Edit(

@@ -11,8 +11,12 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analyzer.lab.build.steps import BuildError, run_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MIRROR = "http://deb.debian.org"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -26,16 +30,21 @@ class PrivateApt:
     Attributes:
         state: the directory; made if it is not there.
         log: gets what apt prints.
+        architecture: Debian's name of it, as in ``arm64``; empty = the host's. Of another one nothing counts
+            as installed.
+        prefer: the release whose packages come before newer ones of others; empty = none.
     """
 
     state: Path
     log: Path
+    architecture: str = ""
+    prefer: str = ""
 
-    def update(self, codename: str) -> None:
-        """Fetch the package lists, sources included, of one Debian release.
+    def update(self, *codenames: str) -> None:
+        """Fetch the package lists, sources included for the host's architecture, of Debian releases.
 
         Args:
-            codename: of the release, as ``VERSION_CODENAME`` in /etc/os-release.
+            codenames: of the releases, as ``VERSION_CODENAME`` in /etc/os-release, or their ``-backports``.
 
         Raises:
             BuildError: apt fails, or Debian's keyring is missing.
@@ -48,7 +57,10 @@ class PrivateApt:
             )
         for folder in ("lists/partial", "cache/archives/partial"):
             (self.state / folder).mkdir(parents=True, exist_ok=True)
-        (self.state / "sources.list").write_text(archive_lines(codename), encoding="utf-8")
+        lines = "".join(archive_lines(name, architecture=self.architecture) for name in codenames)
+        (self.state / "sources.list").write_text(lines, encoding="utf-8")
+        if self.architecture:
+            (self.state / "status").touch()
         self._run("fetch package lists", "apt-get", "update", seconds=600)
 
     def newest_kernel_source(self) -> str:
@@ -81,6 +93,21 @@ class PrivateApt:
         if not found or found[1] == "(none)":
             raise BuildError(f"expected a package {package} in this Debian release, found none")
         return found[1]
+
+    def depends(self, package: str) -> list[str]:
+        """Return what a binary package depends on directly, without what provides a virtual one."""
+        lines = self._ask("apt-cache", "depends", "--important", package).splitlines()
+        return [line.split()[-1] for line in lines if re.match(r" [ |](Pre)?Depends: [a-z0-9]", line)]
+
+    def download(self, packages: Iterable[str], folder: Path) -> list[Path]:
+        """Download binary packages.
+
+        Raises:
+            BuildError: the release does not have one, or the download fails.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run("download packages", "apt-get", "download", *packages, seconds=1800, folder=folder)
+        return sorted(folder.glob("*.deb"))
 
     def unpack_source(self, package: str, into: Path) -> None:
         """Download a source package and unpack it, Debian's patches applied.
@@ -144,6 +171,11 @@ class PrivateApt:
         }
         if os.geteuid() == 0:
             options["APT::Sandbox::User"] = "root"  # apt's own user may not write to the cache
+        if self.prefer:
+            options["APT::Default-Release"] = self.prefer
+        if self.architecture:
+            options["APT::Architecture"] = options["APT::Architectures"] = self.architecture
+            options["Dir::State::Status"] = self.state / "status"
         return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
     def _run(self, what: str, program: str, *words: str, seconds: float, folder: Path | None = None) -> None:
@@ -166,15 +198,22 @@ class PrivateApt:
         return answer.stdout
 
 
-def archive_lines(codename: str, *, mirror: str = MIRROR) -> str:
-    """Return the sources.list of one Debian release, its security archive included where it has one."""
+def archive_lines(codename: str, *, mirror: str = MIRROR, architecture: str = "") -> str:
+    """Return the sources.list of one Debian release, its security archive included where it has one.
+
+    Args:
+        codename: of the release.
+        mirror: address of the archive.
+        architecture: of another machine, for which no sources are needed; empty = the host's.
+    """
     suites = [(f"{mirror}/debian", codename)]
-    if codename != "sid":
+    if codename != "sid" and not codename.endswith("-backports"):
         suites.append((f"{mirror}/debian-security", f"{codename}-security"))
+    foreign = f"arch={architecture} " if architecture else ""
     return "".join(
-        f"{kind} [signed-by={KEYRING}] {address} {suite} main\n"
+        f"{kind} [{foreign}signed-by={KEYRING}] {address} {suite} main\n"
         for address, suite in suites
-        for kind in ("deb", "deb-src")
+        for kind in (("deb",) if architecture else ("deb", "deb-src"))
     )
 
 

@@ -11,6 +11,7 @@
  *   lab_policy=inherit|serialize|heal
  *                               how ARI of a preserved bridge is decided (default inherit, as the series does)
  *   lab_saved_ari=BDF,...       for serialize: the bridges that had ARI on in the previous kernel
+ *   lab_series=v6|v7|v9         the version whose rules for bus numbers and ACS apply (default v7, as v6)
  *
  * A BDF is [dddd:]bb:dd.f in hexadecimal.
  */
@@ -22,6 +23,7 @@
 #include <linux/pci.h>
 #include <linux/string.h>
 
+#include "pci.h"
 #include "aritrace_lab.h"
 
 struct lab_set {
@@ -38,6 +40,7 @@ enum lab_policy { LAB_INHERIT, LAB_SERIALIZE, LAB_HEAL };
 static struct lab_set incoming_set, outgoing_set, saved_ari_set;
 static enum lab_policy policy;
 static int liveupdate_number = 1;
+static bool rules_of_v9;
 
 static int parse_bdf(struct lab_set *set, const char *text)
 {
@@ -118,6 +121,16 @@ static int __init parse_policy(char *name)
 }
 early_param("lab_policy", parse_policy);
 
+static int __init parse_series(char *name)
+{
+	if (!strcmp(name, "v9"))
+		rules_of_v9 = true;
+	else if (strcmp(name, "v6") && strcmp(name, "v7"))
+		pr_err("lab: no series \"%s\"\n", name);
+	return 0;
+}
+early_param("lab_series", parse_series);
+
 static bool contains(const struct lab_set *set, struct pci_dev *dev)
 {
 	unsigned int i;
@@ -182,11 +195,78 @@ bool aritrace_lab_inherit_ari(struct pci_dev *bridge)
 	return true;
 }
 
+/* A preserved bridge on this bus that has no bus below it: what it had was reset in the blackout. */
+static struct pci_dev *preserved_without_numbers(struct pci_bus *bus)
+{
+	struct pci_dev *dev;
+
+	list_for_each_entry(dev, &bus->devices, bus_list)
+		if (pci_is_bridge(dev) && !dev->subordinate && aritrace_lab_incoming(dev))
+			return dev;
+	return NULL;
+}
+
 bool aritrace_lab_refuse_bus_numbers(struct pci_dev *bridge)
 {
+	struct pci_dev *lost;
+
 	if (!incoming_set.count)
 		return false;
-	pci_err(bridge, "Cannot reconfigure bridge during Live Update, skipping\n");
+	if (!rules_of_v9) {
+		pci_err(bridge, "Cannot reconfigure bridge during Live Update, skipping\n");
+		return true;
+	}
+	lost = preserved_without_numbers(bridge->bus);
+	if (lost)
+		pci_err(bridge, "Not assigning bus numbers, preserved bridge %s lost its bus number configuration\n",
+			pci_name(lost));
+	return lost;
+}
+
+/*
+ * Series v9 keeps ACS Control in the saved state of every function, one word, and leaves the register of a preserved
+ * one as it is. Before v9 it is set up as the stock kernel does it.
+ */
+void aritrace_lab_add_acs_buffer(struct pci_dev *dev)
+{
+	if (rules_of_v9 && pci_add_ext_cap_save_buffer(dev, PCI_EXT_CAP_ID_ACS, sizeof(u16)))
+		pci_err(dev, "lab: no memory for ACS Control\n");
+}
+
+static u16 *saved_acs(struct pci_dev *dev)
+{
+	struct pci_cap_saved_state *state = NULL;
+
+	if (rules_of_v9 && dev->acs_cap)
+		state = pci_find_saved_ext_cap(dev, PCI_EXT_CAP_ID_ACS);
+	return state ? (u16 *)&state->cap.data[0] : NULL;
+}
+
+void aritrace_lab_save_acs(struct pci_dev *dev)
+{
+	u16 *control = saved_acs(dev);
+
+	if (control)
+		pci_read_config_word(dev, dev->acs_cap + PCI_ACS_CTRL, control);
+}
+
+bool aritrace_lab_restore_acs(struct pci_dev *dev)
+{
+	u16 *control = saved_acs(dev);
+
+	if (control)
+		pci_write_config_word(dev, dev->acs_cap + PCI_ACS_CTRL, *control);
+	return control;
+}
+
+bool aritrace_lab_adopt_acs(struct pci_dev *dev)
+{
+	if (!rules_of_v9 || !dev->acs_cap || !aritrace_lab_incoming(dev))
+		return false;
+	if (!saved_acs(dev)) {
+		pci_warn(dev, "No ACS save buffer, not adopting ACS controls\n");
+		return false;
+	}
 	return true;
 }
 
