@@ -115,10 +115,8 @@ def whole_batch(job: Job, batch: int, scratch: str) -> None:
     """Analyse a batch group by group and write its parts and its record."""
     from analyzer.fleet import analysis, manifest, parts, rows
 
-    first, number = job.slice_of(batch)
-    entries = manifest.read(job.directory, job.manifest, first, number)
     frames: list[Frames] = []
-    for group in analysis.groups(list(enumerate(entries, start=first))):
+    for group in analysis.groups(manifest.of_batch(job, batch)):
         with _within(job.request.limits.max_seconds):
             frames.append(
                 rows.tables(analysis.analyze_inputs(group, job, scratch), job.request.host_from_path)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analyzer.fleet.answers import FleetReport, Rate
 
 
@@ -27,6 +29,11 @@ def headline(report: FleetReport) -> FleetHeadline:
         return FleetHeadline(
             "LOST", "bad", f"ARI Forwarding at {of(loss)} decided kexecs: {with_interval(loss)}"
         )
+    if report.untimed is not None and report.untimed.losses:
+        lost = count(report.untimed.losses, "kexec")
+        return FleetHeadline(
+            "UNDETERMINED", "unknown", f"no loss in this period is known, but {lost} with a loss have no time"
+        )
     decided = count(loss.trials, "decided kexec")
     return FleetHeadline("clean", "good", f"no ARI Forwarding lost at {decided}, {with_interval(loss)}")
 
@@ -37,6 +44,29 @@ def unfinished(report: FleetReport) -> str:
         f"{report.batches_done:,} of {count(report.batches, 'batch', 'batches')} are done; all numbers are of"
         " these. Repeat the 'analyze fleet run' command to finish."
     )
+
+
+def scope(report: FleetReport) -> Iterator[str]:
+    """What of the runs the numbers are over, and what of them is in no number; nothing where that is all."""
+    if report.since or report.until:
+        first = f" from {report.since}" if report.since else ""
+        last = f" to {report.until}" if report.until else ""
+        yield f"Of the kexecs and captures{first}{last} (UTC days, both included)."
+    missing = report.untimed
+    if missing is not None and (missing.kexecs or missing.captures):
+        yield (
+            f"Of {count(missing.kexecs, 'kexec')} ({missing.losses:,} with a loss that counts,"
+            f" {missing.doubts:,} undetermined) and {count(missing.captures, 'capture')} without a kexec"
+            f" ({missing.unanswered:,} without a sure answer) the time is not known: no number here has them."
+        )
+    if report.captures.repeated:
+        more = count(report.captures.repeated, "capture")
+        yield f"{more} more in several of these runs: each counts once."
+    if report.captures.replaced:
+        yield (
+            f"{count(report.captures.replaced, 'earlier capture')} not counted: changed since, or part of a"
+            " longer history now."
+        )
 
 
 def share(rate: Rate) -> str:

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from analyzer.fleet.drilldown import Shown
-from analyzer.report.fleet_wording import headline, of, unfinished, with_interval
+from analyzer.report.fleet_wording import headline, of, scope, unfinished, with_interval
 from analyzer.report.html.environment import render
 from analyzer.report.html.fleet_lists import FleetLists
 from analyzer.report.html.fleet_tables import FleetTables
@@ -53,7 +53,7 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
         found: the captures that it counts (:func:`analyzer.fleet.drilldown.drill_down`).
     """
     report = shown.report
-    lists = FleetLists(found, report.directory, report.trend_by)
+    lists = FleetLists(found, report)
     tables = FleetTables(shown, lists)
     whole = report.tally.loss
     scale = Scale.of([whole, report.tally.hardware_loss], whole)
@@ -125,6 +125,8 @@ def _rate_sign(rate: Rate, sign: Sign = "bad") -> Sign:
 def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     """What limits the answer: what is not decided, not read, or in no rate."""
     tally, beside, captures = report.tally, report.beside, report.captures
+    for sentence in scope(report):
+        yield "none", sentence
     if tally.undetermined:
         yield (
             "unknown",
