@@ -16,6 +16,7 @@ from analyzer.cli.parameters import (
     FlbNameOption,
     FlbOption,
     GuestOption,
+    JoinOption,
     KexecAtOption,
     LinkTypeOption,
     MapOption,
@@ -24,6 +25,7 @@ from analyzer.cli.parameters import (
     PolicyOption,
     PreservedOption,
     QuietOption,
+    SeedOption,
     SeriesOption,
     TextOrJson,
     TextOrJsonOption,
@@ -73,6 +75,14 @@ BootNumber = Annotated[
         help="The boot at whose end it is taken, as analyze stat numbers them. Default: the last.",
     ),
 ]
+MorePieces = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MORE",
+        show_default=False,
+        help="With --join: CAPTURE for each piece in order, then BDF, as in --join BEFORE AFTER 02:00.0.",
+    ),
+]
 Code = Annotated[
     str | None,
     typer.Argument(metavar="[CODE]", show_default=False, help="As in ARI001; without one, all are listed."),
@@ -86,7 +96,10 @@ Write = Annotated[bool, typer.Option("--write", help="Write the new expectations
 def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     capture: OneCapture,
     bdf: Function,
+    more: MorePieces = None,
     *,
+    join: JoinOption = False,
+    seed: SeedOption = None,
     policy: PolicyOption = "observed",
     series: SeriesOption = None,
     cmdline: CmdlineOption = None,
@@ -105,16 +118,28 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     verbose: ExplainVerboseOption = 0,
 ) -> None:
     """Explain one function: ARI Forwarding over time, each policy's decision, why it is (not) found."""
+    from analyzer.capture.joining import refuse_single
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.errors import UsageError
     from analyzer.questions.explain.function import explain
     from analyzer.report import explain_report
 
+    arguments = [capture, bdf, *(more or [])]
+    captures, named = arguments[:-1], arguments[-1]
+    if len(captures) > 1 and not join:
+        raise UsageError(
+            f"expected one capture and one function, found {len(captures) + 1} arguments",
+            advice="pieces of one history need --join, as in: analyze explain --join BEFORE AFTER 02:00.0",
+        )
+    if join:
+        refuse_single(captures)
     try:
-        function = addresses.text(addresses.parse(bdf))
+        function = addresses.text(addresses.parse(named))
     except ValueError as error:
         raise UsageError(str(error), advice="as lspci -D prints it") from None
     options = Options(
+        join=join,
+        seed=seed,
         policy=policy,
         series=series,
         preserved=preserved,
@@ -129,8 +154,8 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
     )
-    refuse_inputs([output], [capture], options)
-    explanation = explain(capture, function, options)
+    refuse_inputs([output], captures, options)
+    explanation = explain(captures, function, options)
 
     def fill(page: "Page") -> None:
         from analyzer.questions.explain import evidence_packets

@@ -17,6 +17,8 @@ from analyzer.results import POLICIES
 from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.analysis import Study
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
     from analyzer.verdicts.kexecs import KexecAnalysis
 
 
-def explain(path: str, function: str, options: Options | None = None) -> Explanation:
+def explain(path: str | Sequence[str], function: str, options: Options | None = None) -> Explanation:
     """Explain one function of a capture.
 
     Args:
-        path: the capture.
+        path: the capture; a sequence: consecutive pieces of one, in order.
         function: its address, ``[dddd:]bb:dd.f``, as the outgoing kernel numbered it.
         options: as for the main job.
 
@@ -39,10 +41,9 @@ def explain(path: str, function: str, options: Options | None = None) -> Explana
         UsageError: no such function in the capture; the message says which bridge would lead to it.
         AritraceError: the capture cannot be read.
     """
-    from analyzer.readers import open_capture
-
     chosen = options or Options()
-    return explain_capture(open_capture(path, chosen), function, chosen)
+    paths = [path] if isinstance(path, str) else path
+    return explain_capture(analysis.open_pieces(paths, chosen), function, chosen)
 
 
 def explain_capture(capture: Capture, function: str, options: Options | None = None) -> Explanation:
