@@ -68,8 +68,9 @@ def local_files(entry: Entry, options: Options, folder: Path | None, limit: int)
     Raises:
         AritraceError: a piece or file is missing or too large, or a store is out of reach.
     """
-    own = _with_local_files(own_options(entry), folder)
-    found = LocalFiles([], replace(options, **own) if own else options)
+    names: dict[str, str] = {}
+    own = _with_local_files(own_options(entry), folder, names)
+    found = LocalFiles([], replace(options, **own) if own else options, names)
     size: int | None = 0
     stored: int | None
     left, times, versions = limit, [], []
@@ -124,8 +125,8 @@ def _fetched(url: str, entry: Entry, folder: Path, limit: int, found: LocalFiles
     return local.stat().st_size, version
 
 
-def _with_local_files(own: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    """The options with each URL replaced by the path of a file that was fetched."""
+def _with_local_files(own: dict[str, Any], folder: Path | None, names: dict[str, str]) -> dict[str, Any]:
+    """The options with the path of a fetched file in place of each URL, which goes to ``names``."""
     from analyzer.fleet import stores
 
     chosen = dict(own)
@@ -134,7 +135,12 @@ def _with_local_files(own: dict[str, Any], folder: Path | None) -> dict[str, Any
         url = text if text is None or name in FILE_OPTIONS else text[1:] if text.startswith("@") else None
         if url is not None and listing.is_url(url):
             target = _subfolder(folder, "options") / name
-            stores.fetch_file(url, target)
+            names[str(target)] = url
+            try:
+                stores.fetch_file(url, target)
+            except AritraceError as error:
+                error.option = f"--{name}"
+                raise
             chosen[name] = str(target) if name in FILE_OPTIONS else f"@{target}"
     if "kexec_at" in chosen:
         chosen["kexec_at"] = tuple(chosen["kexec_at"])

@@ -9,14 +9,17 @@ import shutil
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 from fleet_runs import CLEAN, LOST, STOCK, Fleet
-from test_histories import BEFORE, fill
+from test_histories import AFTER, BEFORE, fill
 
 from analyzer import fleet as library
 from analyzer.errors import UsageError
 from analyzer.fleet import asking, gathering, job, manifest
+from analyzer.fleet.drilldown import drill_down
 from analyzer.fleet.job import Job, Request
+from analyzer.report.html import fleet_page, fleet_queries
 
 PATTERN = ["--group-by", "(?P<time>2026-[^/]+)/(?P<host>h[0-9]+)/", "--group-order", "before,after"]
 
@@ -210,6 +213,40 @@ def test_a_capture_in_two_runs_counts_once(fleet, tmp_path):
     found = library.report([str(outs[1]), str(outs[2])])
     assert (found.kexecs, found.captures.repeated) == (3, 3)
     assert [host.host for host in found.hosts_worst] == ["same"]
+
+
+def test_the_queries_of_a_page_count_what_its_report_counts(fleet, add, tmp_path):
+    """Two runs, one with an addition that replaces a row; and a period."""
+    fill(fleet.captures / "2026-03-01", {"h1": "lost", "h2": "kept"})
+    add(*PATTERN)
+    fill(fleet.captures / "2026-03-02", {"h1": "lost"})
+    (fleet.captures / "2026-03-01" / "h2" / "after.txt").write_text(AFTER["lost"])
+    assert add(*PATTERN) == 2
+    other = tmp_path / "other"
+    fill(other / "2026-03-03", {"h4": "kept"})
+    out = tmp_path / "out-other"
+    assert fleet("run", other, "-o", out, *PATTERN)[0] == 0
+    for days in ({}, {"since": dt.date(2026, 3, 2)}, {"until": dt.date(2026, 3, 1)}):
+        found = library.report([str(fleet.out), str(out)], **days)
+        tables = fleet_queries.tables_of(found)
+
+        def rows(dimension: str, tables=tables) -> list[dict]:
+            relation = duckdb.sql(fleet_queries.query(dimension, None, tables, "day"))
+            return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+
+        kexecs = {"lost": found.tally.lost, "kept": found.tally.kept}
+        for dimension in ("all", "release", "trend", "host", "vendor_device"):
+            states = [row["state"] for row in rows(dimension)]
+            assert {state: states.count(state) for state in kexecs} == kexecs
+        assert len(rows("outcome")) == found.captures.done == found.captures.listed - _outside(found, days)
+        assert len(rows("cause")) == found.tally.lost
+        assert len({row["policy"] for row in rows("policies")}) <= 4
+        shown = fleet_page.shown_part(found)
+        assert "".join(fleet_page.pieces(shown, drill_down(shown))).count("2026-03-0") > 0
+
+
+def _outside(found, days) -> int:
+    return found.captures.listed - found.kexecs if days else 0
 
 
 def test_an_input_without_an_answer_counts_until_a_run_has_one(fleet, tmp_path):
