@@ -14,16 +14,16 @@ import polars as pl
 from analyzer.errors import UsageError
 from analyzer.fleet import listing, manifest
 from analyzer.fleet.manifest import STATED, VERSION
+from analyzer.readers.sources import LeftOut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from analyzer.fleet.grouping import Grouping
     from analyzer.fleet.histories import Histories
     from analyzer.fleet.job import Job
     from analyzer.fleet.listing import SourceList
     from analyzer.fleet.manifest import Entry
-    from analyzer.readers.sources import LeftOut
 
 _NUMBER: Final = "number"
 _URL: Final = "|".join(f"^{scheme}" for scheme in listing.SCHEMES)
@@ -56,6 +56,7 @@ class RequestedInputs:
             UsageError: as of :func:`analyzer.fleet.listing.entries`, a manifest or a group without an order.
         """
         yield from self.histories.entries()
+        left_out = _LeftOutUnnamed(left_out, self.histories.named)
         grouping = self.grouping
         logs = None if grouping is None else lambda path: grouping.key(_text(path)) is not None
         found = self._without_named(listing.entries(self.sources, output, self.lists, left_out, logs))
@@ -75,6 +76,19 @@ class RequestedInputs:
 
     def _lines(self, *, urls: bool) -> listing.SourceLines:
         return listing.SourceLines(self.sources, self.lists, urls=urls)
+
+
+class _LeftOutUnnamed(LeftOut):
+    """Passes on what is left out, but for files that a manifest names: those are used."""
+
+    def __init__(self, left_out: LeftOut, named: Container[str]) -> None:
+        super().__init__()
+        self._left_out, self._named = left_out, named
+
+    def add(self, name: str) -> None:
+        """Count one more, unless it is named."""
+        if os.path.realpath(name) not in self._named:
+            self._left_out.add(name)
 
 
 def _text(path: str) -> str:

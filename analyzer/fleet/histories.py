@@ -57,6 +57,7 @@ class Histories:
             UsageError: a row that is not a history; says which one, what was found, and what was expected.
         """
         places: dict[bytes, str] = {}
+        self.named.update(os.path.realpath(path) for path in self.contents if not listing.is_url(path))
         for path, content in self.contents.items():
             for row in content.rows():
                 entry = self._entry(row, path)

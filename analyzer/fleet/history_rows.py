@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from analyzer.errors import AritraceError, UsageError
+from analyzer.fleet import parquet_rows
 from analyzer.readers.small_files import read_limited, read_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
 #: Bytes of a manifest, decompressed, and its rows: several times what a million histories need.
 MANIFEST_LIMIT: Final = 256 << 20
@@ -186,50 +185,18 @@ def _json_lines(content: bytes, path: str) -> Iterator[HistoryRow]:
 
 
 def _parquet(content: bytes, path: str) -> Iterator[HistoryRow]:
-    import polars as pl
-
-    try:
-        scan = pl.scan_parquet(io.BytesIO(content), glob=False)
-        schema = scan.collect_schema()
-        if "pieces" not in map(_name, schema):
+    for number, row in enumerate(parquet_rows.rows(content, path, ROWS_LIMIT), start=1):
+        place = f"row {number}"
+        values = {_name(name): value for name, value in row.items()}
+        if "pieces" not in values:
             raise UsageError(
-                f"expected a column 'pieces', found {len(schema)} columns without it",
+                f"expected a column 'pieces', found {len(values)} columns without it",
                 path=path,
                 advice=ADVICE,
             )
-        wrong = next((name for name, dtype in schema.items() if not _simple(dtype)), None)
-        if wrong is not None:
-            raise UsageError(
-                f"expected texts, numbers, truth values, times or lists of texts in column {wrong!r}, found"
-                f" {schema[wrong]}",
-                path=path,
-            )
-        height = int(scan.select(pl.len()).collect().item())
-        if height > ROWS_LIMIT:
-            raise UsageError(f"expected at most {ROWS_LIMIT} rows, found {height}", path=path)
-        for start in range(0, height, _SLICE):
-            rows = scan.slice(start, _SLICE).collect().iter_rows(named=True)
-            for number, row in enumerate(rows, start=start + 1):
-                place = f"row {number}"
-                if sum(len(str(value)) for value in row.values()) > _ROW_LIMIT:
-                    raise _too_long(place, path)
-                yield HistoryRow(
-                    place, {_name(name): value for name, value in row.items() if not _empty(value)}
-                )
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UsageError(f"this Parquet file cannot be read: {reason}", path=path, advice=ADVICE) from None
-
-
-_SLICE: Final = 50_000
-
-
-def _simple(dtype: pl.DataType) -> bool:
-    import polars as pl
-
-    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
-    flat = inner in (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Null)
-    return flat or (inner.is_integer() and not isinstance(dtype, pl.List))
+        if sum(len(str(value)) for value in values.values()) > _ROW_LIMIT:
+            raise _too_long(place, path)
+        yield HistoryRow(place, {name: value for name, value in values.items() if not _empty(value)})
 
 
 def _empty(value: Any) -> bool:

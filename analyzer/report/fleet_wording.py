@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class FleetHeadline(NamedTuple):
     """The verdict over a fleet in one line; ``sign`` is its state as reports mark it."""
 
-    word: Literal["LOST", "clean", "UNDETERMINED"]
+    word: Literal["LOST", "STRANDED", "clean", "UNDETERMINED"]
     sign: Literal["bad", "good", "unknown"]
     text: str
 
@@ -29,6 +29,10 @@ def headline(report: FleetReport) -> FleetHeadline:
         return FleetHeadline(
             "LOST", "bad", f"ARI Forwarding at {of(loss)} decided kexecs: {with_interval(loss)}"
         )
+    if report.losses and report.devices_stranded:
+        devices = count(report.devices_stranded, "preserved device")
+        text = f"{devices}; no ARI Forwarding lost at {count(loss.trials, 'decided kexec')}"
+        return FleetHeadline("STRANDED", "bad", text)
     if report.untimed is not None and report.untimed.losses:
         lost = count(report.untimed.losses, "kexec")
         return FleetHeadline(
@@ -54,11 +58,16 @@ def scope(report: FleetReport) -> Iterator[str]:
         yield f"Of the kexecs and captures{first}{last} (UTC days, both included)."
     missing = report.untimed
     if missing is not None and (missing.kexecs or missing.captures):
-        yield (
-            f"Of {count(missing.kexecs, 'kexec')} ({missing.losses:,} with a loss that counts,"
-            f" {missing.doubts:,} undetermined) and {count(missing.captures, 'capture')} without a kexec"
-            f" ({missing.unanswered:,} without a sure answer) the time is not known: no number here has them."
-        )
+        parts = []
+        if missing.kexecs:
+            lost, doubtful = missing.losses, missing.doubts
+            parts.append(
+                f"{count(missing.kexecs, 'kexec')} ({lost:,} with a loss that counts, {doubtful:,} in doubt)"
+            )
+        if missing.captures:
+            unsure = f"{missing.unanswered:,} without a sure answer"
+            parts.append(f"{count(missing.captures, 'capture')} without a kexec ({unsure})")
+        yield f"Not in any number, because their time is not known: {' and '.join(parts)}."
     if report.captures.repeated:
         more = count(report.captures.repeated, "capture")
         yield f"{more} more in several of these runs: each counts once."

@@ -14,7 +14,7 @@ from small_dumps import END, FIRST, OFF, PORT, dump
 
 import analyzer
 from analyzer.errors import UsageError
-from analyzer.fleet import asking, histories, history_rows, manifest
+from analyzer.fleet import asking, histories, history_rows, manifest, parquet_rows
 from analyzer.options import Options
 from analyzer.readers.sources import LeftOut
 
@@ -41,6 +41,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+LOG = "[    0.000000] Linux version 6.1\n[    0.1] pci 0000:00:03.0: x\n"
 FORMS = {
     "csv": b"host,pieces,time,kexec-at\nh1,h1/before.txt; h1/after.txt,2026-03-31T12:00:00Z,access:7\n",
     "jsonl": (
@@ -119,6 +120,23 @@ def test_a_bad_manifest_is_refused_with_its_line(content, message, folder):
     assert caught.value.path == "m"
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"host": ["a"]}, "expected a column 'pieces', found 1 columns without it"),
+        ({"pieces": ["a"], "size": [1.5]}, "found Float64 in 'size'"),
+        ({"pieces": [["a"], ["../a"]]}, "expected a path below . in column 'pieces' of row 2, found '../a'"),
+        ({"pieces": ["a" * (600 << 20)]}, "this Parquet file cannot be read with 256 MiB of memory"),
+    ],
+    ids=["no pieces", "a fraction", "a path", "600 MiB in 50 kB"],
+)
+def test_a_bad_parquet_file_is_refused_and_costs_no_memory(columns, message, folder, monkeypatch):
+    monkeypatch.setattr(parquet_rows, "MEMORY_LIMIT", 256 << 20)
+    pl.DataFrame(columns).write_parquet(folder / "m", compression="zstd", statistics=False)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        listed(manifests=["m"])
+
+
 def test_what_is_too_much_is_refused(folder, monkeypatch):
     (folder / "m").write_bytes(b"pieces\n" + b"".join(b"%d\n" % number for number in range(20)))
     monkeypatch.setattr(history_rows, "ROWS_LIMIT", 10)
@@ -145,8 +163,15 @@ def test_paths_are_relative_to_the_manifest_or_the_root(folder):
 def test_what_a_manifest_names_is_no_row_of_its_own(folder):
     fill(folder / "captures", {"h1": "kept"})
     (folder / "captures" / "alone.txt").write_text(BEFORE)
-    (folder / "captures" / "m.csv").write_text("pieces\nh1/before.txt;h1/after.txt\n")
-    names = [entry.name for entry in listed(sources=["captures"], manifests=["captures/m.csv"])]
+    (folder / "captures" / "dmesg.txt").write_text(
+        "[    0.0] Linux version 6.1\n[    0.1] pci 0000:00:03.0: x\n"
+    )
+    (folder / "captures" / "letter.txt").write_text("Dear Sir or Madam,\n")
+    (folder / "captures" / "m.csv").write_text("pieces,dmesg\nh1/before.txt;h1/after.txt,dmesg.txt\n")
+    _, wanted = asking.asked(["captures"], manifests=["captures/m.csv"])
+    left_out = LeftOut()
+    names = [entry.name for entry in wanted.entries("out", left_out)]
+    assert left_out.names == ["captures/letter.txt"]
     assert names == ["captures/h1/before.txt + captures/h1/after.txt", "captures/alone.txt"]
 
 
@@ -212,8 +237,8 @@ def test_the_path_says_host_and_time(folder):
 def test_a_kernel_log_below_a_directory_is_a_piece(folder):
     (folder / "h").mkdir()
     (folder / "h" / "1.txt").write_text(BEFORE)
-    (folder / "h" / "2.log").write_text("[    0.000000] Linux version 6.1\n[    0.1] pci 0000:00:03.0: x\n")
-    (folder / "other.log").write_text("[    0.000000] Linux version 6.1\n[    0.1] pci 0000:00:03.0: x\n")
+    (folder / "h" / "2.log").write_text(LOG)
+    (folder / "other.log").write_text(LOG)
     assert [entry.name for entry in listed(sources=["."], group_by="h/")] == ["./h/1.txt + ./h/2.log"]
     assert [entry.name for entry in listed(sources=["."])] == ["./h/1.txt"]
 
