@@ -87,9 +87,21 @@ def _concatenate(
         notes.boundaries.extend(own)
         _merge(notes, piece.notes, rows)
         rows += piece.recorded
+    notes.clock = _clock(pieces)
+    # The recording that began last is the one of the last kernel: nearest to the kexec before it.
+    notes.created_ns = next(
+        (at for piece in reversed(pieces) if (at := piece.notes.created_ns) is not None), None
+    )
     formats = list(dict.fromkeys(piece.format for piece in pieces))
     thinned = sum(piece.thinned for piece in pieces)
     return Capture(notes.path, files, "+".join(formats), accesses.concat(tables), notes, thinned, paths)
+
+
+def _clock(pieces: Sequence[Capture]) -> str | None:
+    """The clock of all times, None if there are several or one is not known."""
+    timed = [piece for piece in pieces if piece.accesses["time_ns"].null_count() < piece.accesses.height]
+    clocks = {piece.notes.clock for piece in timed}
+    return clocks.pop() if len(clocks) == 1 else None
 
 
 def _merge(notes: Notes, other: Notes, rows: int) -> None:

@@ -1,7 +1,7 @@
 """The rows of a Parquet file that somebody else made, read in a process of its own.
 
-A few KiB of Parquet can become any number of bytes, and no reader says how many before it has them: the kernel
-bounds the memory, the time and the output of that process.
+A few KiB of Parquet can become any number of bytes, and no reader says how many before it has them.
+The kernel bounds the memory, time and output of that process.
 """
 
 from __future__ import annotations
