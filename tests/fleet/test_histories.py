@@ -137,6 +137,14 @@ def test_a_bad_parquet_file_is_refused_and_costs_no_memory(columns, message, fol
         listed(manifests=["m"])
 
 
+def test_reading_parquet_imports_nothing_from_the_current_directory(folder):
+    for name in ("json", "polars", "resource", "analyzer"):
+        (folder / f"{name}.py").write_text("open('imported', 'w')")
+    pl.DataFrame({"pieces": ["a"]}).write_parquet(folder / "m")
+    assert [entry.name for entry in listed(manifests=["m"])] == ["a"]
+    assert not (folder / "imported").exists()
+
+
 def test_what_is_too_much_is_refused(folder, monkeypatch):
     (folder / "m").write_bytes(b"pieces\n" + b"".join(b"%d\n" % number for number in range(20)))
     monkeypatch.setattr(history_rows, "ROWS_LIMIT", 10)
