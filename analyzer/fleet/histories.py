@@ -34,6 +34,7 @@ _LONGEST_NAME: Final = 255
 _SEPARATOR: Final = ";"
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 _NS: Final = 1_000_000_000
+_LAST_NS: Final = (1 << 63) - 1
 
 
 @dataclass
@@ -318,7 +319,10 @@ def nanoseconds(value: str | dt.date) -> int:
         value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 the zone follows
     moment = value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)
     since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * _NS + since.microseconds * 1000
+    found = (since.days * 86_400 + since.seconds) * _NS + since.microseconds * 1000
+    if abs(found) > _LAST_NS:
+        raise OverflowError("a time beyond 64 bits of ns")
+    return found
 
 
 def _folder_of(path: str) -> str:

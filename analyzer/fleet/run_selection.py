@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Frames = Mapping[str, pl.LazyFrame]
 
+_FIRST_DAY, _LAST_DAY = dt.date(1970, 1, 1), dt.date(2261, 12, 31)
 _ANSWERED: Final = ("ok", "truncated")
 #: What rows of one report must have in common: they mean something else with another.
 _ALIKE: Final = ("policy", "series", "assume_preserved")
@@ -55,12 +56,15 @@ def period(since: dt.date | None, until: dt.date | None) -> Period | None:
     """Return a period, None if it has no bound.
 
     Raises:
-        UsageError: it ends before it begins.
+        UsageError: it ends before it begins, or 64 bits of ns do not reach that far.
     """
     if since is not None and until is not None and until < since:
         raise UsageError(
             f"--until {until} is before --since {since}", advice="both days belong to the period"
         )
+    for day in (since, until):
+        if day is not None and not _FIRST_DAY <= day <= _LAST_DAY:
+            raise UsageError(f"expected a day from {_FIRST_DAY} to {_LAST_DAY}, found {day}")
     return None if since is None and until is None else Period(since, until)
 
 

@@ -270,7 +270,9 @@ def test_runs_that_cannot_be_in_one_report(fleet, tmp_path):
         library.report([str(fleet.out), f"{fleet.out}/."])
     with pytest.raises(UsageError, match="--until 2026-03-01 is before --since 2026-03-02"):
         library.report(str(fleet.out), since=dt.date(2026, 3, 2), until=dt.date(2026, 3, 1))
-    assert fleet("report", fleet.out, "--since", "yesterday")[0] == 2
+    for day in ("yesterday", "9999-12-31", "1969-12-31"):
+        assert fleet("report", fleet.out, "--since", day)[0] == 2
+        assert fleet("report", fleet.out, "--until", day)[0] == 2
 
 
 def test_what_has_no_time_is_in_no_period_and_no_all_clear(fleet):
