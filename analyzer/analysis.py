@@ -97,8 +97,13 @@ def _answer(
     return working.result
 
 
-def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture:
+def open_pieces(paths: Sequence[str], options: Options | None = None, *, thin: bool = True) -> Capture:
     """Open one capture, or several that are consecutive pieces of one, with the snapshot that seeds it.
+
+    Args:
+        paths: in order.
+        options: see :class:`analyzer.options.Options`.
+        thin: as of :func:`analyzer.readers.open_capture`.
 
     Raises:
         AritraceError: one of them cannot be read.
@@ -109,13 +114,15 @@ def open_pieces(paths: Sequence[str], options: Options | None = None) -> Capture
     snapshot = None
     if chosen.seed is not None:
         by_content = replace(chosen, input_format=None, bdf=None)  # those are of the captures
-        snapshot = of_option(chosen, "--seed", chosen.seed, lambda path: open_capture(path, by_content))
+        snapshot = of_option(
+            chosen, "--seed", chosen.seed, lambda path: open_capture(path, by_content, thin=thin)
+        )
     reading = replace(chosen, join=True) if len(paths) > 1 else chosen
     pieces: list[Capture] = []
     first = 0 if snapshot is None else snapshot.recorded
     for number, path in enumerate(paths, start=1):
         try:
-            pieces.append(open_capture(path, reading, first=first))
+            pieces.append(open_capture(path, reading, thin=thin, first=first))
         except AritraceError as error:
             raise joining.of_piece(error, number, paths) from None
         first += pieces[-1].recorded

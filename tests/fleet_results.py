@@ -23,11 +23,11 @@ def write(directory, results, batch_size=4, names=None):
     directory.mkdir()
     names = names or [f"{number:03d}.bin" for number in range(len(results))]
     entries = [Entry(name.encode()) for name in names]
-    name, captures, _ = manifest.write(entries, str(directory))
+    name, captures, _ = manifest.write(manifest.listed(entries), str(directory))
     job = Job(str(directory), Request(sources=("x",)), name, captures, batch_size, version())
     jobs.write_once(job)
     parts.prepare(job)
-    for batch in range(job.batches):
+    for batch in job.batches:
         first, number = job.slice_of(batch)
         analyzed = []
         for at in range(first, first + number):

@@ -14,7 +14,7 @@ cli
 report
 fleet | lab
 questions | converting
-analysis
+analysis | option_values
 verdicts
 replay
 preservation

@@ -102,9 +102,9 @@ def test_each_piece_is_told_how_many_accesses_come_before_it(monkeypatch: pytest
     """``--kexec-at`` counts on from piece to piece, and thinning must know."""
     told = []
 
-    def spy(path: str, options: Options, first: int = 0) -> Capture:
+    def spy(path: str, options: Options, *, thin: bool = True, first: int = 0) -> Capture:
         told.append((Path(path).name, first))
-        return open_capture(path, options, first=first)
+        return open_capture(path, options, thin=thin, first=first)
 
     monkeypatch.setattr("analyzer.readers.open_capture", spy)
     dump, *pieces = ("lspci-xxx.txt", "trace-dat-kprobes-kernel1.dat", "trace-dat-kprobes-kernel2.dat")
@@ -241,3 +241,28 @@ def test_notes_of_the_pieces_are_kept_apart() -> None:
     whole, _ = lost()
     first = piece(whole, 0, 9, "a")
     assert replace(first.notes) == Notes("a")
+
+
+@pytest.mark.parametrize(
+    ("clocks", "expected"),
+    [
+        (["realtime", "realtime"], "realtime"),
+        (["realtime", "boot"], None),
+        (["realtime", None], None),
+        ([None, None], None),
+    ],
+)
+def test_joined_pieces_keep_a_clock_that_all_have(clocks: list[str | None], expected: str | None) -> None:
+    whole, _ = lost()
+    last = whole.recorded - 1
+    pieces = [piece(whole, 0, 99, "a"), piece(whole, 100, last, "b")]
+    for one, clock in zip(pieces, clocks, strict=True):
+        one.notes.clock = clock
+    pieces[0].notes.created_ns = 7
+    joined = joining.join(pieces, lambda _: None)
+    assert (joined.notes.clock, joined.notes.created_ns) == (expected, 7)
+    pieces[1].notes.created_ns = 9
+    assert joining.join(pieces, lambda _: None).notes.created_ns == 9
+    timeless = replace(pieces[0], accesses=pieces[0].accesses.with_columns(time_ns=pl.lit(None, pl.Int64)))
+    timeless.notes.clock = None
+    assert joining.seed(timeless, pieces[1]).notes.clock == clocks[1]

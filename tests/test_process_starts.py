@@ -25,6 +25,7 @@ OF_OS_AND_SYS = {"executable", "system", "popen", "fork"} | {
 }
 #: Every module with such a name, and why what it starts runs no file of the current directory.
 STARTS = {
+    "analyzer/fleet/parquet_rows.py": "this interpreter with -P, on the path of its parent",
     "analyzer/fleet/workers.py": "interpreters, all inside safe_path()",
     "analyzer/fleet/worker.py": "only the type of its pipe",
     "analyzer/lab/kernel_package.py": "dpkg-deb",
@@ -72,6 +73,16 @@ def test_interpreters_are_started_only_on_a_safe_path():
     ]
     assert sorted(map(ast.unparse, safe)) == ["process.start()", "resource_tracker.ensure_running()"]
     assert safe == starts_of_interpreters(tree)
+
+
+def test_the_interpreter_that_reads_parquet_is_started_with_a_safe_path():
+    tree = ast.parse((ROOT / "analyzer/fleet/parquet_rows.py").read_text("utf-8"))
+    (started,) = [
+        ast.unparse(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess.")
+    ]
+    assert started.startswith("[sys.executable, '-P', '-c', _START, ")
 
 
 def starts_of_interpreters(tree: ast.AST) -> list[ast.Call]:

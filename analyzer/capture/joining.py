@@ -88,6 +88,10 @@ def _concatenate(
         _merge(notes, piece.notes, rows)
         rows += piece.recorded
     notes.clock = _clock(pieces)
+    # The recording that began last is the one of the last kernel: nearest to the kexec before it.
+    notes.created_ns = next(
+        (at for piece in reversed(pieces) if (at := piece.notes.created_ns) is not None), None
+    )
     formats = list(dict.fromkeys(piece.format for piece in pieces))
     thinned = sum(piece.thinned for piece in pieces)
     return Capture(notes.path, files, "+".join(formats), accesses.concat(tables), notes, thinned, paths)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import config_bdf, ecam_base, field_map
+from analyzer.cli.option_values import config_bdf
 from analyzer.cli.parameters import (
     Captures,
     ConfigBdfOption,
@@ -15,10 +15,13 @@ from analyzer.cli.parameters import (
     FlbOption,
     GuestOption,
     InputFormatOption,
+    JoinOption,
     LinkTypeOption,
     MapOption,
     QuietOption,
+    SeedOption,
 )
+from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 Target = Annotated[
@@ -60,6 +63,8 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     *,
     output: Target,
     to: To = None,
+    join: JoinOption = False,
+    seed: SeedOption = None,
     dmesg: DmesgOption = None,
     flb: FlbOption = None,
     flb_name: FlbNameOption = None,
@@ -74,17 +79,23 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
 ) -> None:
     """Write captures as native .bin or Parquet, including the kernel log and preserved set beside them."""
+    from analyzer.capture.joining import refuse_single
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.converting import conversion
     from analyzer.errors import AritraceError, UsageError
     from analyzer.readers import sources
     from analyzer.report import convert_report, problems
 
-    found = sources.expand(captures or ())
+    found = sources.expand(captures or (), join=join)
     if not found.found:
         raise UsageError("name at least one capture")
-    pairs = conversion.plan(found.paths, output, ending=f".{to}" if to else None, anonymous=redact)
+    if join:
+        refuse_single([source.path for source in found.found])
+    planned = found.paths[:1] if join else found.paths
+    pairs = conversion.plan(planned, output, ending=f".{to}" if to else None, anonymous=redact)
     options = Options(
+        join=join,
+        seed=seed,
         dmesg=dmesg,
         flb=flb,
         flb_name=flb_name,
@@ -97,10 +108,10 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
     )
     refuse_inputs([target for _, target in pairs], found.paths, options)
     failed = [source.error for source in found.found if source.error is not None]
-    for path, target in pairs:
+    for path, target in () if join and failed else pairs:
         try:
             converted = conversion.convert(
-                path,
+                found.paths if join else path,
                 target,
                 options,
                 parquet=to == "parquet" or None,

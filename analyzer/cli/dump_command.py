@@ -7,7 +7,7 @@ import typer
 
 from analyzer import bdf as addresses
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import config_bdf, ecam_base, field_map
+from analyzer.cli.option_values import config_bdf
 from analyzer.cli.parameters import (
     ConfigBdfOption,
     EcamBaseOption,
@@ -19,6 +19,7 @@ from analyzer.cli.parameters import (
     OutputOption,
     QuietOption,
 )
+from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 if TYPE_CHECKING:

@@ -21,6 +21,8 @@ from analyzer.cli.parameters import (
 from analyzer.options import Options
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from analyzer.fleet.answers import FleetReport
 
 fleet_app = typer.Typer(
@@ -29,6 +31,7 @@ fleet_app = typer.Typer(
 
 _WORK = "Work"
 _LIMITS = "Limits of one input"
+_HISTORIES = "Histories of several files"
 
 
 def _most(name: str, of_what: str) -> Any:
@@ -52,10 +55,26 @@ Target = Annotated[
         "-o",
         metavar="DIR",
         show_default=False,
-        help="Directory for the tables: new, or of the same run.",
+        help="Directory for the tables: new, or of the same run (with --add: of a run to add to).",
     ),
 ]
-Directory = Annotated[str, typer.Argument(metavar="DIR", show_default=False, help="Output of 'fleet run'.")]
+Directories = Annotated[
+    list[str],
+    typer.Argument(metavar="DIR", show_default=False, help="Outputs of 'fleet run'."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="DATE",
+        show_default=False,
+        help="First UTC day to report on, as 2026-03-31, by the time of the kexec, else of the capture.",
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="DATE", show_default=False, help="Last UTC day to report on."),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -110,6 +129,64 @@ HostFromPath = Annotated[
         help="Finds the host in a path: its group 'host', else its first group, else the whole match.",
     ),
 ]
+Manifests = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        rich_help_panel=_HISTORIES,
+        show_default=False,
+        help=(
+            "CSV, JSON lines or Parquet with a row for each history: host, pieces in order, sidecars,"
+            " options."
+            " May be repeated."
+        ),
+    ),
+]
+ManifestRoot = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest-root",
+        metavar="DIR",
+        rich_help_panel=_HISTORIES,
+        show_default=False,
+        help=(
+            "Directory or URL that paths in manifests are relative to and lie below (default: the manifest's"
+            " own directory)."
+        ),
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="REGEX",
+        rich_help_panel=_HISTORIES,
+        show_default=False,
+        help=(
+            "Files in whose paths it finds the same, in all its groups or else in the whole match, are pieces"
+            " of one history. Groups 'host' and 'time' name its host and time, 'order' a piece's place."
+        ),
+    ),
+]
+GroupOrder = Annotated[
+    str | None,
+    typer.Option(
+        "--group-order",
+        metavar="WORD,...",
+        rich_help_panel=_HISTORIES,
+        show_default=False,
+        help="Words in the names of pieces, in their order: before,after (default: the order of the names).",
+    ),
+]
+Add = Annotated[
+    bool,
+    typer.Option(
+        "--add",
+        rich_help_panel=_WORK,
+        help="If DIR holds a run, finish it and add what is new or changed since; nothing is done twice.",
+    ),
+]
 MaxBytes = Annotated[str | None, _most("--max-bytes", "Its size as stored")]
 MaxSeconds = Annotated[
     int,
@@ -142,6 +219,11 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     assume_preserved: AssumeOption = False,
     input_format: InputFormatOption = None,
     host_from_path: HostFromPath = None,
+    manifest: Manifests = None,
+    manifest_root: ManifestRoot = None,
+    group_by: GroupBy = None,
+    group_order: GroupOrder = None,
+    add: Add = False,
     jobs: Jobs = None,
     shard: Shard = None,
     engine: EngineOption = "local",
@@ -153,6 +235,8 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
 ) -> None:
     """Analyse captures into Parquet tables, a row for each input; repeat the command to finish a stopped run.
+
+    With --add the same command, every day, takes what is new.
 
     Exit status: 0 when the work is done, with or without findings ('fleet report' counts them); 2 for wrong
     usage or an output that cannot be written; 3 when an object store or a cluster failed: repeat the command.
@@ -182,6 +266,11 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
         ),
         batch_size=batch_size,
         host_from_path=host_from_path,
+        manifests=tuple(manifest or ()),
+        manifest_root=manifest_root,
+        group_by=group_by,
+        group_order=group_order,
+        add=add,
         jobs=jobs,
         shard=_shard(shard),
         engine=engine,
@@ -194,9 +283,11 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 
 
 @fleet_app.command("report")
-def report_command(
-    directory: Directory,
+def report_command(  # noqa: PLR0913 typer makes an option of each parameter
+    directories: Directories,
     *,
+    since: Since = None,
+    until: Until = None,
     trend: TrendOption = "day",
     form: FleetFormat = "text",
     output: OutputOption = None,
@@ -216,7 +307,8 @@ def report_command(
 
     if html is not None:
         refuse_shared("--html", html, [output], "standard output takes the other report")
-    refuse_run([output, html], directory)
+    for directory in directories:
+        refuse_run([output, html], directory)
     if form == "prometheus":
         from analyzer.report import fleet_prometheus
 
@@ -225,7 +317,9 @@ def report_command(
         problems.complain(
             f"rates without their 95 % intervals: scipy is not installed; {extras.advice('fleet')}", "note"
         )
-    answers = fleet.report(directory, trend_by=trend)
+    answers = fleet.report(
+        directories, trend_by=trend, since=_day(since, "--since"), until=_day(until, "--until")
+    )
     if form == "json":
         from analyzer.report import fleet_json
 
@@ -251,7 +345,21 @@ def _status(answers: "FleetReport", *, strict: bool) -> int:
         return exit_status.LOSS
     analysed = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
     doubt = answers.doubts or answers.captures.doubtful or analysed < answers.captures.done
+    if answers.untimed is not None:
+        # A loss that may be in the period is no all-clear for it.
+        doubt = doubt or answers.untimed.losses or answers.untimed.doubts or answers.untimed.unanswered
     return exit_status.DOUBT if doubt or not answers.complete else exit_status.OK
+
+
+def _day(text: str | None, option: str) -> "dt.date | None":
+    import datetime as dt
+
+    from analyzer.errors import UsageError
+
+    try:
+        return None if text is None else dt.date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option}: expected a date, found {text!r}", advice="as in 2026-03-31") from None
 
 
 def _size(text: str | None, option: str, usual: int) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import Format, config_bdf, ecam_base, field_map, selection
+from analyzer.cli.option_values import Format, config_bdf, selection
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
@@ -39,6 +39,7 @@ from analyzer.cli.parameters import (
     VersionOption,
 )
 from analyzer.cli.parsing import refuse_mistyped
+from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 if TYPE_CHECKING:

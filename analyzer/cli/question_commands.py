@@ -7,7 +7,7 @@ import typer
 
 from analyzer import bdf as addresses
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import TextOrJson, config_bdf, ecam_base, field_map
+from analyzer.cli.option_values import TextOrJson, config_bdf
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
@@ -28,9 +28,11 @@ from analyzer.cli.parameters import (
     PolicyOption,
     PreservedOption,
     QuietOption,
+    SeedOption,
     SeriesOption,
     TextOrJsonOption,
 )
+from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     *,
     bdf: Function,
     join: JoinOption = False,
+    seed: SeedOption = None,
     policy: PolicyOption = "observed",
     series: SeriesOption = None,
     cmdline: CmdlineOption = None,
@@ -117,6 +120,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     verbose: ExplainVerboseOption = 0,
 ) -> None:
     """Explain one function: ARI Forwarding over time, each policy's decision, why it is (not) found."""
+    from analyzer.capture.joining import refuse_single
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.errors import UsageError
     from analyzer.questions.explain.function import explain
@@ -131,6 +135,8 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
     if not captures:
         raise UsageError("Missing argument 'CAPTURE'", advice="analyze explain CAPTURE BDF")
     options = Options(
+        join=join,
+        seed=seed,
         policy=policy,
         series=series,
         preserved=preserved,
@@ -146,13 +152,14 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         ecam_base=ecam_base(ecam),
         guest=guest,
         linktype_raw_tlp=linktype_raw_tlp,
-        join=join,
     )
     if len(captures) > 1 and not join:
         raise UsageError(
             f"expected one capture, found {len(captures)}",
             advice="--join takes them as pieces of one history",
         )
+    if join:
+        refuse_single(captures)
     refuse_inputs([output], captures, options)
     explanation = explain(captures, function, options)
 

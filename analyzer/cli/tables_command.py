@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import config_bdf, ecam_base, field_map
+from analyzer.cli.option_values import config_bdf
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
@@ -26,6 +26,7 @@ from analyzer.cli.parameters import (
     SeedOption,
     SeriesOption,
 )
+from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 if TYPE_CHECKING:

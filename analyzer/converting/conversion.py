@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.capture import LogLine, PreservedDump
+from analyzer.capture.joining import path_of
 from analyzer.capture.sidecars import beside, not_followed
 from analyzer.errors import UsageError
 from analyzer.options import Options
@@ -94,7 +95,7 @@ def plan(
 
 
 def convert(
-    path: str,
+    path: str | Sequence[str],
     output: str,
     options: Options | None = None,
     *,
@@ -105,23 +106,25 @@ def convert(
     """Write one capture as native ``.bin`` or Parquet.
 
     Args:
-        path: the capture, ``-`` for standard input.
+        path: the capture, ``-`` for standard input; a sequence: consecutive pieces of one, in order.
         output: the file to write, atomically; missing directories are made.
-        options: ``dmesg``, ``flb`` and ``flb_name`` go into the new file.
+        options: ``dmesg``, ``flb``, ``flb_name`` and ``seed`` go into the new file.
         parquet: Parquet or native; None = by the ending of ``output``.
         minimal: only the accesses that the verdict needs (:mod:`analyzer.converting.minimal`).
         redact: only what is known to be harmless (:mod:`analyzer.converting.redaction`).
 
     Raises:
         AritraceError: the capture or a sidecar cannot be read, the output cannot be written, or the capture
-            cannot be redacted with the same verdict, or shows only single bits, which Parquet alone can hold.
+            cannot be redacted or joined with the same verdict, or shows only single bits, which Parquet alone
+            can hold.
     """
+    from analyzer.analysis import open_pieces
     from analyzer.converting.native import refuse_single_bits, write_capture
     from analyzer.converting.parquet import write_parquet
-    from analyzer.readers import open_capture
 
     chosen = options or Options()
-    capture = open_capture(path, chosen, thin=False)
+    paths = [path] if isinstance(path, str) else list(path)
+    capture = open_pieces(paths, chosen, thin=False)
     to_parquet = Path(output).suffix == ".parquet" if parquet is None else parquet
     if minimal or redact or not to_parquet:
         refuse_single_bits(capture)
@@ -137,13 +140,17 @@ def convert(
 
         redacted = redaction.redact(capture)
         capture, blanked = redacted.capture, redacted.values
+    if (len(paths) > 1 or chosen.seed is not None) and not to_parquet:
+        from analyzer.converting.proof import refuse_other_answer
+
+        refuse_other_answer(capture)
     make_directory(Path(output).parent)
     if to_parquet:
         write_parquet(capture, output)
     else:
         write_capture(capture, output)
     return Converted(
-        source=path,
+        source=path_of(paths),
         output=output,
         accesses=capture.accesses.height,
         log_lines=len(capture.notes.log),

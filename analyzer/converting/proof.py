@@ -9,11 +9,14 @@ problems of the source.
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from analyzer import analysis
+from analyzer.errors import UnsupportedFormatError
 from analyzer.options import Options
 
 if TYPE_CHECKING:
@@ -91,6 +94,36 @@ def standing_alone(capture: Capture) -> Capture:
         events=[moved(event) for event in capture.notes.events],
     )
     return dataclasses.replace(capture, accesses=table, notes=notes)
+
+
+def refuse_other_answer(capture: Capture) -> None:
+    """Refuse a capture made from several files that would give another answer as one native file.
+
+    One file holds accesses, boundaries, messages and preserved sets. It does not hold the scan that a kernel
+    log stands for, nor sidecars that only name functions.
+
+    Args:
+        capture: as it is to be written.
+
+    Raises:
+        UnsupportedFormatError: as said.
+    """
+    from analyzer.converting.native import write_capture
+    from analyzer.readers import open_capture
+
+    with tempfile.TemporaryDirectory(prefix="aritrace-") as folder:
+        path = str(Path(folder, "joined.bin"))
+        write_capture(capture, path)
+        written = open_capture(path, thin=False)
+    ignored = frozenset({"dropped", "missing_dwords"})  # one file counts them together
+    if answer(capture, ignore=ignored).results == answer(written, ignore=ignored).results:
+        return
+    raise UnsupportedFormatError(
+        "as one file this history would give another answer than its pieces",
+        path=capture.path,
+        advice="keep the pieces, and name them with --join or in a manifest of 'fleet run'; kernel logs as"
+        " pieces and NAME.preserved beside one cannot be written into a capture",
+    )
 
 
 def _options() -> Iterator[Options]:

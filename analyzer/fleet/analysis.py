@@ -19,13 +19,14 @@ from analyzer.errors import (
     UnreadableInputError,
     UsageError,
 )
-from analyzer.fleet import listing
+from analyzer.fleet import fetching
 from analyzer.verdicts.verdict import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.capture import Capture
+    from analyzer.fleet.fetching import LocalFiles
     from analyzer.fleet.job import Job
     from analyzer.fleet.manifest import Entry
     from analyzer.options import Options
@@ -72,15 +73,19 @@ class _Opened:
     number: int
     entry: Entry
     capture: Capture
-    urls: dict[str, str]
-    changed: bool
+    files: LocalFiles
 
 
 def open_one(path: str, options: Options) -> Capture:
-    """Open one capture; a fleet run reads captures here only."""
+    """Open one capture; a fleet run reads captures here and in :func:`open_history` only."""
+    return open_history([path], options)
+
+
+def open_history(paths: Sequence[str], options: Options) -> Capture:
+    """Open consecutive pieces as one capture."""
     from analyzer.analysis import open_pieces
 
-    return open_pieces([path], options)
+    return open_pieces(paths, options)
 
 
 def analyze_many(captures: Sequence[Capture], options: Options) -> list[CaptureResult]:
@@ -116,25 +121,25 @@ def analyze_inputs(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str
         UsageError: an option has an impossible value.
         StoreError: an object store cannot be reached.
     """
-    options = job.request.options
     opened: list[_Opened] = []
     rows: dict[int, AnalyzedInput] = {}
     folders: list[Path] = []
     try:
         for number, entry in numbered:
             try:
-                folder = _folder(scratch) if listing.is_url(entry.path) else None
+                folder = _folder(scratch) if fetching.is_remote(entry) else None
                 if folder is not None:
                     folders.append(folder)
                 opened.append(_open(number, entry, job, folder))
             except FAULTS as error:
                 rows[number] = _failed(number, entry, error)
-        for one, result in _analyze(opened, options):
-            rows[one.number] = (
-                _done(one, result)
-                if not isinstance(result, BaseException)
-                else _failed(one.number, one.entry, result, one.urls)
-            )
+        for alike in _with_equal_options(opened):
+            for one, result in _analyze(alike, alike[0].files.options):
+                rows[one.number] = (
+                    _done(one, result)
+                    if not isinstance(result, BaseException)
+                    else _failed(one.number, one.entry, result, one.files.names)
+                )
     finally:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -160,27 +165,34 @@ def _open(number: int, entry: Entry, job: Job, folder: Path | None) -> _Opened:
     if entry.problem is not None:
         kind = EmptyInputError if entry.problem_kind == "empty" else UnreadableInputError
         raise kind(entry.problem, path=entry.name)
-    limit = job.request.limits.max_bytes
-    path = entry.path
-    urls: dict[str, str] = {}
-    if folder is not None:
-        from analyzer.fleet import stores
-
-        local, urls, version = stores.fetch(entry, folder, limit)
-        path = str(local)
-        changed = entry.etag is not None and version != entry.etag
-    else:
-        size, modified_ns = listing.size_and_time(path)
-        if size is not None and size > limit:
-            raise LimitExceededError(
-                f"expected at most {limit} bytes, found {size}", path=entry.name, advice="raise --max-bytes"
-            )
-        changed = entry.size is not None and (size, modified_ns) != (entry.size, entry.modified_ns)
+    files = fetching.local_files(entry, job.request.options, folder, job.request.limits.max_bytes)
     try:
-        return _Opened(number, entry, open_one(path, job.request.options), urls, changed)
+        if len(files.paths) == 1:
+            capture = open_one(files.paths[0], files.options)
+        else:
+            capture = open_history(files.paths, files.options)
     except AritraceError as error:
-        error.path = urls.get(error.path or "", error.path)
-        raise
+        error.path = files.names.get(error.path or "", error.path)
+        raise _caused_by_entry(error, entry) from None
+    return _Opened(number, entry, capture, files)
+
+
+def _caused_by_entry(error: Exception, entry: Entry) -> Exception:
+    """The error for the row of an entry: one in its own options does not concern the others."""
+    if isinstance(error, UsageError) and entry.options is not None:
+        message = f"an option of this history alone: {error.message}"
+        return UnreadableInputError(message, path=error.path, advice=error.advice)
+    return error
+
+
+def _with_equal_options(opened: Sequence[_Opened]) -> Iterator[list[_Opened]]:
+    """Those without options of their own together, each other one alone."""
+    usual = [one for one in opened if one.entry.options is None]
+    if usual:
+        yield usual
+    for one in opened:
+        if one.entry.options is not None:
+            yield [one]
 
 
 def _analyze(
@@ -192,7 +204,10 @@ def _analyze(
         )
     except FAULTS as error:
         # One of them causes it: analysed alone, each shows whether it does.
-        results = [error] if len(opened) == 1 else [_alone(one, options) for one in opened]
+        if len(opened) == 1:
+            results = [_caused_by_entry(error, opened[0].entry)]
+        else:
+            results = [_alone(one, options) for one in opened]
     yield from zip(opened, results, strict=True)
 
 
@@ -207,10 +222,10 @@ def _done(one: _Opened, result: CaptureResult) -> AnalyzedInput:
     notes = one.capture.notes
     outcome: Outcome = "truncated" if result.truncated else "ok"
     reason = next((p.message for p in result.errors if p.kind == "truncated"), None)
-    if one.changed:
+    if one.files.changed:
         words = "it changed after it was listed; the result is of its content when it was read"
-        result.errors = [*result.errors, Problem("changed", one.entry.path, None, words)]
-    _rename(result, {one.entry.path: one.entry.name} | one.urls)
+        result.errors = [*result.errors, Problem("changed", one.entry.name, None, words)]
+    _rename(result, one.files.names)
     return AnalyzedInput(
         one.number,
         one.entry,

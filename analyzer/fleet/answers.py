@@ -8,12 +8,12 @@ kernel's, or had no ARI Forwarding to lose are counted separately.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from analyzer.fleet.result_tables import TrendBy
     from analyzer.results import PolicyName
 
+TrendBy = Literal["day", "week"]
 REPORT_SCHEMA: Final = 1
 CONFIDENCE: Final = 0.95
 
@@ -125,13 +125,46 @@ class BridgeCount:
 
 @dataclass(frozen=True)
 class Captures:
-    """The inputs: how many are listed, done, of each outcome and verdict, and doubtful."""
+    """The inputs: how many are listed, done, of each outcome and verdict, and doubtful.
+
+    Attributes:
+        replaced: further ones that a later addition to their run has again; they are in no other number.
+        repeated: further ones that are in several runs and count in one of them.
+    """
 
     listed: int
     done: int
     outcomes: dict[str, int]
     verdicts: dict[str, int]
     doubtful: int = 0
+    replaced: int = 0
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """One run that a report is over: its directory, what it lists, what of that is replaced."""
+
+    directory: str
+    complete: bool
+    captures: int
+    replaced: int
+
+
+@dataclass(frozen=True)
+class Untimed:
+    """What no time is known of: it is in no period, and in no other number of a report over one.
+
+    Attributes:
+        kexecs: of these ``losses`` would set the exit status to 1, ``doubts`` to 3.
+        captures: inputs without a kexec; of these ``unanswered`` gave no answer or a doubtful one.
+    """
+
+    kexecs: int
+    losses: int
+    doubts: int
+    captures: int
+    unanswered: int
 
 
 @dataclass(frozen=True)
@@ -148,6 +181,9 @@ class FleetReport:
         hosts_worst, bridges_worst: the worst first, at most as many as asked for; ``hosts_with_loss`` and
             ``bridges_with_loss`` say how many there are.
         trend: by UTC day or ISO week of the kexec; None: the capture holds no wall-clock time.
+        runs: what the numbers are over; ``directory`` names all of their directories.
+        since, until: first and last UTC day of the period that is reported on; None: without a bound.
+        untimed: what is left out because its time is not known; None: there is no period.
     """
 
     directory: str
@@ -175,3 +211,7 @@ class FleetReport:
     bridges_worst: list[BridgeCount] = field(default_factory=list)
     trend_by: TrendBy = "day"
     trend: list[Group] = field(default_factory=list)
+    runs: list[ReportedRun] = field(default_factory=list)
+    since: str | None = None
+    until: str | None = None
+    untimed: Untimed | None = None

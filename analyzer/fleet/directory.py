@@ -22,14 +22,22 @@ _BUSY = {errno.EAGAIN, errno.EACCES}
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 #: Files of a run that has no job file yet: locks, manifests, and hidden ones.
 _BEFORE_THE_JOB: Final = re.compile(r"run\.lock|shard-\d+-of-\d+\.lock|manifest-[0-9a-f]+\.parquet|\..*")
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_OWN: Final = (re.compile(r"job(-\d+)?\.json"), _BEFORE_THE_JOB)
 
 
 def make(directory: str) -> None:
     """Make the output directory, or accept it if it is empty or holds a run.
 
     Raises:
-        UsageError: it cannot be written, or holds files that are not of a run.
+        UsageError: it is a URL, cannot be written, or holds files that are not of a run.
     """
+    if _URL.match(directory):
+        raise UsageError(
+            "expected a directory of this machine for the tables, found a URL",
+            path=directory,
+            advice="give -o a directory, and copy it with the tools of the store when the run is done",
+        )
     run = Path(directory)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -60,7 +68,8 @@ def is_of_run(path: str, directory: str) -> bool:
         return False
     if any(is_below(path, str(run / folder)) for folder in FOLDERS):
         return True
-    own = [name for name in os.listdir(run) if name == FILE_NAME or _BEFORE_THE_JOB.fullmatch(name)]  # noqa: PTH208 names only
+    names = os.listdir(run)  # noqa: PTH208 names only
+    own = [name for name in names if any(form.fullmatch(name) for form in _OWN)]
     return any(True for _ in overwritten([path], [str(run / name) for name in own]))
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
 from analyzer.fleet.rows import TABLES
+from analyzer.fleet.run_selection import days
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def drill_down(shown: Shown, *, most: int = MOST) -> DrillDown:
         UnreadableInputError: the tables cannot be read any more.
     """
     report = shown.report
-    with opened(report.directory) as tables:
+    with opened([run.directory for run in report.runs], days(report.since, report.until)) as tables:
         found = pl.concat([plan.collect() for plan in _plans(tables, shown, most)])
         paths = (
             tables.captures.join(found.lazy().select("capture").unique(), on="capture", how="semi")

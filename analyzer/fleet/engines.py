@@ -73,9 +73,7 @@ def process_batch(job: Job, batch: int, workers: Workers | None = None) -> int:
 
 
 def _one_by_one(job: Job, batch: int, borrowed: BorrowedWorker) -> None:
-    first, number = job.slice_of(batch)
-    entries = manifest.read(job.directory, job.manifest, first, number)
-    frames = [_alone(job, number, entry, borrowed) for number, entry in enumerate(entries, start=first)]
+    frames = [_alone(job, number, entry, borrowed) for number, entry in manifest.of_batch(job, batch)]
     parts.write(job, batch, concatenated(frames))
 
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "job.json"
 #: Version of everything in an output directory: this file, the manifest, the tables, the batch records.
-DIRECTORY_SCHEMA: Final = 1
+#: Version 2 has additions and histories of several pieces; a directory of version 1 is read as it is.
+DIRECTORY_SCHEMA: Final = 2
+_READ_SCHEMAS: Final = (1, DIRECTORY_SCHEMA)
+#: What version 1 does not have; names of files are digests of all that a version has.
+_NEW_IN_2: Final = ("first_capture", "first_batch", "addition", "replaced", "working_directory")
+_NEW_IN_REQUEST_2: Final = ("manifests", "manifest_root", "group_by", "group_order")
+#: What an addition may have otherwise than the run that it is added to: what is listed, and how it is split.
+_OF_A_LISTING: Final = frozenset({"sources", "lists", "manifests", "manifest_root", "batch_size"})
 #: A batch is the unit of work and of parts, whose files cost some 40 ms. It has at most so many captures, or
 #: bytes as stored, to keep every core busy; more if there would be too many batches, to bound the number of
 #: files for a million captures; but few enough that a batch's rows are small.
@@ -54,6 +61,10 @@ class Request:
         batch_size: captures in a batch, or None for a size that fits their number.
         host_from_path: regular expression that finds the host in a path; group ``host``, else the first
             group, else the whole match.
+        manifests: a hash of each file of ``--manifest``, by its name as given.
+        manifest_root: directory or URL that paths in manifests are relative to; None: the manifest's own.
+        group_by: regular expression; files in whose paths it finds the same are pieces of one history.
+        group_order: words in paths, comma-separated, in the order of the pieces; None: the order of names.
     """
 
     sources: tuple[str, ...]
@@ -66,6 +77,10 @@ class Request:
     limits: Limits = Limits()
     batch_size: int | None = None
     host_from_path: str | None = None
+    manifests: dict[str, str] = field(default_factory=dict)
+    manifest_root: str | None = None
+    group_by: str | None = None
+    group_order: str | None = None
 
     @property
     def options(self) -> Options:
@@ -89,6 +104,10 @@ class Job:
         captures: rows of the manifest.
         batch_size: captures in a batch.
         tool: version of this program; the results of another one may differ.
+        addition: 0 for what the run began with; 1, 2, ... for what was added later.
+        first_capture, first_batch: how many captures and batches the run had before this addition.
+        replaced: captures of earlier additions whose rows do not count any more.
+        working_directory: where relative paths begin.
     """
 
     directory: str
@@ -98,11 +117,21 @@ class Job:
     batch_size: int
     tool: str
     schema: int = DIRECTORY_SCHEMA
+    addition: int = 0
+    first_capture: int = 0
+    first_batch: int = 0
+    replaced: tuple[int, ...] = ()
+    working_directory: str = ""
 
     @property
-    def batches(self) -> int:
-        """How many batches there are."""
-        return -(-self.captures // self.batch_size)
+    def file_name(self) -> str:
+        """Name of its file in the output directory."""
+        return f"job-{self.addition:06d}.json" if self.addition else FILE_NAME
+
+    @property
+    def batches(self) -> range:
+        """The numbers of its batches."""
+        return range(self.first_batch, self.first_batch - (-self.captures // self.batch_size))
 
     @property
     def identity(self) -> str:
@@ -115,8 +144,8 @@ class Job:
         return f"{batch:06d}-{digest[:16]}"
 
     def slice_of(self, batch: int) -> tuple[int, int]:
-        """First manifest row of a batch, and how many."""
-        first = batch * self.batch_size
+        """First manifest row of a batch, and how many; a capture's number is ``first_capture`` more."""
+        first = (batch - self.first_batch) * self.batch_size
         return first, min(self.batch_size, self.captures - first)
 
 
@@ -132,7 +161,7 @@ def write_once(job: Job) -> bool:
     Raises:
         UsageError: the directory cannot be written.
     """
-    target = Path(job.directory, FILE_NAME)
+    target = Path(job.directory, job.file_name)
     temporary = target.with_name(f".{job.identity[:16]}-{os.getpid()}.job")
     try:
         temporary.write_text(_text(job) + "\n", encoding="ascii")
@@ -148,13 +177,25 @@ def write_once(job: Job) -> bool:
     return True
 
 
-def read(directory: str) -> Job | None:
-    """Return the job of an output directory, None if it has none.
+def read_all(directory: str) -> list[Job]:
+    """Return the job of an output directory and its additions in order; empty if it has none.
+
+    Raises:
+        UsageError: as :func:`read`.
+    """
+    jobs: list[Job] = []
+    while (job := read(directory, len(jobs))) is not None:
+        jobs.append(job)
+    return jobs
+
+
+def read(directory: str, addition: int = 0) -> Job | None:
+    """Return the job of an output directory or an addition to it, None if there is none.
 
     Raises:
         UsageError: it is not a job file, or of another version of the output directory.
     """
-    path = Path(directory, FILE_NAME)
+    path = Path(directory, f"job-{addition:06d}.json" if addition else FILE_NAME)
     try:
         if not path.parent.is_dir() or not os.path.lexists(path):
             return None
@@ -165,7 +206,7 @@ def read(directory: str) -> Job | None:
     try:
         found = json.loads(text)
         schema = found["schema"]
-        if schema != DIRECTORY_SCHEMA:
+        if schema not in _READ_SCHEMAS:
             raise UsageError(
                 f"expected a directory of schema {DIRECTORY_SCHEMA}, found {schema!r}",
                 path=str(path),
@@ -181,6 +222,12 @@ def read(directory: str) -> Job | None:
             captures=int(found["captures"]),
             batch_size=int(found["batch_size"]),
             tool=str(found["tool"]),
+            schema=schema,
+            addition=addition,
+            first_capture=int(found.get("first_capture", 0)),
+            first_batch=int(found.get("first_batch", 0)),
+            replaced=tuple(map(int, found.get("replaced", ()))),
+            working_directory=str(found.get("working_directory", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
@@ -190,8 +237,14 @@ def read(directory: str) -> Job | None:
         ) from error
 
 
-def refuse_other(job: Job, request: Request, tool: str) -> None:
+def refuse_other(job: Job, request: Request, tool: str, *, adding: bool = False) -> None:
     """Refuse to resume a job that is not the requested one.
+
+    Args:
+        job: of the directory.
+        request: what is asked for now.
+        tool: version of this program.
+        adding: other captures are asked for, which are to be analysed in the same way.
 
     Raises:
         UsageError: says what differs, and what to do.
@@ -203,14 +256,22 @@ def refuse_other(job: Job, request: Request, tool: str) -> None:
     asked |= {"program version": tool} | asked.pop("limits")
     there |= {"program version": job.tool} | there.pop("limits")
     different = [name for name in asked if asked[name] != there[name]]
+    if adding:
+        different = [name for name in different if name not in _OF_A_LISTING]
     if different:
         name = different[0]
+        advice = (
+            "add with the same options, or give -o another directory: 'fleet report' takes several"
+            if adding
+            else "repeat the command as it was to finish that run, give --add to analyse what is new, or give"
+            " -o another directory"
+        )
         raise UsageError(
             f"this directory holds a run with another setting: {name.replace('_', '-')} was {there[name]!r}"
             f", now it is {asked[name]!r}"
             + (f" (and {len(different) - 1} more)" if len(different) > 1 else ""),
             path=job.directory,
-            advice="repeat the command as it was to finish that run, or give -o another directory",
+            advice=advice,
         )
 
 
@@ -226,4 +287,9 @@ def cannot_write(place: str, error: OSError) -> UsageError:
 def _text(job: Job) -> str:
     content = dataclasses.asdict(job)
     del content["directory"]
+    if job.schema == 1:
+        for name in _NEW_IN_2:
+            del content[name]
+        for name in _NEW_IN_REQUEST_2:
+            del content["request"][name]
     return json.dumps(content, sort_keys=True)

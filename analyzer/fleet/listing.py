@@ -29,7 +29,11 @@ SCHEMES: Final = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
 
 
 def entries(
-    sources: Sequence[str], output: str, lists: Mapping[str, SourceList], left_out: LeftOut
+    sources: Sequence[str],
+    output: str,
+    lists: Mapping[str, SourceList],
+    left_out: LeftOut,
+    logs: Callable[[str], bool] | None = None,
 ) -> Iterator[Entry]:
     """Yield an entry for each capture; one that several sources name comes several times.
 
@@ -38,16 +42,17 @@ def entries(
         output: the output directory, which is never walked.
         lists: what :func:`read_lists` returned for the same sources.
         left_out: collects every file that is not analysed as a capture.
+        logs: says which kernel logs below directories are captures, as pieces of a history; None: none.
 
     Raises:
         UsageError: a source that a run cannot read, a list file that is not a list, a store out of reach.
     """
     for listed in lists.values():
         listed.refuse_other_text(_names_something)
-    for source in _Lines(sources, lists, urls=True):
+    for source in SourceLines(sources, lists, urls=True):
         yield from stores.entries(source)
-    files = _Lines(sources, lists, urls=False)
-    for found in arguments.captures(files, left_out, without=os.path.realpath(output)):
+    files = SourceLines(sources, lists, urls=False)
+    for found in arguments.captures(files, left_out, without=os.path.realpath(output), logs=logs):
         yield _entry(found)
 
 
@@ -57,11 +62,11 @@ def require_stores(sources: Sequence[str], lists: Mapping[str, SourceList]) -> N
     Raises:
         UsageError: there are, and the package for them is not installed.
     """
-    if any(True for _ in _Lines(sources, lists, urls=True)):
+    if any(True for _ in SourceLines(sources, lists, urls=True)):
         stores.require()
 
 
-class _Lines:
+class SourceLines:
     """The sources, with each list file replaced by its lines: the URLs or the others; can be read again."""
 
     def __init__(self, sources: Sequence[str], lists: Mapping[str, SourceList], *, urls: bool) -> None:

@@ -1,6 +1,7 @@
 """The manifest: every capture of a run, listed once, in an order that depends on their names only.
 
-A Parquet file with a row for each capture. A capture's number everywhere in the results is its row.
+A Parquet file with a row for each capture. A capture's number everywhere in the results is its row; the rows
+of an addition are counted on from those before it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 import polars as pl
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from io import FileIO
 
+    from analyzer.fleet.job import Job
+
+#: Who says the host or the time of a history.
+StatedBy = Literal["manifest", "path"]
 SCHEMA: Final = pl.Schema(
     {
         "location": pl.Binary(),
@@ -32,8 +37,16 @@ SCHEMA: Final = pl.Schema(
         "sidecars": pl.List(pl.String()),
         "problem": pl.String(),
         "problem_kind": pl.String(),
+        "pieces": pl.List(pl.Binary()),
+        "options": pl.String(),
+        "host": pl.String(),
+        "time_ns": pl.Int64(),
+        "stated_by": pl.String(),
     }
 )
+#: What makes two listings of one location differ: with another of these it is analysed again.
+STATED: Final = ("options", "host", "time_ns")
+VERSION: Final = ("size", "modified_ns", "etag", *STATED)
 _CHUNK = 50_000
 #: A batch is a slice: few rows in a group, so that reading one reads little else.
 _ROW_GROUP = 8192
@@ -44,12 +57,18 @@ class Entry:
     """One capture, or the reason why a source gave none.
 
     Attributes:
-        location: path as bytes (file names need not be text), or the URL of an object.
+        location: path as bytes (file names need not be text), or the URL of an object; of a history of
+            several pieces all of them (:func:`analyzer.capture.joining.path_of`).
         size: bytes as stored; None if not known.
         modified_ns: time of last change in ns since 1970 UTC; None if not known.
         etag: version of an object, as its store says.
         sidecars: URLs of an object's sidecars; None: look for them when it is fetched (files: always None).
         problem: why there is nothing to open, with ``problem_kind``; None otherwise.
+        pieces: paths or URLs of consecutive pieces of one history; None: there is one.
+        options: of this history alone, as JSON: fields of :class:`analyzer.options.Options`.
+        host: its host, where the manifest or the path says it.
+        time_ns: likewise its time, in ns since 1970 UTC.
+        stated_by: who says these: ``manifest`` or ``path``.
     """
 
     location: bytes
@@ -59,6 +78,11 @@ class Entry:
     sidecars: list[str] | None = None
     problem: str | None = None
     problem_kind: str | None = None
+    pieces: list[bytes] | None = None
+    options: str | None = None
+    host: str | None = None
+    time_ns: int | None = None
+    stated_by: StatedBy | None = None
 
     @classmethod
     def nothing(cls, source: str, reason: str, kind: str = "empty") -> Entry:
@@ -71,9 +95,19 @@ class Entry:
         return os.fsdecode(self.location)
 
     @property
+    def piece_locations(self) -> list[bytes]:
+        """The location of each piece."""
+        return [self.location] if self.pieces is None else self.pieces
+
+    @property
     def name(self) -> str:
         r"""The path as text for tables: a byte that is not UTF-8 is written ``\xNN``."""
-        return self.location.decode("utf-8", "backslashreplace")
+        return as_text(self.location)
+
+
+def as_text(location: bytes) -> str:
+    r"""A location as text for tables: a byte that is not UTF-8 is written ``\xNN``."""
+    return location.decode("utf-8", "backslashreplace")
 
 
 class Written(NamedTuple):
@@ -84,10 +118,14 @@ class Written(NamedTuple):
     size: int
 
 
-def write(entries: Iterable[Entry], directory: str) -> Written:
-    """Write the manifest. An entry that several sources name is listed once."""
+def listed(entries: Iterable[Entry]) -> pl.DataFrame:
+    """Return entries as a manifest's rows. An entry that several sources name is listed once."""
     frame = pl.concat([pl.DataFrame(schema=SCHEMA), *_frames(entries)])
-    frame = frame.unique("location", keep="first", maintain_order=True).sort("location")
+    return frame.unique("location", keep="first", maintain_order=True).sort("location")
+
+
+def write(frame: pl.DataFrame, directory: str) -> Written:
+    """Write the rows that :func:`listed` returned as the manifest of a run or of an addition."""
     data = io.BytesIO()
     frame.write_parquet(data, compression="zstd", row_group_size=_ROW_GROUP)
     with data.getbuffer() as content:
@@ -122,21 +160,37 @@ def check(directory: str, name: str) -> None:
         )
 
 
-def read(directory: str, name: str, first: int, rows: int) -> list[Entry]:
-    """Return a slice of the manifest.
+def of_batch(job: Job, batch: int) -> list[tuple[int, Entry]]:
+    """Return the entries of a batch with the numbers of their captures.
+
+    Raises:
+        UsageError: the manifest cannot be read.
+    """
+    first, rows = job.slice_of(batch)
+    entries = itertools.starmap(Entry, frame_of(job, first, rows).iter_rows())
+    return list(enumerate(entries, start=job.first_capture + first))
+
+
+def frame_of(job: Job, first: int = 0, rows: int | None = None) -> pl.DataFrame:
+    """Return rows of a job's manifest, with the columns of :data:`SCHEMA`.
 
     Raises:
         UsageError: it cannot be read.
     """
-    path = Path(directory, name)
+    path = Path(job.directory, job.manifest)
     try:
-        frame = pl.scan_parquet(path, glob=False).slice(first, rows).collect()
+        found = pl.scan_parquet(path, glob=False, schema=SCHEMA, missing_columns="insert")
+        return found.slice(first, rows).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UsageError(f"the manifest cannot be read: {error}", path=str(path)) from error
-    return [Entry(*row) for row in frame.iter_rows()]
 
 
 def _frames(entries: Iterable[Entry]) -> Iterator[pl.DataFrame]:
     rest = iter(entries)
     while chunk := list(itertools.islice(rest, _CHUNK)):
         yield pl.DataFrame([astuple(entry) for entry in chunk], schema=SCHEMA, orient="row")
+
+
+def of_several_pieces(job: Job) -> int:
+    """How many histories of a job's manifest have several pieces."""
+    return int(frame_of(job)["pieces"].is_not_null().sum())

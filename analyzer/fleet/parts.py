@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from analyzer.fleet.job import Job
 
 _RECORDS: Final = "batches"
+#: Table of the captures whose rows do not count any more, because a later addition has them again.
+REPLACED: Final = "replaced"
+_REPLACED_SCHEMA: Final = pl.Schema({"capture": pl.Int64()})
 _RECORD_LIMIT: Final = 16 << 20
 #: Folders of the output directory that hold nothing but files of the run.
-FOLDERS: Final = (_RECORDS, *TABLES)
+FOLDERS: Final = (_RECORDS, *TABLES, REPLACED)
 _TEMPORARY: Final = ".aritrace-*.tmp"
 
 
@@ -63,6 +66,10 @@ def prepare(job: Job) -> None:
             target = Path(job.directory, _folder(table, VERDICTS[0]), "part-columns.parquet")
             if not target.exists():
                 _write(pl.DataFrame(schema=schema).drop(PARTITION), target)
+        Path(job.directory, REPLACED).mkdir(exist_ok=True)
+        target = Path(job.directory, REPLACED, f"part-{job.addition:06d}.parquet")
+        if (job.replaced or not job.addition) and not target.exists():
+            _write(pl.DataFrame({"capture": job.replaced}, schema=_REPLACED_SCHEMA), target)
     except OSError as error:
         raise cannot_write(job.directory, error) from error
 
@@ -103,7 +110,7 @@ def record_of(job: Job, batch: int) -> BatchRecord | None:
 
 def records(job: Job) -> Iterator[BatchRecord]:
     """Yield the records of all finished batches in order."""
-    for batch in range(job.batches):
+    for batch in job.batches:
         found = record_of(job, batch)
         if found is not None:
             yield found
@@ -111,7 +118,7 @@ def records(job: Job) -> Iterator[BatchRecord]:
 
 def clean(job: Job) -> None:
     """Remove half-written files of a killed run; only for a process that holds the directory alone."""
-    folders = [Path(job.directory), Path(job.directory, _RECORDS)]
+    folders = [Path(job.directory), Path(job.directory, _RECORDS), Path(job.directory, REPLACED)]
     folders += [Path(job.directory, _folder(table, verdict)) for table in TABLES for verdict in VERDICTS]
     for folder in folders:
         for leftover in folder.glob(_TEMPORARY):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -22,36 +23,56 @@ from analyzer.fleet.answers import (
     Rate,
 )
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
+from analyzer.fleet.run_selection import period as period_of_days
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:
-    from analyzer.fleet.result_tables import ResultTables, TrendBy
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from analyzer.fleet.answers import TrendBy
+    from analyzer.fleet.result_tables import ResultTables
 
 
 #: Hosts and bridges that a report names; the tables have them all.
 MOST_NAMED = 1000
 
 
-def report(directory: str, *, trend_by: TrendBy = "day", most_named: int = MOST_NAMED) -> FleetReport:
-    """Report on a whole fleet from the output directory of a run.
+def report(
+    directory: str | Sequence[str],
+    *,
+    trend_by: TrendBy = "day",
+    most_named: int = MOST_NAMED,
+    since: dt.date | None = None,
+    until: dt.date | None = None,
+) -> FleetReport:
+    """Report on a whole fleet from the output directories of one or more runs.
 
     Only finished batches count: a run that was stopped, or still goes on, gives consistent numbers.
 
     Args:
-        directory: output of :func:`analyzer.fleet.run`.
+        directory: output of :func:`analyzer.fleet.run`; of several runs a sequence: each capture counts once.
         trend_by: length of a period.
         most_named: hosts and bridges to name.
+        since: first UTC day to report on; what has no time is counted apart.
+        until: last UTC day to report on.
 
     Raises:
         UnreadableInputError: it holds no run.
-        UsageError: of another version, or damaged.
+        UsageError: of another version, damaged, or an empty period.
     """
-    with opened(directory) as tables:
-        return _report(tables, trend_by, most_named)
+    directories = [directory] if isinstance(directory, str) else list(directory)
+    with opened(directories, period_of_days(since, until)) as tables:
+        found = _report(tables, trend_by, most_named)
+        return replace(found, since=_iso(since), until=_iso(until))
+
+
+def _iso(day: dt.date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _report(tables: ResultTables, trend_by: TrendBy, most: int) -> FleetReport:
-    job, done, kexecs = tables.job, tables.done, tables.kexecs
+    kexecs = tables.kexecs
     bridges = bridges_at_stake(tables)
     whole = _row(
         kexecs.select(
@@ -69,16 +90,18 @@ def _report(tables: ResultTables, trend_by: TrendBy, most: int) -> FleetReport:
     bad = _bad_bridges(bridges)
     outcomes = _counts(tables.captures, "outcome")
     return FleetReport(
-        directory=job.directory,
-        complete=done == job.batches,
-        batches=job.batches,
-        batches_done=done,
+        directory=" + ".join(run.directory for run in tables.runs),
+        complete=all(run.complete for run in tables.runs),
+        batches=tables.batches,
+        batches_done=tables.done,
         captures=Captures(
-            listed=job.captures,
+            listed=sum(run.captures - run.replaced for run in tables.runs) - tables.repeated,
             done=sum(outcomes.values()),
             outcomes=outcomes,
             verdicts=_counts(tables.captures, "verdict"),
             doubtful=_height(tables.captures.filter(pl.col("weight") == "doubt")),
+            replaced=sum(run.replaced for run in tables.runs),
+            repeated=tables.repeated,
         ),
         kexecs=whole["kexecs"],
         tally=overall,
@@ -100,6 +123,8 @@ def _report(tables: ResultTables, trend_by: TrendBy, most: int) -> FleetReport:
         bridges_worst=_worst_bridges(bad, most),
         trend_by=trend_by,
         trend=_groups(kexecs, period(trend_by), by_value=True),
+        runs=tables.runs,
+        untimed=tables.untimed,
     )
 
 

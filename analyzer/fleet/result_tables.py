@@ -1,29 +1,34 @@
-"""The tables of a run's finished batches, opened for questions, and what the questions share."""
+"""The tables of the finished batches of runs, opened for questions, and what the questions share."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from analyzer.errors import UnreadableInputError
 from analyzer.fleet import job as jobs_file
-from analyzer.fleet import parts
-from analyzer.fleet.rows import TABLES
+from analyzer.fleet import parts, run_selection
+from analyzer.fleet.answers import ReportedRun, Untimed
+from analyzer.fleet.rows import PARTITION, TABLES
 from analyzer.results import LOSSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from analyzer.fleet.answers import TrendBy
     from analyzer.fleet.job import Job
+    from analyzer.fleet.parts import BatchRecord
+    from analyzer.fleet.run_selection import Period
 
-TrendBy = Literal["day", "week"]
 #: States of ARI Forwarding that rates are of, and all that concern kexecs with something at stake.
 DECIDED: Final = ("lost", "healed", "kept")
 STATES: Final = (*DECIDED, "undetermined")
+#: Runs of an earlier version lack fields of some structs, those of a later one have more.
+_OTHER_FIELDS: Final = pl.ScanCastOptions(missing_struct_fields="insert", extra_struct_fields="ignore")
 _FORMATS: Final[dict[TrendBy, str]] = {"day": "%Y-%m-%d", "week": "%G-W%V"}
 
 
@@ -31,65 +36,116 @@ _FORMATS: Final[dict[TrendBy, str]] = {"day": "%Y-%m-%d", "week": "%G-W%V"}
 class ResultTables:
     """Lazy scans over the parts of the batches that are done; ``done`` says how many these are.
 
-    All columns but ``capture_verdict``, which is in the names of folders only.
+    All columns but ``capture_verdict``, which is in the names of folders only. The captures of several runs
+    are numbered one run after the other. Rows that are replaced, repeated or out of the period are left out.
     """
 
-    job: Job
+    runs: list[ReportedRun]
+    batches: int
     done: int
     captures: pl.LazyFrame
     kexecs: pl.LazyFrame
     bridges: pl.LazyFrame
+    repeated: int = 0
+    untimed: Untimed | None = None
 
 
 @contextmanager
-def opened(directory: str) -> Iterator[ResultTables]:
-    """Open the output directory of a run; what cannot be read inside the block becomes an error with advice.
+def opened(directories: Sequence[str], within: Period | None = None) -> Iterator[ResultTables]:
+    """Open output directories of runs; what cannot be read inside the block becomes an error with advice.
+
+    Args:
+        directories: one or more.
+        within: the period of the rows; None: all.
 
     Raises:
-        UnreadableInputError: it holds no run, or a part is damaged.
-        UsageError: of another version.
+        UnreadableInputError: one holds no run, or a part is damaged.
+        UsageError: of another version, named twice, or runs under another policy.
     """
-    job = jobs_file.read(directory)
-    if job is None:
+    runs = [_jobs(directory) for directory in directories]
+    run_selection.refuse_unlike([jobs[0] for jobs in runs])
+    try:
+        yield _tables(runs, within)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UnreadableInputError(
+            f"a table cannot be read: {str(error).splitlines()[0]}",
+            path=" + ".join(directories),
+            advice="remove the part that is damaged and run the same command again: its batch is done again",
+        ) from error
+
+
+def _jobs(directory: str) -> list[Job]:
+    jobs = jobs_file.read_all(directory)
+    if not jobs:
         raise UnreadableInputError(
             "expected the output directory of 'analyze fleet run', found no job.json in it",
             path=directory,
             advice="name the directory that was given to it with -o",
         )
-    tables = _tables(job)
-    try:
-        yield tables
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UnreadableInputError(
-            f"a table cannot be read: {str(error).splitlines()[0]}",
-            path=directory,
-            advice="remove the part that is damaged and run the same command again: its batch is done again",
-        ) from error
+    return jobs
 
 
-def _tables(job: Job) -> ResultTables:
+def _tables(runs: Sequence[list[Job]], within: Period | None) -> ResultTables:
+    found: list[dict[str, pl.LazyFrame]] = []
+    reported = []
+    first = batches = done = 0
+    for jobs in runs:
+        records = [record for job in jobs for record in parts.records(job)]
+        frames = _scans(jobs[0].directory, records)
+        replaced = [number for job in jobs for number in job.replaced]
+        captures = sum(job.captures for job in jobs)
+        of_run = sum(len(job.batches) for job in jobs)
+        found.append(run_selection.numbered(frames, replaced, first))
+        reported.append(ReportedRun(jobs[0].directory, len(records) == of_run, captures, len(replaced)))
+        first, batches, done = first + captures, batches + of_run, done + len(records)
+    frames = {name: pl.concat([one[name] for one in found]) for name in TABLES}
+    repeated = 0
+    if len(runs) > 1:
+        places = [jobs[0].working_directory for jobs in runs]
+        frames, repeated = run_selection.without_repeated(frames, reported, places)
+    untimed = None
+    if within is not None:
+        untimed = run_selection.untimed(frames)
+        frames = run_selection.inside(frames, within)
+    return ResultTables(
+        reported,
+        batches,
+        done,
+        frames["captures"],
+        frames["kexecs"],
+        frames["bridges"],
+        repeated=repeated,
+        untimed=untimed,
+    )
+
+
+def _scans(directory: str, records: Sequence[BatchRecord]) -> dict[str, pl.LazyFrame]:
     files: dict[str, list[Path]] = {name: [] for name in TABLES}
-    done = 0
-    for record in parts.records(job):
-        done += 1
+    for record in records:
         for table, names in record.parts.items():
-            files[table].extend(Path(job.directory, name) for name in names)
+            files[table].extend(Path(directory, name) for name in names)
     for paths in files.values():
         if paths:
             parts.check_schema(paths[0])
-    frames = {
+    return {
         name: pl.scan_parquet(
             # By their names: those of folders above may look like patterns or partitions.
             files[name],
             glob=False,
             hive_partitioning=False,
+            schema=_without_partition(schema),
             missing_columns="insert",
+            extra_columns="ignore",
+            cast_options=_OTHER_FIELDS,
         )
         if files[name]
-        else pl.LazyFrame(schema=schema)
+        else pl.LazyFrame(schema=_without_partition(schema))
         for name, schema in TABLES.items()
     }
-    return ResultTables(job, done, frames["captures"], frames["kexecs"], frames["bridges"])
+
+
+def _without_partition(schema: pl.Schema) -> pl.Schema:
+    return pl.Schema({name: dtype for name, dtype in schema.items() if name != PARTITION})
 
 
 def period(trend_by: TrendBy) -> pl.Expr:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 import polars as pl
 
 from analyzer.capture import Problem
+from analyzer.fleet.manifest import as_text
 from analyzer.results import (
     LASTING_LOSSES,
     LOSSES,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.fleet.analysis import AnalyzedInput
+    from analyzer.fleet.manifest import Entry
 
 #: Version of the tables: new columns may be added under the same number.
 TABLES_SCHEMA: Final = 2
@@ -49,7 +51,10 @@ class _KexecKey(_CaptureKey):
 class _InputColumns(TypedDict):
     """What a fleet knows of an input besides its result."""
 
-    host_source: Literal["path", "capture"] | None
+    host_source: Literal["manifest", "path", "capture"] | None
+    time_ns: int | None
+    time_source: str | None
+    pieces: list[str]
     outcome: str
     reason: str | None
     size_bytes: int | None
@@ -116,10 +121,14 @@ def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
 
 def _about(one: AnalyzedInput, pattern: re.Pattern[str] | None) -> tuple[_CaptureKey, _InputColumns]:
     named = host_of(one.entry.name, pattern) if pattern else None
-    host = named or one.result.host or None
+    host = one.entry.host or named or one.result.host or None
+    time_ns, time_source = _time(one, one.result.boots[0].start_ns if one.result.boots else None)
     key = _CaptureKey(capture_verdict=one.result.verdict, capture=one.number, path=one.entry.name, host=host)
     return key, _InputColumns(
-        host_source=("path" if named else "capture") if host else None,
+        host_source=_host_source(one.entry, named) if host else None,
+        time_ns=time_ns,
+        time_source=time_source,
+        pieces=[as_text(location) for location in one.entry.piece_locations],
         outcome=one.outcome,
         reason=one.reason,
         size_bytes=one.entry.size,
@@ -129,9 +138,16 @@ def _about(one: AnalyzedInput, pattern: re.Pattern[str] | None) -> tuple[_Captur
     )
 
 
+def _host_source(entry: Entry, named: str | None) -> Literal["manifest", "path", "capture"]:
+    if entry.host and entry.stated_by:
+        return entry.stated_by
+    return "path" if named else "capture"
+
+
 def _worked_out(kexec: KexecResult, one: AnalyzedInput) -> _KexecColumns:
     weights = {finding.weight for finding in kexec.findings}
-    time_ns, time_source = _time(kexec, one)
+    incoming = next((boot for boot in one.result.boots if boot.index == kexec.incoming_boot), None)
+    time_ns, time_source = _time(one, incoming.start_ns if incoming else None)
     return _KexecColumns(
         outgoing_release=_release(one.result, kexec.outgoing_boot),
         incoming_release=_release(one.result, kexec.incoming_boot),
@@ -175,10 +191,15 @@ def _release(result: CaptureResult, boot: int) -> str | None:
     return next((one.release for one in result.boots if one.index == boot), None)
 
 
-def _time(kexec: KexecResult, one: AnalyzedInput) -> tuple[int | None, str | None]:
-    """Wall-clock time of a kexec: of its first incoming access, else of the recording's start, else null."""
-    if one.clock == "realtime":
-        start = next((b.start_ns for b in one.result.boots if b.index == kexec.incoming_boot), None)
-        if start is not None:
-            return start, "accesses"
+def _time(one: AnalyzedInput, first_ns: int | None) -> tuple[int | None, str | None]:
+    """Wall-clock time and who says it: the accesses, else the manifest or path, else the recording's header.
+
+    Args:
+        one: the input.
+        first_ns: time of the first access that counts: the incoming kernel's, or the capture's.
+    """
+    if one.clock == "realtime" and first_ns is not None:
+        return first_ns, "accesses"
+    if one.entry.time_ns is not None:
+        return one.entry.time_ns, one.entry.stated_by
     return (one.created_ns, "recording") if one.created_ns is not None else (None, None)

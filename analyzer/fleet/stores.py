@@ -26,6 +26,7 @@ from analyzer.capture import sidecars
 from analyzer.capture.sidecars import SUFFIXES
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
 from analyzer.fleet.manifest import Entry
+from analyzer.readers.small_files import read_limited
 from analyzer.writing import refusal
 
 if TYPE_CHECKING:
@@ -101,10 +102,18 @@ def require() -> None:
     extras.require("a source in an object store", "obstore", "obstore", "fleet")
 
 
-def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, str], str | None]:
+def fetch(
+    source: str, known_sidecars: list[str] | None, folder: Path, max_bytes: int
+) -> tuple[Path, dict[str, str], str | None]:
     """Download a capture and its sidecars; return its path, the URL of each file in ``folder``, its version.
 
     The names in ``folder`` do not depend on those in the store.
+
+    Args:
+        source: its URL.
+        known_sidecars: URLs of the sidecars that exist there; None: not known.
+        folder: directory for the files.
+        max_bytes: most bytes of the capture.
 
     Raises:
         UnreadableInputError: it does not exist, or no permission.
@@ -113,11 +122,13 @@ def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, s
         UsageError: obstore is not installed, as it may be on another machine than that of the listing.
     """
     require()
-    place = _Place.of(entry.path)
+    place = _Place.of(source)
     capture = folder / "capture"
     version = _download(place, capture, max_bytes)
-    urls = {str(capture): entry.path}
-    for url in _candidates(entry.path) if entry.sidecars is None else entry.sidecars:
+    urls = {str(capture): source}
+    for url in _candidates(source):
+        if known_sidecars is not None and url not in known_sidecars:
+            continue
         target = folder / f"capture{PurePosixPath(url).suffix}"
         if str(target) in urls:
             continue  # the better name came first
@@ -127,6 +138,29 @@ def fetch(entry: Entry, folder: Path, max_bytes: int) -> tuple[Path, dict[str, s
             continue
         urls[str(target)] = url
     return capture, urls, version
+
+
+def fetch_file(url: str, target: Path) -> None:
+    """Download a small file that an option names.
+
+    Raises:
+        UnreadableInputError, LimitExceededError, StoreError: as :func:`fetch`.
+    """
+    _download(_Place.of(url), target, _SIDECAR_LIMIT)
+
+
+def content(url: str, limit: int) -> bytes:
+    """Return the content of a small object.
+
+    Raises:
+        UnreadableInputError, LimitExceededError, StoreError: as :func:`fetch`.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="aritrace-") as folder:
+        target = Path(folder, "content")
+        _download(_Place.of(url), target, limit)
+        return read_limited(str(target), limit, "a small object")
 
 
 class _MissingError(UnreadableInputError):

@@ -64,7 +64,7 @@ def main(pipe: Connection, job: Job, scratch: str) -> None:
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from analyzer.fleet import analysis, parts, rows  # noqa: F401 they are memory that an idle worker has
 
-    _bound_memory(job.request.limits.max_memory)
+    bound_memory(job.request.limits.max_memory)
     try:
         pipe.send(READY)
         while True:
@@ -92,7 +92,7 @@ def _portable(error: BaseException) -> BaseException:
     return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _bound_memory(more: int) -> None:
+def bound_memory(more: int) -> None:
     """Allow the process ``more`` bytes of writable memory beyond what it has now, and no core file.
 
     Its address space (RLIMIT_AS) is not bounded: the C library may reserve 64 MiB of that for each thread.
@@ -115,10 +115,8 @@ def whole_batch(job: Job, batch: int, scratch: str) -> None:
     """Analyse a batch group by group and write its parts and its record."""
     from analyzer.fleet import analysis, manifest, parts, rows
 
-    first, number = job.slice_of(batch)
-    entries = manifest.read(job.directory, job.manifest, first, number)
     frames: list[Frames] = []
-    for group in analysis.groups(list(enumerate(entries, start=first))):
+    for group in analysis.groups(manifest.of_batch(job, batch)):
         with _within(job.request.limits.max_seconds):
             frames.append(
                 rows.tables(analysis.analyze_inputs(group, job, scratch), job.request.host_from_path)

@@ -131,6 +131,15 @@ def _given(text: str, options: Options) -> Ask:
     """What ``--preserved`` gives: a list, or ``@FILE`` with one."""
     if text.startswith("@"):
         return of_option(options, "--preserved", text[1:], _list_of)
+    return _listed(entries_of(text))
+
+
+def entries_of(text: str) -> list[tuple[int | None, int]]:
+    """Kexec number, or None for every kexec, and function of each entry of a ``--preserved`` list.
+
+    Raises:
+        UsageError: it is no such list, or an empty one.
+    """
     entries: list[tuple[int | None, int]] = []
     try:
         for line in text.splitlines():
@@ -142,7 +151,7 @@ def _given(text: str, options: Options) -> Ask:
             f"--preserved: expected at least one {_FORM}, found none",
             advice="leave it out if it is not known",
         )
-    return _listed(entries)
+    return entries
 
 
 def _list_of(path: str) -> Ask:

@@ -27,7 +27,7 @@ from analyzer.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from analyzer.readers.unwrap import ByteStream
 
@@ -90,7 +90,12 @@ def is_folder(path: str) -> bool:
         return False
 
 
-def walk(directory: str, left_out: LeftOut, without: str | None = None) -> Iterator[Source]:
+def walk(
+    directory: str,
+    left_out: LeftOut,
+    without: str | None = None,
+    logs: Callable[[str], bool] | None = None,
+) -> Iterator[Source]:
     """Yield the rows of a directory, folder by folder, each in the order of the names.
 
     A copy of ``/sys/bus/pci/devices`` is one capture. Links to directories are not followed, so that loops
@@ -100,6 +105,7 @@ def walk(directory: str, left_out: LeftOut, without: str | None = None) -> Itera
         directory: what to search.
         left_out: is given every file that is not a capture.
         without: real path of a directory that is not entered.
+        logs: says of the path of a kernel log whether it is wanted: as a piece of a history it is a capture.
     """
     from analyzer.readers.snapshot.sysfs import is_tree
 
@@ -116,7 +122,7 @@ def walk(directory: str, left_out: LeftOut, without: str | None = None) -> Itera
             path = os.path.join(folder, name)  # noqa: PTH118 keeps the user's spelling: ./traces/a.bin
             if os.path.islink(path):  # noqa: PTH114 as above
                 left_out.add(f"{path} (a link to a directory)")
-        for source in _of_folder(folder, names, trees, directory, left_out):
+        for source in _of_folder(folder, names, trees, directory, left_out, logs):
             number += 1
             yield source
     for problem in refused:
@@ -136,7 +142,12 @@ def walk(directory: str, left_out: LeftOut, without: str | None = None) -> Itera
 
 
 def _of_folder(
-    folder: str, names: Iterable[str], trees: list[str], directory: str, left_out: LeftOut
+    folder: str,
+    names: Iterable[str],
+    trees: list[str],
+    directory: str,
+    left_out: LeftOut,
+    logs: Callable[[str], bool] | None,
 ) -> Iterator[Source]:
     rows = {name: Source(os.path.join(folder, name), directory) for name in trees}  # noqa: PTH118 as above
     beside = []
@@ -146,7 +157,7 @@ def _of_folder(
         path = os.path.join(folder, name)  # noqa: PTH118 as above
         if name.endswith(sidecars.SUFFIXES):
             beside.append(name)
-        elif (source := _capture(path, directory)) is not None:
+        elif (source := _capture(path, directory, logs)) is not None:
             rows[name] = source
         else:
             left_out.add(path)
@@ -160,7 +171,7 @@ def _of_folder(
         yield rows[name]
 
 
-def _capture(path: str, directory: str) -> Source | None:
+def _capture(path: str, directory: str, logs: Callable[[str], bool] | None) -> Source | None:
     """The row of a file that is or looks like a capture, None of any other."""
     by_name = _looks_by_name(path)
     source = _checked(path, directory)
@@ -169,7 +180,9 @@ def _capture(path: str, directory: str) -> Source | None:
     if source.error is not None:
         return None  # a pipe, a link to nowhere
     content = _content(path)
-    return source if content == "capture" or (by_name == "log" and content != "kernel-log") else None
+    if content == "kernel-log":
+        return source if logs is not None and logs(path) else None
+    return source if content == "capture" or by_name == "log" else None
 
 
 def _looks_by_name(path: str) -> Literal["capture", "log", "other"]:
@@ -262,7 +275,12 @@ def expand(arguments: Sequence[str], *, join: bool = False) -> Sources:
 
 
 def captures(
-    arguments: Iterable[str], left_out: LeftOut, *, join: bool = False, without: str | None = None
+    arguments: Iterable[str],
+    left_out: LeftOut,
+    *,
+    join: bool = False,
+    without: str | None = None,
+    logs: Callable[[str], bool] | None = None,
 ) -> Iterator[Source]:
     """Yield the captures that arguments mean, in the order given.
 
@@ -276,13 +294,14 @@ def captures(
         left_out: is given every file that is not a capture.
         join: as in :func:`expand`.
         without: real path of a directory that is not searched.
+        logs: as in :func:`walk`.
     """
     listed = frozenset() if join else _beside_captures(arguments)
     for argument in arguments:
         paths = _spelled(argument)
         for path in paths:
             if is_folder(path):
-                yield from walk(path, left_out, without)
+                yield from walk(path, left_out, without, logs)
             elif path.endswith(_BESIDE) and _place(path) in listed:
                 left_out.add(path)
             else:

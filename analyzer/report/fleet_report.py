@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analyzer.report import problems
-from analyzer.report.fleet_wording import headline, interval, of, share, unfinished, with_interval
+from analyzer.report.fleet_wording import headline, interval, of, scope, share, unfinished, with_interval
 from analyzer.report.page import Span
 from analyzer.report.policy_table import MEANINGS
 from analyzer.report.wording import NO_CAUSE, count
@@ -28,6 +28,15 @@ def print_run(summary: RunSummary) -> None:
     """Print to standard error what a run has done, and how to go on."""
     done = ", ".join(f"{number:,} {outcome}" for outcome, number in summary.outcomes.items()) or "none done"
     problems.complain(f"{count(summary.captures, 'capture')}: {done}", "note")
+    if summary.pieces:
+        problems.complain(f"{count(summary.pieces, 'capture')} joined from several files", "note")
+    if summary.added is not None:
+        problems.complain(
+            f"{count(summary.added, 'capture')} added: new or changed since the last run", "note"
+        )
+    if summary.replaced:
+        words = "not counted any more: each is part of a later one"
+        problems.complain(f"{count(summary.replaced, 'earlier capture')} {words}", "note")
     if summary.complete:
         problems.complain(f"to see the results: analyze fleet report {summary.directory}", "note")
     else:
@@ -65,6 +74,8 @@ def _headline(page: Page, report: FleetReport) -> None:
     if not report.complete:
         page.prose(f"NOT FINISHED: {unfinished(report)}", style="warn")
         page.blank()
+    for sentence in scope(report):
+        page.prose(sentence, style="dim")
     verdict = headline(report)
     style = "warn" if verdict.sign == "unknown" else verdict.sign
     page.line(Span(f"{verdict.word}: ", style), verdict.text)

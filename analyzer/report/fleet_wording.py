@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from analyzer.report.wording import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analyzer.fleet.answers import FleetReport, Rate
 
 
 class FleetHeadline(NamedTuple):
     """The verdict over a fleet in one line; ``sign`` is its state as reports mark it."""
 
-    word: Literal["LOST", "clean", "UNDETERMINED"]
+    word: Literal["LOST", "STRANDED", "clean", "UNDETERMINED"]
     sign: Literal["bad", "good", "unknown"]
     text: str
 
@@ -27,6 +29,15 @@ def headline(report: FleetReport) -> FleetHeadline:
         return FleetHeadline(
             "LOST", "bad", f"ARI Forwarding at {of(loss)} decided kexecs: {with_interval(loss)}"
         )
+    if report.losses and report.devices_stranded:
+        devices = count(report.devices_stranded, "preserved device")
+        text = f"{devices}; no ARI Forwarding lost at {count(loss.trials, 'decided kexec')}"
+        return FleetHeadline("STRANDED", "bad", text)
+    if report.untimed is not None and report.untimed.losses:
+        lost = count(report.untimed.losses, "kexec")
+        return FleetHeadline(
+            "UNDETERMINED", "unknown", f"no loss in this period is known, but {lost} with a loss have no time"
+        )
     decided = count(loss.trials, "decided kexec")
     return FleetHeadline("clean", "good", f"no ARI Forwarding lost at {decided}, {with_interval(loss)}")
 
@@ -37,6 +48,34 @@ def unfinished(report: FleetReport) -> str:
         f"{report.batches_done:,} of {count(report.batches, 'batch', 'batches')} are done; all numbers are of"
         " these. Repeat the 'analyze fleet run' command to finish."
     )
+
+
+def scope(report: FleetReport) -> Iterator[str]:
+    """What of the runs the numbers are over, and what of them is in no number; nothing where that is all."""
+    if report.since or report.until:
+        first = f" from {report.since}" if report.since else ""
+        last = f" to {report.until}" if report.until else ""
+        yield f"Of the kexecs and captures{first}{last} (UTC days, both included)."
+    missing = report.untimed
+    if missing is not None and (missing.kexecs or missing.captures):
+        parts = []
+        if missing.kexecs:
+            lost, doubtful = missing.losses, missing.doubts
+            parts.append(
+                f"{count(missing.kexecs, 'kexec')} ({lost:,} with a loss that counts, {doubtful:,} in doubt)"
+            )
+        if missing.captures:
+            unsure = f"{missing.unanswered:,} without a sure answer"
+            parts.append(f"{count(missing.captures, 'capture')} without a kexec ({unsure})")
+        yield f"Not in any number, because their time is not known: {' and '.join(parts)}."
+    if report.captures.repeated:
+        more = count(report.captures.repeated, "capture")
+        yield f"{more} more in several of these runs: each counts once."
+    if report.captures.replaced:
+        yield (
+            f"{count(report.captures.replaced, 'earlier capture')} not counted: changed since, or part of a"
+            " longer history now."
+        )
 
 
 def share(rate: Rate) -> str:

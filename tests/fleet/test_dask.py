@@ -7,6 +7,7 @@ import threading
 import warnings
 
 import pytest
+import test_histories as histories
 from fleet_runs import CLEAN, LOST, tree
 
 
@@ -83,3 +84,22 @@ def test_no_scheduler_is_one_message(fleet, monkeypatch):
     )
     assert status == 2
     assert "no response from a Dask scheduler at tcp://127.0.0.1:9" in err
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_cluster_joins_and_adds_as_this_machine_does(fleet, cluster):
+    outs = [fleet.out, fleet.out.with_name("dask")]
+    engines = [[], ["--engine", "dask", "--scheduler", cluster.scheduler_address]]
+    asked = ["--group-by", "2026-[^/]+/(?P<host>h[0-9])/", "--group-order", "before,after"]
+    for day in ("2026-03-01", "2026-03-02"):
+        histories.fill(fleet.captures / day, {"h1": "lost", "h2": "kept"})
+        manifest = fleet.captures / f"{day}.jsonl"
+        manifest.write_text(
+            f'{{"pieces": ["{day}/h2/before.txt", "{day}/h2/after.txt"], "preserved": "01:01.0"}}'
+        )
+        for out, engine in zip(outs, engines, strict=True):
+            day_asked = [fleet.captures / day, "--manifest", manifest, *asked, "--add", "-o", out]
+            status, _, err = fleet("run", *day_asked, "--batch-size", 1, *engine)
+            assert status == 0, err
+    assert tree(outs[0]) == tree(outs[1])
+    assert sorted(row["verdict"] for row in fleet.rows("captures")) == ["clean"] * 2 + ["findings"] * 2

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -15,7 +16,8 @@ from result_samples import PORT
 
 from analyzer import fleet
 from analyzer.errors import AritraceError
-from analyzer.fleet.reporting import rate
+from analyzer.fleet.reporting import rate, tally
+from analyzer.report.fleet_wording import headline
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,14 @@ def test_groups(report):
     }
     # The switch's upstream port is unconfigured in one; every "other" root port kept its bit.
     assert by_port == {"switch-downstream": (3, 1, 3), "switch-upstream": (1, 0, 0), "root-port": (0, 0, 7)}
+
+
+def test_devices_stranded_without_a_lost_bridge_are_no_clean_fleet(report):
+    """As of the main job: what else strands devices counts, whatever became of ARI Forwarding."""
+    found = replace(report, tally=tally(0, 0, 3, 0, 1), losses=1, devices_stranded=6)
+    assert headline(found) == (
+        "STRANDED", "bad", "6 preserved devices; no ARI Forwarding lost at 3 decided kexecs"
+    )  # fmt: skip
 
 
 def test_causes(report):

@@ -267,7 +267,7 @@ def test_jobs_and_shards_are_no_part_of_a_run(finished):
     ("name", "content", "complaint"),
     [
         ("job.json", "{}", "expected the job file of a fleet run"),
-        ("job.json", '{"schema": 99}', "expected a directory of schema 1, found 99"),
+        ("job.json", '{"schema": 99}', "expected a directory of schema 2, found 99"),
         ("job.json", "[1]", "expected the job file of a fleet run"),
         ("MANIFEST", "changed", "the manifest was changed since this run began"),
         ("MANIFEST", None, "the manifest of this run cannot be read"),

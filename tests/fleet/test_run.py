@@ -131,14 +131,13 @@ def test_the_output_directory_is_no_source(fleet):
 
 
 def test_a_file_that_vanishes_or_changes_after_listing_has_its_row(fleet):
-    from analyzer.fleet import running
+    from analyzer.fleet import asking, running
 
     doomed = fleet.add("doomed.bin", CLEAN)
     grows = fleet.add("grows.bin", CLEAN)
     fleet.add("stays.bin", CLEAN)
     fleet.out.mkdir()
-    request = running._request([str(fleet.captures)], {}, None, None, None, None)
-    running._begin(request, {}, str(fleet.out))
+    running._begin(*asking.asked([str(fleet.captures)]), str(fleet.out), None)
     doomed.unlink()
     grows.write_bytes(LOST.read_bytes())
     fleet.run()
@@ -171,7 +170,7 @@ def test_hostile_names_are_only_names(fleet):
     assert all(row["outcome"] == "ok" and row["files"][0]["path"] == row["path"] for row in captures)
     assert {row["host"] for row in captures} == {shown[:-4] for shown in HOSTILE.values()}
     assert {path.parts[0] for path in map(Path, tree(fleet.out)) if len(path.parts) > 1} == {
-        "batches", "captures", "kexecs", "bridges", "devices", "errors",
+        "batches", "captures", "kexecs", "bridges", "devices", "errors", "replaced",
     }  # fmt: skip
     for form in ("text", "json", "prometheus"):
         status, out, err = fleet("report", fleet.out, "--format", form)

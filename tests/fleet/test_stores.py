@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from fleet_runs import CLEAN, LOST, tree
+from small_dumps import END, FIRST, OFF, PORT, dump
 
 from analyzer.errors import AritraceError
 from analyzer.fleet import stores
@@ -157,11 +158,10 @@ def test_an_object_that_vanishes_or_is_too_large_has_its_row(fleet, bucket):
 
 
 def test_a_download_stops_at_the_limit_even_if_the_listing_said_less(bucket, tmp_path):
-    from analyzer.fleet.manifest import Entry
 
     bucket.put("grown.bin", bytes(100_000))
     with pytest.raises(AritraceError, match="at most 1000 bytes"):
-        stores.fetch(Entry(f"{bucket.url}/grown.bin".encode(), size=10), tmp_path, 1000)
+        stores.fetch(f"{bucket.url}/grown.bin", None, tmp_path, 1000)
 
 
 def test_a_store_out_of_reach_stops_the_run_which_can_be_resumed(fleet, bucket, monkeypatch, endpoint):
@@ -197,3 +197,63 @@ def test_from_a_store_as_from_disk(fleet, bucket):
     local, remote = (str(fleet.rows("bridges", out)) for out in (fleet.out, other))
     assert remote.replace(bucket.url, str(fleet.captures)) == local
     assert not any("aritrace-fleet" in str(content) for content in tree(other).values())
+
+
+PIECES = {"before.txt": dump(size=4096, rows=END), "after.txt": dump(PORT, FIRST, size=4096, rows=OFF)}
+
+
+def put_pieces(bucket, host):
+    for name, text in PIECES.items():
+        bucket.put(f"{host}/{name}", text.encode())
+
+
+def test_pieces_grouped_by_their_urls(fleet, bucket):
+    for host in ("h1", "h2"):
+        put_pieces(bucket, host)
+    bucket.put("h1/after.dmesg", b"[    0.000000] Linux version 6.12.1 (x@y) #1\n")
+    arguments = ["--group-by", "/(?P<host>h[0-9])/", "--group-order", "before,after", "--add"]
+    assert fleet("run", f"{bucket.url}/", "-o", fleet.out, *arguments)[0] == 0
+    first, second = fleet.rows("captures")
+    urls = [f"{bucket.url}/h1/{name}" for name in PIECES]
+    assert (first["path"], first["pieces"], first["host"]) == (" + ".join(urls), urls, "h1")
+    assert [file["path"] for file in first["files"]] == urls
+    assert (first["verdict"], second["verdict"], second["outcome"]) == ("findings", "findings", "ok")
+    assert [boot["release"] for boot in first["boots"]] == [None, "6.12.1"]
+    assert {row["kind"] for row in fleet.rows("errors")} <= {"other-machine"}
+    put_pieces(bucket, "h3")
+    bucket.put("h2/after.txt", PIECES["before.txt"].encode())
+    assert fleet("run", f"{bucket.url}/", "-o", fleet.out, *arguments)[0] == 0
+    replaced = {row["capture"] for row in fleet.rows("replaced")}
+    counted = [row for row in fleet.rows("captures") if row["capture"] not in replaced]
+    assert [(row["host"], row["verdict"]) for row in counted] == [
+        ("h1", "findings"),
+        ("h2", "clean"),
+        ("h3", "findings"),
+    ]
+
+
+def test_a_manifest_of_objects_with_a_seed_and_a_log(fleet, bucket, tmp_path):
+    put_pieces(bucket, "h1")
+    bucket.put("h1/k2.log", b"[    0.000000] Linux version 6.12.1 (x@y) #1\n")
+    rows = "h1/before.txt;h1/after.txt,,h1/k2.log\nh1/after.txt,h1/before.txt,\nh1/gone.txt,,\n"
+    bucket.put("lists/m.csv", b"pieces,seed,dmesg\n" + rows.encode())
+    manifest = f"{bucket.url}/lists/m.csv"
+    status, _, err = fleet(
+        "run", "--manifest", manifest, "-o", fleet.out, "--manifest-root", f"{bucket.url}/"
+    )
+    assert status == 0, err
+    found = {tuple(row["pieces"]): row for row in fleet.rows("captures")}
+    url = f"{bucket.url}/h1/"
+    assert found[f"{url}before.txt", f"{url}after.txt"]["verdict"] == "findings"
+    seeded = found[f"{url}after.txt",]
+    assert [file["path"] for file in seeded["files"]] == [f"{url}before.txt", f"{url}after.txt"]
+    assert found[f"{url}gone.txt",]["reason"].startswith("there is no such object")
+    # Paths in a manifest below lists/ do not lead out of it; a manifest on this machine names no objects.
+    assert fleet("run", "--manifest", manifest, "-o", tmp_path / "lists")[0] == 0
+    assert {row["outcome"] for row in fleet.rows("captures", tmp_path / "lists")} == {"unreadable"}
+    bucket.put("lists/m.csv", b"pieces\n../h1/before.txt\n")
+    status, _, err = fleet("run", "--manifest", manifest, "-o", tmp_path / "refused")
+    assert (status, f"a path or URL below {bucket.url}/lists/" in err) == (2, True)
+    (tmp_path / "m.csv").write_text(f"pieces\n{url}before.txt\n")
+    status, _, err = fleet("run", "--manifest", tmp_path / "m.csv", "-o", tmp_path / "refused")
+    assert (status, "give --manifest-root URL/" in err) == (2, True)

@@ -17,6 +17,7 @@ from analyzer.fleet.answers import Rate
 from analyzer.fleet.drilldown import Shown, drill_down
 from analyzer.fleet.reporting import rate
 from analyzer.report.html import fleet_lists, fleet_queries
+from analyzer.report.html.fleet_queries import CountedTables
 from analyzer.report.html.rate_chart import Scale, bar
 
 #: What a capture's maker may try: markup, an attribute's end, a script, a link, hidden signs.
@@ -201,7 +202,9 @@ def test_the_queries_give_what_the_lists_name(directory, trend_by):
     assert len({cell.dimension for cell in found}) == 12
     for cell, sources in found.items():
         where = fleet_queries.condition(cell)
-        rows = duckdb.sql(fleet_queries.query(cell.dimension, where, str(directory), trend_by))
+        rows = duckdb.sql(
+            fleet_queries.query(cell.dimension, where, CountedTables([(str(directory), False)]), trend_by)
+        )
         paths = [row[rows.columns.index("path")] for row in rows.fetchall()]
         assert paths == [source.path for source in sources], cell
 
@@ -285,7 +288,9 @@ def test_a_condition_quotes_what_it_shows_and_leaves_out_what_it_cannot(director
         fleet_queries.condition(fleet_lists.Cell("host", (None,), "lost"))
         == "host IS NULL AND state = 'lost'"
     )
-    quoted = fleet_queries.query("release", fleet_queries.condition(cell), str(directory), "day")
+    quoted = fleet_queries.query(
+        "release", fleet_queries.condition(cell), CountedTables([(str(directory), False)]), "day"
+    )
     assert duckdb.sql(quoted).fetchall() == []
 
 

@@ -27,8 +27,9 @@ def of_explanation(explanation: Explanation, options: Options | None = None) -> 
     Raises:
         AritraceError: the capture cannot be read again.
     """
-    if explanation.path == "-":
-        return {}  # it can be read only once
+    chosen = options or Options()
+    if explanation.path == "-" or chosen.join or chosen.seed is not None:
+        return {}  # it can be read only once, or the place of a record does not say of which file
     places = [entry.offset_bytes for entry in explanation.timeline if entry.kind != "context"]
     places += [item.offset_bytes for kexec in explanation.kexecs for item in kexec.evidence]
     return describe(explanation.path, {place for place in places if place is not None}, options)

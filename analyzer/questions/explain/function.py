@@ -33,7 +33,7 @@ def explain(path: str | Sequence[str], function: str, options: Options | None = 
     """Explain one function of a capture.
 
     Args:
-        path: the capture, or its consecutive pieces in order.
+        path: the capture; a sequence: consecutive pieces of one, in order.
         function: its address, ``[dddd:]bb:dd.f``, as the outgoing kernel numbered it.
         options: as for the main job.
 

@@ -20,6 +20,7 @@ from analyzer.report.wording import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analyzer.fleet.answers import FleetReport
     from analyzer.fleet.drilldown import CountedCapture, DrillDown
 
 #: Characters that all lists of a page may take; they get shorter together until they fit.
@@ -76,9 +77,10 @@ class _Wanted:
 class FleetLists:
     """Gives each list a name while the tables are made, then gives the lists themselves."""
 
-    def __init__(self, counted: DrillDown, directory: str, trend_by: str) -> None:
-        """Make lists of ``counted``; ``directory`` and ``trend_by`` are those of the report."""
-        self._counted, self._directory, self._trend_by = counted, directory, trend_by
+    def __init__(self, counted: DrillDown, report: FleetReport) -> None:
+        """Make lists of ``counted``, which are the captures that the report counts."""
+        self._counted = counted
+        self._tables, self._trend_by = fleet_queries.tables_of(report), report.trend_by
         self._wanted: dict[str, list[_Wanted]] = {}
         self._named = 0
 
@@ -120,7 +122,7 @@ class FleetLists:
     def _query(self, dimension: str) -> str:
         conditions = (fleet_queries.condition(one.cell) for one in self._wanted[dimension])
         where = next(filter(None, conditions), None)
-        return fleet_queries.query(dimension, where, self._directory, self._trend_by)
+        return fleet_queries.query(dimension, where, self._tables, self._trend_by)
 
     def _most(self) -> int:
         every = [one for wanted in self._wanted.values() for one in wanted]

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from analyzer.fleet.drilldown import Shown
-from analyzer.report.fleet_wording import headline, of, unfinished, with_interval, without_intervals
+from analyzer.report.fleet_wording import headline, of, scope, unfinished, with_interval, without_intervals
 from analyzer.report.html.environment import render
 from analyzer.report.html.fleet_lists import FleetLists
 from analyzer.report.html.fleet_tables import FleetTables
@@ -53,7 +53,7 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
         found: the captures that it counts (:func:`analyzer.fleet.drilldown.drill_down`).
     """
     report = shown.report
-    lists = FleetLists(found, report.directory, report.trend_by)
+    lists = FleetLists(found, report)
     tables = FleetTables(shown, lists)
     whole = report.tally.loss
     scale = Scale.of([whole, report.tally.hardware_loss], whole)
@@ -125,6 +125,8 @@ def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     tally, beside, captures = report.tally, report.beside, report.captures
     if without_intervals(report):
         yield ("unknown", "No rate has its 95 % interval: the Python package scipy was not installed.")
+    for sentence in scope(report):
+        yield "none", sentence
     if tally.undetermined:
         yield (
             "unknown",

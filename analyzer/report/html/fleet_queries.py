@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from analyzer.escaping import inert
 from analyzer.fleet.result_tables import DECIDED, STATES
+from analyzer.fleet.run_selection import days
 from analyzer.results import LOSSES, POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from analyzer.fleet.answers import FleetReport
     from analyzer.fleet.drilldown import Cell
 
 _LONGEST: Final = 200
@@ -29,23 +32,83 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def query(dimension: str, where: str | None, directory: str, trend_by: str) -> str:
-    """Return a query over the tables of ``directory``; another condition in place of ``where`` asks another.
+@dataclass(frozen=True)
+class CountedTables:
+    """The tables of one or more runs, as a report counts their rows.
+
+    Attributes:
+        directories: outputs of the runs, as they were given; with each, whether it has replaced captures.
+        bounds_ns: first moment of the period, and first after it.
+        repeated: captures that are in several runs.
+    """
+
+    directories: Sequence[tuple[str, bool]]
+    bounds_ns: tuple[int | None, int | None] = (None, None)
+    repeated: int = 0
+
+    @property
+    def key(self) -> str:
+        """What tells captures apart."""
+        return "run, capture" if len(self.directories) > 1 else "capture"
+
+    def rows(self, name: str) -> str:
+        """What stands after FROM for a table."""
+        within = [
+            f"time_ns {sign} {bound}"
+            for sign, bound in zip((">=", "<"), self.bounds_ns, strict=True)
+            if bound is not None
+        ]
+        every = self._of_all_runs(name)
+        if not within or name not in ("kexecs", "captures"):
+            return every
+        inside = " AND ".join(within)
+        if name == "captures":
+            kexecs = self.rows("kexecs")
+            inside = (
+                f"CASE WHEN kexec_count = 0 THEN {inside}\n"
+                f"    ELSE ({self.key}) IN (SELECT ({self.key}) FROM {kexecs}) END"
+            )
+        return f"(SELECT * FROM {every}\n    WHERE {inside})"
+
+    def _of_all_runs(self, name: str) -> str:
+        several = len(self.directories) > 1
+        texts = []
+        for number, (directory, replaced) in enumerate(self.directories, start=1):
+            folder = _PATTERN.sub(r"[\g<0>]", directory.rstrip("/") or "/")
+            text = f"read_parquet({_sql(f'{folder}/{name}/**/*.parquet')}, hive_partitioning = true)"
+            if several or replaced:
+                text = f"SELECT *{f', {number} AS run' if several else ''} FROM {text}"
+            if replaced:
+                counted = f"SELECT capture FROM read_parquet({_sql(f'{folder}/replaced/*.parquet')})"
+                text = f"{text}\n    WHERE capture NOT IN ({counted})"
+            texts.append(text)
+        plain = not several and not self.directories[0][1]
+        return texts[0] if plain else "({})".format("\n    UNION ALL BY NAME ".join(texts))
+
+
+def tables_of(report: FleetReport) -> CountedTables:
+    """Return the tables that a report counts."""
+    within = days(report.since, report.until)
+    return CountedTables(
+        [(run.directory, run.replaced > 0) for run in report.runs],
+        (None, None) if within is None else within.bounds_ns,
+        report.captures.repeated,
+    )
+
+
+def query(dimension: str, where: str | None, tables: CountedTables, trend_by: str) -> str:
+    """Return a query over the tables of runs; another condition in place of ``where`` asks another.
 
     Args:
         dimension: as in :class:`analyzer.fleet.drilldown.Cell`.
         where: a :func:`condition`; None: everything.
-        directory: output of the run, as it was given.
+        tables: of the report.
         trend_by: ``day`` or ``week``.
     """
-    folder = _PATTERN.sub(r"[\g<0>]", directory.rstrip("/") or "/")
-
-    def table(name: str) -> str:
-        return f"read_parquet({_sql(f'{folder}/{name}/**/*.parquet')}, hive_partitioning = true)"
-
     order = "path" if dimension == "outcome" else "path, kexec"
-    inner = _inner(dimension, table("kexecs"), table("bridges"), table("captures"), trend_by)
-    return f"SELECT * FROM (\n{inner}\n)\nWHERE {where or 'true'}\nORDER BY {order};"
+    inner = _inner(dimension, tables, trend_by)
+    note = "-- a capture that is in several runs is listed for each of them\n" if tables.repeated else ""
+    return f"{note}SELECT * FROM (\n{inner}\n)\nWHERE {where or 'true'}\nORDER BY {order};"
 
 
 def condition(cell: Cell) -> str | None:
@@ -61,8 +124,9 @@ def condition(cell: Cell) -> str | None:
     return " AND ".join(parts)
 
 
-def _inner(dimension: str, kexecs: str, bridges: str, captures: str, trend_by: str) -> str:
+def _inner(dimension: str, tables: CountedTables, trend_by: str) -> str:
     columns = _columns(dimension)
+    kexecs, bridges, captures = map(tables.rows, ("kexecs", "bridges", "captures"))
     if dimension == "outcome":
         return f"  SELECT outcome AS state, path, reason FROM {captures}"
     if dimension in ("policies", "policies_plain"):
@@ -85,7 +149,7 @@ def _inner(dimension: str, kexecs: str, bridges: str, captures: str, trend_by: s
             f"  FROM {bridges}\n"
             "  WHERE preserved AND verdict <> 'not-applicable'\n"
             f"    AND (ari_before OR verdict IN ({losses}, 'undetermined')){hit}\n"
-            f"    AND (capture, kexec) IN (SELECT (capture, kexec) FROM {kexecs}\n"
+            f"    AND ({tables.key}, kexec) IN (SELECT ({tables.key}, kexec) FROM {kexecs}\n"
             f"      WHERE ari IN ({counted}))"
         )
     texts = {"period": f"{_period(trend_by)} AS period"}

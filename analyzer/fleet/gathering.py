@@ -1,0 +1,206 @@
+"""The entries of a run: histories that manifests name, files of the sources, and what of these is new.
+
+What a manifest names is not also a row of its own. An addition has only what the run does not have yet.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from analyzer.errors import UsageError
+from analyzer.fleet import listing, manifest
+from analyzer.fleet.manifest import STATED, VERSION
+from analyzer.readers.sources import LeftOut
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    from analyzer.fleet.grouping import Grouping
+    from analyzer.fleet.histories import Histories
+    from analyzer.fleet.job import Job
+    from analyzer.fleet.listing import SourceList
+    from analyzer.fleet.manifest import Entry
+
+_NUMBER: Final = "number"
+_URL: Final = "|".join(f"^{scheme}" for scheme in listing.SCHEMES)
+
+
+@dataclass(frozen=True)
+class RequestedInputs:
+    """What a run is asked to analyse, read once.
+
+    Attributes:
+        sources: as the user gave them.
+        lists: the content of each list file among them.
+        histories: what manifests name.
+        grouping: how files become pieces; None: each is a history of its own.
+    """
+
+    sources: Sequence[str]
+    lists: Mapping[str, SourceList]
+    histories: Histories
+    grouping: Grouping | None
+
+    def entries(self, output: str, left_out: LeftOut) -> Iterator[Entry]:
+        """Yield an entry for each history; one that several sources name comes several times.
+
+        Args:
+            output: the output directory, which is never walked.
+            left_out: collects every file that is not analysed as a capture.
+
+        Raises:
+            UsageError: as of :func:`analyzer.fleet.listing.entries`, a manifest or a group without an order.
+        """
+        yield from self.histories.entries()
+        left_out = _LeftOutUnnamed(left_out, self.histories.named)
+        grouping = self.grouping
+        logs = None if grouping is None else lambda path: grouping.key(_text(path)) is not None
+        found = self._without_named(listing.entries(self.sources, output, self.lists, left_out, logs))
+        yield from found if grouping is None else grouping.grouped(found)
+
+    def _without_named(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        named = self.histories.named
+        for entry in entries:
+            path = entry.path
+            if not named or (path if listing.is_url(path) else os.path.realpath(path)) not in named:
+                yield entry
+
+    def asks_for(self, path: str) -> bool:
+        """Whether a source is ``path``, or a directory or prefix above it."""
+        lines = [*self._lines(urls=True), *self._lines(urls=False)]
+        return any(path == line or path.startswith(f"{line.rstrip('/')}/") for line in lines)
+
+    def _lines(self, *, urls: bool) -> listing.SourceLines:
+        return listing.SourceLines(self.sources, self.lists, urls=urls)
+
+
+class _LeftOutUnnamed(LeftOut):
+    """Passes on what is left out, but for files that a manifest names: those are used."""
+
+    def __init__(self, left_out: LeftOut, named: Container[str]) -> None:
+        super().__init__()
+        self._left_out, self._named = left_out, named
+
+    def add(self, name: str) -> None:
+        """Count one more, unless it is named."""
+        if os.path.realpath(name) not in self._named:
+            self._left_out.add(name)
+
+
+def _text(path: str) -> str:
+    return manifest.as_text(os.fsencode(path))
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What a listing adds to a run.
+
+    Attributes:
+        rows: of a manifest, the new ones.
+        replaced: captures of the run whose rows do not count any more: the same file was changed, the pieces
+            are part of a longer history now, or a source without captures has some.
+    """
+
+    rows: pl.DataFrame
+    replaced: tuple[int, ...]
+
+
+def addition(jobs: Sequence[Job], listed: pl.DataFrame, wanted: RequestedInputs) -> Addition:
+    """Return what of a listing a run does not have yet.
+
+    A history that the run has is new only if it changed: its size, time, version in its store, or what a
+    manifest says of it. Pieces of a longer history that the run has are not captures of their own.
+
+    Args:
+        jobs: of the run's directory, in order.
+        listed: rows of a manifest: all that the sources hold now.
+        wanted: what was listed.
+
+    Raises:
+        UsageError: a relative path, and the run began in another working directory.
+    """
+    _refuse_other_place(jobs, listed)
+    known = pl.concat([_numbered(job) for job in jobs])
+    known = known.filter(~pl.col(_NUMBER).is_in(_numbers(number for job in jobs for number in job.replaced)))
+    fresh = _without(listed, known, ["location", *VERSION])
+    # What is gone from its place by now was analysed when it was there.
+    missing = fresh.filter(pl.col("size").is_null())
+    stated = ["location", *STATED]
+    fresh = _without(fresh, missing.join(known, on=stated, how="semi", nulls_equal=True), ["location"])
+    superseded, parts = _by_pieces(known, fresh)
+    fresh = _without(fresh, parts, ["location"])
+    now = set(known.join(fresh, on="location", how="semi")[_NUMBER].to_list()) | superseded
+    gone = known.filter(pl.col("problem").is_not_null()).join(listed, on="location", how="anti")
+    now |= {
+        number
+        for number, location in gone.select(_NUMBER, "location").iter_rows()
+        if wanted.asks_for(os.fsdecode(location))
+    }
+    return Addition(fresh.select(listed.columns), tuple(sorted(now)))
+
+
+def _without(frame: pl.DataFrame, others: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    return frame.join(others.select(columns), on=columns, how="anti", nulls_equal=True, maintain_order="left")
+
+
+def _numbers(numbers: Iterable[int]) -> pl.Series:
+    return pl.Series(sorted(numbers), dtype=pl.Int64).implode()
+
+
+def _numbered(job: Job) -> pl.DataFrame:
+    return manifest.frame_of(job).with_row_index(_NUMBER, job.first_capture).cast({_NUMBER: pl.Int64})
+
+
+def _by_pieces(known: pl.DataFrame, fresh: pl.DataFrame) -> tuple[set[int], pl.DataFrame]:
+    """Captures of the run that are part of new ones, and new ones (by location) that are part of its own."""
+    old, new = (
+        _exploded(known.select(_NUMBER, "location", "pieces", "stated_by")),
+        _exploded(fresh.select("location", "pieces", "stated_by")),
+    )
+    pairs = (
+        old.join(new, on="piece", suffix="_new")
+        .filter(pl.col("location") != pl.col("location_new"))
+        .group_by("location", "location_new")
+        .agg(
+            pl.first(_NUMBER),
+            pl.len().alias("common"),
+            pl.first("count"),
+            pl.first("count_new"),
+            pl.first("stated_by_new"),
+        )
+    )
+    inside = pairs.filter(pl.col("common") == pl.col("count"))
+    # What a manifest names is meant as it stands, even if it is part of another history.
+    parts = pairs.filter(
+        (pl.col("common") == pl.col("count_new"))
+        & (pl.col("count_new") < pl.col("count"))
+        & (pl.col("stated_by_new") != "manifest").fill_null(value=True)
+    )
+    return set(inside[_NUMBER].to_list()), parts.select(location="location_new").unique()
+
+
+def _exploded(frame: pl.DataFrame) -> pl.DataFrame:
+    """A row for each distinct piece of each history, with how many these are."""
+    pieces = pl.when(pl.col("pieces").is_null()).then(pl.concat_list("location")).otherwise("pieces")
+    listed = frame.with_columns(piece=pieces.list.unique(maintain_order=True)).drop("pieces")
+    return listed.with_columns(count=pl.col("piece").list.len()).explode("piece")
+
+
+def _refuse_other_place(jobs: Sequence[Job], listed: pl.DataFrame) -> None:
+    here = os.getcwd()  # noqa: PTH109 as text
+    begun = next((job.working_directory for job in jobs if job.working_directory != here), None)
+    if begun is None:
+        return
+    texts = listed["location"].cast(pl.String, strict=False)
+    relative = listed.filter(~texts.str.contains(f"^/|{_URL}").fill_null(value=False))
+    if relative.height:
+        raise UsageError(
+            f"this run began in the directory {begun or 'that is not known'}; relative paths mean other files"
+            " here",
+            path=os.fsdecode(relative["location"][0]),
+            advice="run it there, or give absolute paths",
+        )
