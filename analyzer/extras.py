@@ -17,7 +17,7 @@ Extra = Literal["fleet", "report"]
 
 def advice(extra: Extra) -> str:
     """Return what installs an extra beside the program that runs."""
-    python = shlex.quote(sys.executable or "python3")
+    python = shlex.quote(sys.executable) if sys.executable else "PYTHON"
     return f"in a clone of aritrace run {python} -m pip install '.[{extra}]'"
 
 

@@ -65,9 +65,11 @@ _NOT_TAKEN = (
     "Failed to retrieve incoming FLB data",
 )
 
+#: What Linux says of a function whose header type reads all ones, less its bit 7 (7.3 pci_setup_device).
+_ALL_ONES = "unknown header type 7f, ignoring device"
 #: Every fixed text by which a message is recognised.
 FIXED_TEXTS = tuple(
-    dict.fromkeys((*(begin for _, begin in _ABOUT_FUNCTION), *(part for part, _ in _SERIES_TEXTS)))
+    dict.fromkeys((_ALL_ONES, *(begin for _, begin in _ABOUT_FUNCTION), *(part for part, _ in _SERIES_TEXTS)))
 )
 
 _ENUMERATED = re.compile(r"\[([0-9a-f]{4}:[0-9a-f]{4})\] type ([0-9a-f]{2}) class (0x[0-9a-f]{6})(?: (.*))?")
@@ -146,7 +148,7 @@ def enumerated(text: str) -> tuple[str, int, int, str] | None:
 
 def shows_all_ones(fact: Fact) -> bool:
     """Whether an ``ignored-header`` fact says that every bit of the header type read as 1."""
-    return fact.kind == "ignored-header" and fact.text.startswith("unknown header type 7f")
+    return fact.kind == "ignored-header" and fact.text.startswith(_ALL_ONES)
 
 
 def release(version_text: str) -> str | None:
@@ -156,8 +158,9 @@ def release(version_text: str) -> str | None:
 
 
 def fixed_texts(text: str) -> list[str]:
-    """Every fixed text that a message has in it."""
-    return [part for part in FIXED_TEXTS if part in text]
+    """Every fixed text that a message has in it, but those that are part of another one."""
+    found = [part for part in FIXED_TEXTS if part in text]
+    return [part for part in found if not any(part in other for other in found if other != part)]
 
 
 def common_series(evidence: list[frozenset[str]]) -> tuple[str, ...]:
