@@ -32,7 +32,10 @@ WORSE_FIRST = (
     "clean",
 )
 MEANINGS = {
-    "LOST": "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer",
+    "LOST": (
+        "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer; or a preserved "
+        "function lost ACS, its addresses or Bus Master"
+    ),
     "STRANDED": "no bridge is known to have lost anything, yet a preserved device was not found",
     "RENUMBERED": "a preserved bridge lost its bus numbers and got new ones",
     "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
@@ -61,10 +64,13 @@ _LOSS_PHRASES = (
     (rules.BRIDGE_CODES["unconfigured"], "bus numbers of {}"),
     (rules.BRIDGE_CODES["renumbered"], "{} renumbered"),
     (rules.BRIDGE_CODES["gone"], "{} does not answer"),
+    ("STATE003", "ACS isolation on {}"),
+    ("STATE009", "addresses of {}"),
+    ("STATE011", "Bus Master of {}"),
 )
 #: Codes that a headline mentions even where no preserved device is affected.
 _NOTED_CODES = frozenset({"ARI002", rules.MISSING}) | {
-    code for code, rule in rules.RULES.items() if rule.severity == "error"
+    code for code, rule in rules.RULES.items() if rule.severity == "error" and code.startswith("ARI")
 }
 _STYLES: dict[str, Style] = {
     "LOST": "bad",

@@ -8,6 +8,7 @@ from analyzer.report.bridge_tree import add_tree
 from analyzer.report.evidence import add_evidence
 from analyzer.report.page import Span
 from analyzer.report.policy_table import add_policies
+from analyzer.report.state_section import add_state
 from analyzer.report.wording import (
     BRIDGES,
     CAUSES,
@@ -19,7 +20,7 @@ from analyzer.report.wording import (
     listed,
 )
 from analyzer.results import CHANGES, LOSSES
-from analyzer.results.rules import REASONS
+from analyzer.results.rules import REASONS, SECONDARY_CODES
 from analyzer.verdicts import consequences
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def add_kexec(
         add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
     _add_proof(page, kexec, verbosity)
     _add_secondary(page, kexec, several_files, verbosity)
+    add_state(page, kexec, verbosity)
     for warning in kexec.warnings:
         page.prose(f"Warning: {warning}", indent=2, style="warn")
 
@@ -206,12 +208,14 @@ def _fitting(kexec: KexecResult) -> str:
 
 
 def _add_secondary(page: Page, kexec: KexecResult, several_files: bool, verbosity: int) -> None:
-    if not kexec.secondary:
+    watched = {(one.bdf, one.code) for one in kexec.state}
+    others = [one for one in kexec.secondary if (one.bdf, SECONDARY_CODES.get(one.kind)) not in watched]
+    if not others:
         return
     page.blank()
     page.line("  ", Span("Also seen", "strong"))
-    common = [] if verbosity else [item for item in kexec.secondary if item.is_common]
-    listed_here = [item for item in kexec.secondary if item not in common]
+    common = [] if verbosity else [item for item in others if item.is_common]
+    listed_here = [item for item in others if item not in common]
     for secondary in listed_here[:_MOST]:
         page.prose(
             f"{secondary.bdf} {secondary.kind}: {secondary.note}", indent=4, bullet=page.glyph("bullet")

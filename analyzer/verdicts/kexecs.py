@@ -19,6 +19,7 @@ from analyzer.results import (
 )
 from analyzer.verdicts import bridges, devices, divergences, error_observations, not_in_input, secondary
 from analyzer.verdicts.error_status import KexecWindow
+from analyzer.verdicts.state_watch import StateWatch, WatchContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,7 @@ class KexecAnalysis:
 
     Attributes:
         ran: the policy that the prediction is compared with the observation under.
+        watch: the watched registers of both kernels.
     """
 
     handover: Handover
@@ -72,6 +74,7 @@ class KexecAnalysis:
     profiles: dict[PolicyName, Profile]
     predictions: dict[PolicyName, Prediction]
     ran: PolicyName
+    watch: StateWatch
     result: KexecResult
 
 
@@ -183,7 +186,12 @@ def analyze_kexec(
         ],
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
     )
-    return KexecAnalysis(kexec, hardware, profiles, predictions, ran, result)
+    watch = StateWatch(
+        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
+    )
+    for one in watch.verdicts():
+        (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
+    return KexecAnalysis(kexec, hardware, profiles, predictions, ran, watch, result)
 
 
 def _reserved(kexec: Handover) -> Callable[[Node], int]:
