@@ -8,7 +8,7 @@ from analyzer.report.bridge_tree import add_tree
 from analyzer.report.evidence import add_evidence
 from analyzer.report.page import Span
 from analyzer.report.policy_table import add_policies
-from analyzer.report.state_section import add_state
+from analyzer.report.state_section import add_state, beside
 from analyzer.report.wording import (
     BRIDGES,
     CAUSES,
@@ -20,7 +20,7 @@ from analyzer.report.wording import (
     listed,
 )
 from analyzer.results import CHANGES, LOSSES
-from analyzer.results.rules import REASONS, SECONDARY_CODES
+from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     if bridge.path_errors_note is not None:
         style: Style = "warn" if bridge.path_errors == "fatal" else ""
         page.prose(f"errors: {bridge.path_errors_note}", indent=4, style=style)
+    if bridge.registers_note is not None:
+        page.prose(f"registers: {bridge.registers_note}", indent=4)
     add_evidence(page, bridge.evidence, indent=6, name_files=several_files)
     if bridge.stranded:
         names = listed(bridge.stranded, _MOST)
@@ -208,8 +210,7 @@ def _fitting(kexec: KexecResult) -> str:
 
 
 def _add_secondary(page: Page, kexec: KexecResult, several_files: bool, verbosity: int) -> None:
-    watched = {(one.bdf, one.code) for one in kexec.state}
-    others = [one for one in kexec.secondary if (one.bdf, SECONDARY_CODES.get(one.kind)) not in watched]
+    others = beside(kexec)
     if not others:
         return
     page.blank()

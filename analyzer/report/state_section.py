@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analyzer.report.wording import count
+from analyzer.results.rules import SECONDARY_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.report.page import Page, Style
-    from analyzer.results import KexecResult, StateVerdict, StateVerdictName
+    from analyzer.results import KexecResult, Secondary, StateVerdict, StateVerdictName
 
 #: Verdicts that a report says without being asked, and how a line about them begins.
 LINES: Final[tuple[tuple[StateVerdictName, str], ...]] = (
@@ -39,6 +40,12 @@ def _counted(rows: Sequence[StateVerdict], bridges: set[str]) -> str:
         its = {one.bdf for one in rows if one.name == name}
         texts.append(f"{name} on {count(len(its), 'bridge' if its <= bridges else 'function')}")
     return ", ".join(texts)
+
+
+def beside(kexec: KexecResult) -> list[Secondary]:
+    """Secondary observations that the state watch does not report too."""
+    watched = {(one.bdf, one.code) for one in kexec.state}
+    return [one for one in kexec.secondary if (one.bdf, SECONDARY_CODES.get(one.kind)) not in watched]
 
 
 def row_text(one: StateVerdict) -> str:

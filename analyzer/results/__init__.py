@@ -118,7 +118,8 @@ class BridgeVerdict:
 
     ``cause_note`` names the alternatives where the input does not decide between them. ``path_errors`` says
     of a bridge with a cause what the error status registers show, ``path_errors_note`` in words; no error
-    clears ARI Forwarding alone.
+    clears ARI Forwarding alone. ``registers_note``: how many other registers of the bridge, and below it,
+    stand at their reset values.
     """
 
     bdf: str
@@ -142,6 +143,7 @@ class BridgeVerdict:
     cause_note: str | None = None
     path_errors: PathErrors | None = None
     path_errors_note: str | None = None
+    registers_note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,15 @@ from analyzer.results import (
     PolicyOutcome,
     policy_that_ran,
 )
-from analyzer.verdicts import bridges, devices, divergences, error_observations, not_in_input, secondary
+from analyzer.verdicts import (
+    bridges,
+    devices,
+    divergences,
+    error_observations,
+    not_in_input,
+    reset_signature,
+    secondary,
+)
 from analyzer.verdicts.error_status import KexecWindow
 from analyzer.verdicts.state_watch import StateWatch, WatchContext
 
@@ -189,6 +197,7 @@ def analyze_kexec(
     watch = StateWatch(
         WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
     )
+    result.bridges = [reset_signature.noted(one, hardware, watch) for one in result.bridges]
     for one in watch.verdicts():
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
     return KexecAnalysis(kexec, hardware, profiles, predictions, ran, watch, result)

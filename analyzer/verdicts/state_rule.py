@@ -1,7 +1,7 @@
 """The rule of the state watch: what became of one watched register, out of what the accesses show of it.
 
-Pure: facts in, word out. The comparison is that of the state watch (docs/state.md): the outgoing kernel's last
-value against the incoming kernel's first read, before its own write.
+Pure: facts in, word out. The comparison is that of docs/state.md: the outgoing kernel's last value against
+the incoming kernel's first read, before its own write.
 """
 
 from __future__ import annotations

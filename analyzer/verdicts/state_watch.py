@@ -7,6 +7,7 @@ numbers do not change. The comparison is made on arrays; only what differs becom
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -88,6 +89,11 @@ class StateWatch:
         self._before, self._after = before.table.watched.of(was[same]), after.table.watched.of(now[same])
         self._is_preserved = np.array([key in context.preserved for key, _ in self._pairs], np.bool_)
 
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """Key of the outgoing boot -> row of the arrays."""
+        return {key: place for place, (key, _) in enumerate(self._pairs)}
+
     def verdicts(self) -> list[StateVerdict]:
         """What changed, by function in the order of :data:`schemas.state_watch.WATCHED`."""
         found = (self._verdict(place, number) for place, number in self._candidates())
@@ -106,12 +112,12 @@ class StateWatch:
         Returns:
             that, and how many had another value before; None where it is not compared.
         """
-        places = [place for place, pair in enumerate(self._pairs) if pair[0] == function]
-        if not places:
+        place = self._places.get(function)
+        if place is None:
             return None
         reset = total = 0
         for number, state in enumerate(WATCHED):
-            facts = self._facts(places[0], number)
+            facts = self._facts(place, number)
             if facts.known and not state.is_status and (facts.held ^ state.reset_bits) & facts.known:
                 total += 1
                 reset += not (facts.first ^ state.reset_bits) & facts.known
