@@ -20,7 +20,10 @@ from analyzer.readers import open_capture
 
 TRACES = Path(__file__).parents[1] / "traces"
 CAPTURES = sorted(TRACES.glob("*.bin"))
-PLACES = {"access", "at_access", "first_access", "last_access", "last_on", "first_off", "offset_bytes"}
+PLACES = {
+    "access", "at_access", "first_access", "last_access", "last_on", "first_off", "offset_bytes",
+    "access_before", "access_after",
+}  # fmt: skip
 ORIGIN = {"path", "files", "file", "format", "accesses", "errors"}
 
 

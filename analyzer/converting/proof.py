@@ -34,7 +34,18 @@ _ASKED: Final[tuple[tuple[PolicyChoice, bool], ...]] = (
 #: Fields of a result that say where it comes from.
 _ORIGIN: Final = frozenset({"path", "files", "format", "host", "accesses", "errors", "offset_bytes", "file"})
 #: Fields that hold an access number.
-_NUMBERS: Final = frozenset({"access", "at_access", "first_access", "last_access", "last_on", "first_off"})
+_NUMBERS: Final = frozenset(
+    {
+        "access",
+        "at_access",
+        "first_access",
+        "last_access",
+        "last_on",
+        "first_off",
+        "access_before",
+        "access_after",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analyzer.report.page import Span
 from analyzer.report.wording import count
 from analyzer.results.rules import SECONDARY_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analyzer.questions.explain.explanation import Explanation, KexecExplanation
     from analyzer.report.page import Page, Style
     from analyzer.results import KexecResult, Secondary, StateVerdict, StateVerdictName
 
@@ -22,6 +24,8 @@ LINES: Final[tuple[tuple[StateVerdictName, str], ...]] = (
 )
 UNDETERMINED: Final = "Differs, and who changed it is not in the input"
 _MOST: Final = 40
+#: Values of one register in a line of ``explain``.
+_MOST_VALUES: Final = 8
 
 
 def lines(kexec: KexecResult) -> list[tuple[str, str]]:
@@ -78,3 +82,37 @@ def _add_rows(page: Page, listed: Sequence[StateVerdict], most: int) -> None:
         page.prose(row_text(one), indent=4, bullet=page.glyph("bullet"))
     if len(listed) > most:
         page.line(f"    {page.glyph('more')} and {len(listed) - most:,} more (--format json lists all)")
+
+
+def add_histories(page: Page, explanation: Explanation, verbosity: int) -> None:
+    """Add the watched registers of a function over time: those that changed, with ``verbosity`` all."""
+    shown = [
+        one for one in explanation.registers if verbosity or len({each.value for each in one.values}) > 1
+    ]
+    if not explanation.registers:
+        return
+    page.blank()
+    page.line(Span("Watched registers over time", "strong"))
+    for one in shown:
+        values = one.values if verbosity else one.values[:_MOST_VALUES]
+        texts = [f"{each.value} (boot {each.boot}, {each.op} #{each.access})" for each in values]
+        more = len(one.values) - len(values) + one.left_out
+        if more:
+            texts.append(f"{more} more (-v shows all)")
+        page.prose(f"{one.register} {one.name}: {', '.join(texts)}", indent=2, bullet=page.glyph("bullet"))
+    rest = len(explanation.registers) - len(shown)
+    if rest:
+        page.line(f"  {count(rest, 'more register')} with one value throughout (-v lists them)")
+
+
+def add_verdicts(page: Page, kexec: KexecExplanation) -> None:
+    """Add what became of the watched registers of one function at one kexec."""
+    if not kexec.state:
+        return
+    kept = sum(one.verdict == "kept" for one in kexec.state)
+    unknown = sum(one.verdict == "undetermined" and one.before is None for one in kexec.state)
+    said = f"{kept} kept" + (f", {unknown} not captured on one side" if unknown else "")
+    page.line(f"  Watched registers: {said}")
+    for one in kexec.state:
+        if one.verdict != "kept" and (one.verdict != "undetermined" or one.before is not None):
+            page.prose(row_text(one), indent=4, bullet=page.glyph("bullet"))

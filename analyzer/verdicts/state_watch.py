@@ -99,9 +99,20 @@ class StateWatch:
         found = (self._verdict(place, number) for place, number in self._candidates())
         return [one for one in found if one.verdict != "kept"]
 
-    def every_verdict(self) -> Iterator[StateVerdict]:
-        """Every watched register that a function has, kept and unknown ones too."""
-        for place in range(len(self._pairs)):
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Functions that are compared: keys in the outgoing and in the incoming boot."""
+        return self._pairs
+
+    def every_verdict(self, function: int | None = None) -> Iterator[StateVerdict]:
+        """Every watched register that a function shows, kept and unknown ones too.
+
+        Args:
+            function: its key in the outgoing boot; None: of all functions.
+        """
+        for place, (key, _) in enumerate(self._pairs):
+            if function is not None and key != function:
+                continue
             for number, dword in enumerate(DWORD_OF.tolist()):
                 if self._before.last.known[place, dword] or self._after.first.known[place, dword]:
                     yield self._verdict(place, number)
