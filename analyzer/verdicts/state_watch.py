@@ -44,8 +44,13 @@ def _bits(states: Iterable[WatchedState]) -> NDArray[np.int64]:
 _WATCHED: Final = _bits(WATCHED)
 _CLEARED_BY_WRITE: Final = _bits([state for state in WATCHED if state_rule.clears_flags(state)])
 _TUNED: Final = _bits([MAX_PAYLOAD])
-_AT_SHUTDOWN: Final = _bits([state for state in WATCHED if state.at_shutdown])
+#: What the outgoing kernel's own writes are said of: interrupts are set up again by every kernel.
+_AT_SHUTDOWN: Final = _bits([state for state in WATCHED if state.at_shutdown and state.severity != "note"])
 _SIZED: Final = frozenset(BARS)
+#: For each state its bits after a reset, in its dword, and whether it is a BAR, or set by hardware alone.
+_RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+_SIZED_STATES: Final = np.array([one in _SIZED for one in WATCHED])
+_STATUS_STATES: Final = np.array([one.is_status for one in WATCHED])
 _DUMPED: Final = (
     "the input has dumps alone: it was lost, cleared by the incoming kernel, or changed later by its user"
 )
@@ -126,13 +131,18 @@ class StateWatch:
         place = self._places.get(function)
         if place is None:
             return None
-        reset = total = 0
-        for number, state in enumerate(WATCHED):
-            facts = self._facts(place, number)
-            if facts.known and not state.is_status and (facts.held ^ state.reset_bits) & facts.known:
-                total += 1
-                reset += not (facts.first ^ state.reset_bits) & facts.known
-        return reset, total
+        reset, had = self._reset_counts
+        return int(reset[place]), int(had[place])
+
+    @cached_property
+    def _reset_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each function how many registers stand at their reset value, of those that had another."""
+        known = (self._before.last.known & self._after.first.known)[:, DWORD_OF] & BITS_OF
+        held, first = self._before.last.values[:, DWORD_OF], self._after.first.values[:, DWORD_OF]
+        known[_SIZED_STATES & (held & BITS_OF == BITS_OF)] = 0
+        had = ((held ^ _RESET) & known != 0) & ~_STATUS_STATES
+        reset = had & ((first ^ _RESET) & known == 0)
+        return reset.sum(axis=1), had.sum(axis=1)
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
         """Function and state wherever something may have changed."""
@@ -142,7 +152,7 @@ class StateWatch:
         gone = before.last.values & ~after.last.values & _CLEARED_BY_WRITE
         tuned = (before.last.values ^ after.last.values) & _TUNED
         by_write = (gone | tuned) & known & np.where(after.written != NONE, after.last.known, 0)
-        left = before.ever_on & ~before.last.values & _AT_SHUTDOWN & known
+        left = before.cleared & ~before.last.values & _AT_SHUTDOWN & known
         suspects |= np.where(self._is_preserved[:, None], by_write | left, 0)
         for place, dword in np.argwhere(suspects).tolist():
             bits = int(suspects[place, dword])
@@ -166,20 +176,27 @@ class StateWatch:
             held=(held & known) >> shift,
             first=(int(after.first.values[place, dword]) & known) >> shift,
             from_dump=context.incoming.is_snapshot,
+            used=((held | int(before.cleared[place, dword])) & known) >> shift if state.at_shutdown else None,
             was_reset=bool(before.reset[place] > last),
             whole=context.whole,
             shutdown_known=context.incoming.boot.orderly is True,
         )
+
+    def _may_be_written(self, place: int, number: int, facts: StateFacts) -> bool:
+        """Whether the incoming kernel's own writes have a say: only then are single accesses looked at."""
+        dword, bits = int(DWORD_OF[number]), int(BITS_OF[number])
+        if facts.from_dump or not facts.known or self._after.written[place, dword] == NONE:
+            return False
+        left = int(self._before.last.values[place, dword] ^ self._after.last.values[place, dword])
+        return bool(facts.differing or left & bits & int(self._after.last.known[place, dword]))
 
     def _verdict(self, place: int, number: int) -> StateVerdict:
         key, now = self._pairs[place]
         facts = self._facts(place, number)
         state, dword = facts.state, int(DWORD_OF[number])
         wrote: int | None = None
-        if facts.known and self._after.written[place, dword] != NONE and not facts.from_dump:
+        if self._may_be_written(place, number, facts):
             facts, wrote = _own_writes(facts, self._context.incoming, now)
-        if state.at_shutdown and int(self._before.ever_on[place, dword]) & int(BITS_OF[number]):
-            facts = replace(facts, used=_used(facts, self._context.outgoing, key))
         word = state_rule.verdict(facts)
         preserved = bool(self._is_preserved[place])
         severity = state_rule.severity(state, word, preserved=preserved)
@@ -244,22 +261,6 @@ def _own_writes(facts: StateFacts, incoming: Topology, key: int) -> tuple[StateF
         if sample.row <= end:
             written, row = value & state.mask, sample.row
     return replace(facts, written=written, set_again=again), row
-
-
-def _used(facts: StateFacts, outgoing: Topology, key: int) -> int | None:
-    """What the outgoing kernel had before it cleared bits itself; None where no write of its own did.
-
-    A read that shows them clear before such a write: something else did, a reset.
-    """
-    used, before = None, 0
-    for sample in outgoing.functions[key].accesses_to(facts.state.register):
-        if sample.dead or sample.mask & facts.known != facts.known or sample.row > outgoing.boot.end:
-            continue
-        value = sample.value & facts.known
-        if before & ~value:
-            used = before if sample.write else None
-        before = value
-    return used
 
 
 def _note(facts: StateFacts, word: StateVerdictName) -> str | None:

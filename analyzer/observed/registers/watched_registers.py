@@ -60,8 +60,11 @@ def _status_bytes() -> NDArray[np.bool_]:
 
 
 _SIZES: Final = _sizes()
-_AT_SHUTDOWN: Final = np.zeros(_COUNT, np.bool_)
-_AT_SHUTDOWN[[place for place, one in zip(DWORD_OF, WATCHED, strict=True) if one.at_shutdown]] = True
+#: Of each dword the bits that a kernel clears at its shutdown.
+_AT_SHUTDOWN: Final = np.zeros(_COUNT, np.int64)
+for _place, _bits, _state in zip(DWORD_OF, BITS_OF, WATCHED, strict=True):
+    if _state.at_shutdown:
+        _AT_SHUTDOWN[_place] |= _bits
 _STATUS: Final = _status_bytes()
 
 
@@ -89,14 +92,15 @@ class WatchedRegisters(NamedTuple):
     Attributes:
         first: first reads, of bytes that the kernel had not written.
         last: what each byte held last: read or written.
-        ever_on: bits that any access showed or set, of the dwords that a kernel clears at its shutdown.
+        cleared: of the dwords that a kernel clears at its shutdown the bits that a write of its own cleared
+            last: not those that a read showed clear first, which something else cleared.
         written: rows of the last write to each dword; :data:`NONE` where there is none.
         reset: rows of the last function level reset that the kernel initiated, one for each function.
     """
 
     first: ShownBits
     last: ShownBits
-    ever_on: Table
+    cleared: Table
     written: Table
     reset: NDArray[np.int64]
 
@@ -117,7 +121,7 @@ def joined(parts: Sequence[WatchedRegisters]) -> WatchedRegisters:
     return WatchedRegisters(
         shown(part.first for part in parts),
         shown(part.last for part in parts),
-        np.concatenate([nothing, *(part.ever_on for part in parts)]),
+        np.concatenate([nothing, *(part.cleared for part in parts)]),
         np.concatenate([nothing, *(part.written for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.reset for part in parts)]),
     )
@@ -251,21 +255,34 @@ def _put_together(
     return WatchedRegisters(
         shown(first),
         shown(last),
-        _ever_on(values, keys, dword, cells).reshape(runs, _COUNT),
+        _cleared(values, known, writes, keys, dword, cells).reshape(runs, _COUNT),
         written.reshape(runs, _COUNT),
         reset,
     )
 
 
-def _ever_on(
-    values: NDArray[np.int64], keys: NDArray[np.int64], dword: NDArray[np.int64], cells: int
+def _cleared(
+    values: NDArray[np.int64],
+    known: NDArray[np.int64],
+    writes: NDArray[np.bool_],
+    keys: NDArray[np.int64],
+    dword: NDArray[np.int64],
+    cells: int,
 ) -> NDArray[np.int64]:
+    """Bits of each cell that were on at one access and off at the next, which was a write, the last time."""
     found = np.zeros(cells, np.int64)
     at = np.flatnonzero(_AT_SHUTDOWN[dword])
-    if at.size:
-        at = at[np.argsort(keys[at], kind="stable")]
-        owners, starts = np.unique(keys[at], return_index=True)
-        found[owners] = np.bitwise_or.reduceat(values[at], starts)
+    at = at[np.argsort(keys[at], kind="stable")]
+    before, after = at[:-1], at[1:]
+    gone = values[before] & ~values[after] & known[after] & _AT_SHUTDOWN[dword[after]]
+    gone[keys[before] != keys[after]] = 0
+    for place in range(32):
+        bit = 1 << place
+        its = after[gone & bit != 0]
+        if its.size:
+            by_write = np.zeros(cells, np.bool_)
+            by_write[keys[its]] = writes[its]  # of equal places the last assignment stays
+            found[by_write] |= bit
     return found
 
 
