@@ -44,7 +44,7 @@ MEANINGS = {
         "no loss is seen, but the input lacks what would exclude one; the report names what is missing"
     ),
     "HEALED": "a bridge lost ARI Forwarding and the incoming kernel switched it on again",
-    "WARNING": "only other state was lost, such as ACS, or a fatal PCIe error was recorded",
+    "WARNING": "only other state was lost, such as Max Payload Size, or a fatal PCIe error was recorded",
     "NOTED": "something was lost that was not preserved",
     "NO KEXEC": "the capture holds no kexec",
     "clean": "every kexec was analysed, nothing was lost, prediction and observation agree",
