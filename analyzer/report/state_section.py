@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.report.page import Span
 from analyzer.report.wording import count
-from analyzer.results.rules import SECONDARY_CODES
+from analyzer.results.rules import RULES, SECONDARY_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,11 @@ def add_state(page: Page, kexec: KexecResult, verbosity: int) -> None:
         more = "" if verbosity else " (-v lists them)"
         style: Style = worst if title == LINES[0][1] else ""
         page.prose(f"{title}: {text}{more}", indent=2, style=style)
+    alarms = dict.fromkeys(
+        one.code for one in kexec.state if one.severity == "alarm" and one.code is not None
+    )
+    for code in alarms:
+        page.prose(f"{code}: {RULES[code].advice}", indent=4, bullet=page.glyph("bullet"))
     if verbosity:
         rows = [*kexec.state, *kexec.state_undetermined]
         _add_rows(page, rows, len(rows) if verbosity > 1 else _MOST)
