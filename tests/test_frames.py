@@ -16,9 +16,9 @@ from analyzer.results import (
     Finding,
     KexecResult,
     PolicyOutcome,
-    StateVerdict,
     frames,
 )
+from analyzer.results.state import StateVerdict
 
 CORPUS = Path(__file__).parents[1] / "traces"
 

@@ -24,7 +24,8 @@ PLACES = {
     "access", "at_access", "first_access", "last_access", "last_on", "first_off", "offset_bytes",
     "access_before", "access_after",
 }  # fmt: skip
-ORIGIN = {"path", "files", "file", "format", "accesses", "errors"}
+#: What describes the file, and how much of the machine is in it.
+ORIGIN = {"path", "files", "file", "format", "accesses", "errors", "state_counts"}
 
 
 def verdict(result):

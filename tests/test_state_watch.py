@@ -340,3 +340,42 @@ def test_the_page_has_every_state() -> None:
         its = [cells for cells in table if cells[0] == code and name in cells[2]]
         said = [(weight, rule, source) for _, _, _, weight, _, rule, _, source in its]
         assert (state.severity, state.rule, f"{state.kernel}; {state.specification}") in said, state.name
+
+
+# -- counts --------------------------------------------------------------------------------------------------
+
+
+def counted(story: Story) -> dict[str, tuple[int, int, int]]:
+    return {one.name: (one.kept, one.lost, one.not_captured) for one in story.kexec.state_counts}
+
+
+def test_counts_of_functions() -> None:
+    """Of 7 preserved functions and the rest of the machine: what was kept, lost, and not captured."""
+    clean = counted(tell(switch(), preserve=BELOW_SWITCH))
+    assert all(lost == 0 for _, lost, _ in clean.values())
+    story = tell(
+        switch(), preserve=BELOW_SWITCH, blackout=lambda machine: machine.conventional_reset("0000:03:00.0")
+    )
+    after = counted(story)
+    lost = {one.name for one in story.kexec.state if one.verdict in COSTS}
+    assert {name for name, (_, gone, _) in after.items() if gone} == lost
+    for name, (kept, gone, missing) in after.items():
+        assert gone == (name in lost)
+        assert (kept + gone, missing) == (clean[name][0], clean[name][2])
+
+
+def test_a_crash_leaves_what_a_shutdown_writes_uncounted() -> None:
+    found = counted(tell(port(), incoming=Kernel(), crash=True))
+    assert found["Bus Master"][:2] == (0, 0)
+    assert found["BAR"][1:] == (0, 0)
+
+
+def test_a_freeze_loses_nothing() -> None:
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="inherit", iommu=True),
+        before=lambda recording: recording.freeze(*BELOW_SWITCH),
+    )
+    assert {name: lost for name, (_, lost, _) in counted(story).items() if lost} == {}

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from analyzer.questions.explain.explanation import Explanation, KexecExplanation
     from analyzer.report.page import Page, Style
-    from analyzer.results import KexecResult, Secondary, StateVerdict, StateVerdictName
+    from analyzer.results import KexecResult, Secondary
+    from analyzer.results.state import StateVerdict, StateVerdictName
 
 #: Verdicts that a report says without being asked, and how a line about them begins.
 LINES: Final[tuple[tuple[StateVerdictName, str], ...]] = (

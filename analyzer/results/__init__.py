@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from analyzer.results.state import StateCount, StateVerdict  # noqa: TC001 (columns read the hints)
+
 if TYPE_CHECKING:
     from analyzer.capture import Problem, SourceFile
 
@@ -34,8 +36,6 @@ Confidence = Literal["high", "medium", "low"]
 PathErrors = Literal["fatal", "recorded", "clean", "not-captured"]
 #: What a finding, or a capture, does to the exit status: ``loss`` 1, ``doubt`` 3.
 Weight = Literal["loss", "doubt"]
-#: What became of a watched register (:mod:`analyzer.verdicts.state_rule`).
-StateVerdictName = Literal["kept", "lost", "changed", "healed", "cleared", "expected", "undetermined"]
 CaptureVerdict = Literal["clean", "findings", "undetermined", "no-kexec", "unreadable"]
 BridgeVerdictName = Literal[
     "kept", "lost", "healed", "off", "gained", "cleared", "ignored", "renumbered", "unconfigured", "hidden",
@@ -253,37 +253,6 @@ class Secondary:
 
 
 @dataclass(frozen=True)
-class StateVerdict:
-    """What became of one watched register of one function at one kexec.
-
-    Attributes:
-        bdf: the function, under the outgoing kernel's numbering.
-        name: of the state, as the report's line has it (``ACS``).
-        register, field: ``ECAP_ACS+06.w``, and lspci's words for the bits that differ.
-        before, after: the watched bits as the outgoing kernel last read or wrote them and as the incoming
-            kernel first read them; of ``cleared`` as it wrote them; null where the capture does not show it.
-        code: of the finding that it is part of; null where it is none.
-        access_before, access_after: the accesses that show them.
-        depends: what depends on it.
-        note: what else is to be said of it, or the alternatives where it is undetermined.
-    """
-
-    bdf: str
-    name: str
-    register: str
-    field: str
-    before: str | None
-    after: str | None
-    verdict: StateVerdictName
-    code: str | None
-    severity: Literal["alarm", "warning", "note"]
-    access_before: int | None
-    access_after: int | None
-    depends: str
-    note: str | None = None
-
-
-@dataclass(frozen=True)
 class Consequence:
     """What follows for the host or its operator, and the source that says so."""
 
@@ -316,6 +285,7 @@ class KexecResult:
         not_in_input: what the input does not show of the machine, and where a loss may be.
         state: watched registers that changed, by function (tables have those that did not too).
         state_undetermined: those that differ where the input does not show who changed them.
+        state_counts: of each watched state how many functions kept it.
     """
 
     index: int
@@ -343,6 +313,7 @@ class KexecResult:
     not_in_input: list[str] = field(default_factory=list)
     state: list[StateVerdict] = field(default_factory=list)
     state_undetermined: list[StateVerdict] = field(default_factory=list)
+    state_counts: list[StateCount] = field(default_factory=list)
 
     @property
     def is_what_if(self) -> bool:

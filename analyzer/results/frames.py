@@ -21,10 +21,10 @@ from analyzer.results import (
     Finding,
     KexecResult,
     PolicyOutcome,
-    StateVerdict,
     rules,
 )
 from analyzer.results.columns import NUMBER, TEXT, columns, table
+from analyzer.results.state import StateVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -198,7 +198,9 @@ def analyze_kexec(
         WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
     )
     result.bridges = [reset_signature.noted(one, hardware, watch) for one in result.bridges]
-    for one in watch.verdicts():
+    said = watch.verdicts()
+    result.state_counts = watch.counts(said)
+    for one in said:
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
     return KexecAnalysis(kexec, hardware, profiles, predictions, ran, watch, result)
 

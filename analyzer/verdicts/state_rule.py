@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analyzer.results import StateVerdictName
+    from analyzer.results.state import StateVerdictName
     from schemas.state_watch import StateSeverity, WatchedState
 
 

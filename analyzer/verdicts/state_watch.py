@@ -6,6 +6,7 @@ numbers do not change. The comparison is made on arrays; only what differs becom
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.watched_registers import BITS_OF, DWORD_OF, DWORDS
-from analyzer.results import StateVerdict
+from analyzer.results.state import StateCount, StateVerdict
 from analyzer.verdicts import state_rule
 from analyzer.verdicts.state_rule import StateFacts
 from schemas.state_watch import BARS, MAX_PAYLOAD, WATCHED
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from analyzer.observed.topology import Topology
     from analyzer.replay.world import World
-    from analyzer.results import StateVerdictName
+    from analyzer.results.state import StateVerdictName
     from analyzer.verdicts.evidence import EvidenceBuilder
     from schemas.state_watch import WatchedState
 
@@ -51,6 +52,10 @@ _SIZED: Final = frozenset(BARS)
 _RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
 _SIZED_STATES: Final = np.array([one in _SIZED for one in WATCHED])
 _STATUS_STATES: Final = np.array([one.is_status for one in WATCHED])
+_SHUT_DOWN_STATES: Final = np.array([one.at_shutdown for one in WATCHED])
+#: Names of states, each with the first of its states: those of one name follow each other.
+_NAMES: Final = list(dict.fromkeys(one.short for one in WATCHED))
+_FIRST_OF_NAME: Final = [[one.short for one in WATCHED].index(name) for name in _NAMES]
 _DUMPED: Final = (
     "the input has dumps alone: it was lost, cleared by the incoming kernel, or changed later by its user"
 )
@@ -133,6 +138,39 @@ class StateWatch:
             return None
         reset, had = self._reset_counts
         return int(reset[place]), int(had[place])
+
+    def counts(self, said: Iterable[StateVerdict]) -> list[StateCount]:
+        """Of each state that a function shows how many functions kept it.
+
+        Args:
+            said: what is reported: what the incoming kernel cleared by its rule is not kept.
+        """
+        before, after = self._before.last, self._after.first
+        ours, theirs = before.known[:, DWORD_OF] & BITS_OF, after.known[:, DWORD_OF] & BITS_OF
+        differs = (before.values[:, DWORD_OF] ^ after.values[:, DWORD_OF]) & ours & theirs != 0
+        differs &= self._before.reset[:, None] <= before.rows[:, DWORD_OF]  # not by VFIO's freeze
+        unknown = (ours & theirs != BITS_OF) & (ours | theirs != 0)
+        if self._context.incoming.boot.orderly is not True:
+            unknown |= _SHUT_DOWN_STATES & (ours | theirs != 0)
+        if self._context.incoming.is_snapshot or not self._context.whole:
+            unknown |= differs
+        shown, unknown, lost = (
+            np.logical_or.reduceat(one, _FIRST_OF_NAME, axis=1)
+            for one in (ours | theirs != 0, unknown, differs & ~unknown)
+        )
+        lost_of, unknown_of = lost.sum(axis=0), (unknown & ~lost).sum(axis=0)
+        totals = shown.sum(axis=0).tolist()
+        by_rule = Counter(
+            name for name, _ in {(one.name, one.bdf) for one in said if one.verdict == "cleared"}
+        )
+        found = []
+        for place, total in enumerate(totals):
+            if total:
+                name = _NAMES[place]
+                gone = int(lost_of[place]) + by_rule[name]
+                missing = int(unknown_of[place])
+                found.append(StateCount(name, max(total - gone - missing, 0), gone, missing))
+        return found
 
     @cached_property
     def _reset_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import result_samples as samples
@@ -20,7 +21,10 @@ from analyzer.report.sarif_report import sarif_text
 from analyzer.report.state_section import lines, row_text
 from analyzer.report.text_report import fill
 from analyzer.report.verdict_table import csv_text
-from analyzer.results import Analysis, StateVerdict
+from analyzer.results.state import StateVerdict
+
+if TYPE_CHECKING:
+    from analyzer.results import Analysis
 
 TRACES = Path(__file__).parents[2] / "traces"
 DEVICE = "0000:03:00.0"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         KexecKind,
         ObservedPolicy,
         PolicyName,
-        StateVerdict,
     )
+    from analyzer.results.state import StateVerdict
 
 #: What an entry of the timeline does to ARI Forwarding: nothing (``context``), shows, changes or decides it.
 EntryKind = Literal["context", "shows", "changes", "decides", "boundary", "event"]

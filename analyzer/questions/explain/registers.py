@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
-    from analyzer.results import StateVerdict
+    from analyzer.results.state import StateVerdict
     from analyzer.verdicts.kexecs import KexecAnalysis
     from schemas.state_watch import WatchedState
 

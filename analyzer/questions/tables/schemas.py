@@ -11,8 +11,9 @@ from __future__ import annotations
 import polars as pl
 
 from analyzer.capture.accesses import OP, STATUS
-from analyzer.results import Analysis, Evidence, StateVerdict, frames
+from analyzer.results import Analysis, Evidence, frames
 from analyzer.results.columns import NUMBER, TEXT, columns
+from analyzer.results.state import StateVerdict
 from analyzer.verdicts.verdict import summarise
 
 _FLAG = pl.Boolean()

@@ -22,16 +22,9 @@ if TYPE_CHECKING:
     from analyzer.questions.explain.working import KexecWorking
     from analyzer.report.html.grounds import UnknownFact, VerdictStep
     from analyzer.report.html.tree import Sign
-    from analyzer.results import (
-        BridgeVerdict,
-        CaptureResult,
-        Evidence,
-        Finding,
-        KexecResult,
-        Secondary,
-        StateVerdict,
-    )
+    from analyzer.results import BridgeVerdict, CaptureResult, Evidence, Finding, KexecResult, Secondary
     from analyzer.results.rules import Rule
+    from analyzer.results.state import StateVerdict
 
 #: Bridges with a card, names in a sentence, entries of a list, before the rest is counted.
 _MOST_CARDS, _MOST_NAMED, _MOST_LISTED = 40, 8, 40
