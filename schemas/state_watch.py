@@ -8,6 +8,7 @@ the PCI Express Base Specification.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from schemas import address_translation, config_header, extended_capabilities, pcie_capability
@@ -53,12 +54,17 @@ class WatchedState(InheritedState):
 
     def field_of(self, bits: int) -> str:
         """Words of lspci for the fields that have those of its bits, lowest first."""
-        layout = self.register.layout
-        if layout is None or self.is_flag:
-            return self.word
-        shown, none = (layout.parse(value.to_bytes(self.register.size, "little")) for value in (bits, 0))
-        names = [name for name in none if not name.startswith("_") and shown[name] != none[name]]
-        return " ".join(reversed(names)) or self.word
+        return _fields(self, bits)
+
+
+@lru_cache(maxsize=1024)
+def _fields(state: WatchedState, bits: int) -> str:
+    layout = state.register.layout
+    if layout is None or state.is_flag:
+        return state.word
+    shown, none = (layout.parse(value.to_bytes(state.register.size, "little")) for value in (bits, 0))
+    names = [name for name in none if not name.startswith("_") and shown[name] != none[name]]
+    return " ".join(reversed(names)) or state.word
 
 
 def _header(*offsets: tuple[str, int]) -> tuple[Register, ...]:

@@ -162,6 +162,9 @@ def analyze_kexec(
         settings.messages,
         settings.whole,
     )
+    watch = StateWatch(
+        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
+    )
     result = KexecResult(
         index=kexec.number,
         kind=settings.kind,
@@ -184,7 +187,13 @@ def analyze_kexec(
             *not_in_input.never_listed(kexec, hardware, preserved),
         ],
         secondary=[
-            *secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
+            *secondary.findings(
+                kexec.outgoing,
+                kexec.incoming,
+                preserved.keys,
+                builder,
+                watch.settled("STATE003", "STATE011"),
+            ),
             *error_observations.findings(
                 hardware,
                 kexec.outgoing.functions,
@@ -193,9 +202,6 @@ def analyze_kexec(
             ),
         ],
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
-    )
-    watch = StateWatch(
-        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
     )
     result.bridges = [reset_signature.noted(one, hardware, watch) for one in result.bridges]
     said = watch.verdicts()

@@ -43,6 +43,10 @@ def _bits(states: Iterable[WatchedState]) -> NDArray[np.int64]:
 
 
 _WATCHED: Final = _bits(WATCHED)
+_BITS_OF_CODE: Final = {
+    code: _bits([state for state in WATCHED if state.code == code])
+    for code in dict.fromkeys(state.code for state in WATCHED)
+}
 _CLEARED_BY_WRITE: Final = _bits([state for state in WATCHED if state_rule.clears_flags(state)])
 _TUNED: Final = _bits([MAX_PAYLOAD])
 #: What the outgoing kernel's own writes are said of: interrupts are set up again by every kernel.
@@ -113,6 +117,15 @@ class StateWatch:
     def pairs(self) -> list[tuple[int, int]]:
         """Functions that are compared: keys in the outgoing and in the incoming boot."""
         return self._pairs
+
+    def settled(self, *codes: str) -> frozenset[int]:
+        """Functions of one address in both boots of which no state of the codes differs, or none is known."""
+        bits = np.bitwise_or.reduce([_BITS_OF_CODE[code] for code in codes])
+        ours, theirs = self._before.last.known & bits, self._after.first.known & bits
+        differs = (self._before.last.values ^ self._after.first.values) & ours & theirs
+        partly = (ours ^ theirs) | np.where(ours != 0, ours ^ bits, 0)
+        places = np.flatnonzero(~((differs | partly) != 0).any(axis=1)).tolist()
+        return frozenset(key for key, now in (self._pairs[place] for place in places) if key == now)
 
     def every_verdict(self, function: int | None = None) -> Iterator[StateVerdict]:
         """Every watched register that a function shows, kept and unknown ones too.

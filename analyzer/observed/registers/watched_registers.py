@@ -47,15 +47,15 @@ def _sizes() -> NDArray[np.int64]:
     return found.reshape(-1)
 
 
-def _status_bytes() -> NDArray[np.bool_]:
-    """For each dword and byte whether writes say nothing of what it holds."""
-    found = np.zeros((_COUNT, 4), np.bool_)
+def _bytes_shown() -> NDArray[np.int64]:
+    """For each dword the bytes of watched registers that a read shows, and those that a write does."""
+    found = np.zeros((_COUNT, 2), np.int64)
     for one in WATCHED:
-        if one.is_status:
-            first = one.register.offset & 3
-            found[_PLACES[one.register.base, one.register.offset & ~3], first : first + one.register.size] = (
-                True
-            )
+        place = _PLACES[one.register.base, one.register.offset & ~3]
+        bits = (1 << 8 * one.register.size) - 1 << 8 * (one.register.offset & 3)
+        found[place, 0] |= bits
+        if not one.is_status:
+            found[place, 1] |= bits
     return found.reshape(-1)
 
 
@@ -65,7 +65,7 @@ _AT_SHUTDOWN: Final = np.zeros(_COUNT, np.int64)
 for _place, _bits, _state in zip(DWORD_OF, BITS_OF, WATCHED, strict=True):
     if _state.at_shutdown:
         _AT_SHUTDOWN[_place] |= _bits
-_STATUS: Final = _status_bytes()
+_SHOWN: Final = _bytes_shown()
 
 
 class ShownBits(NamedTuple):
@@ -159,8 +159,9 @@ def of_runs(
         known &= accesses.known[places]
     chosen = np.flatnonzero(live)
     places, dword, lane, writes = places[chosen], dword[chosen], lane[chosen], writes[chosen]
-    known = known[chosen] << 8 * lane & 0xFFFFFFFF
-    values = values[chosen] << 8 * lane & known
+    values = values[chosen] << 8 * lane & 0xFFFFFFFF
+    known = known[chosen] << 8 * lane & _SHOWN[2 * dword + writes]
+    values &= known
     keys = run[places] * _COUNT + dword
     return _put_together(accesses.rows[places], values, known, writes, keys, dword, runs, header)
 
@@ -240,7 +241,6 @@ def _put_together(
         its = np.flatnonzero(known & bits)
         if not its.size:
             continue
-        its = its[~(writes[its] & _STATUS[dword[its] * 4 + byte])]
         for found, chosen in ((first, its[::-1]), (last, its)):
             position = np.full(cells, NONE, np.int64)
             position[keys[chosen]] = chosen
@@ -276,8 +276,8 @@ def _cleared(
     before, after = at[:-1], at[1:]
     gone = values[before] & ~values[after] & known[after] & _AT_SHUTDOWN[dword[after]]
     gone[keys[before] != keys[after]] = 0
-    for place in range(32):
-        bit = 1 << place
+    bits = int(np.bitwise_or.reduce(gone, initial=0))
+    for bit in (1 << place for place in range(32) if bits >> place & 1):
         its = after[gone & bit != 0]
         if its.size:
             by_write = np.zeros(cells, np.bool_)
