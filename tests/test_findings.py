@@ -112,6 +112,6 @@ def test_other_findings():
         ("ARI010", "warning", "0000:05:00.0"),
         ("ARI011", "warning", "0000:05:00.0"),
         ("ARI011", "note", "0000:05:01.0"),
-        ("ARI012", "warning", PORT),
+        ("STATE003", "warning", PORT),
         ("ARI014", "note", PORT),
     ]

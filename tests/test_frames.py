@@ -18,6 +18,7 @@ from analyzer.results import (
     PolicyOutcome,
     frames,
 )
+from analyzer.results.state import StateVerdict
 
 CORPUS = Path(__file__).parents[1] / "traces"
 
@@ -44,7 +45,7 @@ def of_kexecs(field):
             frames.kexecs,
             OF_CAPTURE,
             KexecResult,
-            {"bridges", "devices", "policies", "divergences", "findings"},
+            {"bridges", "devices", "policies", "divergences", "findings", "state", "state_undetermined"},
             lambda capture: capture.kexecs,
         ),
         (frames.bridges, OF_KEXEC, BridgeVerdict, set(), of_kexecs("bridges")),
@@ -52,6 +53,7 @@ def of_kexecs(field):
         (frames.policies, [*OF_KEXEC, "policy"], PolicyOutcome, set(), of_kexecs("policies")),
         (frames.divergences, OF_KEXEC, Divergence, set(), of_kexecs("divergences")),
         (frames.findings, OF_KEXEC, Finding, set(), of_kexecs("findings")),
+        (frames.state, OF_KEXEC, StateVerdict, set(), of_kexecs("state")),
         (frames.errors, OF_CAPTURE, Problem, set(), lambda capture: capture.errors),
     ],
 )

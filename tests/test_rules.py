@@ -9,7 +9,7 @@ from analyzer.results import BridgeVerdictName, rules
 def test_codes_are_unique_ordered_and_complete():
     assert list(rules.RULES) == sorted(rules.RULES)
     for code, rule in rules.RULES.items():
-        assert re.fullmatch(r"ARI\d{3}", code)
+        assert re.fullmatch(r"(ARI|STATE)\d{3}", code)
         assert rule.code == code
         assert rule.severity in {"error", "warning", "note"}
         for text in (rule.title, rule.meaning, rule.source, rule.advice):
@@ -27,7 +27,10 @@ def test_every_bridge_verdict_has_a_code_or_is_unremarkable():
     [
         (["ARI001"], {"ARI001"}),
         (["ari007", "ARI001"], {"ARI001", "ARI007"}),
-        (["ARI"], set(rules.RULES)),
+        (["ARI", "STATE"], set(rules.RULES)),
+        (["ARI012"], {"ARI012", "STATE003"}),
+        (["ari013"], {"ARI013", "STATE011"}),
+        (["STATE003"], {"STATE003"}),
         ([], set()),
     ],
 )

@@ -33,7 +33,7 @@ def test_acs_lost_with_the_same_reset() -> None:
         blackout=lambda machine: machine.clear("0000:02:00.0", "ECAP_ACS+06.w", 0x7F),
     )
     assert kinds(story)["acs-lost"] == ["0000:02:00.0"]
-    assert "ARI012" in story.alarms
+    assert "STATE003" in story.alarms
     assert story.verdict("0000:02:00.0") == "kept high"
 
 
@@ -52,7 +52,7 @@ def test_one_acs_bit_lost(series: str) -> None:
         blackout=lambda machine: machine.clear("0000:02:00.0", ACS_CONTROL, 0x04),
     )
     assert [(item.bdf, item.note) for item in story.kexec.secondary] == [("0000:02:00.0", PARTLY)]
-    assert story.alarms == ["ARI012"]
+    assert story.alarms == ["STATE003"]
     assert story.recording.machine.peek("0000:02:00.0", ACS_CONTROL) == 0x19
     ((_, read),) = [item.evidence for item in story.kexec.secondary]
     its = [

@@ -49,6 +49,7 @@ TABLE_NAMES = (
     "bridges",
     "devices",
     "evidence",
+    "state",
 )
 TableOption = Annotated[
     list[str] | None,

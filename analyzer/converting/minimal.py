@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analyzer import analysis
+from analyzer import analysis, bdf
 from analyzer.converting import proof
-from schemas import config_header, extended_capabilities, pcie_capability, power_management
+from schemas import (
+    address_translation,
+    config_header,
+    extended_capabilities,
+    pcie_capability,
+    power_management,
+)
 from schemas.config_header import EXTENDED_CONFIG_SIZE
+from schemas.state_watch import WATCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from analyzer.observed.decisions import Decision
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.registers.functions import Function
+    from analyzer.observed.registers.samples import Sample
 
     Rows = NDArray[np.bool_]
 
@@ -42,6 +50,7 @@ _BRIDGE: Final = (
 _STANDARD: Final = {
     pcie_capability.CAP_ID: pcie_capability.SIZE_V2,
     power_management.CAP_ID: power_management.SIZE,
+    **{number: 4 for is_extended, number in address_translation.IDS.values() if not is_extended},
 }
 _EXTENDED: Final = {
     extended_capabilities.ARI_ID: 0x08,
@@ -50,6 +59,8 @@ _EXTENDED: Final = {
     extended_capabilities.AER_ID: 0x38,
     extended_capabilities.DPC_ID: 0x0C,
 }
+#: Registers of the state watch.
+_WATCHED: Final = tuple(dict.fromkeys(state.register for state in WATCHED))
 #: Extended space may repeat the header: Linux compares these with the vendor dword.
 _ALIASES: Final = (0x100, 0x200)
 
@@ -82,7 +93,7 @@ def minimise(capture: Capture) -> Minimal:
     """
     wanted = proof.answer(capture)
     study = analysis.study(replace(capture, path="-"))
-    rows = np.zeros(study.index.rows, bool)
+    rows = _named(study, _counted(wanted))
     rows[np.searchsorted(study.index.seq, sorted(wanted.named))] = True
     level = 0
     for level, choose in enumerate(_LEVELS):
@@ -224,6 +235,74 @@ def _with_next(index: AccessIndex, rows: Rows) -> Rows:
     return rows
 
 
+def _watched(study: Study) -> Rows:
+    """Every access to a register of the state watch."""
+    index = study.index
+    rows = np.zeros(index.rows, bool)
+    for key, seen in _functions(study).items():
+        kept = np.zeros(EXTENDED_CONFIG_SIZE + 3, bool)
+        for function in seen:
+            for register in _WATCHED:
+                start = function.start_of(register.base)
+                if start is not None and start + register.offset < EXTENDED_CONFIG_SIZE:
+                    kept[max(start + register.offset - 3, 0) : start + register.offset + register.size] = True
+        own = index.rows_of(key)
+        rows[own[kept[index.offset[own]]]] = True
+    return rows
+
+
+def _counted(wanted: proof.ComparableAnswer) -> set[tuple[int, str]]:
+    """Kexec and bridge of every result that says how many registers stand at their reset values."""
+    return {
+        (kexec["index"], bridge["bdf"])
+        for result in wanted.results
+        for kexec in result["kexecs"]
+        for bridge in kexec["bridges"]
+        if bridge["registers_note"] is not None
+    }
+
+
+def _named(study: Study, counted: set[tuple[int, str]]) -> Rows:
+    """What shows the state watch's answer: the registers that it names, and those that it counts.
+
+    Args:
+        study: of the whole capture.
+        counted: kexec and bridge whose registers, and those below it, are counted under some policy.
+    """
+    rows = np.zeros(study.index.rows, bool)
+    for kexec_analysis in study.kexec_analyses:
+        result, by_outgoing = kexec_analysis.result, kexec_analysis.world.by_outgoing
+        said = {(one.bdf, one.register): one.verdict for one in (*result.state, *result.state_undetermined)}
+        noted = {bdf.parse(name) for number, name in counted if number == result.index}
+        paths = [by_outgoing[key].path for key in noted if key in by_outgoing]
+        for was, now in kexec_analysis.watch.pairs:
+            name, path = bdf.text(was), by_outgoing[was].path
+            is_counted = any(path[: len(each)] == each for each in paths)
+            before = kexec_analysis.handover.outgoing.functions[was]
+            after = kexec_analysis.handover.incoming.functions[now]
+            for register in _WATCHED:
+                word = said.get((name, register.setpci))
+                if word is None and not is_counted:
+                    continue
+                held, found = before.accesses_to(register), after.accesses_to(register)
+                chosen = [*_showing(held[::-1]), *_showing(found)]
+                if word == "expected":
+                    chosen.extend(held)
+                elif word in ("healed", "cleared"):
+                    chosen.extend(sample for sample in found if sample.write)
+                rows[[sample.row for sample in chosen]] = True
+    return rows
+
+
+def _showing(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """The first accesses that show every byte of a register."""
+    known = 0
+    for sample in samples:
+        if not sample.dead and sample.mask & ~known:
+            known |= sample.mask
+            yield sample
+
+
 def _writes(study: Study) -> Rows:
     return np.asarray(study.index.is_write, np.bool_)
 
@@ -258,6 +337,7 @@ def _everything(study: Study) -> Rows:
 _LEVELS: Final[tuple[Callable[[Study], Rows], ...]] = (
     _without_repeats,
     _by_register,
+    _watched,
     _around_boundaries,
     _writes,
     _all_probes,

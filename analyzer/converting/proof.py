@@ -2,8 +2,8 @@
 
 The whole result is compared, under several policies, with and without ``--assume-preserved``: verdicts,
 causes, devices, what each policy discovers, divergences, and the accesses that are the evidence. What must
-differ is not compared: path, hashes and format of the file, the number of accesses, places in the file, and
-problems of the source.
+differ is not compared: path, hashes and format of the file, the number of accesses, places in the file,
+problems of the source, and how many functions show each watched register.
 """
 
 from __future__ import annotations
@@ -34,10 +34,23 @@ _ASKED: Final[tuple[tuple[PolicyChoice, bool], ...]] = (
     ("inherit", True),
     ("heal", True),
 )
-#: Fields of a result that say where it comes from.
-_ORIGIN: Final = frozenset({"path", "files", "format", "host", "accesses", "errors", "offset_bytes", "file"})
+#: Fields of a result that say where it comes from, or how much of a machine the input shows.
+_ORIGIN: Final = frozenset(
+    {"path", "files", "format", "host", "accesses", "errors", "offset_bytes", "file", "state_counts"}
+)
 #: Fields that hold an access number.
-_NUMBERS: Final = frozenset({"access", "at_access", "first_access", "last_access", "last_on", "first_off"})
+_NUMBERS: Final = frozenset(
+    {
+        "access",
+        "at_access",
+        "first_access",
+        "last_access",
+        "last_on",
+        "first_off",
+        "access_before",
+        "access_after",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)

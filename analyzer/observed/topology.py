@@ -235,7 +235,9 @@ class Topology:
     def wanted(self) -> Wanted:
         """What is asked of :mod:`analyzer.observed.registers.reading`."""
         boot = self.boot
-        return Wanted(self._index, boot.first, boot.last, self._answering(self._index, self._inside))
+        return Wanted(
+            self._index, boot.first, boot.last, self._answering(self._index, self._inside), boot.end
+        )
 
     def take(self, found: Functions) -> Functions:
         """Keep the functions that were read, with what is known of them besides their accesses."""

@@ -15,6 +15,7 @@ from analyzer.observed import decisions, virtual_functions
 from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.preservation.preserved import resolve, sources, with_bridges
+from analyzer.questions import reset_costs
 from analyzer.replay import enumeration, world
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
+    from analyzer.questions.reset_costs import ResetCost
     from analyzer.replay.world import Node
 
 
@@ -87,6 +89,7 @@ class PortAtRisk:
         chain_unknown: bytes that would show the chain of Next Function Numbers below it.
         already_lost: the bit is off in hardware.
         takers: what can clear the bit, per port type.
+        reset_costs: what a reset would clear in it and below it beyond ARI Forwarding and bus numbers.
     """
 
     bdf: str
@@ -105,6 +108,7 @@ class PortAtRisk:
     silent: list[str] = field(default_factory=list)
     chain_unknown: list[str] = field(default_factory=list)
     already_lost: bool = False
+    reset_costs: list[ResetCost] = field(default_factory=list)
 
     @property
     def dependent(self) -> list[str]:
@@ -210,6 +214,7 @@ class Machine:
             chain_unknown=list(self._unknown_chain(node)),
             takers=mechanisms_of(node, self.topology),
             already_lost=bool(carries) and bit is False,
+            reset_costs=reset_costs.of_functions(self.topology.functions, [node.name, *subtree]),
         )
 
     def dependent(self, node: Node) -> list[int]:

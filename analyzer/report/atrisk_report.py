@@ -151,6 +151,11 @@ def _add(page: Page, port: PortAtRisk) -> None:
     rest = [name for name in port.lost_with_reset if name not in port.lost_with_bit]
     if rest:
         page.prose(f"if a reset clears the bus numbers too, also: {listed(rest, _MOST_NAMED)}", indent=2)
+    if port.reset_costs:
+        costs = ", ".join(
+            f"{cost.name} on {count(len(cost.functions), 'function')}" for cost in port.reset_costs
+        )
+        page.prose(f"a reset would also clear: {costs}", indent=2)
 
 
 def _remark(name: str, port: PortAtRisk, preserved: set[str]) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from analyzer.report.page import Page
 
 _EVERYTHING = 3
+#: Registers that no rule judges that are listed before the rest is counted.
+_MOST_RAW = 20
 
 
 def add_premises(page: Page, details: Details) -> None:
@@ -39,6 +41,29 @@ def add_kexec_details(page: Page, details: Details, place: int, *, verbosity: in
         add_decisions(page, explained, indent=4, sources=everything)
         if everything:
             add_walks(page, explained, name, indent=4)
+
+
+def add_raw_differences(page: Page, details: Details, place: int, *, verbosity: int) -> None:
+    """Add the registers of one kexec that differ across it and that no rule judges."""
+    found = details.raw[place] if place < len(details.raw) else []
+    if not found:
+        return
+    page.blank()
+    title = "Other registers that differ without a write in between (not judged)"
+    page.line("  ", Span(title, "strong"))
+    most = len(found) if verbosity >= _EVERYTHING else _MOST_RAW
+    rows = [
+        (
+            one.bdf,
+            f"{one.offset}.l",
+            f"{one.before} -> {one.after}",
+            f"#{one.access_before}, #{one.access_after}",
+        )
+        for one in found[:most]
+    ]
+    page.table(rows, indent=4, right=frozenset())
+    if len(found) > most:
+        page.line(f"    {page.glyph('more')} {count(len(found) - most, 'more register')} (-vvv lists them)")
 
 
 def add_accesses(page: Page, details: Details, *, verbosity: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.report import state_section
 from analyzer.report.evidence import access_text, add_evidence
 from analyzer.report.page import Span
 from analyzer.report.wording import clock, listed, on_off
@@ -71,6 +72,7 @@ def fill(
     for text in explanation.no_response:
         page.prose(text, indent=2)
     _add_timeline(page, explanation, verbosity)
+    state_section.add_histories(page, explanation, verbosity)
     for kexec in explanation.kexecs:
         _add_kexec(page, kexec, explanation.bdf)
     if explanation.unknown:
@@ -206,6 +208,7 @@ def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
         page.line("  Decisions")
         add_decisions(page, kexec, indent=2)
     add_walks(page, kexec, asked)
+    state_section.add_verdicts(page, kexec)
 
 
 def add_decisions(page: Page, kexec: KexecExplanation, *, indent: int, sources: bool = True) -> None:

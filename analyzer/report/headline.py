@@ -32,7 +32,10 @@ WORSE_FIRST = (
     "clean",
 )
 MEANINGS = {
-    "LOST": "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer",
+    "LOST": (
+        "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer; or a preserved "
+        "function lost ACS, its addresses or Bus Master"
+    ),
     "STRANDED": "no bridge is known to have lost anything, yet a preserved device was not found",
     "RENUMBERED": "a preserved bridge got new bus numbers",
     "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
@@ -41,7 +44,7 @@ MEANINGS = {
         "no loss is seen, but the input lacks what would exclude one; the report names what is missing"
     ),
     "HEALED": "a bridge lost ARI Forwarding and the incoming kernel switched it on again",
-    "WARNING": "only other state was lost, such as ACS, or a fatal PCIe error was recorded",
+    "WARNING": "only other state was lost, such as Max Payload Size, or a fatal PCIe error was recorded",
     "NOTED": "something was lost that was not preserved",
     "NO KEXEC": "the capture holds no kexec",
     "clean": "every kexec was analysed, nothing was lost, prediction and observation agree",
@@ -61,10 +64,13 @@ _LOSS_PHRASES = (
     (rules.BRIDGE_CODES["unconfigured"], "bus numbers of {}"),
     (rules.BRIDGE_CODES["renumbered"], "{} renumbered"),
     (rules.BRIDGE_CODES["gone"], "{} does not answer"),
+    ("STATE003", "ACS isolation on {}"),
+    ("STATE009", "addresses of {}"),
+    ("STATE011", "Bus Master of {}"),
 )
 #: Codes that a headline mentions even where no preserved device is affected.
 _NOTED_CODES = frozenset({"ARI002", rules.MISSING}) | {
-    code for code, rule in rules.RULES.items() if rule.severity == "error"
+    code for code, rule in rules.RULES.items() if rule.severity == "error" and code.startswith("ARI")
 }
 _STYLES: dict[str, Style] = {
     "LOST": "bad",

@@ -8,6 +8,7 @@ from analyzer.report.bridge_tree import add_tree
 from analyzer.report.evidence import add_evidence
 from analyzer.report.page import Span
 from analyzer.report.policy_table import add_policies
+from analyzer.report.state_section import add_state, beside
 from analyzer.report.wording import (
     BRIDGES,
     PRESERVATIONS,
@@ -78,6 +79,7 @@ def add_kexec(
         add_policies(page, kexec, names=10**9 if verbosity > 1 else 8)
     _add_proof(page, kexec, verbosity)
     _add_secondary(page, kexec, several_files, verbosity)
+    add_state(page, kexec, verbosity)
     for warning in kexec.warnings:
         page.prose(f"Warning: {warning}", indent=2, style="warn")
 
@@ -137,6 +139,8 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
     if bridge.path_errors_note is not None:
         style: Style = "warn" if bridge.path_errors == "fatal" else ""
         page.prose(f"errors: {bridge.path_errors_note}", indent=4, style=style)
+    if bridge.registers_note is not None:
+        page.prose(f"registers: {bridge.registers_note}", indent=4)
     add_evidence(page, bridge.evidence, indent=6, name_files=several_files)
     if bridge.stranded:
         names = listed(bridge.stranded, _MOST)
@@ -207,12 +211,13 @@ def _fitting(kexec: KexecResult) -> str:
 
 
 def _add_secondary(page: Page, kexec: KexecResult, several_files: bool, verbosity: int) -> None:
-    if not kexec.secondary:
+    others = beside(kexec)
+    if not others:
         return
     page.blank()
     page.line("  ", Span("Also seen", "strong"))
-    common = [] if verbosity else [item for item in kexec.secondary if item.is_common]
-    listed_here = [item for item in kexec.secondary if item not in common]
+    common = [] if verbosity else [item for item in others if item.is_common]
+    listed_here = [item for item in others if item not in common]
     for secondary in listed_here[:_MOST]:
         page.prose(
             f"{secondary.bdf} {secondary.kind}: {secondary.note}", indent=4, bullet=page.glyph("bullet")

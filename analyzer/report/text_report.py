@@ -121,6 +121,7 @@ def _add_capture(
     for place, kexec in enumerate(capture.kexecs):
         add_kexec(page, capture, kexec, verbosity=verbosity)
         if details is not None and verbosity > 1:
+            details_section.add_raw_differences(page, details, place, verbosity=verbosity)
             details_section.add_kexec_details(page, details, place, verbosity=verbosity)
     if details is not None and verbosity > 1:
         details_section.add_accesses(page, details, verbosity=verbosity)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from analyzer.results.state import StateCount, StateVerdict  # noqa: TC001 (columns read the hints)
+
 if TYPE_CHECKING:
     from analyzer.capture import Problem, SourceFile
 
@@ -116,7 +118,8 @@ class BridgeVerdict:
 
     ``cause_note`` names the alternatives where the input does not decide between them. ``path_errors`` says
     of a bridge with a cause what the error status registers show, ``path_errors_note`` in words; no error
-    clears ARI Forwarding alone.
+    clears ARI Forwarding alone. ``registers_note``: how many other registers of the bridge, and below it,
+    stand at their reset values.
     """
 
     bdf: str
@@ -140,6 +143,7 @@ class BridgeVerdict:
     cause_note: str | None = None
     path_errors: PathErrors | None = None
     path_errors_note: str | None = None
+    registers_note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +283,9 @@ class KexecResult:
         preservation: what a loss weighs at this kexec (:mod:`analyzer.verdicts.loss_weight`).
         ignored: findings that ``--select`` or ``--ignore`` leaves out; they have no weight.
         not_in_input: what the input does not show of the machine, and where a loss may be.
+        state: watched registers that changed, by function (tables have those that did not too).
+        state_undetermined: those that differ where the input does not show who changed them.
+        state_counts: of each watched state how many functions kept it.
     """
 
     index: int
@@ -304,6 +311,9 @@ class KexecResult:
     preservation: Preservation = "known"
     ignored: list[Finding] = field(default_factory=list)
     not_in_input: list[str] = field(default_factory=list)
+    state: list[StateVerdict] = field(default_factory=list)
+    state_undetermined: list[StateVerdict] = field(default_factory=list)
+    state_counts: list[StateCount] = field(default_factory=list)
 
     @property
     def is_what_if(self) -> bool:

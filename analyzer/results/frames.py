@@ -24,6 +24,7 @@ from analyzer.results import (
     rules,
 )
 from analyzer.results.columns import NUMBER, TEXT, columns, table
+from analyzer.results.state import StateVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,7 @@ __all__ = [
     "findings",
     "kexecs",
     "policies",
+    "state",
     "verdicts",
 ]
 
@@ -61,7 +63,7 @@ def boots(analysis: Analysis) -> pl.DataFrame:
 
 def kexecs(analysis: Analysis) -> pl.DataFrame:
     """One row per kexec: the fields of :class:`KexecResult`."""
-    elsewhere = ("bridges", "devices", "policies", "divergences", "findings")
+    elsewhere = ("bridges", "devices", "policies", "divergences", "findings", "state", "state_undetermined")
     return _of_captures(analysis, lambda capture: capture.kexecs, KexecResult, *elsewhere)
 
 
@@ -88,6 +90,11 @@ def policies(analysis: Analysis) -> pl.DataFrame:
 def divergences(analysis: Analysis) -> pl.DataFrame:
     """One row per function where prediction and observation differ: the fields of :class:`Divergence`."""
     return _of_kexecs(analysis, lambda kexec: kexec.divergences, Divergence)
+
+
+def state(analysis: Analysis) -> pl.DataFrame:
+    """One row per watched register that changed at a kexec: the fields of :class:`StateVerdict`."""
+    return _of_kexecs(analysis, lambda kexec: [*kexec.state, *kexec.state_undetermined], StateVerdict)
 
 
 def findings(analysis: Analysis) -> pl.DataFrame:
@@ -129,6 +136,7 @@ _FIRST = (
     "confidence", "preserved", "code", "severity", "text", "vendor_device", "port_type", "bridge",
     "secondary", "subordinate", "new_secondary", "ari_before", "ari_after", "ari_decided", "policy",
     "observed_policy", "preserved_source", "stranded", "evidence", "path_errors", "path_errors_note",
+    "registers_note",
 )  # fmt: skip
 #: What :func:`verdicts` has; a field that is added to the verdicts or to their findings is its last column.
 #: A bridge's missing access is its ``reason``; its window and alternatives are for readers of one bridge.
@@ -150,9 +158,10 @@ def verdicts(analysis: Analysis) -> pl.DataFrame:
 
     A row is one verdict, and ``row`` says of what: the ``capture`` itself (each has one such row, so that an
     unreadable one is never lost), a ``bridge`` or a ``device`` at one kexec, a ``divergence`` between
-    prediction and observation, or a ``secondary`` observation. A bridge has two rows at a kexec, as in the
-    JSON output: what became of its ARI Forwarding, and whether it was found. ``code``, ``severity`` and
-    ``text`` are set where the verdict is a finding; every finding about a function is in exactly one row.
+    prediction and observation, a ``secondary`` observation, or the ``state`` of a watched register that
+    changed. A bridge has two rows at a kexec, as in the JSON output: what became of its ARI Forwarding, and
+    whether it was found. ``code``, ``severity`` and ``text`` are set where the verdict is a finding; every
+    finding about a function is in exactly one row.
 
     The columns are :data:`VERDICT_COLUMNS`.
     """
@@ -204,3 +213,7 @@ def _rows_of_kexec(kexec: KexecResult) -> Iterator[dict[str, Any]]:
         code = rules.SECONDARY_CODES.get(other.kind, rules.OTHER_SECONDARY)
         row = {"row": "secondary", "verdict": other.kind, "reason": other.note}
         yield vars(other) | row | found(code, other.bdf)
+    for one in (*kexec.state, *kexec.state_undetermined):
+        reason = f"{one.register} {one.field}: {one.before} to {one.after}"
+        row = {"row": "state", "bdf": one.bdf, "verdict": one.verdict, "reason": reason}
+        yield row | (found(one.code, one.bdf) if one.code else {})

@@ -6,11 +6,12 @@ Codes are stable: a code is never reused for another meaning, and a retired one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from analyzer import series
 from analyzer.errors import UsageError
+from analyzer.results import state_rules
+from analyzer.results.rule import Rule, Severity
 from analyzer.version import ISSUES
 
 if TYPE_CHECKING:
@@ -18,29 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.results import BridgeVerdictName, DeviceReason
 
-Severity = Literal["error", "warning", "note"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One kind of finding.
-
-    Attributes:
-        code: ``ARI`` and three digits.
-        title: a few words that stand before the function's address in a report.
-        severity: at worst; a finding about something that is not preserved weighs less.
-        meaning: what was seen, and why it matters.
-        source: the kernel function and version, the patch, or the PCI Express section that the rule follows.
-        advice: what the operator does about it.
-    """
-
-    code: str
-    title: str
-    severity: Severity
-    meaning: str
-    source: str
-    advice: str
-
+__all__ = ["RULES", "Rule", "Severity", "matching", "rule"]
 
 _SPAN = series.span(series.TABLE)
 _ASSIGNING = series.span(
@@ -224,32 +203,19 @@ _TABLE = (
     ),
     Rule(
         "ARI012",
-        "ACS isolation lost",
-        "warning",
-        (
-            "Bits of ACS Control that were on before the kexec read off after it; the finding names them. A "
-            "kernel with the series keeps what it finds on preserved devices, silently: peer-to-peer "
-            "isolation is gone, in whole or in part."
-        ),
-        (
-            f"Live Update series {_SPAN}, the patch that inherits (adopts) ACS controls; Linux 7.3 "
-            "pci_enable_acs() sets its own bits again; PCI Express 7.7.11: ACS Control defaults to 0."
-        ),
-        "Treat the IOMMU groups below this port as not isolated until the host was rebooted.",
+        "ACS isolation lost: reported as STATE003",
+        "error",
+        "Another name of STATE003, which --select and --ignore still take.",
+        "See 'analyze rule STATE003'.",
+        "Use STATE003.",
     ),
     Rule(
         "ARI013",
-        "Bus Master lost on a preserved bridge",
-        "warning",
-        (
-            "The outgoing kernel left Bus Master on for the preserved bridge; it reads 0 after the kexec. "
-            "DMA from below stopped in the blackout."
-        ),
-        (
-            "Live Update series, the patch that does not clear Bus Master on preserved devices at kexec; "
-            "Linux 7.3 pci_device_shutdown() clears it everywhere."
-        ),
-        "Expect failed DMA in the devices below; look for a reset of the port.",
+        "Bus Master lost on a preserved bridge: reported as STATE011",
+        "error",
+        "Another name of STATE011, which --select and --ignore still take.",
+        "See 'analyze rule STATE011'.",
+        "Use STATE011.",
     ),
     Rule(
         "ARI014",
@@ -317,7 +283,9 @@ _TABLE = (
     ),
 )
 
-RULES: dict[str, Rule] = {rule.code: rule for rule in _TABLE}
+RULES: dict[str, Rule] = {rule.code: rule for rule in (*_TABLE, *state_rules.TABLE)}
+#: Codes that are reported under another one, by which they can still be chosen.
+ALIASES = {"ARI012": "STATE003", "ARI013": "STATE011"}
 
 #: The code that a bridge verdict raises; verdicts without one are no finding.
 BRIDGE_CODES: dict[BridgeVerdictName, str] = {
@@ -359,7 +327,9 @@ BY_ASSIGN_BUSSES = (
 )
 STRANDED, UNDETERMINED, DIVERGENCE, MISSING = "ARI007", "ARI010", "ARI011", "ARI015"
 PANICKED = "ARI017"
-SECONDARY_CODES = {"acs-lost": "ARI012", "bus-master-lost": "ARI013", "error-status": "ARI018"}
+SECONDARY_CODES = {"acs-lost": "STATE003", "bus-master-lost": "STATE011", "error-status": "ARI018"}
+#: Kinds of secondary observations that the state watch compares too: one finding for both.
+WATCHED_KINDS = frozenset({"acs-lost", "bus-master-lost"})
 OTHER_SECONDARY = "ARI014"
 
 
@@ -378,6 +348,8 @@ def rule(code: str) -> Rule:
 def matching(prefixes: Iterable[str]) -> frozenset[str]:
     """Return the codes that start with one of ``prefixes`` (``ARI00`` means all of them, as in ruff).
 
+    With an alias comes the code that it is reported under.
+
     Raises:
         KeyError: a prefix that no code starts with; its argument is the prefix.
     """
@@ -386,5 +358,5 @@ def matching(prefixes: Iterable[str]) -> frozenset[str]:
         codes = [code for code in RULES if prefix and code.startswith(prefix.upper())]
         if not codes:
             raise KeyError(prefix)
-        found.update(codes)
+        found.update(codes, (ALIASES[code] for code in codes if code in ALIASES))
     return frozenset(found)

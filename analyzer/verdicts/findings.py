@@ -82,8 +82,35 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
         said = "predicted but not enumerated" if divergence.predicted else "enumerated but not predicted"
         text = f"{divergence.bdf} was {said}" + (f": {divergence.note}" if divergence.note else "")
         found.append(Finding(rules.DIVERGENCE, severity, divergence.bdf, text))
-    found.extend(map(_secondary, kexec.secondary))
+    watched = _watched(kexec)
+    # VFIO's freeze resets a function: what that took is no finding.
+    frozen = {(one.bdf, "acs-lost") for one in kexec.state if one.verdict == "expected" and one.name == "ACS"}
+    found.extend(_secondary(one, watched) for one in kexec.secondary if (one.bdf, one.kind) not in frozen)
+    reported = {(item.bdf, item.code) for item in found}
+    found.extend(_state(kexec, *key, severity) for key, severity in watched.items() if key not in reported)
     return found
+
+
+def _watched(kexec: KexecResult) -> dict[tuple[str, str], Severity]:
+    """The state watch's findings on preserved functions: function and code -> the worst of their rows."""
+    worst: dict[tuple[str, str], Severity] = {}
+    for severity in ("note", "warning", "alarm"):
+        for one in kexec.state:
+            if one.code is not None and one.severity == severity:
+                worst[one.bdf, one.code] = _SEVERITIES[severity]
+    return worst
+
+
+def _state(kexec: KexecResult, bdf: str, code: str, severity: Severity) -> Finding:
+    """One finding for everything of one code that a function lost."""
+    rows = [one for one in kexec.state if one.bdf == bdf and one.code == code]
+    text = "; ".join(
+        f"{one.register} {one.field} {one.verdict} ({one.before} to {one.after})" for one in rows
+    )
+    return Finding(code, severity, bdf, f"{bdf}: {text}")
+
+
+_SEVERITIES: dict[str, Severity] = {"alarm": "error", "warning": "warning", "note": "note"}
 
 
 def _panic(unreached: list[DeviceVerdict]) -> Finding:
@@ -95,10 +122,12 @@ def _panic(unreached: list[DeviceVerdict]) -> Finding:
     return Finding(rules.PANICKED, "error", None, text)
 
 
-def _secondary(secondary: Secondary) -> Finding:
+def _secondary(secondary: Secondary, watched: dict[tuple[str, str], Severity]) -> Finding:
     code = rules.SECONDARY_CODES.get(secondary.kind, rules.OTHER_SECONDARY)
     text = secondary.note or f"{secondary.kind} on {secondary.bdf}"
     severity = rules.RULES[code].severity
+    if secondary.kind in rules.WATCHED_KINDS:  # where the watch does not decide, a dump, it is no alarm
+        severity = watched.get((secondary.bdf, code), "warning")
     if secondary.errors:
         bits = " ".join(f"{error.bit}+" for error in secondary.errors)
         kind = "a fatal PCIe error" if secondary.is_alarm else "PCIe errors"

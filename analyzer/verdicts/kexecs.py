@@ -17,8 +17,17 @@ from analyzer.results import (
     PolicyOutcome,
     policy_that_ran,
 )
-from analyzer.verdicts import bridges, devices, divergences, error_observations, not_in_input, secondary
+from analyzer.verdicts import (
+    bridges,
+    devices,
+    divergences,
+    error_observations,
+    not_in_input,
+    reset_signature,
+    secondary,
+)
 from analyzer.verdicts.error_status import KexecWindow
+from analyzer.verdicts.state_watch import StateWatch, WatchContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +74,7 @@ class KexecAnalysis:
 
     Attributes:
         ran: the policy that the prediction is compared with the observation under.
+        watch: the watched registers of both kernels.
     """
 
     handover: Handover
@@ -72,6 +82,7 @@ class KexecAnalysis:
     profiles: dict[PolicyName, Profile]
     predictions: dict[PolicyName, Prediction]
     ran: PolicyName
+    watch: StateWatch
     result: KexecResult
 
 
@@ -151,6 +162,9 @@ def analyze_kexec(
         settings.messages,
         settings.whole,
     )
+    watch = StateWatch(
+        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
+    )
     result = KexecResult(
         index=kexec.number,
         kind=settings.kind,
@@ -173,7 +187,13 @@ def analyze_kexec(
             *not_in_input.never_listed(kexec, hardware, preserved),
         ],
         secondary=[
-            *secondary.findings(kexec.outgoing, kexec.incoming, preserved.keys, builder),
+            *secondary.findings(
+                kexec.outgoing,
+                kexec.incoming,
+                preserved.keys,
+                builder,
+                watch.settled("STATE003", "STATE011"),
+            ),
             *error_observations.findings(
                 hardware,
                 kexec.outgoing.functions,
@@ -183,7 +203,12 @@ def analyze_kexec(
         ],
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
     )
-    return KexecAnalysis(kexec, hardware, profiles, predictions, ran, result)
+    result.bridges = [reset_signature.noted(one, hardware, watch) for one in result.bridges]
+    said = watch.verdicts()
+    result.state_counts = watch.counts(said)
+    for one in said:
+        (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
+    return KexecAnalysis(kexec, hardware, profiles, predictions, ran, watch, result)
 
 
 def _reserved(kexec: Handover) -> Callable[[Node], int]:

@@ -21,15 +21,27 @@ if TYPE_CHECKING:
 
 
 def findings(
-    outgoing: Topology, incoming: Topology, preserved: frozenset[int], builder: EvidenceBuilder
+    outgoing: Topology,
+    incoming: Topology,
+    preserved: frozenset[int],
+    builder: EvidenceBuilder,
+    settled: frozenset[int] = frozenset(),
 ) -> list[Secondary]:
-    """Secondary findings of one kexec, by function."""
+    """Secondary findings of one kexec, by function.
+
+    Args:
+        outgoing: the outgoing boot.
+        incoming: the incoming boot.
+        preserved: functions that were handed over.
+        builder: makes evidence.
+        settled: functions of which it is known that neither ACS Control nor Command differs.
+    """
     found: list[Secondary] = []
     for key in sorted(incoming.functions):
         before, after = outgoing.functions.get(key), incoming.functions[key]
         if before is None:
             continue
-        if key in preserved:
+        if key in preserved and key not in settled:
             found.extend(_acs(before, after, builder))
             if (
                 incoming.boot.orderly is True

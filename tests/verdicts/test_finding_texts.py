@@ -95,10 +95,10 @@ def test_text_of_a_divergence(divergence: Divergence, expected: str) -> None:
 @pytest.mark.parametrize(
     ("secondary", "expected"),
     [
-        (Secondary(PORT, "acs-lost", "ACS is 0"), Finding("ARI012", "warning", PORT, "ACS is 0")),
+        (Secondary(PORT, "acs-lost", "ACS is 0"), Finding("STATE003", "warning", PORT, "ACS is 0")),
         (
             Secondary(PORT, "bus-master-lost", ""),
-            Finding("ARI013", "warning", PORT, f"bus-master-lost on {PORT}"),
+            Finding("STATE011", "warning", PORT, f"bus-master-lost on {PORT}"),
         ),
         (Secondary(PORT, "ltr-lost", "LTR is 0"), Finding("ARI014", "note", PORT, "LTR is 0")),
     ],
@@ -151,7 +151,7 @@ def with_findings(*pairs: tuple[str, str]) -> object:
         ((("ARI010", "warning"),), "undetermined", "undetermined"),
         ((("ARI011", "warning"),), "undetermined", "undetermined"),
         ((("ARI010", "warning"), ("ARI011", "warning")), "undetermined", "undetermined"),
-        ((("ARI010", "warning"), ("ARI012", "warning")), "findings", "findings"),
+        ((("ARI010", "warning"), ("STATE003", "warning")), "findings", "findings"),
         ((("ARI001", "note"), ("ARI011", "warning")), "findings", "findings"),
         ((("ARI002", "note"),), "findings", "findings"),
         ((("ARI015", "note"),), "findings", "findings"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analyzer.observed.registers import watched_registers
 from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers, Function
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.observed.batches import Accesses
     from analyzer.observed.registers.capability_lists import Entries
     from analyzer.observed.registers.samples import OfRuns
+    from analyzer.observed.registers.watched_registers import WatchedRegisters
 
 #: Facts of a function that are a number or a flag (0, 1); :data:`NONE` where the accesses do not show it.
 #: ``function`` is its key; the others as in :class:`Function`.
@@ -61,6 +63,7 @@ class FunctionBlock:
         first_numbers, last_numbers: rows of :data:`BUS_NUMBERS`.
         standard, extended: their capability lists.
         registers: accesses to DEVCAP2 of bridges and to the inherited registers.
+        watched: what each shows of the watched registers.
         accesses: of all functions, one after the other.
         edges: where the accesses of each begin, and the end of the last.
     """
@@ -71,6 +74,7 @@ class FunctionBlock:
     standard: Entries
     extended: Entries
     registers: Sequence[OfRuns]
+    watched: WatchedRegisters
     accesses: Accesses
     edges: list[int]
 
@@ -163,6 +167,11 @@ class FunctionTable:
         return _joined([block.last_numbers for block in self._blocks], _NO_NUMBERS)
 
     @cached_property
+    def watched(self) -> WatchedRegisters:
+        """What each function shows of the watched registers."""
+        return watched_registers.joined([block.watched for block in self._blocks])
+
+    @cached_property
     def is_bridge(self) -> NDArray[np.bool_]:
         """Which have a type 1 header."""
         header = self.facts["header_type"]
@@ -209,6 +218,10 @@ class Functions(Mapping[int, Function]):
     def finished_by(self, finish: Callable[[Function], None]) -> Functions:
         """The same functions, with something to add to each."""
         return Functions(self.table, self.rows.start, list(self._rows), finish)
+
+    def row_of(self, key: int) -> int:
+        """Row of a function in the table."""
+        return self._rows[key]
 
     @property
     def keys_of_bridges(self) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.observed.registers.samples import RegisterView
 from schemas import config_header
 from schemas.inherited_state import INHERITED
-from schemas.registers import BASE_IDS
+from schemas.state_watch import WATCHED_BASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,8 +132,8 @@ class Function:
 
     def start_of(self, base: str) -> int | None:
         """Offset that a base of :mod:`schemas.registers` counts from; None: no such capability is known."""
-        if base in BASE_IDS:
-            extended, number = BASE_IDS[base]
+        if base in WATCHED_BASES:
+            extended, number = WATCHED_BASES[base]
             return (self.capabilities.extended if extended else self.capabilities.standard).get(number)
         unknown = self.header_type is None
         return 0 if unknown or self.is_bridge == (base == "HEADER1") else None

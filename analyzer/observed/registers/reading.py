@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analyzer.observed.registers import bridge_numbers, capability_lists, samples
+from analyzer.observed.registers import bridge_numbers, capability_lists, samples, watched_registers
 from analyzer.observed.registers.first_reads import NONE, FirstReads
 from analyzer.observed.registers.function_table import FunctionBlock, Functions, FunctionTable
 from analyzer.observed.registers.functions import INHERITED_REGISTERS
@@ -43,21 +43,27 @@ class Wanted:
         index: the capture.
         first, last: the boot's rows, both inclusive.
         keys: the functions, which the capture's groups hold (:meth:`AccessIndex.group`).
+        end: row of the kernel's own last access, if that is not the boot's last.
     """
 
     index: AccessIndex
     first: int
     last: int
     keys: Sequence[int]
+    end: int | None = None
 
 
 class _Runs(NamedTuple):
-    """The wanted functions: where each is in the batch's groups, and where its capture starts."""
+    """The wanted functions: where each is in the batch's groups, and where its capture starts.
+
+    ``ends``: row of the own last access of the kernel, in the capture.
+    """
 
     keys: list[int]
     firsts: NDArray[np.int64]
     lasts: NDArray[np.int64]
     starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
 
 def read(wanted: Sequence[Wanted]) -> list[Functions]:
@@ -112,7 +118,8 @@ def _runs(batch: Batch, wanted: Sequence[Wanted]) -> _Runs:
     firsts, lasts = (
         np.searchsorted(place, numbers * batch.rows + starts + bounds[:, side]) for side in (0, 1)
     )
-    return _Runs(keys, firsts, lasts, starts)
+    ends = [one.last if one.end is None else one.end for one in wanted]
+    return _Runs(keys, firsts, lasts, starts, np.repeat(np.array(ends, np.int64), counts))
 
 
 def _read(batch: Batch, runs: _Runs) -> FunctionBlock:
@@ -122,7 +129,8 @@ def _read(batch: Batch, runs: _Runs) -> FunctionBlock:
     ends = np.cumsum(lengths)
     run = np.repeat(np.arange(count), lengths)
     places = batch.groups.rows[np.arange(len(run)) + np.repeat(runs.lasts - ends, lengths)]
-    accesses = batch.gather(places, places - runs.starts[run])
+    rows = places - runs.starts[run]
+    accesses = batch.gather(places, rows)
     reads = FirstReads(accesses, run, count)
     every = np.arange(count)
 
@@ -192,6 +200,13 @@ def _read(batch: Batch, runs: _Runs) -> FunctionBlock:
         registers=(
             seen(np.where(bridge == NONE, NONE, pcie), pcie_capability.DEVCAP2, 4),
             *(seen(start_of(one.base), one.offset, one.size) for one in INHERITED_REGISTERS),
+        ),
+        watched=watched_registers.of_runs(
+            accesses,
+            run,
+            rows <= runs.ends[run],
+            np.where(header == NONE, NONE, header & config_header.HEADER_TYPE_LAYOUT),
+            lambda is_extended, number: (extended if is_extended else standard).first(number),
         ),
         accesses=accesses,
         edges=[0, *ends.tolist()],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ObservedPolicy,
         PolicyName,
     )
+    from analyzer.results.state import StateVerdict
 
 #: What an entry of the timeline does to ARI Forwarding: nothing (``context``), shows, changes or decides it.
 EntryKind = Literal["context", "shows", "changes", "decides", "boundary", "event"]
@@ -68,6 +69,53 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True)
+class RegisterValue:
+    """One access that shows another value of a watched register than the access before, or sets it.
+
+    Attributes:
+        value: its watched bits.
+        fields: lspci's words for those that are not 0.
+    """
+
+    access: int
+    time_ns: int | None
+    boot: int
+    op: Literal["read", "write"]
+    value: str
+    fields: str
+
+
+@dataclass(frozen=True)
+class RegisterHistory:
+    """One watched register of a function over a capture; ``left_out`` more values are not in ``values``."""
+
+    name: str
+    register: str
+    rule: str
+    depends: str
+    source: str
+    values: list[RegisterValue] = field(default_factory=list)
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class RawDifference:
+    """A dword that the outgoing kernel last had otherwise than the incoming kernel first read it, unjudged.
+
+    Attributes:
+        offset: of the dword, hexadecimal.
+        before, after: hexadecimal digits, ``..`` for a byte that is not known.
+    """
+
+    bdf: str
+    offset: str
+    before: str
+    after: str
+    access_before: int
+    access_after: int
+
+
+@dataclass(frozen=True)
 class PolicyDecision:
     """What one policy decides for the bridge and so for the function.
 
@@ -102,7 +150,8 @@ class KexecExplanation:
     """The function at one kexec.
 
     ``walks`` holds the function walk of each policy worth showing, by policy name. ``conclusion`` is one
-    sentence: why the function is or is not discovered, or what became of the bridge.
+    sentence: why the function is or is not discovered, or what became of the bridge. ``state`` is what became
+    of each watched register.
     """
 
     index: int
@@ -120,6 +169,7 @@ class KexecExplanation:
     cause_source: str | None = None
     confidence: Confidence | None = None
     evidence: list[Evidence] = field(default_factory=list)
+    state: list[StateVerdict] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -156,7 +206,7 @@ class Explanation:
     bridges from the root bus, or from that bus, down. ``no_response`` names lines of kernel logs by which
     nothing responded at its address. ``kind_missing`` are the bytes that would show the kind. ``timeline`` is
     in access order; for an endpoint it holds the bridge's bit and the function's own accesses that matter
-    (vendor, header type, ARI capability).
+    (vendor, header type, ARI capability). ``registers`` are its watched registers over time.
     """
 
     path: str
@@ -173,3 +223,4 @@ class Explanation:
     kind_missing: list[str] = field(default_factory=list)
     missing_bridge_bus: int | None = None
     virtual_function: VirtualFunctionFacts | None = None
+    registers: list[RegisterHistory] = field(default_factory=list)

@@ -9,7 +9,7 @@ from analyzer import analysis, bdf
 from analyzer.errors import UsageError
 from analyzer.observed import virtual_functions
 from analyzer.options import Options
-from analyzer.questions.explain import absence, function_facts, logged_headers
+from analyzer.questions.explain import absence, function_facts, logged_headers, registers
 from analyzer.questions.explain import timeline as explain_timeline
 from analyzer.questions.explain.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
 from analyzer.replay import citations, enumeration
@@ -82,6 +82,7 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
         kind_missing=kind_missing,
         missing_bridge_bus=_missing_bridge_bus(topology, place),
         virtual_function=virtual,
+        registers=registers.histories(study, key),
     )
 
 
@@ -194,6 +195,7 @@ def at_kexec(kexec_analysis: KexecAnalysis, key: int) -> KexecExplanation:
         cause_source="docs/replay.md, causes" if shown is not None and shown.cause else None,
         confidence=None if shown is None else shown.confidence,
         evidence=[] if shown is None else shown.evidence,
+        state=registers.at_kexec(kexec_analysis, key),
     )
 
 

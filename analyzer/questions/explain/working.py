@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.questions.explain import derivation, lanes
+from analyzer.questions.explain import derivation, lanes, registers
 from analyzer.questions.explain.function import at_kexec
 from analyzer.results import UNCHANGED
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import Study
     from analyzer.capture import Capture
     from analyzer.options import Options
-    from analyzer.questions.explain.explanation import KexecExplanation
+    from analyzer.questions.explain.explanation import KexecExplanation, RawDifference
     from analyzer.questions.explain.lanes import Lanes
     from analyzer.results import CaptureResult
     from analyzer.verdicts.kexecs import KexecAnalysis
@@ -82,11 +82,13 @@ class Details:
         working: the accesses that show or change an ARI bit, and what each policy decides.
         premises: how the capture was divided and its logs aligned.
         kexec_premises: what the verdicts of each kexec rest on.
+        raw: registers that differ across each kexec and that no rule judges.
     """
 
     working: Working
     premises: list[str]
     kexec_premises: list[list[str]]
+    raw: list[list[RawDifference]] = field(default_factory=list)
 
 
 @dataclass
@@ -108,7 +110,8 @@ class DetailsGatherer:
             has_space = self.reported <= MOST_REPORTED
         if has_space:
             of_kexecs = [derivation.of_kexec(study, item, self.options) for item in study.kexec_analyses]
-            details = Details(of_study(capture, study), derivation.of_capture(study), of_kexecs)
+            raw = [registers.raw_differences(study, item) for item in study.kexec_analyses]
+            details = Details(of_study(capture, study), derivation.of_capture(study), of_kexecs, raw)
             self.kept.append((study.result, details))
 
     def of(self, result: CaptureResult) -> Details | None:

@@ -13,6 +13,7 @@ import polars as pl
 from analyzer.capture.accesses import OP, STATUS
 from analyzer.results import Analysis, Evidence, frames
 from analyzer.results.columns import NUMBER, TEXT, columns
+from analyzer.results.state import StateVerdict
 from analyzer.verdicts.verdict import summarise
 
 _FLAG = pl.Boolean()
@@ -90,6 +91,7 @@ PREDICTIONS = {
     **_columns(TEXT, "ari_branch", "bus_numbers"),
 }
 EVIDENCE = {**_KEXEC, "bridge": TEXT, **columns(Evidence)}
+STATE = {**_KEXEC, **columns(StateVerdict)}
 _NOTHING = Analysis("observed", [], summarise([]))
 
 
@@ -113,4 +115,5 @@ SCHEMAS: dict[str, dict[str, pl.DataType]] = {
     "bridges": dict(frames.bridges(_NOTHING).schema),
     "devices": dict(frames.devices(_NOTHING).schema),
     "evidence": EVIDENCE,
+    "state": STATE,
 }

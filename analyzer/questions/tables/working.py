@@ -39,6 +39,7 @@ def tables(study: Study, names: Sequence[str]) -> dict[str, pl.DataFrame]:
         "decisions": lambda: _per_boot(study, key, _decisions, schemas.DECISIONS),
         "nodes": lambda: _per_kexec(study, key, _nodes, schemas.NODES),
         "predictions": lambda: _per_kexec(study, key, _predictions, schemas.PREDICTIONS),
+        "state": lambda: _per_kexec(study, key, _state, schemas.STATE),
     }
     return {name: makers[name]() for name in names if name in makers}
 
@@ -243,3 +244,8 @@ def _predictions(kexec: KexecAnalysis) -> Iterator[Row]:
                 "ari_branch": None if decision is None else decision.branch,
                 "bus_numbers": prediction.numbers.get(node.path),
             }
+
+
+def _state(kexec: KexecAnalysis) -> Iterator[Row]:
+    """What became of every watched register of every function."""
+    return (vars(one) for one in kexec.watch.every_verdict())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.capture import ENUMERATION_ONLY
 from analyzer.questions.explain import decode
+from analyzer.report import state_section
 from analyzer.report.html import grounds
 from analyzer.report.wording import BRIDGES, CAUSES, cause_text, common_errors, count, listed, port
 from analyzer.results import CHANGES, LOSSES, Consequence, rules
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
     from analyzer.questions.explain.working import KexecWorking
     from analyzer.report.html.grounds import UnknownFact, VerdictStep
     from analyzer.report.html.tree import Sign
-    from analyzer.results import (
-        BridgeVerdict,
-        CaptureResult,
-        Evidence,
-        Finding,
-        KexecResult,
-        Secondary,
-    )
+    from analyzer.results import BridgeVerdict, CaptureResult, Evidence, Finding, KexecResult, Secondary
     from analyzer.results.rules import Rule
+    from analyzer.results.state import StateVerdict
 
 #: Bridges with a card, names in a sentence, entries of a list, before the rest is counted.
 _MOST_CARDS, _MOST_NAMED, _MOST_LISTED = 40, 8, 40
@@ -69,6 +64,28 @@ class Card:
 
 
 @dataclass(frozen=True)
+class StateTexts:
+    """What a page says of the watched registers.
+
+    Attributes:
+        lines: beginning and text of each line; empty where nothing was lost.
+        rows: registers that changed, those that were lost first.
+        left_out: how many more there are.
+        sign: of the lines.
+    """
+
+    lines: list[tuple[str, str]]
+    rows: list[StateVerdict]
+    left_out: int
+    sign: Sign
+
+    @property
+    def is_open(self) -> bool:
+        """Shown without being asked for: something weighs more than a note."""
+        return self.sign in ("bad", "warn")
+
+
+@dataclass(frozen=True)
 class KexecTexts:
     """Everything that a page says about one kexec, except for its tree."""
 
@@ -80,6 +97,7 @@ class KexecTexts:
     secondary: list[tuple[Secondary, list[Proof]]]
     secondary_left_out: int
     common_errors: str
+    state: StateTexts
     unknown: list[UnknownFact]
     reasons: list[VerdictStep]
     codes: list[tuple[Rule, list[Finding]]]
@@ -110,8 +128,9 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
     by_code: dict[str, list[Finding]] = {}
     for finding in kexec.findings:
         by_code.setdefault(finding.code, []).append(finding)
-    common = [item for item in kexec.secondary if item.is_common]
-    secondary = [item for item in kexec.secondary if not item.is_common]
+    others = state_section.beside(kexec)
+    common = [item for item in others if item.is_common]
+    secondary = [item for item in others if not item.is_common]
     return KexecTexts(
         sentences=list(_sentences(capture, kexec, ranked)),
         act=[item for item in follow if item.code in consequences.ACTIONS] or _advice(weighed),
@@ -121,12 +140,21 @@ def kexec_texts(capture: CaptureResult, kexec: KexecResult, working: KexecWorkin
         secondary=[(item, proofs(item.evidence, start)) for item in secondary[:_MOST_LISTED]],
         secondary_left_out=max(len(secondary) - _MOST_LISTED, 0),
         common_errors=common_errors(common, "--format json") if common else "",
+        state=_state(kexec),
         unknown=grounds.unknown(capture, kexec, working),
         reasons=grounds.reasons(capture, kexec),
         codes=[(rules.RULES[code], found) for code, found in sorted(by_code.items())],
         alarm=WEIGHTS[kexec.preservation] is not None,
         title_after=_title_after(kexec),
     )
+
+
+def _state(kexec: KexecResult) -> StateTexts:
+    weights = {one.severity for one in kexec.state}
+    sign: Sign = "bad" if "alarm" in weights else "warn" if "warning" in weights else "none"
+    rows = [*kexec.state, *kexec.state_undetermined]
+    rows.sort(key=lambda one: ("alarm", "warning", "note").index(one.severity))
+    return StateTexts(state_section.lines(kexec), rows[:_MOST_LISTED], max(len(rows) - _MOST_LISTED, 0), sign)
 
 
 def _advice(found: Sequence[Finding]) -> list[Consequence]:
@@ -229,6 +257,10 @@ def _sentences(
             "warn",
             (f"The incoming kernel did not do what its rules predict for {names}: see the self-check."),
         )
+    lost = _state(kexec)
+    for title, text in lost.lines:
+        if lost.is_open:
+            yield (lost.sign if title == state_section.LINES[0][1] else "none", f"{title}: {text}.")
     if not ranked and not stranded:
         yield from _nothing_lost(capture, kexec, doubted=bool(standing))
 

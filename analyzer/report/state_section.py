@@ -1,0 +1,124 @@
+"""What else a kexec cost: the state watch in one line for each verdict, and every register on request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analyzer.report.page import Span
+from analyzer.report.wording import count
+from analyzer.results.rules import RULES, SECONDARY_CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.questions.explain.explanation import Explanation, KexecExplanation
+    from analyzer.report.page import Page, Style
+    from analyzer.results import KexecResult, Secondary
+    from analyzer.results.state import StateVerdict, StateVerdictName
+
+#: Verdicts that a report says without being asked, and how a line about them begins.
+LINES: Final[tuple[tuple[StateVerdictName, str], ...]] = (
+    ("lost", "Also lost"),
+    ("changed", "Also changed"),
+    ("healed", "Also lost, and set again by the incoming kernel"),
+    ("cleared", "Changed by the incoming kernel's own writes"),
+)
+UNDETERMINED: Final = "Differs, and who changed it is not in the input"
+_MOST: Final = 40
+#: Values of one register in a line of ``explain``.
+_MOST_VALUES: Final = 8
+
+
+def lines(kexec: KexecResult) -> list[tuple[str, str]]:
+    """Each line's beginning and its text: ``("Also lost", "ACS on 2 bridges, MPS on 1 function")``."""
+    found = [(title, [one for one in kexec.state if one.verdict == word]) for word, title in LINES]
+    found.append((UNDETERMINED, kexec.state_undetermined))
+    bridges = {bridge.bdf for bridge in kexec.bridges}
+    return [(title, _counted(rows, bridges)) for title, rows in found if rows]
+
+
+def _counted(rows: Sequence[StateVerdict], bridges: set[str]) -> str:
+    """Names of states, each with the number of functions: the alarms first."""
+    ordered = sorted(rows, key=lambda one: ("alarm", "warning", "note").index(one.severity))
+    texts = []
+    for name in dict.fromkeys(one.name for one in ordered):
+        its = {one.bdf for one in rows if one.name == name}
+        texts.append(f"{name} on {count(len(its), 'bridge' if its <= bridges else 'function')}")
+    return ", ".join(texts)
+
+
+def beside(kexec: KexecResult) -> list[Secondary]:
+    """Secondary observations that the state watch does not report too."""
+    watched = {(one.bdf, one.code) for one in kexec.state}
+    return [one for one in kexec.secondary if (one.bdf, SECONDARY_CODES.get(one.kind)) not in watched]
+
+
+def row_text(one: StateVerdict) -> str:
+    """One register of one function in a line."""
+    accesses = " to ".join("?" if a is None else f"{a}" for a in (one.access_before, one.access_after))
+    text = f"{one.bdf} {one.register} {one.field}: {one.before or '?'} to {one.after or '?'}, {one.verdict}"
+    text += f" (accesses {accesses})"
+    if one.code is not None:
+        text += f" [{one.code}]"
+    return f"{text}; {one.note}" if one.note else f"{text}; depends on it: {one.depends}"
+
+
+def add_state(page: Page, kexec: KexecResult, verbosity: int) -> None:
+    """Add the lines, and with ``verbosity`` each register."""
+    found = lines(kexec)
+    worst: Style = "bad" if any(one.severity == "alarm" for one in kexec.state) else "warn"
+    if found:
+        page.blank()
+    for title, text in found:
+        more = "" if verbosity else " (-v lists them)"
+        style: Style = worst if title == LINES[0][1] else ""
+        page.prose(f"{title}: {text}{more}", indent=2, style=style)
+    alarms = dict.fromkeys(
+        one.code for one in kexec.state if one.severity == "alarm" and one.code is not None
+    )
+    for code in alarms:
+        page.prose(f"{code}: {RULES[code].advice}", indent=4, bullet=page.glyph("bullet"))
+    if verbosity:
+        rows = [*kexec.state, *kexec.state_undetermined]
+        _add_rows(page, rows, len(rows) if verbosity > 1 else _MOST)
+
+
+def _add_rows(page: Page, listed: Sequence[StateVerdict], most: int) -> None:
+    for one in listed[:most]:
+        page.prose(row_text(one), indent=4, bullet=page.glyph("bullet"))
+    if len(listed) > most:
+        page.line(f"    {page.glyph('more')} and {len(listed) - most:,} more (--format json lists all)")
+
+
+def add_histories(page: Page, explanation: Explanation, verbosity: int) -> None:
+    """Add the watched registers of a function over time: those that changed, with ``verbosity`` all."""
+    shown = [
+        one for one in explanation.registers if verbosity or len({each.value for each in one.values}) > 1
+    ]
+    if not explanation.registers:
+        return
+    page.blank()
+    page.line(Span("Watched registers over time", "strong"))
+    for one in shown:
+        values = one.values if verbosity else one.values[:_MOST_VALUES]
+        texts = [f"{each.value} (boot {each.boot}, {each.op} #{each.access})" for each in values]
+        more = len(one.values) - len(values) + one.left_out
+        if more:
+            texts.append(f"{more} more (-v shows all)")
+        page.prose(f"{one.register} {one.name}: {', '.join(texts)}", indent=2, bullet=page.glyph("bullet"))
+    rest = len(explanation.registers) - len(shown)
+    if rest:
+        page.line(f"  {count(rest, 'more register')} with one value throughout (-v lists them)")
+
+
+def add_verdicts(page: Page, kexec: KexecExplanation) -> None:
+    """Add what became of the watched registers of one function at one kexec."""
+    if not kexec.state:
+        return
+    kept = sum(one.verdict == "kept" for one in kexec.state)
+    unknown = sum(one.verdict == "undetermined" and one.before is None for one in kexec.state)
+    said = f"{kept} kept" + (f", {unknown} not captured on one side" if unknown else "")
+    page.line(f"  Watched registers: {said}")
+    for one in kexec.state:
+        if one.verdict != "kept" and (one.verdict != "undetermined" or one.before is not None):
+            page.prose(row_text(one), indent=4, bullet=page.glyph("bullet"))

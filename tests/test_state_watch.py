@@ -1,0 +1,381 @@
+"""The state watch: what else a kexec cost, and no word where nothing was lost."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulator import SILICON, Kernel, Machine, Recording, Sriov, ari_device, lab_topology, one_switch
+from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
+
+from analyzer.analysis import analyze_capture
+from analyzer.options import Options
+from analyzer.readers import open_capture
+from analyzer.verdicts.state_rule import StateFacts, severity, verdict
+from schemas import state_watch as states
+from schemas.state_watch import WATCHED
+
+TRACES = Path(__file__).parent.parent / "traces"
+PORT, DOWNSTREAM = "0000:00:01.0", "0000:02:00.0"
+#: Verdicts that say that something was lost.
+COSTS = {"lost", "changed", "healed", "cleared"}
+
+
+def rows(story: Story, *words: str) -> list[tuple[str, str, str, str | None, str | None]]:
+    """Function, register, verdict, before and after of what was lost, or of the rows with those words."""
+    return [
+        (one.bdf, one.register, one.verdict, one.before, one.after)
+        for one in (*story.kexec.state, *story.kexec.state_undetermined)
+        if one.verdict in (words or COSTS | {"undetermined"})
+    ]
+
+
+def codes(story: Story) -> list[tuple[str, str]]:
+    return [(item.code, item.severity) for item in story.kexec.findings if item.code.startswith("STATE")]
+
+
+# -- the rule ------------------------------------------------------------------------------------------------
+
+ACS = StateFacts(states.ACS, known=0x7F, held=0x1D, first=0x1D)
+MPS = StateFacts(states.MAX_PAYLOAD, known=0xE0, held=0x40, first=0x40)
+MASTER = StateFacts(states.BUS_MASTERS[0], known=4, held=4, first=4)
+WIDTH = StateFacts(states.LINK_WIDTH, known=0x3F0, held=0x100, first=0x100)
+TAGS = StateFacts(states.REQUESTS, known=0x7910, held=0x2810, first=0x2810)
+MSI = StateFacts(states.MSI, known=1, held=1, first=1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "word"),
+    [
+        (ACS, "kept"),
+        (replace(ACS, first=0x19), "lost"),
+        (replace(ACS, first=0), "lost"),
+        (replace(ACS, first=0x1F), "changed"),  # a bit more than before is no reset
+        (replace(ACS, first=0, set_again=True), "healed"),
+        (replace(ACS, first=0, from_dump=True), "undetermined"),
+        (replace(ACS, first=0, whole=False), "undetermined"),
+        (replace(ACS, first=0, was_reset=True), "expected"),  # VFIO's freeze
+        (replace(ACS, known=0x0F, first=0x0D, held=0x0D), "undetermined"),  # a bit is not in the capture
+        (replace(ACS, known=0x01, held=0x01, first=0), "lost"),  # what is known is enough
+        (replace(ACS, written=0), "cleared"),
+        (replace(ACS, written=0x1F), "kept"),  # set in addition
+        (replace(MPS, first=0), "lost"),
+        (replace(MPS, first=0x20), "changed"),
+        (replace(MPS, written=0x20), "cleared"),
+        (MASTER, "kept"),
+        (replace(MASTER, first=0), "lost"),
+        (replace(MASTER, first=0, shutdown_known=False), "undetermined"),
+        (replace(MASTER, held=0, first=0, used=4), "expected"),
+        (replace(MASTER, held=0, first=0), "kept"),
+        (replace(WIDTH, first=0x80), "lost"),
+        (replace(WIDTH, held=0x80), "changed"),
+        (replace(TAGS, written=0x2910), "kept"),  # Extended Tag is set live
+        (replace(MSI, written=0), "cleared"),
+    ],
+)
+def test_the_word(facts: StateFacts, word: str) -> None:
+    assert verdict(facts) == word
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "preserved", "weight"),
+    [
+        (states.ACS, "lost", True, "alarm"),
+        (states.ACS, "lost", False, "note"),
+        (states.ACS, "healed", True, "warning"),
+        (states.BARS[0], "lost", True, "alarm"),
+        (states.BARS[0], "healed", True, "alarm"),
+        (states.BUS_MASTERS[1], "lost", True, "alarm"),
+        (states.BUS_MASTERS[1], "cleared", True, "alarm"),
+        (states.MAX_PAYLOAD, "lost", True, "warning"),
+        (states.VIRTUAL_FUNCTIONS, "cleared", True, "note"),
+        (states.MSI, "lost", True, "note"),
+        (states.ACS, "undetermined", True, "note"),
+    ],
+)
+def test_what_it_weighs(state: states.WatchedState, word: str, preserved: bool, weight: str) -> None:
+    assert severity(state, word, preserved=preserved) == weight  # type: ignore[arg-type]
+
+
+# -- no false alarm -----------------------------------------------------------------------------------------
+
+CLEAN = [
+    path.stem
+    for path in sorted(TRACES.glob("*.toml"))
+    if tomllib.loads(path.read_text()).get("expect", {}).get("verdict") == "clean"
+]
+
+
+def test_there_are_clean_captures() -> None:
+    assert len(CLEAN) >= 7
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_nothing_is_reported_of_a_clean_capture(name: str) -> None:
+    for kexec in analyze_capture(open_capture(str(TRACES / f"{name}.bin"))).kexecs:
+        assert {one.verdict for one in kexec.state} <= {"expected"}
+        assert kexec.state_undetermined == []
+        assert [item for item in kexec.findings if item.code.startswith("STATE")] == []
+
+
+@pytest.mark.parametrize("iommu", [False, True], ids=["no IOMMU", "IOMMU"])
+@pytest.mark.parametrize("qemu", [False, True], ids=["widths", "no widths"])
+@pytest.mark.parametrize("machine", [port, switch, lab_topology], ids=["port", "switch", "lab"])
+def test_nothing_is_lost_at_a_plain_kexec(machine: object, qemu: bool, iommu: bool) -> None:
+    story = tell(machine(), outgoing=Kernel(iommu=iommu), incoming=Kernel(iommu=iommu), qemu=qemu)  # type: ignore[operator]
+    assert rows(story) == []
+
+
+@pytest.mark.parametrize("freeze", [False, True], ids=["running", "frozen"])
+@pytest.mark.parametrize("series", ["v4", "v5", "v6", "v7", "v8", "v9"])
+def test_nothing_is_lost_at_a_live_update(series: str, freeze: bool) -> None:
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        outgoing=Kernel(series=series, iommu=True),  # type: ignore[arg-type]
+        incoming=Kernel(policy="inherit", series=series, iommu=True),  # type: ignore[arg-type]
+        before=(lambda recording: recording.freeze(*BELOW_SWITCH)) if freeze else None,
+    )
+    assert rows(story) == []
+    assert codes(story) == []
+    if freeze:  # Command = 0x0400: what the freeze itself wrote is expected
+        written = {(bdf, register) for bdf, register, *_ in rows(story, "expected")}
+        assert {(bdf, "COMMAND") for bdf in BELOW_SWITCH} <= written
+
+
+@pytest.mark.parametrize("policy", ["stock", "serialize", "heal"])
+def test_nothing_is_lost_under_any_policy(policy: str) -> None:
+    assert rows(tell(port(), preserve=BELOW_PORT, incoming=Kernel(policy=policy))) == []  # type: ignore[arg-type]
+
+
+def test_nothing_is_lost_by_what_users_do() -> None:
+    def before(recording: Recording) -> None:
+        recording.lspci()
+        recording.remove("0000:03:01.1")
+        recording.rescan()
+        recording.lspci()
+
+    story = tell(
+        switch(), preserve=BELOW_SWITCH, before=before, afterwards=lambda recording: recording.lspci()
+    )
+    assert rows(story) == []
+
+
+def test_nothing_is_lost_over_a_reboot_and_several_kexecs() -> None:
+    recording = Recording(lab_topology())
+    recording.firmware()
+    recording.boot(Kernel())
+    recording.reboot()
+    recording.firmware()
+    for _ in range(3):
+        recording.boot(Kernel())
+        recording.kexec()
+    recording.boot(Kernel())
+    result = analyze_capture(recording.capture())
+    assert len(result.kexecs) == 3
+    assert [one for kexec in result.kexecs for one in kexec.state if one.verdict != "expected"] == []
+
+
+def test_a_crash_kexec_shows_no_shutdown() -> None:
+    """Without a shutdown in the capture Bus Master and MSI are unknown, never lost."""
+    assert rows(tell(port(), incoming=Kernel(), crash=True), *COSTS) == []
+
+
+# -- what was changed is found ------------------------------------------------------------------------------
+
+#: Registers of the simulated machine, and bits that software has in them.
+TARGETS = [
+    (DOWNSTREAM, "ECAP_ACS+06.w", 0x1D),
+    (DOWNSTREAM, "CAP_EXP+08.w", 0x7000),
+    (DOWNSTREAM, "CAP_EXP+28.w", 0x0300),
+    (DOWNSTREAM, "20.w", 0xFFF0),
+    ("0000:03:00.0", "10.l", 0xFFFFF000),
+    ("0000:03:01.0", "10.l", 0xFFFFF000),
+    (DOWNSTREAM, "COMMAND", 0x0004),
+    (DOWNSTREAM, "COMMAND", 0x0002),
+]
+NAMES = {"20.w": "MEMORY_BASE", "10.l": "BASE_ADDRESS_0"}
+
+
+def watched(name: str, register: str, bits: int) -> states.WatchedState:
+    header = "HEADER1" if name == DOWNSTREAM else "HEADER0"
+    return next(
+        state
+        for state in WATCHED
+        if state.register.setpci == NAMES.get(register, register)
+        and state.mask & bits
+        and (state.register.base == header or not state.register.base.startswith("HEADER"))
+    )
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_change_in_the_blackout_is_found_and_nothing_else(seed: int) -> None:
+    """An oracle: the simulated machine says what each register held, and what it was changed to."""
+    chance = random.Random(seed)  # noqa: S311
+    name, register, mask = TARGETS[seed % len(TARGETS)]
+    state = watched(name, register, mask)
+    held: list[int] = []
+
+    def happening(machine: Machine) -> None:
+        held.append(machine.peek(name, register))
+        value = held[0] & ~mask | (chance.getrandbits(32) & mask if seed >= len(TARGETS) else 0)
+        machine.poke(name, register, value)
+        held.append(machine.peek(name, register))
+
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        outgoing=Kernel(iommu=True, keeps_bus_master=True),
+        incoming=Kernel(policy="inherit", series="v9", iommu=True),
+        blackout=happening,
+    )
+    before, after = (value & state.mask for value in held)
+    digits = 2 * state.register.size
+    expected = []
+    if before != after:
+        reset = not (after ^ state.reset_bits) & (before ^ after)
+        final = story.recording.machine.peek(name, register) & state.mask
+        word = "healed" if final == before else "lost" if reset else "changed"
+        shown = (f"0x{before:0{digits}x}", f"0x{after:0{digits}x}")
+        expected = [(name, state.register.setpci, word, *shown)]
+    assert rows(story) == expected
+    assert [code for code, _ in codes(story)] == [state.code for _ in expected]
+
+
+def test_a_reset_of_a_device_costs_its_addresses() -> None:
+    """Alarm, exit status 1, and the verdict on the bridge above stays."""
+    story = tell(
+        switch(), preserve=BELOW_SWITCH, blackout=lambda machine: machine.conventional_reset("0000:03:00.0")
+    )
+    assert ("STATE009", "error") in codes(story)
+    assert {bdf for bdf, *_ in rows(story)} == {"0000:03:00.0"}
+    assert (story.result.verdict, story.result.weight) == ("findings", "loss")
+    assert story.verdict(DOWNSTREAM) == "kept high"
+
+
+def test_what_was_not_preserved_is_a_note() -> None:
+    story = tell(
+        switch(),
+        incoming=Kernel(),
+        blackout=lambda machine: machine.poke("0000:03:00.0", "10.l", 0),
+        options=Options(preserved="0000:03:01.0"),
+    )
+    assert [(one.verdict, one.severity, one.code) for one in story.kexec.state if one.verdict in COSTS] in (
+        [("lost", "note", None)],
+        [("healed", "note", None)],
+    )
+    assert codes(story) == []
+
+
+def test_acs_that_a_stock_kernel_sets_again_is_healed() -> None:
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="stock", iommu=True),
+        blackout=lambda machine: machine.clear(DOWNSTREAM, "ECAP_ACS+06.w", 0x04),
+    )
+    assert rows(story) == [(DOWNSTREAM, "ECAP_ACS+06.w", "healed", "0x001d", "0x0019")]
+    assert codes(story) == [("STATE003", "warning")]
+
+
+def test_virtual_functions_are_cleared_by_the_incoming_kernel() -> None:
+    """The access that is named is the kernel's own write."""
+    device = ari_device(0, 8, sriov={0: Sriov(total=4)}, model=SILICON)
+    name = "0000:03:00.0"
+    story = tell(
+        one_switch(device, model=SILICON),
+        preserve=(name,),
+        before=lambda recording: recording.enable_vfs(name, 2),
+    )
+    (one,) = [one for one in story.kexec.state if one.verdict == "cleared"]
+    assert (one.bdf, one.register, one.code, one.severity) == (name, "ECAP_SRIOV+08.w", "STATE006", "note")
+    write = story.recording.capture().accesses.filter(seq=one.access_after).row(0, named=True)
+    assert (write["op"], write["offset"] & 0xF) == ("write", 0x8)
+
+
+def test_a_preserved_function_is_named_once() -> None:
+    """ACS is a secondary observation too: one finding, under the one code."""
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="inherit", iommu=True),
+        blackout=lambda machine: machine.clear(DOWNSTREAM, "ECAP_ACS+06.w", 0x7F),
+    )
+    assert Counter(item.code for item in story.kexec.findings) == {"STATE003": 1}
+    ignoring = replace(Options(preserved=",".join(BELOW_SWITCH)), selected=frozenset())
+    quiet = analyze_capture(story.recording.capture(), ignoring)
+    assert (quiet.kexecs[0].findings, quiet.weight) == ([], None)
+
+
+def test_a_function_is_matched_by_its_place() -> None:
+    """The bus below the port has another number after the kexec: what is on it is compared all the same."""
+
+    def happening(machine: Machine) -> None:
+        machine.poke("0000:01:00.1", "10.l", 0)
+        machine.poke(PORT, "SECONDARY_BUS", 7)
+        machine.poke(PORT, "SUBORDINATE_BUS", 7)
+
+    story = tell(port(), incoming=Kernel(), blackout=happening)
+    assert "0000:07:00.1" in story.kexec.observed.discovered
+    assert [(bdf, register, before) for bdf, register, _, before, _ in rows(story)] == [
+        ("0000:01:00.1", "BASE_ADDRESS_0", "0xfd010000")
+    ]
+
+
+# -- the page -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_every_state() -> None:
+    page = (Path(__file__).parents[1] / "docs/state.md").read_text("utf-8")
+    lines = page[page.index("| code |") :].split("\n\n", 1)[0].splitlines()[2:]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    for state in WATCHED:
+        code, name = f"`{state.code}`", f"`{state.register.setpci}`"
+        its = [cells for cells in table if cells[0] == code and name in cells[2]]
+        said = [(weight, rule, source) for _, _, _, weight, _, rule, _, source in its]
+        assert (state.severity, state.rule, f"{state.kernel}; {state.specification}") in said, state.name
+
+
+# -- counts --------------------------------------------------------------------------------------------------
+
+
+def counted(story: Story) -> dict[str, tuple[int, int, int]]:
+    return {one.name: (one.kept, one.lost, one.not_captured) for one in story.kexec.state_counts}
+
+
+def test_counts_of_functions() -> None:
+    """Of 7 preserved functions and the rest of the machine: what was kept, lost, and not captured."""
+    clean = counted(tell(switch(), preserve=BELOW_SWITCH))
+    assert all(lost == 0 for _, lost, _ in clean.values())
+    story = tell(
+        switch(), preserve=BELOW_SWITCH, blackout=lambda machine: machine.conventional_reset("0000:03:00.0")
+    )
+    after = counted(story)
+    lost = {one.name for one in story.kexec.state if one.verdict in COSTS}
+    assert {name for name, (_, gone, _) in after.items() if gone} == lost
+    for name, (kept, gone, missing) in after.items():
+        assert gone == (name in lost)
+        assert (kept + gone, missing) == (clean[name][0], clean[name][2])
+
+
+def test_a_crash_leaves_what_a_shutdown_writes_uncounted() -> None:
+    found = counted(tell(port(), incoming=Kernel(), crash=True))
+    assert found["Bus Master"][:2] == (0, 0)
+    assert found["BAR"][1:] == (0, 0)
+
+
+def test_a_freeze_loses_nothing() -> None:
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="inherit", iommu=True),
+        before=lambda recording: recording.freeze(*BELOW_SWITCH),
+    )
+    assert {name: lost for name, (_, lost, _) in counted(story).items() if lost} == {}
