@@ -247,8 +247,8 @@ def test_notes_of_the_pieces_are_kept_apart() -> None:
     ("clocks", "expected"),
     [
         (["realtime", "realtime"], "realtime"),
-        (["realtime", "boot"], None),
-        (["realtime", None], None),
+        (["realtime", "boot"], "mixed"),
+        (["realtime", None], "realtime"),
         ([None, None], None),
     ],
 )

@@ -163,7 +163,7 @@ def analyze_kexec(
         settings.whole,
     )
     watch = StateWatch(
-        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
+        WatchContext(index, kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
     )
     result = KexecResult(
         index=kexec.number,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analyzer import bdf
+from analyzer.observed import bus_resets
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.watched_registers import BITS_OF, DWORD_OF, DWORDS
 from analyzer.results.state import StateCount, StateVerdict
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analyzer.observed.index import AccessIndex
     from analyzer.observed.topology import Topology
     from analyzer.replay.world import World
     from analyzer.results.state import StateVerdictName
@@ -57,6 +59,8 @@ _RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for on
 _SIZED_STATES: Final = np.array([one in _SIZED for one in WATCHED])
 _STATUS_STATES: Final = np.array([one.is_status for one in WATCHED])
 _SHUT_DOWN_STATES: Final = np.array([one.at_shutdown for one in WATCHED])
+#: Which dwords are base addresses.
+_BASE_ADDRESSES: Final = _bits(_SIZED) != 0
 #: Names of states, each with the first of its states: those of one name follow each other.
 _NAMES: Final = list(dict.fromkeys(one.short for one in WATCHED))
 _FIRST_OF_NAME: Final = [[one.short for one in WATCHED].index(name) for name in _NAMES]
@@ -72,10 +76,12 @@ class WatchContext:
     """One kexec, as the watch sees it.
 
     Attributes:
+        index: the capture.
         preserved: functions that were handed over.
         whole: no access is known to be missing from the capture.
     """
 
+    index: AccessIndex
     outgoing: Topology
     incoming: Topology
     hardware: World
@@ -102,6 +108,26 @@ class StateWatch:
         self._pairs = [pair for pair, is_same in zip(pairs, same.tolist(), strict=True) if is_same]
         self._before, self._after = before.table.watched.of(was[same]), after.table.watched.of(now[same])
         self._is_preserved = np.array([key in context.preserved for key, _ in self._pairs], np.bool_)
+        self._forget_unconfirmed()
+        self._take_bus_resets()
+
+    def _forget_unconfirmed(self) -> None:
+        """Take a base address that was written and never read back for unknown: it may have no such bits.
+
+        A kernel reads back what it writes there (Linux 7.3 pci_std_update_resource); firmware may not.
+        """
+        first, last = self._before.first, self._before.last
+        read_first = (first.values == last.values) & (first.known & last.known == last.known)
+        last.known[_BASE_ADDRESSES & (self._before.written == last.rows) & ~read_first] = 0
+
+    def _take_bus_resets(self) -> None:
+        """Count a bus reset that the outgoing kernel initiated as a reset of every function below."""
+        outgoing = self._context.outgoing
+        for bridge, row in bus_resets.of_kernel(self._context.index, outgoing).items():
+            path = outgoing.path(bridge)
+            for place, (key, _) in enumerate(self._pairs):
+                if key != bridge and outgoing.path(key)[: len(path)] == path:
+                    self._before.reset[place] = max(self._before.reset[place], row)
 
     @cached_property
     def _places(self) -> dict[int, int]:

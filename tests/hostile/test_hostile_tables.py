@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from analyzer import fleet
 from analyzer.report import fleet_prometheus
-from analyzer.report.html.fleet_queries import query
+from analyzer.report.html.fleet_queries import CountedTables, query
 from schemas.native import MAGIC
 
 #: The host name as tables hold it: what the native format can say, and nothing lost of it.
@@ -222,7 +222,10 @@ def test_names_that_become_one_are_counted_together(tmp_path):
 
 def test_queries_of_the_page(runs):
     """They name the folder, which is a pattern to DuckDB."""
-    plain, hostile = (asked(query("all", None, str(runs[which]), "day")) for which in ("plain", "hostile"))
+    plain, hostile = (
+        asked(query("all", None, CountedTables([(str(runs[which]), False)]), "day"))
+        for which in ("plain", "hostile")
+    )
     assert len(hostile) == len(plain) == 1
     assert any(str(cell).endswith(SHOWN_NAME) for cell in hostile[0])
 
