@@ -181,10 +181,14 @@ def lspci(path):
 #: Fewest comparisons of each kind that a capture must allow, where it is not five: its machine has few
 #: functions with an ARI capability or few ports that support ARI, each read once in each kernel.
 FEWEST = {
+    **dict.fromkeys(
+        ("arm64-clean", "arm64-healed-in-blackout", "arm64-port-reset", "arm64-recorded-in-the-guest"), 4
+    ),
     "healed-in-blackout": 4,
     "healed-with-earlydump": 2,
     "inherit-off": 1,
     "inherit-wide-lost": 4,
+    "live-update-of-a-memfd": 4,
     "multi-function-noari": 2,
     "nested-switch-reset-in-blackout": 4,
     "stock-rule-same-number": 4,
