@@ -133,7 +133,7 @@ def test_the_lock_is_installed_the_same_way_everywhere():
 def test_no_later_release_can_change_what_the_check_installs():
     """It takes no dependencies, or is held to the pins by a constraint; and it builds with what is there."""
     run = text(".ci/run").replace("\\\n", "")
-    installs = re.findall(r"^ *(pip .*(?:install|wheel) .*)$", run, re.MULTILINE)
+    installs = re.findall(r"^ *(pip .*\b(?:install|wheel) .*)$", run, re.MULTILINE)
     assert len(installs) == 5
     for command in installs:
         assert ("--no-deps" in command) != ('--constraint "$work/pins"' in command), command
