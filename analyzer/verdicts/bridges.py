@@ -62,6 +62,11 @@ class KexecContext:
     messages: tuple[LogMessage, ...] = ()
     whole: bool = True
 
+    @property
+    def error_window(self) -> KexecWindow:
+        """What the windows of errors at this kexec are measured by."""
+        return KexecWindow(self.builder, self.outgoing.boot.end, self.incoming.is_snapshot, self.whole)
+
 
 @dataclass(frozen=True)
 class _Facts:
@@ -116,7 +121,7 @@ def _verdict(context: KexecContext, facts: _Facts) -> BridgeVerdict:
     name = _name(context, facts)
     errors = _errors_on_path(context, facts) if name in _CAUSED else []
     cause = _cause(context, facts, name, errors) if name in _CAUSED else None
-    beside = None if cause is None else error_observations.path_errors(errors, _kexec_window(context))
+    beside = None if cause is None else error_observations.path_errors(errors, context.error_window)
     numbers = node.outgoing_numbers or node.numbers
     renumbered = name == "renumbered" and node.incoming_numbers is not None
     keys = devices.below(node, context.stranded)
@@ -289,7 +294,7 @@ def _errors_on_path(context: KexecContext, facts: _Facts) -> list[FunctionErrors
 
     What the outgoing kernel itself read counts from the last access on that shows ARI Forwarding on.
     """
-    window = _kexec_window(context)
+    window = context.error_window
     since = register_state.last_held(facts.ari.before, ARI_FORWARDING, facts.ari.outgoing)
     found = []
     node: Node | None = facts.node
@@ -299,11 +304,6 @@ def _errors_on_path(context: KexecContext, facts: _Facts) -> list[FunctionErrors
         found.append(error_status.of_function(node.name, before, after, window, since or -1))
         node = context.world.parent(node)
     return found
-
-
-def _kexec_window(context: KexecContext) -> KexecWindow:
-    dump = context.incoming.is_snapshot
-    return KexecWindow(context.builder, context.outgoing.boot.end, dump, context.whole)
 
 
 def _cause(

@@ -26,7 +26,6 @@ from analyzer.verdicts import (
     reset_signature,
     secondary,
 )
-from analyzer.verdicts.error_status import KexecWindow
 from analyzer.verdicts.state_watch import StateWatch, WatchContext
 
 if TYPE_CHECKING:
@@ -48,10 +47,9 @@ if TYPE_CHECKING:
 class KernelSettings:
     """What is known of the kernels besides the accesses: log, command line, options.
 
-    ``complete``: the input is not known to lack functions. ``data_not_taken``, ``panicked``: the incoming
-    kernel's log says that it took nothing of what was handed over, or panicked over it.
     ``complete``: the input is not known to lack functions; ``whole``: nor accesses between its first and its
-    last.
+    last. ``data_not_taken``, ``panicked``: the incoming kernel's log says that it took nothing of what was
+    handed over, or panicked over it.
     """
 
     kind: KexecKind
@@ -198,7 +196,7 @@ def analyze_kexec(
                 hardware,
                 kexec.outgoing.functions,
                 kexec.incoming.functions,
-                KexecWindow(builder, kexec.outgoing.boot.end, kexec.incoming.is_snapshot),
+                context.error_window,
             ),
         ],
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],

@@ -1,4 +1,4 @@
-"""The rules that the lab's own kernel follows: which differ from version to version, and how it is told."""
+"""The rules that the lab's own kernel follows: how versions differ, and how one is chosen."""
 
 from __future__ import annotations
 
