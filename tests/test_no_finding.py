@@ -108,6 +108,7 @@ def test_healthy_machines_stay_silent(machine: Callable[[], Machine], incoming: 
     assert silent(tell(hardware, preserve=everything, incoming=kernel))
 
 
+BELOW = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
 HAPPENINGS: dict[str, Callable[[Recording], object]] = {
     "rescan": lambda recording: recording.rescan(),
     "lspci": lambda recording: recording.lspci(),
@@ -116,7 +117,7 @@ HAPPENINGS: dict[str, Callable[[Recording], object]] = {
         recording.remove("0000:01:00.0"),
         recording.rescan(),
     ),
-    "a port's own bus reset": lambda recording: recording.secondary_bus_reset(PORT),
+    "a port's own bus reset": lambda recording: recording.reset_bus(PORT, *BELOW),
     "VFIO freeze": lambda recording: recording.freeze("0000:01:00.0", "0000:01:01.0"),
     "state restore": lambda recording: recording.restore(PORT),
     "clear, then set": lambda recording: (
@@ -128,8 +129,7 @@ HAPPENINGS: dict[str, Callable[[Recording], object]] = {
 
 @pytest.mark.parametrize("happening", HAPPENINGS.values(), ids=list(HAPPENINGS))
 def test_daily_life_before_a_live_update_stays_silent(happening: Callable[[Recording], object]) -> None:
-    names = ("0000:01:00.0", "0000:01:00.1", "0000:01:01.0", "0000:01:01.1")
-    assert silent(tell(one_port(model=SILICON), preserve=names, before=happening))
+    assert silent(tell(one_port(model=SILICON), preserve=BELOW, before=happening))
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def analyze_kexec(
         settings.whole,
     )
     watch = StateWatch(
-        WatchContext(index, kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
+        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
     )
     result = KexecResult(
         index=kexec.number,

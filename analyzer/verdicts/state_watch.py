@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analyzer import bdf
-from analyzer.observed import bus_resets
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.watched_registers import BITS_OF, DWORD_OF, DWORDS
 from analyzer.results.state import StateCount, StateVerdict
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analyzer.observed.index import AccessIndex
     from analyzer.observed.topology import Topology
     from analyzer.replay.world import World
     from analyzer.results.state import StateVerdictName
@@ -76,12 +74,10 @@ class WatchContext:
     """One kexec, as the watch sees it.
 
     Attributes:
-        index: the capture.
         preserved: functions that were handed over.
         whole: no access is known to be missing from the capture.
     """
 
-    index: AccessIndex
     outgoing: Topology
     incoming: Topology
     hardware: World
@@ -109,7 +105,6 @@ class StateWatch:
         self._before, self._after = before.table.watched.of(was[same]), after.table.watched.of(now[same])
         self._is_preserved = np.array([key in context.preserved for key, _ in self._pairs], np.bool_)
         self._forget_unconfirmed()
-        self._take_bus_resets()
 
     def _forget_unconfirmed(self) -> None:
         """Take a base address that was written and never read back for unknown: it may have no such bits.
@@ -119,15 +114,6 @@ class StateWatch:
         first, last = self._before.first, self._before.last
         read_first = (first.values == last.values) & (first.known & last.known == last.known)
         last.known[_BASE_ADDRESSES & (self._before.written == last.rows) & ~read_first] = 0
-
-    def _take_bus_resets(self) -> None:
-        """Count a bus reset that the outgoing kernel initiated as a reset of every function below."""
-        outgoing = self._context.outgoing
-        for bridge, row in bus_resets.of_kernel(self._context.index, outgoing).items():
-            path = outgoing.path(bridge)
-            for place, (key, _) in enumerate(self._pairs):
-                if key != bridge and outgoing.path(key)[: len(path)] == path:
-                    self._before.reset[place] = max(self._before.reset[place], row)
 
     @cached_property
     def _places(self) -> dict[int, int]:

@@ -19,6 +19,8 @@ from simulator.pci_access import Bus, Device
 from simulator.register_names import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.kernel import Kernel
     from simulator.register_names import Register
 
@@ -165,6 +167,14 @@ def recover(kernel: Kernel, name: str, *, stale: bool = False) -> None:
     if stale and exp.DEVCTL2 in pcie:
         pcie[exp.DEVCTL2] &= ~exp.DEVCTL2_ARI
     after_scan.restore_state(device, pcie, header)
+
+
+def reset_bus(kernel: Kernel, name: str, below: Sequence[str]) -> None:
+    """pci_reset_bus: save the functions below a bridge, reset the bus, restore them."""
+    saved = [(device, *after_scan.snapshot(device)) for device in map(kernel.device, below)]
+    secondary_bus_reset(kernel, name)
+    for device, pcie, header in saved:
+        after_scan.restore_state(device, pcie, header)
 
 
 def secondary_bus_reset(kernel: Kernel, name: str) -> None:

@@ -131,6 +131,10 @@ class Recording:
         """The kernel resets the bus below a bridge."""
         actions.secondary_bus_reset(self.kernel, name)
 
+    def reset_bus(self, name: str, *below: str) -> None:
+        """The kernel resets the bus below a bridge, and saves and restores the functions there."""
+        actions.reset_bus(self.kernel, name, below)
+
     def restore(self, name: str, *, stale: bool = False) -> None:
         """The kernel restores the state of a port; ``stale``: as it was when its slot was empty."""
         actions.recover(self.kernel, name, stale=stale)
