@@ -16,7 +16,8 @@ from analyzer.observed.topology import Topology
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.readers.small_files import of_option
-from analyzer.results import Analysis, Boot, CaptureResult
+from analyzer.replay.enumeration import predict_all
+from analyzer.results import POLICIES, Analysis, Boot, CaptureResult
 from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture, LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.preservation.preserved import PreservedSources
-    from analyzer.results import KexecResult
-    from analyzer.verdicts.kexecs import KexecAnalysis
+    from analyzer.replay.enumeration import Prediction
+    from analyzer.results import KexecResult, PolicyName, Preservation
+    from analyzer.verdicts.kexecs import KexecAnalysis, KexecQuestion
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
-#: and yet costs little per capture.
-_BATCH_ROWS = 400_000
+#: and yet costs little per capture; and those of the captures whose kexecs are replayed at once.
+_INDEXED_ROWS, _REPLAYED_ROWS = 400_000, 4_000_000
 #: Buses without their bridge that are named before the rest is counted.
 _MOST_BUSES = 4
 
@@ -161,15 +163,15 @@ def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -
     Raises:
         LimitExceededError: one of them has more than :data:`analyzer.observed.boots.MAX_BOOTS` boots.
     """
-    return [one.result for batch in _batches(captures) for one in _studies(batch, options)]
+    return [one.result for batch in _batches(captures, _REPLAYED_ROWS) for one in _studies(batch, options)]
 
 
-def _batches(captures: Sequence[Capture]) -> Iterator[list[Capture]]:
-    """Split captures into batches of at most ``_BATCH_ROWS`` accesses (one capture may have more)."""
+def _batches(captures: Sequence[Capture], most: int) -> Iterator[list[Capture]]:
+    """Split captures into batches of at most so many accesses (one capture may have more)."""
     batch: list[Capture] = []
     rows = 0
     for capture in captures:
-        if batch and rows + capture.accesses.height > _BATCH_ROWS:
+        if batch and rows + capture.accesses.height > most:
             yield batch
             batch, rows = [], 0
         batch.append(capture)
@@ -185,15 +187,27 @@ def study(capture: Capture, options: Options | None = None) -> Study:
 
 
 def _studies(captures: Sequence[Capture], options: Options | None) -> Iterator[Study]:
-    """Analyse captures side by side: what needs every access is done for all of them at once."""
+    """Analyse captures side by side: their accesses some at a time, their replays all at once."""
     chosen = options or Options()
+    asked = [one for batch in _batches(captures, _INDEXED_ROWS) for one in _asked(batch, chosen)]
+    kernels = [kernel for one in asked for kexec in one.kexecs for kernel in kexec.question.kernels]
+    predictions = iter(predict_all(kernels))
+    for one in asked:
+        replays = [{name: next(predictions) for name in POLICIES} for _ in one.kexecs]
+        yield _conclude(one, replays, chosen)
+
+
+def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]:
+    """What is asked about captures; what needs every access is done for all of them at once."""
     indexes = windows([capture.accesses for capture in captures])
-    split = [_split(capture, index, chosen) for capture, index in zip(captures, indexes, strict=True)]
+    split = [_split(capture, index, options) for capture, index in zip(captures, indexes, strict=True)]
     # Nothing is asked of the functions of other boots, but by ``explain``, which then works them out.
     pairs = (pair for boots_of_one in split for pair in _kexecs(boots_of_one))
     topology.read(list(dict.fromkeys(itertools.chain.from_iterable(pairs))))
-    for capture, index, topologies in zip(captures, indexes, split, strict=True):
-        yield _study(capture, index, topologies, chosen)
+    return [
+        _ask(capture, index, topologies, options)
+        for capture, index, topologies in zip(captures, indexes, split, strict=True)
+    ]
 
 
 def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topology]:
@@ -210,22 +224,54 @@ def _logged(capture: Capture, index: AccessIndex, span: BootSpan) -> LoggedScan 
     return next((scan for scan in capture.notes.scans if scan.first <= first and last < scan.end), None)
 
 
-def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], chosen: Options) -> Study:
-    """Analyse one capture: its kexecs one after the other."""
-    spans = [topology.boot for topology in topologies]
-    logs = BootLogs.open(chosen, capture, spans)
-    opened = sources(chosen, capture, logs.runs_at_kexecs())
+@dataclass(frozen=True)
+class _KexecAsked:
+    """One kexec before its replay; the others as :func:`analyzer.verdicts.loss_weight.preservation`."""
+
+    question: KexecQuestion
+    preservation: Preservation
+    others: frozenset[int]
+
+
+@dataclass(frozen=True)
+class _CaptureAsked:
+    """One capture before the replay of its kexecs."""
+
+    capture: Capture
+    index: AccessIndex
+    topologies: list[Topology]
+    logs: BootLogs
+    opened: PreservedSources
+    kexecs: list[_KexecAsked]
+
+
+def _ask(capture: Capture, index: AccessIndex, topologies: list[Topology], options: Options) -> _CaptureAsked:
+    """Everything about one capture that its replay needs."""
+    logs = BootLogs.open(options, capture, [topology.boot for topology in topologies])
+    opened = sources(options, capture, logs.runs_at_kexecs())
+    return _CaptureAsked(
+        capture,
+        index,
+        topologies,
+        logs,
+        opened,
+        [
+            _ask_kexec(capture, index, number, pair, (logs, opened, options))
+            for number, pair in enumerate(_kexecs(topologies))
+        ],
+    )
+
+
+def _conclude(
+    asked: _CaptureAsked, replays: Sequence[dict[PolicyName, Prediction]], chosen: Options
+) -> Study:
+    """The verdicts on one capture: its kexecs one after the other."""
+    capture, index, topologies, logs = asked.capture, asked.index, asked.topologies, asked.logs
+    opened, spans = asked.opened, [topology.boot for topology in topologies]
     builder = EvidenceBuilder(index, capture.files)
     kexec_analyses = [
-        _analyze_kexec(
-            index,
-            number,
-            pair,
-            _CaptureFacts(
-                chosen, logs, opened, builder, not capture.notes.may_lack_functions, capture.notes.whole
-            ),
-        )
-        for number, pair in enumerate(_kexecs(topologies))
+        _conclude_kexec(kexec, predictions, builder, logs, chosen)
+        for kexec, predictions in zip(asked.kexecs, replays, strict=True)
     ]
     results = [kexec_analysis.result for kexec_analysis in kexec_analyses]
     unmatched = opened.beyond(len(results))
@@ -268,31 +314,26 @@ def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[P
     return [] if results else [Problem("other-machine", path, None, text) for text in logs.warnings]
 
 
-@dataclass(frozen=True)
-class _CaptureFacts:
-    """What stays the same for every kexec of a capture."""
-
-    options: Options
-    logs: BootLogs
-    opened: PreservedSources
-    builder: EvidenceBuilder
-    complete: bool
-    whole: bool
-
-
 def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
     for outgoing, incoming in itertools.pairwise(topologies):
         if incoming.boot.entered_by == "kexec":
             yield outgoing, incoming
 
 
-def _analyze_kexec(
-    index: AccessIndex, number: int, pair: tuple[Topology, Topology], known: _CaptureFacts
-) -> KexecAnalysis:
+def _ask_kexec(
+    capture: Capture,
+    index: AccessIndex,
+    number: int,
+    pair: tuple[Topology, Topology],
+    known: tuple[BootLogs, PreservedSources, Options],
+) -> _KexecAsked:
     outgoing, incoming = pair
+    logs, opened, options = known
     handover = handovers.handover(index, number, outgoing, incoming)
     settings = replace(
-        known.logs.settings(index, handover, known.options), complete=known.complete, whole=known.whole
+        logs.settings(index, handover, options),
+        complete=not capture.notes.may_lack_functions,
+        whole=capture.notes.whole,
     )
     at_stake = assumed(
         outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
@@ -301,20 +342,31 @@ def _analyze_kexec(
         settings.kind,
         handover.observed_policy,
         scanned=incoming.boot.scan is not None,
-        assume=known.options.assume_preserved,
+        assume=options.assume_preserved,
     )
     others = frozenset[int]()
     if how not in ("live-update", "none"):
         others = not_handed_over(outgoing, incoming, handover.decided_after)
     fallback = frozenset() if how == "none" else without(at_stake, others, outgoing)
-    preserved = resolve(known.opened, number, outgoing, fallback)
+    preserved = resolve(opened, number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
-    kexec_analysis = kexecs.analyze_kexec(index, handover, preserved, what_if, settings, known.builder)
-    kexec_analysis.result.preservation = how if preserved.source == "assumed" else "known"
-    kexec_analysis.result.warnings.extend(known.logs.warnings)
-    verdict.conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
-    return kexec_analysis
+    return _KexecAsked(kexecs.question(index, handover, preserved, what_if, settings), how, others)
+
+
+def _conclude_kexec(
+    asked: _KexecAsked,
+    predictions: dict[PolicyName, Prediction],
+    builder: EvidenceBuilder,
+    logs: BootLogs,
+    options: Options,
+) -> KexecAnalysis:
+    found = kexecs.conclude(asked.question, predictions, builder)
+    is_assumed = asked.question.preserved.source == "assumed"
+    found.result.preservation = asked.preservation if is_assumed else "known"
+    found.result.warnings.extend(logs.warnings)
+    verdict.conclude(found.result, options, frozenset(bdf.text(key) for key in asked.others))
+    return found
 
 
 def _no_such_kexec(numbers: Sequence[int], kexecs: int, path: str) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -241,16 +241,9 @@ class Topology:
 
     def take(self, found: Functions) -> Functions:
         """Keep the functions that were read, with what is known of them besides their accesses."""
-        self._functions = found.finished_by(self._finish)
+        # Not a method: the functions would keep the topology, and with it the accesses of its batch.
+        self._functions = found.finished_by(partial(_finish, self._scans, self.silent, self.logged))
         return self._functions
-
-    def _finish(self, function: Function) -> None:
-        function.scans.extend(self._scans.get(function.function, []))
-        if function.function in self.silent:
-            function.silent = True
-            function.has_ari = None  # ones at 0x100 end no list of a function that does not answer
-        if self.logged is not None:
-            _take_log(function, self.logged)
 
     @cached_property
     def _scans(self) -> dict[int, list[int]]:
@@ -365,6 +358,18 @@ class Topology:
             if root not in ends and not _early_dump(index, row):
                 ends[root] = row
         return ends
+
+
+def _finish(
+    scans: dict[int, list[int]], silent: frozenset[int], logged: LoggedScan | None, function: Function
+) -> None:
+    """Add to a function what is known of it besides its accesses."""
+    function.scans.extend(scans.get(function.function, []))
+    if function.function in silent:
+        function.silent = True
+        function.has_ari = None  # ones at 0x100 end no list of a function that does not answer
+    if logged is not None:
+        _take_log(function, logged)
 
 
 def _take_log(function: Function, logged: LoggedScan) -> None:

@@ -7,13 +7,12 @@ v3/v4 discussion (June 2026), ``heal`` is hypothetical; neither exists in a kern
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from analyzer.series import AriRule, named
 
 if TYPE_CHECKING:
-    from analyzer.replay.profile import Profile
-    from analyzer.replay.world import Node
+    from analyzer.results import PolicyName
 
 #: Which branch decided; docs/replay.md cites each.
 Branch = Literal[
@@ -29,57 +28,76 @@ class AriDecision(NamedTuple):
     branch: Branch
 
 
-def decide(
-    bridge: Node, function_0: Node | None, profile: Profile, *, address: int, secondary: int
-) -> AriDecision:
-    """Decide ARI of ``bridge`` while function 0 below it is set up.
+class AriQuestion(NamedTuple):
+    """What the decision about one bridge depends on; None is unknown.
+
+    Attributes:
+        policy, series, noari: the kernel (see :class:`analyzer.replay.profile.Profile`).
+        preserved: it takes the bridge for preserved, by its address under the numbering of this scan.
+        preserved_above_seven: it takes a function numbered 8 or above on the bus below for preserved.
+        saved: ARI state that the outgoing kernel last used.
+        hardware: bit 5 of DEVCTL2 as a read returns it.
+        bridge_is_pcie, bridge_supports: the bridge has a PCI Express capability, and supports ARI Forwarding.
+        function_0: function 0 of the bus below answers.
+        function_0_is_pcie, function_0_has_ari: its capabilities.
+    """
+
+    policy: PolicyName
+    series: str
+    noari: bool | None
+    preserved: bool
+    preserved_above_seven: bool
+    saved: bool | None
+    hardware: bool | None
+    bridge_is_pcie: bool | None
+    bridge_supports: bool | None
+    function_0: bool
+    function_0_is_pcie: bool | None
+    function_0_has_ari: bool | None
+
+
+def decide(*facts: Any) -> AriDecision:
+    """Decide ARI of a bridge while function 0 below it is set up.
 
     Args:
-        bridge: the bridge.
-        function_0: function 0 on the bus below (None: it does not exist).
-        profile: the kernel.
-        address: key of the bridge under the numbering of this scan, by which the preserved set is searched.
-        secondary: key (``domain << 8 | bus``) of the bus below.
+        facts: those of :class:`AriQuestion`, in order.
     """
-    if function_0 is None:
+    asked = AriQuestion(*facts)
+    if not asked.function_0:
         return AriDecision(False, "no-function-0")  # pci_configure_ari never runs: the field stays 0 at boot
-    if profile.noari and profile.policy == "stock":  # tested first in a stock kernel, later in a patched one
+    if asked.noari and asked.policy == "stock":  # tested first in a stock kernel, later in a patched one
         return AriDecision(False, "noari")
-    if function_0.is_pcie is False or bridge.is_pcie is False:
+    if asked.function_0_is_pcie is False or asked.bridge_is_pcie is False:
         return AriDecision(False, "not-pcie")
-    if bridge.ari_supported is False:
+    if asked.bridge_supports is False:
         return AriDecision(False, "unsupported")
-    decision = _applicable(bridge, function_0, profile, address, secondary)
-    if bridge.ari_supported and (function_0.is_pcie or function_0.has_ari):
+    decision = _applicable(asked)
+    if asked.bridge_supports and (asked.function_0_is_pcie or asked.function_0_has_ari):
         return decision
     # Whether this point is reached is not in the capture; where it is not, ARI stays off.
     return AriDecision(False if decision.enabled is False else None, "unknown")
 
 
-def _applicable(
-    bridge: Node, function_0: Node, profile: Profile, address: int, secondary: int
-) -> AriDecision:
+def _applicable(asked: AriQuestion) -> AriDecision:
     """The rule for a bridge that supports ARI Forwarding, above a PCIe function 0."""
-    if profile.preserves(address):
-        return _preserved(bridge, profile, address, secondary)
-    if profile.noari:
+    if asked.preserved:
+        return _preserved(asked)
+    if asked.noari:
         return AriDecision(False, "noari")
-    if function_0.has_ari is False:
+    if asked.function_0_has_ari is False:
         return AriDecision(False, "clear")
-    if function_0.has_ari is None or profile.noari is None:
+    if asked.function_0_has_ari is None or asked.noari is None:
         return AriDecision(None, "unknown")
     return AriDecision(True, "set")
 
 
-def _preserved(bridge: Node, profile: Profile, address: int, secondary: int) -> AriDecision:
+def _preserved(asked: AriQuestion) -> AriDecision:
     """The step that the policies put before the stock rule, for an incoming preserved bridge."""
-    hardware = bridge.hardware
-    if profile.policy == "serialize":
-        saved = profile.saved.get(address)
-        return AriDecision(saved, "restored" if saved is not None else "unknown")
-    if profile.policy == "heal" and profile.preserves_above_seven(secondary):
+    if asked.policy == "serialize":
+        return AriDecision(asked.saved, "restored" if asked.saved is not None else "unknown")
+    if asked.policy == "heal" and asked.preserved_above_seven:
         # by the set alone: a listed function may be invisible to this kernel
         return AriDecision(True, "healed")
-    match named(profile.series).ari:
+    match named(asked.series).ari:
         case AriRule.READ:
-            return AriDecision(hardware, "inherited" if hardware is not None else "unknown")
+            return AriDecision(asked.hardware, "inherited" if asked.hardware is not None else "unknown")

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.series import BusNumberRule, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from analyzer.replay.profile import Profile
     from analyzer.replay.world import Node, World
 
 #: ``silent``: they read all ones in both passes, so that pass 0 finds them broken and pass 1 finds them set,
@@ -32,50 +32,45 @@ _LAST_BUS = 255
 
 
 def outcome(
-    bridge: Node, bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool = True
+    renumbers: bool, numbers_silent: bool, unusable: bool, keeps_numbers: bool, series: str, neighbour: bool
 ) -> Outcome:
-    """Decide what the scan of ``bus`` does with one bridge on it.
+    """Decide what the scan of a bus does with one bridge on it.
 
     Args:
-        bridge: the bridge.
-        bus: key (``domain << 8 | bus``) of the bus that it sits on, as the scan knows it.
-        siblings: every function that the scan discovered on that bus, the bridge included.
-        profile: the kernel.
-        kept: where the incoming kernel's read is not in the capture, the outgoing kernel's numbers are taken
-            as kept, else as lost.
+        renumbers: the kernel numbers every bridge anew.
+        numbers_silent: the bridge's numbers read all ones.
+        unusable: they are unset or broken on the bus that it sits on.
+        keeps_numbers: a Live Update forbids new bus numbers.
+        series: version of the patches.
+        neighbour: a bridge that the scan finds on that bus, perhaps this one, is preserved and has unusable
+            numbers.
     """
-    if profile.renumbers:
+    if renumbers:
         return "assign"
-    if bridge.numbers_silent:
+    if numbers_silent:
         return "silent"
-    if not unusable(bridge, bus & 0xFF, kept=kept):
+    if not unusable:
         return "use"
-    if profile.keeps_bus_numbers and _refuses(bus, siblings, profile, kept=kept):
+    if keeps_numbers and (
+        named(series).bus_numbers is not BusNumberRule.PRESERVED_BRIDGE_ON_BUS or neighbour
+    ):
         return "refuse"
     return "assign"
 
 
-def unusable(bridge: Node, bus: int, *, kept: bool = True) -> bool:
-    """Whether the numbers that the bridge shows are unset or broken on the bus of that number."""
-    numbers = bridge.numbers
-    if bridge.numbers_silent:
+def unusable(
+    numbers_silent: bool, bus: int, primary: int | None, secondary: int | None, subordinate: int | None
+) -> bool:
+    """Whether bus numbers are unset or broken on the bus of that number; None where they are not known."""
+    if numbers_silent or primary is None or secondary is None or subordinate is None:
         return True
-    if numbers is None and kept:
-        numbers = bridge.outgoing_numbers
-    return numbers is None or numbers.broken_on(bus)
+    return BusNumbers(primary, secondary, subordinate, 0).broken_on(bus)
 
 
-def _refuses(bus: int, siblings: Iterable[Node], profile: Profile, *, kept: bool) -> bool:
-    match named(profile.series).bus_numbers:
-        case BusNumberRule.DATA | BusNumberRule.DEVICES:
-            return True
-        case BusNumberRule.PRESERVED_BRIDGE_ON_BUS:
-            return any(
-                sibling.is_bridge
-                and profile.preserves(bus << 8 | sibling.devfn)
-                and unusable(sibling, bus & 0xFF, kept=kept)
-                for sibling in siblings
-            )
+def node_unusable(bridge: Node, bus: int) -> bool:
+    """The same of a node; where the incoming kernel's read is not known, the outgoing numbers are kept."""
+    numbers = bridge.numbers or bridge.outgoing_numbers
+    return bridge.numbers_silent or numbers is None or numbers.broken_on(bus)
 
 
 def _reserves_none(_node: Node) -> int:
@@ -117,7 +112,7 @@ def _number(
     """
     present = [devices[devfn] for devfn in sorted(devices) if devices[devfn].present]
     bridges = [node for node in present if node.is_bridge and not node.numbers_silent]
-    unnumbered = [bridge for bridge in bridges if unusable(bridge, bus)]
+    unnumbered = [bridge for bridge in bridges if node_unusable(bridge, bus)]
     highest = _first_highest(present, bus, reserved) if unnumbered or new else bus
     for bridge in bridges:
         numbers = bridge.numbers or bridge.outgoing_numbers

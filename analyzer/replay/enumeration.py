@@ -1,20 +1,20 @@
-"""Which functions a scan discovers: pci_scan_slot, next_fn and only_one_child of Linux 7.3.
-
-Where an input is unknown (a bit or a chain entry that the capture does not hold), every possibility is
-walked: functions found in all of them are certain, functions found in some are merely possible.
-"""
+"""What the kernel of each policy must find on the hardware of each kexec."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from analyzer.replay import ari, bus_numbers
+import polars as pl
+
+from analyzer.replay import scan_tables
+from analyzer.replay.ari import AriDecision
+from analyzer.replay.scan_tables import KERNELS, NODES, PRESERVED, ROOTS, SAVED, Hardware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from analyzer.replay.ari import AriDecision
+    from analyzer.observed.registers.functions import BusNumbers
     from analyzer.replay.bus_numbers import Outcome
     from analyzer.replay.profile import Profile
     from analyzer.replay.world import Node, Path, World
@@ -46,55 +46,137 @@ class Prediction:
     renumbers: bool = False
 
 
-#: What :func:`walk` found: bus (path of the bridge above, or the root bus), ARI, one child -> its answer.
-Walks = dict[tuple[tuple[int, ...] | int, bool | None, bool | None], tuple[set[int], list[int]]]
+#: Root buses that a machine may have: one of each domain and bus number that a capture shows, at most.
+_MOST_ROOTS = 1 << 24
 
 
-def predict(
-    world: World, profile: Profile, *, renumbered_as_observed: bool = False, walks: Walks | None = None
-) -> Prediction:
-    """Replay the scan of every root bus.
+class Kernel(NamedTuple):
+    """A kernel that scans a machine.
 
-    Args:
+    Attributes:
         world: the hardware.
-        profile: the kernel.
-        renumbered_as_observed: name functions below a renumbered bridge by the numbers that the incoming
+        profile: what the kernel is.
+        renumbered_as_observed: functions below a renumbered bridge are named by the numbers that the incoming
             kernel wrote (for the policy that ran); else by their outgoing address.
-        walks: the walks of earlier predictions on the same hardware, which are not walked again.
     """
-    prediction = Prediction(renumbers=profile.renumbers)
-    if profile.panics:
-        _until_panic(world, profile, prediction)
-        return prediction
-    scan = _Scan(profile, prediction, {} if walks is None else walks, renumbered_as_observed)
-    for root in sorted(world.roots):
-        _scan_bus(world.roots[root], None, root, scan, sure=True)
-    return prediction
 
-
-class _Scan(NamedTuple):
-    """What stays the same from bus to bus; ``observed`` as ``renumbered_as_observed`` of :func:`predict`."""
-
+    world: World
     profile: Profile
-    prediction: Prediction
-    walks: Walks
-    observed: bool
+    renumbered_as_observed: bool = False
 
-    def walk(
-        self, place: Path | int, answering: dict[int, Node], *, enabled: bool | None, one_child: bool | None
-    ) -> tuple[set[int], list[int]]:
-        """The walk of one bus, which depends on no policy but through ARI."""
-        known = self.walks.get((place, enabled, one_child)) if answering else None
-        if known is None:
-            known = walk(
-                answering,
-                enabled=enabled,
-                one_child=one_child,
-                isolated=self.profile.isolated_functions,
+
+def predict(world: World, profile: Profile, *, renumbered_as_observed: bool = False) -> Prediction:
+    """Replay the scan of one kernel."""
+    (only,) = predict_all([Kernel(world, profile, renumbered_as_observed)])
+    return only
+
+
+def predict_all(kernels: Sequence[Kernel]) -> list[Prediction]:
+    """Replay the scans of many kernels, on one machine or on many."""
+    predictions = [Prediction(renumbers=kernel.profile.renumbers) for kernel in kernels]
+    scanning = []
+    for number, kernel in enumerate(kernels):
+        if kernel.profile.panics:
+            _until_panic(kernel.world, kernel.profile, predictions[number])
+        else:
+            scanning.append(number)
+    hardware, nodes = _hardware(kernels, scanning)
+    tables = scan_tables.scan(hardware)
+    for number, node, address, certain in (
+        tables.found.sort("kernel", "order").select("kernel", "node", "address", "certain").iter_rows()
+    ):
+        prediction, found = predictions[number], nodes[node]
+        prediction.order.append(found)
+        prediction.keys[found.path] = address
+        (prediction.certain if certain else prediction.possible).add(found.path)
+    for number, place, enabled, branch in tables.decisions.iter_rows():
+        predictions[number].decisions[nodes[place].path] = AriDecision(enabled, branch)
+    for number, node, outcome in tables.numbers.iter_rows():
+        predictions[number].numbers[nodes[node].path] = outcome
+    return predictions
+
+
+def _hardware(kernels: Sequence[Kernel], scanning: Sequence[int]) -> tuple[Hardware, list[Node]]:
+    """The tables of the machines and kernels, and the node of each row."""
+    nodes: list[Node] = []
+    rows: list[tuple[object, ...]] = []
+    places: dict[int, dict[int, int]] = {}
+    roots: list[tuple[int, int, int]] = []
+    preserved: list[tuple[int, int]] = []
+    saved: list[tuple[int, int, bool | None]] = []
+    about: list[tuple[object, ...]] = []
+    for number in scanning:
+        kernel = kernels[number]
+        world, profile = kernel.world, kernel.profile
+        if id(world) not in places:
+            places[id(world)] = _add_machine(world, nodes, rows, -1 - len(places) * _MOST_ROOTS)
+        roots.extend((number, place, bus) for bus, place in places[id(world)].items())
+        about.append(
+            (
+                number,
+                profile.policy,
+                profile.series,
+                profile.noari,
+                profile.scan_all,
+                profile.isolated_functions,
+                profile.keeps_bus_numbers,
+                profile.renumbers,
+                kernel.renumbered_as_observed,
             )
-            if answering:
-                self.walks[place, enabled, one_child] = known
-        return known
+        )
+        if profile.live_update:
+            preserved.extend((number, key) for key in profile.preserved)
+        saved.extend((number, key, bit) for key, bit in profile.saved.items())
+    return (
+        Hardware(
+            pl.DataFrame(rows, schema=NODES, orient="row"),
+            pl.DataFrame(roots, schema=ROOTS, orient="row"),
+            pl.DataFrame(about, schema=KERNELS, orient="row"),
+            pl.DataFrame(preserved, schema=PRESERVED, orient="row"),
+            pl.DataFrame(saved, schema=SAVED, orient="row"),
+        ),
+        nodes,
+    )
+
+
+def _add_machine(
+    world: World, nodes: list[Node], rows: list[tuple[object, ...]], first: int
+) -> dict[int, int]:
+    """Add the nodes of one machine; return its root buses with the place that each is (below 0)."""
+    roots = {bus: first - number for number, bus in enumerate(sorted(world.roots))}
+    numbers: dict[Path, int] = {}
+    for node in world.nodes():
+        above = world.parent(node)
+        place = roots[node.path[0]] if above is None else numbers[above.path]
+        numbers[node.path] = len(nodes)
+        rows.append(
+            (
+                len(nodes),
+                place,
+                node.devfn,
+                node.present,
+                node.gated,
+                node.is_bridge,
+                node.one_child,
+                node.is_pcie,
+                node.multifunction,
+                node.ari_supported,
+                node.has_ari,
+                node.next_function,
+                node.hardware,
+                node.numbers_silent,
+                node.beyond_reach,
+                *_numbers(node.numbers),
+                *_numbers(node.outgoing_numbers),
+                _numbers(node.incoming_numbers)[1],
+            )
+        )
+        nodes.append(node)
+    return roots
+
+
+def _numbers(numbers: BusNumbers | None) -> tuple[int | None, ...]:
+    return (None,) * 3 if numbers is None else (numbers.primary, numbers.secondary, numbers.subordinate)
 
 
 def _until_panic(world: World, profile: Profile, prediction: Prediction) -> None:
@@ -117,201 +199,3 @@ def _until_panic(world: World, profile: Profile, prediction: Prediction) -> None
             prediction.order.append(node)
             prediction.certain.add(node.path)
             prediction.keys[node.path] = root << 8 | node.devfn
-
-
-def _scan_bus(devices: dict[int, Node], bridge: Node | None, bus: int, scan: _Scan, *, sure: bool) -> None:
-    """pci_scan_child_bus_extend: all slots first, then the bridges in discovery order, each with its bus."""
-    profile, prediction = scan.profile, scan.prediction
-    answering = {devfn: node for devfn, node in devices.items() if node.present}
-    decision = None
-    if bridge is not None:
-        address = prediction.keys[bridge.path]
-        decision = ari.decide(bridge, answering.get(0), profile, address=address, secondary=bus)
-        prediction.decisions[bridge.path] = decision
-    enabled = False if decision is None else decision.enabled
-    one_child = False if bridge is None or profile.scan_all else bridge.one_child
-    place = bus if bridge is None else bridge.path
-    certain, possible = scan.walk(place, answering, enabled=enabled, one_child=one_child)
-    found = [answering[devfn] for devfn in possible]
-    for node in found:
-        prediction.order.append(node)
-        prediction.keys[node.path] = bus << 8 | node.devfn
-        (prediction.certain if sure and node.devfn in certain else prediction.possible).add(node.path)
-    bridges = [node for node in found if node.is_bridge]
-    least: dict[Path, Outcome] = {}
-    lost: dict[Path, Outcome] = {}
-    for node in bridges:
-        most = bus_numbers.outcome(node, bus, found, profile)
-        # A bridge that is perhaps not found cannot be sure to make this kernel refuse (series v9).
-        firm = [other for other in found if other is node or other.devfn in certain]
-        least[node.path] = bus_numbers.outcome(node, bus, firm, profile)
-        # Nor one whose numbers were not read: it makes it refuse if they are lost.
-        lost[node.path] = bus_numbers.outcome(node, bus, found, profile, kept=False)
-        differs = most != least[node.path] or (most == "assign" and lost[node.path] == "refuse")
-        prediction.numbers[node.path] = "unknown" if differs else most
-    # Pass 0 scans below bridges with usable numbers, pass 1 below those that it assigns numbers to.
-    passes = [(node, what) for what in ("use", "assign") for node in bridges]
-    for node, what in passes:
-        if least[node.path] != what:
-            continue
-        unheard = node.numbers_silent or (
-            what == "assign"
-            and node.beyond_reach
-            and not profile.renumbers
-            and not (scan.observed and node.incoming_numbers)
-        )
-        _scan_bus(
-            {} if unheard else node.children,
-            node,
-            _secondary(node, bus, what, observed=scan.observed),
-            scan,
-            sure=node.path in prediction.certain and lost[node.path] != "refuse",
-        )
-
-
-def _secondary(bridge: Node, bus: int, what: Outcome, *, observed: bool) -> int:
-    """Key of the bus below: the numbers in use, or those that a renumbering kernel assigned."""
-    numbers = bridge.numbers or bridge.outgoing_numbers
-    if what == "assign":
-        new, old = bridge.incoming_numbers, bridge.outgoing_numbers
-        numbers = (new or old) if observed else (old or new)
-    return bus >> 8 << 8 | (numbers.secondary if numbers is not None else 0)
-
-
-def walk(
-    answering: dict[int, Node], *, enabled: bool | None, one_child: bool | None, isolated: bool = False
-) -> tuple[set[int], list[int]]:
-    """pci_scan_slot over the slots of one bus.
-
-    Args:
-        answering: who answers on the bus, by device and function number.
-        enabled: ARI on the bridge above (None: unknown).
-        one_child: only device 0 is probed (None: unknown).
-        isolated: a slot without function 0 is walked all the same.
-
-    Returns:
-        the device/function numbers found whatever the unknown inputs are, and those found for at least one
-        of their values, in scan order.
-    """
-    guesses = (enabled,) if enabled is not None else (False, True)
-    ungated = {devfn: node for devfn, node in answering.items() if not node.gated}
-    who = {True: answering, False: ungated}
-    first = [0]
-    slots = {devfn & ~7 for devfn in answering} if isolated else answering.keys()
-    every = [slot for slot in range(0, 256, 8) if slot in slots]
-    least = [
-        {
-            devfn
-            for slot in (every if one_child is False else first)
-            for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=False, isolated=isolated)
-        }
-        for guess in guesses
-    ]
-    most = [
-        devfn
-        for guess in guesses
-        for slot in (first if one_child else every)
-        for devfn in _scan_slot(who[guess], slot, enabled=guess, go_on=True, isolated=isolated)
-    ]
-    return set.intersection(*least), list(dict.fromkeys(most))
-
-
-class Step(NamedTuple):
-    """One probe of a slot's walk.
-
-    Attributes:
-        devfn: device and function number probed.
-        node: who answers there, or None.
-        following: function number that the walk goes on with, -1 where it ends.
-        why: what decided that.
-    """
-
-    devfn: int
-    node: Node | None
-    following: int
-    why: str
-
-
-def _scan_slot(
-    answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool, isolated: bool
-) -> list[int]:
-    """The functions on one slot's walk; where an input is unknown on the shortest, or (go_on) on any."""
-    if enabled and go_on:
-        return _all_chains(answering, slot)
-    steps = slot_steps(answering, slot, enabled=enabled, go_on=go_on, isolated=isolated)
-    return [step.devfn for step in steps if step.node is not None]
-
-
-def _all_chains(answering: dict[int, Node], slot: int) -> list[int]:
-    """The functions that the chain leads to for some values of its unknown numbers, which may skip any."""
-    ahead, found = {0}, []
-    while ahead:
-        function = min(ahead)
-        ahead.discard(function)
-        node = answering.get(slot + function)
-        if node is None:
-            continue
-        found.append(slot + function)
-        if node.has_ari is None or (node.has_ari and node.next_function is None):
-            ahead.update(devfn - slot for devfn in answering if devfn > slot + function)
-        else:
-            following, _ = _next_ari_function(node, function)
-            ahead.update({following} - {-1})
-    return found
-
-
-def slot_steps(
-    answering: dict[int, Node], slot: int, *, enabled: bool, go_on: bool, isolated: bool = False
-) -> Iterator[Step]:
-    """pci_scan_slot of Linux 7.3: function 0 of a slot, then next_fn until it ends.
-
-    Args:
-        answering: who answers on the bus, by device and function number.
-        slot: first devfn of the slot.
-        enabled: ARI on the bridge above.
-        go_on: what an unknown multi-function bit is taken for: the walk goes on, or ends. At an unknown
-            next-function number it ends.
-        isolated: without ARI a missing function 0 ends nothing (s390, LoongArch, a Jailhouse cell).
-    """
-    function = 0
-    while function >= 0:
-        devfn = slot + function
-        node = answering.get(devfn) if devfn <= 0xFF else None
-        if node is None and function == 0 and (enabled or not isolated):
-            yield Step(
-                devfn,
-                None,
-                -1,
-                "function 0 does not answer, or is ignored: nothing else in the slot is probed",
-            )
-            return
-        following, why = _next_function(node, function, enabled=enabled, go_on=go_on)
-        yield Step(devfn, node, following, why)
-        function = following
-
-
-def _next_function(node: Node | None, function: int, *, enabled: bool, go_on: bool) -> tuple[int, str]:
-    """next_fn of Linux 7.3 drivers/pci/probe.c: the next function number, -1 at the end, and why."""
-    if enabled:
-        return _next_ari_function(node, function)
-    if function >= 7:
-        return -1, "without ARI a device has functions 0 to 7"
-    if node is not None and function == 0:
-        multifunction = go_on if node.multifunction is None else node.multifunction
-        if not multifunction:
-            return -1, "function 0 is not multi-function"
-    return function + 1, "without ARI functions 1 to 7 are probed one by one"
-
-
-def _next_ari_function(node: Node | None, function: int) -> tuple[int, str]:
-    """next_ari_fn of Linux 7.3: the chain of Next Function Numbers (PCIe 7.8.8.2)."""
-    if node is None:
-        return -1, "a member of the chain that does not answer, or is ignored, ends it"
-    if node.has_ari is False:
-        return -1, "no ARI capability: the chain ends"
-    following = node.next_function
-    if node.has_ari is None or following is None:
-        return -1, "its Next Function Number is not in the capture"
-    if following <= function:
-        return -1, f"Next Function Number {following} ends the chain"
-    return following, f"Next Function Number {following}"

@@ -60,7 +60,9 @@ def recognise(
 
 
 def _lost_numbers(node: Node) -> bool:
-    return node.is_bridge and node.numbers is not None and bus_numbers.unusable(node, node.numbers.primary)
+    return (
+        node.is_bridge and node.numbers is not None and bus_numbers.node_unusable(node, node.numbers.primary)
+    )
 
 
 def _agrees(prediction: Prediction, lost: list[Node]) -> bool:

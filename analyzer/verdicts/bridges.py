@@ -190,7 +190,7 @@ def _renumbered_by_option(context: KexecContext, node: Node) -> bool:
     """Whether the bridge kept usable numbers, and got new ones because the kernel numbers every bridge."""
     place = context.prediction.keys.get(node.path)
     assigned = context.prediction.renumbers and context.prediction.numbers.get(node.path) == "assign"
-    return assigned and place is not None and not bus_numbers.unusable(node, place >> 8 & 0xFF)
+    return assigned and place is not None and not bus_numbers.node_unusable(node, place >> 8 & 0xFF)
 
 
 def _has_new_numbers(context: KexecContext, node: Node) -> bool:

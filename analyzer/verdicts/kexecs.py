@@ -67,6 +67,35 @@ class KernelSettings:
 
 
 @dataclass(frozen=True)
+class KexecQuestion:
+    """One kexec before its replay: the hardware, and a kernel for each policy.
+
+    Attributes:
+        what_if: the set that the policies are compared on: the preserved one, or the assumed one where a
+            plain kexec handed nothing over.
+        ran: the policy that the incoming kernel followed.
+        policy: the policy that verdicts are given under.
+        version: version of the patches.
+    """
+
+    index: AccessIndex
+    handover: Handover
+    preserved: PreservedSet
+    what_if: frozenset[int]
+    settings: KernelSettings
+    world: World
+    profiles: dict[PolicyName, Profile]
+    ran: PolicyName
+    policy: PolicyName
+    version: str
+
+    @property
+    def kernels(self) -> list[enumeration.Kernel]:
+        """The kernels of the policies, in the order of :data:`POLICIES`."""
+        return [enumeration.Kernel(self.world, self.profiles[name], name == self.ran) for name in POLICIES]
+
+
+@dataclass(frozen=True)
 class KexecAnalysis:
     """The result of one kexec and the replay that it rests on.
 
@@ -84,24 +113,21 @@ class KexecAnalysis:
     result: KexecResult
 
 
-def analyze_kexec(
+def question(
     index: AccessIndex,
     kexec: Handover,
     preserved: PreservedSet,
     what_if: frozenset[int],
     settings: KernelSettings,
-    builder: EvidenceBuilder,
-) -> KexecAnalysis:
-    """Replay every policy and give the verdicts under the chosen one.
+) -> KexecQuestion:
+    """Put together what is replayed.
 
     Args:
         index: the capture.
         kexec: the two boots.
         preserved: the set that verdicts go by.
-        what_if: the set that the policies are compared on: the same, or the assumed one where a plain kexec
-            handed nothing over.
+        what_if: see :class:`KexecQuestion`.
         settings: what is known besides the accesses.
-        builder: makes evidence.
     """
     hardware = two_boots.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
     bus_numbers.mark_unreachable(hardware, _reserved(kexec), renumbers=settings.assign_busses)
@@ -128,11 +154,21 @@ def analyze_kexec(
         )
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
-    walks: enumeration.Walks = {}
-    predictions = {
-        name: enumeration.predict(hardware, profiles[name], renumbered_as_observed=name == ran, walks=walks)
-        for name in POLICIES
-    }
+    return KexecQuestion(index, kexec, preserved, what_if, settings, hardware, profiles, ran, policy, version)
+
+
+def conclude(
+    asked: KexecQuestion, predictions: dict[PolicyName, Prediction], builder: EvidenceBuilder
+) -> KexecAnalysis:
+    """Give the verdicts on a kexec under the chosen policy.
+
+    Args:
+        asked: the kexec.
+        predictions: what a kernel of each policy must find.
+        builder: makes evidence.
+    """
+    kexec, hardware, settings, preserved = asked.handover, asked.world, asked.settings, asked.preserved
+    index, ran, policy = asked.index, asked.ran, asked.policy
     compared = divergences.compare(
         hardware,
         predictions[ran],
@@ -172,12 +208,12 @@ def analyze_kexec(
         blackout_ns=boots.blackout(index, kexec.outgoing.boot, kexec.incoming.boot),
         observed_policy=kexec.observed_policy,
         policy=policy,
-        series=version,
+        series=asked.version,
         noari=settings.noari,
         preserved_source=preserved.source,
         bridges=bridges.verdicts(context, kexec.outgoing_states),
         devices=judged,
-        policies={name: _outcome(hardware, predictions[name], what_if) for name in POLICIES},
+        policies={name: _outcome(hardware, predictions[name], asked.what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
         divergences=compared.divergences,
         not_in_input=[
@@ -206,7 +242,7 @@ def analyze_kexec(
     result.state_counts = watch.counts(said)
     for one in said:
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
-    return KexecAnalysis(kexec, hardware, profiles, predictions, ran, watch, result)
+    return KexecAnalysis(kexec, hardware, asked.profiles, predictions, ran, watch, result)
 
 
 def _reserved(kexec: Handover) -> Callable[[Node], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.replay.enumeration import slot_steps, walk
+from analyzer.replay.slots import slot_steps, walk
 from analyzer.replay.world import Node
 
 NO_ANSWER = "function 0 does not answer, or is ignored: nothing else in the slot is probed"

@@ -12,7 +12,7 @@ from analyzer.options import Options
 from analyzer.questions.explain import absence, function_facts, logged_headers, registers
 from analyzer.questions.explain import timeline as explain_timeline
 from analyzer.questions.explain.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
-from analyzer.replay import citations, enumeration
+from analyzer.replay import citations, slots
 from analyzer.results import POLICIES
 from analyzer.results.rules import REASONS
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.observed.topology import Topology
     from analyzer.questions.explain.explanation import FunctionKind, StepOutcome, VirtualFunctionFacts
-    from analyzer.replay.enumeration import Prediction, Step
+    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.slots import Step
     from analyzer.replay.world import Node
     from analyzer.results import BridgeVerdict, DeviceVerdict, PolicyName
     from analyzer.verdicts.kexecs import KexecAnalysis
@@ -284,7 +285,7 @@ def _steps(
     answering = {devfn: child for devfn, child in bridge.children.items() if child.present}
     bus = _bus_below(bridge, kexec_analysis.predictions[name])
     isolated = kexec_analysis.profiles[name].isolated_functions
-    steps = enumeration.slot_steps(answering, 0, enabled=enabled, go_on=False, isolated=isolated)
+    steps = slots.slot_steps(answering, 0, enabled=enabled, go_on=False, isolated=isolated)
     return [_step(bus, step) for step in steps]
 
 

@@ -1,0 +1,316 @@
+"""The replay as tables: many kernels scan many machines at once, one level of buses after the other.
+
+A kernel scans a bus (pci_scan_child_bus_extend of Linux 7.3), then the buses below the bridges that it found
+there. Each step reduces its question to a row of plain facts, asks the rule once for each distinct row
+(:func:`ask`), and joins the answers back. The rules are :func:`analyzer.replay.ari.decide`,
+:func:`analyzer.replay.slots.walk` and :func:`analyzer.replay.bus_numbers.outcome`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from analyzer.replay import ari, bus_numbers, slots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_FLAG, _NUMBER, _TEXT = pl.Boolean(), pl.Int64(), pl.String()
+
+#: A row is a function of the hardware: ``node`` is unique in the table, ``place`` is the bus that it sits on:
+#: the node of the bridge above, or a root bus. The other columns are fields of
+#: :class:`analyzer.replay.world.Node`; the parts of bus numbers are null together.
+NODES: dict[str, pl.DataType] = {
+    **dict.fromkeys(("node", "place", "devfn"), _NUMBER),
+    **dict.fromkeys(("present", "gated", "is_bridge", "one_child", "is_pcie", "multifunction"), _FLAG),
+    **dict.fromkeys(("ari_supported", "has_ari"), _FLAG),
+    "next_function": _NUMBER,
+    **dict.fromkeys(("hardware", "numbers_silent", "beyond_reach"), _FLAG),
+    **dict.fromkeys(("primary", "secondary", "subordinate"), _NUMBER),
+    **dict.fromkeys(("outgoing_primary", "outgoing_secondary", "outgoing_subordinate"), _NUMBER),
+    "incoming_secondary": _NUMBER,
+}
+#: A row is a root bus that a kernel scans: ``bus`` is its key (``domain << 8 | bus``).
+ROOTS = dict.fromkeys(("kernel", "place", "bus"), _NUMBER)
+#: A row is a kernel: fields and properties of :class:`analyzer.replay.profile.Profile`. ``observed``: it
+#: names what is below a renumbered bridge by the numbers that the incoming kernel wrote.
+KERNELS: dict[str, pl.DataType] = {
+    "kernel": _NUMBER,
+    **dict.fromkeys(("policy", "series"), _TEXT),
+    **dict.fromkeys(("noari", "scan_all", "isolated", "keeps_numbers", "renumbers", "observed"), _FLAG),
+}
+#: What a kernel takes for preserved, by address; empty for one that no Live Update rule applies to.
+PRESERVED = dict.fromkeys(("kernel", "address"), _NUMBER)
+#: ARI Forwarding that the outgoing kernel saved for a bridge.
+SAVED: dict[str, pl.DataType] = {**PRESERVED, "saved": _FLAG}
+
+_DECISION: dict[str, pl.DataType] = {"enabled": _FLAG, "branch": _TEXT}
+_WALK: dict[str, pl.DataType] = {"certain": pl.List(_NUMBER), "found": pl.List(_NUMBER)}
+
+
+class Hardware(NamedTuple):
+    """The machines, and who scans them: tables as above."""
+
+    nodes: pl.DataFrame
+    roots: pl.DataFrame
+    kernels: pl.DataFrame
+    preserved: pl.DataFrame
+    saved: pl.DataFrame
+
+
+class ScanTables(NamedTuple):
+    """What the kernels find.
+
+    Attributes:
+        found: ``kernel``, ``node``, ``address``, ``certain`` (else merely possible), ``order`` (text by which
+            the functions of one kernel are in the order of its scan).
+        decisions: ``kernel``, ``place`` (the bridge), ``enabled``, ``branch``.
+        numbers: ``kernel``, ``node`` (the bridge), ``numbers``: what became of its bus numbers.
+        questions: rule -> how many distinct questions it was asked, of how many.
+    """
+
+    found: pl.DataFrame
+    decisions: pl.DataFrame
+    numbers: pl.DataFrame
+    questions: dict[str, tuple[int, int]]
+
+
+def ask(
+    frame: pl.DataFrame,
+    facts: Sequence[str],
+    rule: Callable[..., Any],
+    answers: Mapping[str, pl.DataType],
+    asked: dict[str, tuple[int, int]] | None = None,
+) -> pl.DataFrame:
+    """Ask a rule once for each distinct row of facts, and add its answers to all rows.
+
+    Args:
+        frame: the rows.
+        facts: the columns that are the rule's arguments, in order.
+        rule: a pure function of plain values; it returns one value, or a tuple of several.
+        answers: columns for what it returns.
+        asked: counts questions by the rule's name.
+    """
+    distinct = frame.select(facts).unique(maintain_order=True)
+    if asked is not None:
+        before = asked.get(rule.__name__, (0, 0))
+        asked[rule.__name__] = (before[0] + distinct.height, before[1] + frame.height)
+    found = [rule(*row) for row in distinct.iter_rows()]
+    rows = found if len(answers) > 1 else [(answer,) for answer in found]
+    answered = distinct.hstack(pl.DataFrame(rows, schema=dict(answers), orient="row"))
+    return frame.join(answered, on=list(facts), how="left", nulls_equal=True, maintain_order="left")
+
+
+def scan(hardware: Hardware) -> ScanTables:
+    """Let every kernel scan its machine."""
+    shapes = _shapes(hardware.nodes)
+    asked: dict[str, tuple[int, int]] = {}
+    buses = hardware.roots.select(
+        "kernel",
+        "place",
+        "bus",
+        pl.lit(None, _NUMBER).alias("address"),  # of the bridge above
+        pl.lit(value=True).alias("sure"),
+        pl.lit(value=True).alias("heard"),
+        pl.lit("").alias("order"),
+    )
+    found, decisions, numbers = [], [], []
+    while True:  # once for no kernel at all, which gives empty tables
+        decided = _decide(hardware, buses, asked)
+        decisions.append(
+            decided.filter(pl.col("address").is_not_null()).select("kernel", "place", *_DECISION)
+        )
+        functions = _walk(hardware, decided, shapes, asked)
+        found.append(functions.select("kernel", "node", "address", "certain", "order"))
+        bridges = _number(hardware, functions, asked)
+        numbers.append(bridges.select("kernel", "node", "numbers"))
+        buses = _below(bridges).select(buses.columns)
+        if not buses.height:
+            break
+    return ScanTables(pl.concat(found), pl.concat(decisions), pl.concat(numbers), asked)
+
+
+def _shapes(nodes: pl.DataFrame) -> pl.DataFrame:
+    """Each place with what a walk of it depends on, as text: most buses of a fleet look the same."""
+    facts = ("devfn", "gated", "multifunction", "has_ari", "next_function")
+    packed = pl.concat_str(*(pl.col(name).cast(pl.String).fill_null("") for name in facts), separator=",")
+    answering = nodes.filter("present").sort("place", "devfn")
+    return answering.group_by("place", maintain_order=True).agg(packed.str.join(";").alias("shape"))
+
+
+class _Sibling(NamedTuple):
+    gated: bool
+    multifunction: bool | None
+    has_ari: bool | None
+    next_function: int | None
+
+
+def _flag(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text)
+
+
+def _siblings(shape: str | None) -> dict[int, _Sibling]:
+    """The functions of a shape by device and function number."""
+    found = {}
+    for text in shape.split(";") if shape else ():
+        devfn, gated, multifunction, has_ari, following = text.split(",")
+        found[int(devfn)] = _Sibling(
+            gated == "true",
+            _flag(multifunction),
+            _flag(has_ari),
+            int(following) if following else None,
+        )
+    return found
+
+
+def _walked(
+    shape: str | None, enabled: bool | None, one_child: bool | None, isolated: bool
+) -> tuple[list[int], list[int]]:
+    certain, found = slots.walk(_siblings(shape), enabled=enabled, one_child=one_child, isolated=isolated)
+    return sorted(certain), found
+
+
+def _decide(hardware: Hardware, buses: pl.DataFrame, asked: dict[str, tuple[int, int]]) -> pl.DataFrame:
+    """ARI and one child of the bridges above the buses; a root bus has neither.
+
+    The bridge's ARI is decided while function 0 of the bus below is set up.
+    """
+    nodes, preserved = hardware.nodes, hardware.preserved
+    function_0 = nodes.filter((pl.col("devfn") == 0) & pl.col("present")).select(
+        "place",
+        pl.lit(value=True).alias("function_0"),
+        pl.col("is_pcie").alias("function_0_is_pcie"),
+        pl.col("has_ari").alias("function_0_has_ari"),
+    )
+    bridge = nodes.select(
+        pl.col("node").alias("place"),
+        pl.col("is_pcie").alias("bridge_is_pcie"),
+        pl.col("ari_supported").alias("bridge_supports"),
+        "hardware",
+        "one_child",
+    )
+    above_seven = preserved.filter(pl.col("address") % 256 > 7).select(
+        "kernel", pl.col("address") // 256, pl.lit(value=True).alias("preserved_above_seven")
+    )
+    rows = (
+        buses.join(hardware.kernels, on="kernel", how="left")
+        .join(bridge, on="place", how="left")
+        .join(function_0, on="place", how="left")
+        .join(above_seven.unique(), left_on=["kernel", "bus"], right_on=["kernel", "address"], how="left")
+        .join(preserved.with_columns(preserved=True), on=["kernel", "address"], how="left")
+        .join(hardware.saved, on=["kernel", "address"], how="left")
+        .with_columns(
+            pl.col("function_0") & pl.col("heard"),
+            pl.col("one_child") & ~pl.col("scan_all"),
+        )
+        .with_columns(pl.col("function_0", "preserved", "preserved_above_seven").fill_null(value=False))
+    )
+    is_root = pl.col("address").is_null()
+    below = ask(rows.filter(~is_root), ari.AriQuestion._fields, ari.decide, _DECISION, asked)
+    roots = rows.filter(is_root).with_columns(
+        pl.lit(value=False).alias("one_child"), pl.lit(value=False).alias("enabled"), branch=None
+    )
+    return pl.concat([roots.cast({"branch": _TEXT}), below])
+
+
+def _walk(
+    hardware: Hardware, buses: pl.DataFrame, shapes: pl.DataFrame, asked: dict[str, tuple[int, int]]
+) -> pl.DataFrame:
+    """The functions that the kernels find on the buses, in the order of each walk."""
+    shaped = buses.join(shapes, on="place", how="left").with_columns(
+        pl.when("heard").then("shape").alias("shape")
+    )
+    walked = ask(shaped, ("shape", "enabled", "one_child", "isolated"), _walked, _WALK, asked)
+    return (
+        walked.select(
+            *("kernel", "place", "bus", "sure", "order", "certain", "found"),
+            *("observed", "keeps_numbers", "renumbers", "series"),
+            pl.int_ranges(pl.col("found").list.len()).alias("index"),
+        )
+        .filter(pl.col("found").list.len() > 0)
+        .explode("found", "index")
+        .with_columns(
+            pl.col("certain").list.contains(pl.col("found")).alias("firm"),
+            (pl.col("bus") * 256 + pl.col("found")).alias("address"),
+            pl.col("index").cast(pl.String).str.zfill(3).alias("index"),
+        )
+        .with_columns(
+            (pl.col("firm") & pl.col("sure")).alias("certain"),
+            pl.col("order").alias("order_of_bus"),
+            (pl.col("order") + "0" + pl.col("index")).alias("order"),
+        )
+        .join(hardware.nodes, left_on=["place", "found"], right_on=["place", "devfn"], how="left")
+    )
+
+
+def _number(hardware: Hardware, functions: pl.DataFrame, asked: dict[str, tuple[int, int]]) -> pl.DataFrame:
+    """What becomes of the bus numbers of the bridges among the functions found.
+
+    ``least`` leaves out functions that are perhaps not found: they cannot be sure to make a kernel refuse
+    (series v9). ``worst`` takes numbers that the incoming kernel was not seen to read as lost.
+    """
+    preserved = hardware.preserved.with_columns(preserved=True)
+    bus = (pl.col("bus") % 256).alias("on_bus")
+    numbers = ("primary", "secondary", "subordinate")
+    kept = [pl.coalesce(name, f"outgoing_{name}").alias(f"kept_{name}") for name in numbers]
+    bridges = (
+        functions.filter("is_bridge")
+        .with_columns(bus, *kept)
+        .join(preserved, on=["kernel", "address"], how="left")
+        .with_columns(pl.col("preserved").fill_null(value=False))
+    )
+    for name, columns in (("unusable", [f"kept_{one}" for one in numbers]), ("unusable_if_lost", numbers)):
+        facts = ["numbers_silent", "on_bus", *columns]
+        bridges = ask(bridges, facts, bus_numbers.unusable, {name: _FLAG}, asked)
+    on_one_bus = ["kernel", "place"]
+    stands = pl.col("preserved") & pl.col("unusable")
+    bridges = bridges.with_columns(
+        stands.any().over(on_one_bus).alias("neighbour"),
+        (stands | (stands & pl.col("firm")).any().over(on_one_bus)).alias("firm_neighbour"),
+        (pl.col("preserved") & pl.col("unusable_if_lost")).any().over(on_one_bus).alias("neighbour_if_lost"),
+    )
+    for name, unusable, neighbour in (
+        ("most", "unusable", "neighbour"),
+        ("least", "unusable", "firm_neighbour"),
+        ("worst", "unusable_if_lost", "neighbour_if_lost"),
+    ):
+        facts = ["renumbers", "numbers_silent", unusable, "keeps_numbers", "series", neighbour]
+        bridges = ask(bridges, facts, bus_numbers.outcome, {name: _TEXT}, asked)
+    doubtful = (pl.col("most") != pl.col("least")) | (
+        (pl.col("most") == "assign") & (pl.col("worst") == "refuse")
+    )
+    return bridges.with_columns(
+        pl.when(doubtful).then(pl.lit("unknown")).otherwise("most").alias("numbers")
+    )
+
+
+def _below(bridges: pl.DataFrame) -> pl.DataFrame:
+    """The buses that are scanned next: in pass 0 below bridges with usable numbers, then below the others."""
+    assigned = pl.col("least") == "assign"
+    new, old = pl.col("incoming_secondary"), pl.col("outgoing_secondary")
+    secondary = (
+        pl.when(~assigned)
+        .then("kept_secondary")
+        .when("observed")
+        .then(pl.coalesce(new, old))
+        .otherwise(pl.coalesce(old, new))
+        .fill_null(0)
+    )
+    reaches_nothing = (
+        assigned & pl.col("beyond_reach") & ~pl.col("renumbers") & ~(pl.col("observed") & new.is_not_null())
+    )
+    return bridges.filter(pl.col("least").is_in(["use", "assign"])).select(
+        "kernel",
+        pl.col("node").alias("place"),
+        (pl.col("bus") // 256 * 256 + secondary).alias("bus"),
+        "address",
+        (pl.col("certain") & (pl.col("worst") != "refuse")).alias("sure"),
+        (~(pl.col("numbers_silent") | reaches_nothing)).alias("heard"),
+        (
+            pl.col("order_of_bus")
+            + pl.when(assigned).then(pl.lit("2")).otherwise(pl.lit("1"))
+            + pl.col("index")
+        ).alias("order"),
+    )
