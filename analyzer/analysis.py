@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from analyzer.preservation.preserved import PreservedSources
     from analyzer.replay.enumeration import Prediction
     from analyzer.results import KexecResult, PolicyName, Preservation
+    from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.kexecs import KexecAnalysis, KexecQuestion
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
@@ -204,8 +205,13 @@ def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]
     # Nothing is asked of the functions of other boots, but by ``explain``, which then works them out.
     pairs = (pair for boots_of_one in split for pair in _kexecs(boots_of_one))
     topology.read(list(dict.fromkeys(itertools.chain.from_iterable(pairs))))
+    recognised = iter(
+        handovers.handovers(
+            [(number, *pair) for boots_of_one in split for number, pair in enumerate(_kexecs(boots_of_one))]
+        )
+    )
     return [
-        _ask(capture, index, topologies, options)
+        _ask(capture, index, topologies, [next(recognised) for _ in _kexecs(topologies)], options)
         for capture, index, topologies in zip(captures, indexes, split, strict=True)
     ]
 
@@ -245,7 +251,13 @@ class _CaptureAsked:
     kexecs: list[_KexecAsked]
 
 
-def _ask(capture: Capture, index: AccessIndex, topologies: list[Topology], options: Options) -> _CaptureAsked:
+def _ask(
+    capture: Capture,
+    index: AccessIndex,
+    topologies: list[Topology],
+    recognised: list[Handover],
+    options: Options,
+) -> _CaptureAsked:
     """Everything about one capture that its replay needs."""
     logs = BootLogs.open(options, capture, [topology.boot for topology in topologies])
     opened = sources(options, capture, logs.runs_at_kexecs())
@@ -255,10 +267,7 @@ def _ask(capture: Capture, index: AccessIndex, topologies: list[Topology], optio
         topologies,
         logs,
         opened,
-        [
-            _ask_kexec(capture, index, number, pair, (logs, opened, options))
-            for number, pair in enumerate(_kexecs(topologies))
-        ],
+        [_ask_kexec(capture, index, handover, (logs, opened, options)) for handover in recognised],
     )
 
 
@@ -323,13 +332,11 @@ def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
 def _ask_kexec(
     capture: Capture,
     index: AccessIndex,
-    number: int,
-    pair: tuple[Topology, Topology],
+    handover: Handover,
     known: tuple[BootLogs, PreservedSources, Options],
 ) -> _KexecAsked:
-    outgoing, incoming = pair
+    outgoing, incoming = handover.outgoing, handover.incoming
     logs, opened, options = known
-    handover = handovers.handover(index, number, outgoing, incoming)
     settings = replace(
         logs.settings(index, handover, options),
         complete=not capture.notes.may_lack_functions,
@@ -348,7 +355,7 @@ def _ask_kexec(
     if how not in ("live-update", "none"):
         others = not_handed_over(outgoing, incoming, handover.decided_after)
     fallback = frozenset() if how == "none" else without(at_stake, others, outgoing)
-    preserved = resolve(opened, number, outgoing, fallback)
+    preserved = resolve(opened, handover.number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
     return _KexecAsked(kexecs.question(index, handover, preserved, what_if, settings), how, others)

@@ -59,7 +59,7 @@ def study(text: str) -> tuple[Topology, dict[int, list[decisions.Decision]]]:
     accesses = index(text)
     pairs = enumerations(accesses)
     topology = Topology(accesses, split(accesses, pairs)[0], pairs)
-    return topology, decisions.of_boot(accesses, topology)
+    return topology, decisions.of_boot(topology)
 
 
 @pytest.mark.parametrize(

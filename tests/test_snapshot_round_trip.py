@@ -112,7 +112,7 @@ def outgoing_states(capture):
     """What the last kernel used on each bridge."""
     found = analysis.study(capture)
     last = found.topologies[-1]
-    return bridges.outgoing_states(last, decisions.of_boot(found.index, last))
+    return bridges.outgoing_states(last, decisions.of_boot(last))
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)

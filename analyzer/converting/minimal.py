@@ -166,7 +166,7 @@ def _walk(index: AccessIndex, decision: Decision) -> NDArray[np.int64]:
     if decision.devcap2 is None or decision.read is None:
         return np.empty(0, np.int64)
     own = index.rows_of(decision.function_0)
-    own = own[(own > decision.devcap2) & (own < decision.read.row)]
+    own = own[(own > decision.devcap2) & (own < decision.read)]
     return own[index.offset[own] >= config_header.CONFIG_SIZE][:1]
 
 

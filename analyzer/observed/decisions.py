@@ -10,20 +10,24 @@ writes nothing. A kernel that heals or restores the bit reads like the inherit r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from analyzer import asking
 from analyzer.observed.register_state import OutgoingState
+from analyzer.observed.registers.first_reads import NONE
+from analyzer.observed.registers.functions import INHERITED_REGISTERS
+from analyzer.observed.registers.run_accesses import flags_of, place
 from schemas import pcie_capability
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from analyzer.observed.index import AccessIndex
-    from analyzer.observed.registers.functions import Function
-    from analyzer.observed.registers.samples import Sample
+    from numpy.typing import NDArray
+
+    from analyzer.observed.registers.run_accesses import ChosenAccesses
     from analyzer.observed.topology import Topology
     from analyzer.results import ObservedPolicy
 
@@ -38,6 +42,10 @@ Rule = Literal[
 ]  # fmt: skip
 
 
+#: DEVCTL2 among the registers of a function table.
+_DEVCTL2 = 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
+
+
 @dataclass(frozen=True)
 class Decision:
     """One run of pci_configure_ari.
@@ -49,7 +57,8 @@ class Decision:
         row: row of the deciding access (the write, or the inherit read), else of the DEVCAP2 read or of
             function 0's vendor read.
         devcap2: row of the DEVCAP2 read, or None.
-        read: the DEVCTL2 read of the decision, or None.
+        read: row of the DEVCTL2 read of the decision, or None.
+        read_dead: that read returned all ones.
     """
 
     bridge: int
@@ -58,7 +67,8 @@ class Decision:
     enabled: bool | None
     row: int
     devcap2: int | None = None
-    read: Sample | None = None
+    read: int | None = None
+    read_dead: bool = False
 
     @property
     def supported(self) -> bool | None:
@@ -70,113 +80,176 @@ class Decision:
         return None if self.devcap2 is None else self.rule != "unsupported"
 
 
-def of_boot(index: AccessIndex, topology: Topology) -> dict[int, list[Decision]]:
-    """Every ARI decision of one boot by bridge, in order (several after a remove and rescan)."""
-    decisions: dict[int, list[Decision]] = {}
-    for key in sorted(topology.functions):
-        if key & 0xFF:
-            continue
-        bridge = topology.parent(key)
-        if bridge is None:
-            continue
-        function_0 = topology.functions[key]
-        for scan in function_0.scans:
-            end, cut = _window_end(index, topology, key, scan)
-            decisions.setdefault(bridge.function, []).append(
-                _decide(index, (bridge, function_0), scan, end, cut=cut)
-            )
-    return decisions
+#: Which access decides: function 0's vendor read, the DEVCAP2 read, the read or the write of DEVCTL2.
+_Deciding = Literal["scan", "devcap2", "read", "write"]
 
 
-def _window_end(index: AccessIndex, topology: Topology, key: int, scan: int) -> tuple[int, bool]:
-    """Row of the next function's vendor read after ``scan``, or the boot's end and True if there is none."""
-    rows = topology.vendor_rows
-    position = int(np.searchsorted(rows, scan, side="right"))
-    while position < rows.size and int(index.function[rows[position]]) == key:
-        position += 1
-    if position < rows.size:
-        return int(rows[position]), False
-    return topology.boot.last + 1, True
+class _Window(NamedTuple):
+    """What is between the vendor read of function 0 and that of the next function; None is unknown.
+
+    Attributes:
+        cut: the boot ends first.
+        pcie: the bridge has a PCI Express capability; ``is_pcie``: whether it can have one.
+        decides: the kernel would read DEVCAP2 (capability version 2, function 0 is PCI Express).
+        has_ari: of function 0.
+        supported: bit 5 of DEVCAP2 as the kernel read it last (None: it did not); a failed read is 0.
+        walked: function 0's extended space was accessed between DEVCAP2 and DEVCTL2.
+        thinned: something between these two was left out of the capture.
+        read, wrote: the kernel read DEVCTL2, wrote it; ``read_on``, ``wrote_on``: bit 5 then.
+        read_dead: it read all ones; ``read_failed``: with an error.
+        wrote_first: before it read.
+    """
+
+    cut: bool
+    pcie: bool
+    is_pcie: bool | None
+    decides: bool
+    has_ari: bool | None
+    supported: bool | None
+    walked: bool
+    thinned: bool
+    read: bool
+    read_dead: bool
+    read_failed: bool
+    read_on: bool | None
+    wrote: bool
+    wrote_on: bool | None
+    wrote_first: bool
 
 
-def _decide(
-    index: AccessIndex, pair: tuple[Function, Function], scan: int, end: int, *, cut: bool
-) -> Decision:
-    bridge, function_0 = pair
-    key, child = bridge.function, function_0.function
-    if bridge.pcie is None:
-        return Decision(key, child, "none", None if bridge.is_pcie is None else False, scan)
-    supported = [sample for sample in bridge.devcap2 if scan < sample.row < end and not sample.write]
-    if not supported:
-        if cut:
-            return Decision(key, child, "cut", None, scan)
-        flags = bridge.pcie_flags
-        decides = flags is not None and flags & pcie_capability.FLAGS_VERSION > 1 and function_0.is_pcie
-        return Decision(key, child, "skipped" if decides else "none", False, scan)
-    devcap2 = supported[-1]
-    if devcap2.failed or not devcap2.value & pcie_capability.DEVCAP2_ARI:
-        return Decision(key, child, "unsupported", False, devcap2.row, devcap2.row)
-    accesses = [
-        sample for sample in bridge.accesses_to(ARI_FORWARDING.register) if devcap2.row < sample.row < end
-    ]
-    return _from_devctl2(index, function_0, devcap2.row, accesses, (key, child), cut=cut)
+def recognise(*facts: Any) -> tuple[Rule, bool | None, _Deciding]:
+    """The rule that one run of pci_configure_ari followed, what it used, and the access that shows it.
 
-
-def _from_devctl2(
-    index: AccessIndex,
-    function_0: Function,
-    devcap2: int,
-    accesses: list[Sample],
-    keys: tuple[int, int],
-    *,
-    cut: bool,
-) -> Decision:
-    """Distinguish the rules by what follows the DEVCAP2 read."""
-    key, child = keys
-    if not accesses:
-        return Decision(key, child, "cut" if cut else "untouched", None if cut else False, devcap2, devcap2)
-    read = next((sample for sample in accesses if not sample.write), None)
-    write = next((sample for sample in accesses if sample.write), None)
-    if write is not None or read is None:
-        enabled = None if write is None else _is_on(write)
-        row = devcap2 if write is None else write.row
-        rule: Rule = "set" if enabled else "clear"
-        if write is not None and read is not None and _is_restore(index, function_0, devcap2, read, write):
-            rule = "restore"
-        return Decision(key, child, rule, enabled, row, devcap2, read)
-    if _walked(function_0, devcap2, read.row):  # the stock rule walks function 0 before it reads
-        if not read.failed:  # its write is not in the capture
-            return Decision(key, child, "cut", None, read.row, devcap2, read)
+    Args:
+        facts: those of a window, in order.
+    """
+    seen = _Window(*facts)
+    if not seen.pcie:
+        return "none", None if seen.is_pcie is None else False, "scan"
+    if seen.supported is None:
+        if seen.cut:
+            return "cut", None, "scan"
+        return "skipped" if seen.decides else "none", False, "scan"
+    if not seen.supported:
+        return "unsupported", False, "devcap2"
+    if seen.wrote:
+        rule: Rule = "restore" if _restores(seen) else "set" if seen.wrote_on else "clear"
+        return rule, seen.wrote_on, "write"
+    if not seen.read:
+        return ("cut", None, "devcap2") if seen.cut else ("untouched", False, "devcap2")
+    if seen.walked:  # the stock rule walks function 0 before it reads
+        if not seen.read_failed:  # its write is not in the capture
+            return "cut", None, "read"
         # A read that fails is followed by no write, but ari_enabled is set all the same.
-        has_ari = bool(function_0.has_ari)
-        return Decision(key, child, "set" if has_ari else "clear", has_ari, read.row, devcap2, read)
+        return "set" if seen.has_ari else "clear", bool(seen.has_ari), "read"
     # All ones that raised no error are data to the kernel, bit 5 set; a failed read leaves the preset 0.
-    enabled = not read.failed if read.dead else _is_on(read)
-    return Decision(key, child, "inherit", enabled, read.row, devcap2, read)
+    return "inherit", not seen.read_failed if seen.read_dead else seen.read_on, "read"
 
 
-def _is_on(sample: Sample) -> bool | None:
-    field = sample.field(ARI_FORWARDING.mask)
-    return None if field is None else bool(field)
-
-
-def _walked(function_0: Function, devcap2: int, read: int) -> bool:
-    """Whether function 0's extended space was read between the reads of DEVCAP2 and DEVCTL2."""
-    view = function_0.view
-    return bool(((view.rows > devcap2) & (view.rows < read) & (view.offsets >= 0x100)).any())
-
-
-def _is_restore(index: AccessIndex, function_0: Function, devcap2: int, read: Sample, write: Sample) -> bool:
+def _restores(seen: _Window) -> bool:
     """Whether the bit was written right after it was read, with no look at function 0's ARI capability.
 
     The stock rule sets the bit only after it found that capability in extended space; it clears the bit
     without a walk where function 0 has no extended space. Where a very long capture was thinned between the
     two reads, the walk may have been among what was left out.
     """
-    thinned = index.seq[read.row] - index.seq[devcap2] != read.row - devcap2
-    if thinned or write.row < read.row or _walked(function_0, devcap2, read.row):
+    if not seen.read or seen.thinned or seen.wrote_first or seen.walked:
         return False
-    return bool(_is_on(write) or function_0.has_ari)
+    return bool(seen.wrote_on or seen.has_ari)
+
+
+def of_boot(topology: Topology) -> dict[int, list[Decision]]:
+    """Every ARI decision of one boot by bridge, in order (several after a remove and rescan)."""
+    (found,) = of_boots([topology])
+    return found
+
+
+def of_boots(topologies: Sequence[Topology]) -> list[dict[int, list[Decision]]]:
+    """The same of several boots, whose functions are in one table."""
+    found: list[dict[int, list[Decision]]] = [{} for _ in topologies]
+    windows = [(boot, *window) for boot, topology in enumerate(topologies) for window in _windows(topology)]
+    if not windows:
+        return found
+    boots, bridges, functions, scans, ends, cut, *keys = np.array(windows, np.int64).T
+    table = topologies[0].functions.table
+    begin, end = place(bridges, scans), place(bridges, ends)
+    to_devcap2, to_devctl2 = table.accesses_to(0), table.accesses_to(_DEVCTL2)
+    devcap2 = to_devcap2.of(~to_devcap2.writes).last(begin, end)
+    after = place(bridges, devcap2.rows)
+    read, wrote = (to_devctl2.of(to_devctl2.writes == write).first(after, end) for write in (False, True))
+    extended = table.extended_accesses
+    walked = read.there & (
+        np.searchsorted(extended, place(functions, read.rows))
+        > np.searchsorted(extended, place(functions, devcap2.rows), side="right")
+    )
+    flags, is_pcie = table.facts["pcie_flags"], table.facts["is_pcie"]
+    version = np.where(flags == NONE, 0, flags & pcie_capability.FLAGS_VERSION)
+    seen = _Window(
+        cut=cut == 1,
+        pcie=table.facts["pcie"][bridges] != NONE,
+        is_pcie=is_pcie[bridges],
+        decides=(version[bridges] > 1) & (is_pcie[functions] == 1),
+        has_ari=table.facts["has_ari"][functions],
+        supported=np.where(
+            devcap2.there, ~devcap2.failed & (devcap2.values & pcie_capability.DEVCAP2_ARI != 0), NONE
+        ),
+        walked=walked,
+        thinned=_thinned(topologies, boots, devcap2, read),
+        read=read.there,
+        read_dead=read.dead,
+        read_failed=read.failed,
+        read_on=read.flag(ARI_FORWARDING.mask),
+        wrote=wrote.there,
+        wrote_on=wrote.flag(ARI_FORWARDING.mask),
+        wrote_first=wrote.rows < read.rows,
+    )
+    answers = asking.each(recognise, zip(*map(flags_of, seen), strict=True))
+    rows = {"scan": scans, "devcap2": devcap2.rows, "read": read.rows, "write": wrote.rows}
+    deciding = [rows[answer[2]][number] for number, answer in enumerate(answers)]
+    columns = (boots, *keys, np.array(deciding), devcap2.rows, read.rows, read.dead)
+    for answer, (boot, bridge, function_0, row, probed, first, dead) in zip(
+        answers, zip(*(column.tolist() for column in columns), strict=True), strict=True
+    ):
+        made = Decision(bridge, function_0, *answer[:2], row, _row(probed), _row(first), dead)
+        found[boot].setdefault(bridge, []).append(made)
+    return found
+
+
+def _row(row: int) -> int | None:
+    return None if row == NONE else row
+
+
+def _windows(topology: Topology) -> Iterator[tuple[int, ...]]:
+    """Where decisions may be: rows of bridge and function 0 in their table, scan, end, cut, both keys.
+
+    A window ends at the next function's vendor read, or with the boot (cut).
+    """
+    functions, rows = topology.functions, topology.vendor_rows
+    probed = topology.probed
+    for key, scan in topology.scans_of_functions_0:
+        bridge = topology.bridge_above(key >> 8)
+        if bridge is None:
+            continue
+        position = int(np.searchsorted(rows, scan, side="right"))
+        while position < rows.size and probed[position] == key:
+            position += 1
+        cut = position == rows.size
+        end = topology.boot.last + 1 if cut else int(rows[position])
+        yield functions.row_of(bridge), functions.row_of(key), scan, end, cut, bridge, key
+
+
+def _thinned(
+    topologies: Sequence[Topology],
+    boots: NDArray[np.int64],
+    devcap2: ChosenAccesses,
+    read: ChosenAccesses,
+) -> NDArray[np.bool_]:
+    """Whether accesses between the reads of DEVCAP2 and of DEVCTL2 were left out."""
+    found = np.zeros(len(boots), np.bool_)
+    for boot in np.unique(boots[read.there]).tolist():
+        its = np.flatnonzero(read.there & (boots == boot))
+        found[its] = topologies[boot].left_out(devcap2.rows[its], read.rows[its])
+    return found
 
 
 def last_decided(decisions: Iterable[Decision]) -> OutgoingState:

@@ -13,7 +13,7 @@ from analyzer.observed.registers.reading import Wanted
 from schemas import config_header, pcie_capability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -94,14 +94,38 @@ class Topology:
         return rows[(rows >= self.boot.first) & (rows <= self.boot.last)]
 
     @cached_property
-    def by_secondary(self) -> dict[int, Function]:
-        """``domain << 8 | bus`` -> the bridge that has it as its secondary bus."""
-        found: dict[int, Function] = {}
-        for key in self.functions.keys_of_bridges:
-            bridge = self.functions[key]
-            if bridge.bus_numbers is not None:
-                found.setdefault(bridge.bus >> 8 << 8 | bridge.bus_numbers.secondary, bridge)
+    def probed(self) -> list[int]:
+        """The function that each of :attr:`vendor_rows` is of."""
+        found: list[int] = self._index.function[self.vendor_rows].tolist()
         return found
+
+    @cached_property
+    def _above_bus(self) -> dict[int, int]:
+        """``domain << 8 | bus`` -> the bridge that has it as its secondary bus."""
+        found: dict[int, int] = {}
+        for key, secondary in self.functions.secondaries:
+            found.setdefault(key >> 16 << 8 | secondary, key)
+        return found
+
+    def bridge_above(self, bus: int) -> int | None:
+        """Key of the bridge above a bus; None above a root bus (or where the bridge was never seen)."""
+        return self._above_bus.get(bus)
+
+    @property
+    def scans_of_functions_0(self) -> Iterator[tuple[int, int]]:
+        """Each function 0 with the rows at which it was discovered, by key."""
+        for key, rows in sorted(self._scans.items()):
+            if not key & 0xFF and key in self.functions:
+                yield from ((key, row) for row in rows)
+
+    def access(self, row: int) -> int:
+        """The access number of a row, as the user knows it."""
+        return int(self._index.seq[row])
+
+    def left_out(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether accesses between two rows were left out of the capture when it was decoded."""
+        seq = self._index.seq
+        return np.asarray(seq[last] - seq[first] != last - first, np.bool_)
 
     @cached_property
     def is_snapshot(self) -> bool:
@@ -209,7 +233,7 @@ class Topology:
         """
         known = self._is_root.get(bus)
         if known is None:
-            known = self._is_root[bus] = bus not in self.by_secondary and (
+            known = self._is_root[bus] = bus not in self._above_bus and (
                 bus & 0xFF == 0
                 or (self.logged is not None and bus in self.logged.roots)
                 or self._scanned_as_root(bus)
@@ -277,7 +301,8 @@ class Topology:
 
     def parent(self, function: int) -> Function | None:
         """The bridge above a function; None on a root bus (or where the bridge was never seen)."""
-        return self.by_secondary.get(function >> 8)
+        bridge = self.bridge_above(function >> 8)
+        return None if bridge is None else self.functions[bridge]
 
     def root_bus(self, bus: int) -> int:
         """The root bus (``domain << 8 | bus``) above a bus."""
@@ -288,28 +313,29 @@ class Topology:
 
     def _root_above(self, bus: int) -> int:
         for _ in range(256):  # no hierarchy is deeper; hostile bus numbers may loop
-            bridge = self.by_secondary.get(bus)
-            if bridge is None or bridge.bus == bus:
+            bridge = self.bridge_above(bus)
+            if bridge is None or bridge >> 8 == bus:
                 return bus
-            bus = bridge.bus
+            bus = bridge >> 8
         return bus
 
     def ancestors(self, function: int) -> list[Function]:
         """Bridges above a function, nearest first."""
-        found: list[Function] = []
-        seen: set[int] = set()
-        bridge = self.parent(function)
-        while bridge is not None and bridge.function not in seen:
-            seen.add(bridge.function)
-            found.append(bridge)
-            bridge = self.parent(bridge.function)
-        return found
+        return [self.functions[key] for key in self._bridges_above(function >> 8)]
+
+    def _bridges_above(self, bus: int) -> list[int]:
+        found: dict[int, None] = {}
+        bridge = self.bridge_above(bus)
+        while bridge is not None and bridge not in found:
+            found[bridge] = None
+            bridge = self.bridge_above(bridge >> 8)
+        return list(found)
 
     def path(self, function: int) -> tuple[int, ...]:
         """Where a function sits, independent of bus numbers: root bus, then device/function numbers down."""
         above = self._above.get(function >> 8)
         if above is None:
-            bridges = [bridge.devfn for bridge in reversed(self.ancestors(function))]
+            bridges = [bridge & 0xFF for bridge in reversed(self._bridges_above(function >> 8))]
             above = self._above[function >> 8] = (self.root_bus(function >> 8), *bridges)
         return (*above, function & 0xFF)
 

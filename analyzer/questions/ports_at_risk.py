@@ -131,7 +131,7 @@ class Machine:
         self.functions = {**(earlier.functions if earlier is not None else {}), **topology.functions}
         self.notes = capture.notes
         self.index = study.index
-        self.decided = decisions.of_boot(study.index, topology)
+        self.decided = decisions.of_boot(topology)
         outgoing_states = bridges.outgoing_states(topology, self.decided)
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}

@@ -281,9 +281,7 @@ def _number(hardware: Hardware, functions: pl.DataFrame, asked: dict[str, tuple[
     doubtful = (pl.col("most") != pl.col("least")) | (
         (pl.col("most") == "assign") & (pl.col("worst") == "refuse")
     )
-    return bridges.with_columns(
-        pl.when(doubtful).then(pl.lit("unknown")).otherwise("most").alias("numbers")
-    )
+    return bridges.with_columns(pl.when(doubtful).then(pl.lit("unknown")).otherwise("most").alias("numbers"))
 
 
 def _below(bridges: pl.DataFrame) -> pl.DataFrame:

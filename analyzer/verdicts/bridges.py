@@ -223,8 +223,8 @@ def _ari_name(facts: _Facts) -> BridgeVerdictName:
     """The before / after / decided table of the interface."""
     before, after, decided = facts.ari.outgoing.enabled, facts.ari.is_on_after, facts.decided
     rule = None if facts.decision is None else facts.decision.rule
-    read = None if facts.decision is None else facts.decision.read
-    if before and decided is False and rule == "inherit" and read is not None and not read.dead:
+    answered = facts.decision is not None and facts.decision.read is not None and not facts.decision.read_dead
+    if before and decided is False and rule == "inherit" and answered:
         return "lost"  # off when the kernel took it over, whatever it read before (incoming-write)
     if after and decided is False:
         return "cleared" if rule in ("clear", "restore") else "ignored"

@@ -9,7 +9,8 @@ from analyzer.observed import decisions
 from analyzer.verdicts import bridges
 
 if TYPE_CHECKING:
-    from analyzer.observed.index import AccessIndex
+    from collections.abc import Sequence
+
     from analyzer.observed.register_state import OutgoingState
     from analyzer.observed.topology import Topology
     from analyzer.results import ObservedPolicy
@@ -41,10 +42,27 @@ class Handover:
         return access is not None and self.accesses[0] <= access <= self.accesses[1]
 
 
-def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topology) -> Handover:
-    """Recognise what both kernels decided."""
-    before = decisions.of_boot(index, outgoing)
-    after = decisions.of_boot(index, incoming)
+def handovers(pairs: Sequence[tuple[int, Topology, Topology]]) -> list[Handover]:
+    """Recognise what both kernels of several kexecs decided.
+
+    Args:
+        pairs: number of the kexec in its capture, outgoing and incoming boot; all were read together.
+    """
+    boots = list(dict.fromkeys(boot for _, *both in pairs for boot in both))
+    decided = dict(zip(boots, decisions.of_boots(boots), strict=True))
+    return [
+        _handover(number, outgoing, incoming, decided[outgoing], decided[incoming])
+        for number, outgoing, incoming in pairs
+    ]
+
+
+def _handover(
+    number: int,
+    outgoing: Topology,
+    incoming: Topology,
+    before: dict[int, list[decisions.Decision]],
+    after: dict[int, list[decisions.Decision]],
+) -> Handover:
     outgoing_states = bridges.outgoing_states(outgoing, before)
     return Handover(
         number,
@@ -56,5 +74,5 @@ def handover(index: AccessIndex, number: int, outgoing: Topology, incoming: Topo
         decisions.observed_policy(
             after, incoming, {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         ),
-        (int(index.seq[outgoing.boot.first]), int(index.seq[incoming.boot.last])),
+        (outgoing.access(outgoing.boot.first), incoming.access(incoming.boot.last)),
     )

@@ -17,7 +17,8 @@ from analyzer.observed.registers import watched_registers
 from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers, Function
-from schemas.config_header import HEADER_TYPE_LAYOUT
+from analyzer.observed.registers.run_accesses import RunAccesses, place
+from schemas.config_header import CONFIG_SIZE, HEADER_TYPE_LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,6 +151,7 @@ class FunctionTable:
         self._starts = np.cumsum([0, *sizes])
         self.rows = int(self._starts[-1])
         self._with_extended: dict[int, NDArray[np.bool_]] = {}
+        self._to_register: dict[int, RunAccesses] = {}
 
     @cached_property
     def facts(self) -> dict[str, NDArray[np.int64]]:
@@ -185,6 +187,38 @@ class FunctionTable:
             known = np.asarray(offsets != NONE, np.bool_)
             self._with_extended[identity] = known
         return known
+
+    def accesses_to(self, register: int) -> RunAccesses:
+        """Accesses to DEVCAP2 of bridges (0) or to an inherited register (from 1), of all functions."""
+        known = self._to_register.get(register)
+        if known is None:
+            parts = []
+            for start, block in zip(self._starts.tolist(), self._blocks, strict=False):
+                seen, edges = block.registers[register]
+                runs = np.repeat(np.arange(start, start + len(edges) - 1), np.diff(edges))
+                parts.append((place(runs, seen.rows), *seen[2:]))
+            known = RunAccesses._make(map(np.concatenate, zip(*parts, strict=True)))
+            self._to_register[register] = known
+        return known
+
+    @cached_property
+    def extended_accesses(self) -> NDArray[np.int64]:
+        """Where the functions' extended configuration spaces were accessed: ``place`` of each access."""
+        parts = []
+        for start, block in zip(self._starts.tolist(), self._blocks, strict=False):
+            at = np.flatnonzero(block.accesses.offsets >= CONFIG_SIZE)
+            run = np.searchsorted(block.edges, at, side="right") - 1 + start
+            parts.append(place(run, block.accesses.rows[at]))
+        return _joined(parts)
+
+    def amend(self, name: str, rows: Sequence[int], value: int) -> None:
+        """Put something that the accesses do not show into the facts of some functions.
+
+        Only before a function is made, or a fact is asked for.
+        """
+        for row in rows:
+            block = int(np.searchsorted(self._starts, row, side="right")) - 1
+            self._blocks[block].facts[name][row - int(self._starts[block])] = value
 
     def function(self, row: int) -> Function:
         """Make one function."""
@@ -229,6 +263,14 @@ class Functions(Mapping[int, Function]):
         keys = self.table.facts["function"][self.rows]
         found: list[int] = keys[self.table.is_bridge[self.rows]].tolist()
         return found
+
+    @property
+    def secondaries(self) -> Iterator[tuple[int, int]]:
+        """Each bridge of which bus numbers are known, with its secondary bus, in the order of the rows."""
+        chosen = np.flatnonzero(self.table.is_bridge[self.rows]) + self.rows.start
+        numbers = self.table.last_numbers[chosen]
+        chosen, numbers = chosen[numbers[:, -1] != NONE], numbers[numbers[:, -1] != NONE]
+        yield from zip(self.table.facts["function"][chosen].tolist(), numbers[:, 1].tolist(), strict=True)
 
     def __getitem__(self, key: int) -> Function:
         made = self._made.get(key)

@@ -170,7 +170,7 @@ def _registers(study: Study, topology: Topology) -> Iterator[Row]:
 
 
 def _decisions(study: Study, topology: Topology) -> Iterator[Row]:
-    for several in decisions.of_boot(study.index, topology).values():
+    for several in decisions.of_boot(topology).values():
         for decision in several:
             yield {
                 "bridge": bdf.text(decision.bridge),
@@ -179,7 +179,7 @@ def _decisions(study: Study, topology: Topology) -> Iterator[Row]:
                 "enabled": decision.enabled,
                 "access": _number(study, decision.row),
                 "devcap2_access": _number(study, decision.devcap2),
-                "read_access": _number(study, None if decision.read is None else decision.read.row),
+                "read_access": _number(study, decision.read),
             }
 
 

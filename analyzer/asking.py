@@ -1,0 +1,56 @@
+"""A rule is asked once for each distinct row of facts: machines of one model ask few distinct questions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import polars as pl
+
+Answer = TypeVar("Answer")
+
+#: Rule -> how many distinct questions it was asked, of how many; of this process (``-vvv`` prints it).
+ASKED: dict[str, tuple[int, int]] = {}
+
+
+def each(rule: Callable[..., Answer], facts: Iterable[tuple[Any, ...]]) -> list[Answer]:
+    """The answer to every row of facts, in order.
+
+    Args:
+        rule: a pure function of plain values.
+        facts: rows of its arguments.
+    """
+    known: dict[tuple[Any, ...], Answer] = {}
+    found = []
+    for row in facts:
+        if row not in known:
+            known[row] = rule(*row)
+        found.append(known[row])
+    name = f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}"
+    distinct, every = ASKED.get(name, (0, 0))
+    ASKED[name] = distinct + len(known), every + len(found)
+    return found
+
+
+def ask(
+    frame: pl.DataFrame, facts: Sequence[str], rule: Callable[..., Any], answers: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    """Add a rule's answers to a table.
+
+    Args:
+        frame: the rows.
+        facts: the columns that are the rule's arguments, in order.
+        rule: returns one value, or a tuple of several.
+        answers: the columns for what it returns.
+    """
+    import polars as pl
+
+    found: Sequence[Any] = each(rule, frame.select(facts).iter_rows())
+    columns = list(zip(*found, strict=True)) if len(answers) > 1 else [found]
+    if not found:
+        columns = [[] for _ in answers]
+    return frame.with_columns(
+        pl.Series(name, column, dtype) for (name, dtype), column in zip(answers.items(), columns, strict=True)
+    )
