@@ -16,11 +16,13 @@ from analyzer.observed.topology import Topology
 from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.readers.small_files import of_option
-from analyzer.replay.enumeration import predict_all
+from analyzer.replay import two_boots
+from analyzer.replay.enumeration import Replay
 from analyzer.results import POLICIES, Analysis, Boot, CaptureResult
 from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
+from analyzer.verdicts.kexecs import Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture, LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.preservation.preserved import PreservedSources
-    from analyzer.replay.enumeration import Prediction
-    from analyzer.results import KexecResult, PolicyName, Preservation
+    from analyzer.replay.node_table import NodeTable
+    from analyzer.results import KexecResult, Preservation
     from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.kexecs import KexecAnalysis, KexecQuestion
 
@@ -192,10 +194,13 @@ def _studies(captures: Sequence[Capture], options: Options | None) -> Iterator[S
     chosen = options or Options()
     asked = [one for batch in _batches(captures, _INDEXED_ROWS) for one in _asked(batch, chosen)]
     kernels = [kernel for one in asked for kexec in one.kexecs for kernel in kexec.question.kernels]
-    predictions = iter(predict_all(kernels))
+    replay, first = Replay(kernels), 0
     for one in asked:
-        replays = [{name: next(predictions) for name in POLICIES} for _ in one.kexecs]
-        yield _conclude(one, replays, chosen)
+        predictions = [
+            Predictions(replay, first + number * len(POLICIES)) for number in range(len(one.kexecs))
+        ]
+        first += len(one.kexecs) * len(POLICIES)
+        yield _conclude(one, predictions, chosen)
 
 
 def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]:
@@ -205,13 +210,15 @@ def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]
     # Nothing is asked of the functions of other boots, but by ``explain``, which then works them out.
     pairs = (pair for boots_of_one in split for pair in _kexecs(boots_of_one))
     topology.read(list(dict.fromkeys(itertools.chain.from_iterable(pairs))))
-    recognised = iter(
-        handovers.handovers(
-            [(number, *pair) for boots_of_one in split for number, pair in enumerate(_kexecs(boots_of_one))]
-        )
+    recognised = handovers.handovers(
+        [(number, *pair) for boots_of_one in split for number, pair in enumerate(_kexecs(boots_of_one))]
     )
+    machines = two_boots.build(
+        [two_boots.TwoBoots(one.outgoing, one.incoming, one.decided_after) for one in recognised]
+    )
+    kexecs = zip(recognised, machines, strict=True)
     return [
-        _ask(capture, index, topologies, [next(recognised) for _ in _kexecs(topologies)], options)
+        _ask(capture, index, topologies, [next(kexecs) for _ in _kexecs(topologies)], options)
         for capture, index, topologies in zip(captures, indexes, split, strict=True)
     ]
 
@@ -255,7 +262,7 @@ def _ask(
     capture: Capture,
     index: AccessIndex,
     topologies: list[Topology],
-    recognised: list[Handover],
+    recognised: list[tuple[Handover, NodeTable]],
     options: Options,
 ) -> _CaptureAsked:
     """Everything about one capture that its replay needs."""
@@ -267,13 +274,11 @@ def _ask(
         topologies,
         logs,
         opened,
-        [_ask_kexec(capture, index, handover, (logs, opened, options)) for handover in recognised],
+        [_ask_kexec(capture, index, *kexec, (logs, opened, options)) for kexec in recognised],
     )
 
 
-def _conclude(
-    asked: _CaptureAsked, replays: Sequence[dict[PolicyName, Prediction]], chosen: Options
-) -> Study:
+def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions], chosen: Options) -> Study:
     """The verdicts on one capture: its kexecs one after the other."""
     capture, index, topologies, logs = asked.capture, asked.index, asked.topologies, asked.logs
     opened, spans = asked.opened, [topology.boot for topology in topologies]
@@ -333,6 +338,7 @@ def _ask_kexec(
     capture: Capture,
     index: AccessIndex,
     handover: Handover,
+    machine: NodeTable,
     known: tuple[BootLogs, PreservedSources, Options],
 ) -> _KexecAsked:
     outgoing, incoming = handover.outgoing, handover.incoming
@@ -358,12 +364,12 @@ def _ask_kexec(
     preserved = resolve(opened, handover.number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
-    return _KexecAsked(kexecs.question(index, handover, preserved, what_if, settings), how, others)
+    return _KexecAsked(kexecs.question(index, handover, machine, preserved, what_if, settings), how, others)
 
 
 def _conclude_kexec(
     asked: _KexecAsked,
-    predictions: dict[PolicyName, Prediction],
+    predictions: Predictions,
     builder: EvidenceBuilder,
     logs: BootLogs,
     options: Options,

@@ -48,9 +48,9 @@ def ask(
     import polars as pl
 
     found: Sequence[Any] = each(rule, frame.select(facts).iter_rows())
-    columns = list(zip(*found, strict=True)) if len(answers) > 1 else [found]
-    if not found:
-        columns = [[] for _ in answers]
+    columns: Sequence[Sequence[Any]] = [found] * len(answers)
+    if found and len(answers) > 1:
+        columns = list(zip(*found, strict=True))
     return frame.with_columns(
         pl.Series(name, column, dtype) for (name, dtype), column in zip(answers.items(), columns, strict=True)
     )

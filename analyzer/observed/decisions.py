@@ -184,26 +184,26 @@ def of_boots(topologies: Sequence[Topology]) -> list[dict[int, list[Decision]]]:
     )
     flags, is_pcie = table.facts["pcie_flags"], table.facts["is_pcie"]
     version = np.where(flags == NONE, 0, flags & pcie_capability.FLAGS_VERSION)
-    seen = _Window(
-        cut=cut == 1,
-        pcie=table.facts["pcie"][bridges] != NONE,
-        is_pcie=is_pcie[bridges],
-        decides=(version[bridges] > 1) & (is_pcie[functions] == 1),
-        has_ari=table.facts["has_ari"][functions],
-        supported=np.where(
+    seen: dict[str, NDArray[np.generic]] = {
+        "cut": cut == 1,
+        "pcie": table.facts["pcie"][bridges] != NONE,
+        "is_pcie": is_pcie[bridges],
+        "decides": (version[bridges] > 1) & (is_pcie[functions] == 1),
+        "has_ari": table.facts["has_ari"][functions],
+        "supported": np.where(
             devcap2.there, ~devcap2.failed & (devcap2.values & pcie_capability.DEVCAP2_ARI != 0), NONE
         ),
-        walked=walked,
-        thinned=_thinned(topologies, boots, devcap2, read),
-        read=read.there,
-        read_dead=read.dead,
-        read_failed=read.failed,
-        read_on=read.flag(ARI_FORWARDING.mask),
-        wrote=wrote.there,
-        wrote_on=wrote.flag(ARI_FORWARDING.mask),
-        wrote_first=wrote.rows < read.rows,
-    )
-    answers = asking.each(recognise, zip(*map(flags_of, seen), strict=True))
+        "walked": walked,
+        "thinned": _thinned(topologies, boots, devcap2, read),
+        "read": read.there,
+        "read_dead": read.dead,
+        "read_failed": read.failed,
+        "read_on": read.flag(ARI_FORWARDING.mask),
+        "wrote": wrote.there,
+        "wrote_on": wrote.flag(ARI_FORWARDING.mask),
+        "wrote_first": wrote.rows < read.rows,
+    }
+    answers = asking.each(recognise, zip(*(flags_of(seen[name]) for name in _Window._fields), strict=True))
     rows = {"scan": scans, "devcap2": devcap2.rows, "read": read.rows, "write": wrote.rows}
     deciding = [rows[answer[2]][number] for number, answer in enumerate(answers)]
     columns = (boots, *keys, np.array(deciding), devcap2.rows, read.rows, read.dead)

@@ -11,6 +11,7 @@ from analyzer.observed.index import header_layouts
 from analyzer.observed.registers import reading
 from analyzer.observed.registers.reading import Wanted
 from schemas import config_header, pcie_capability
+from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -98,6 +99,14 @@ class Topology:
         """The function that each of :attr:`vendor_rows` is of."""
         found: list[int] = self._index.function[self.vendor_rows].tolist()
         return found
+
+    @property
+    def probed_in_vain(self) -> NDArray[np.int64]:
+        """Functions whose vendor ID the boot's scan read without an answer, or to be told to ask again."""
+        index, rows = self._index, self.vendor_rows[self.vendor_rows >= (self.boot.scan or 0)]
+        value = index.value[rows]
+        silent = index.absent[rows] | np.isin(value, ABSENT_VENDOR_DWORDS) | ((value & 0xFFFF) == RRS_VENDOR)
+        return np.asarray(index.function[rows[silent]], np.int64)
 
     @cached_property
     def _above_bus(self) -> dict[int, int]:
@@ -265,8 +274,12 @@ class Topology:
 
     def take(self, found: Functions) -> Functions:
         """Keep the functions that were read, with what is known of them besides their accesses."""
+        for key in self.silent:  # ones at 0x100 end no list of a function that does not answer
+            found.amend("has_ari", [key], None)
+        if self.logged is not None:
+            _take_log(found, self.logged)
         # Not a method: the functions would keep the topology, and with it the accesses of its batch.
-        self._functions = found.finished_by(partial(_finish, self._scans, self.silent, self.logged))
+        self._functions = found.finished_by(partial(_finish, self._scans, self.silent))
         return self._functions
 
     @cached_property
@@ -386,26 +399,21 @@ class Topology:
         return ends
 
 
-def _finish(
-    scans: dict[int, list[int]], silent: frozenset[int], logged: LoggedScan | None, function: Function
-) -> None:
-    """Add to a function what is known of it besides its accesses."""
+def _finish(scans: dict[int, list[int]], silent: frozenset[int], function: Function) -> None:
+    """Add to a function where it was discovered."""
     function.scans.extend(scans.get(function.function, []))
-    if function.function in silent:
-        function.silent = True
-        function.has_ari = None  # ones at 0x100 end no list of a function that does not answer
-    if logged is not None:
-        _take_log(function, logged)
+    function.silent = function.function in silent
 
 
-def _take_log(function: Function, logged: LoggedScan) -> None:
-    """Apply what a log says of a function besides the reads that it proves, and what it leaves open."""
-    function.multifunction = None  # Linux prints the header type without that bit
-    function.pcie_type = logged.port_types.get(function.function)
-    if function.pcie_type is not None:
-        function.is_pcie = True
-    elif function.function in logged.conventional:
-        function.is_pcie = function.ari_supported = function.has_ari = False
+def _take_log(found: Functions, logged: LoggedScan) -> None:
+    """Apply what a log says of functions besides the reads that it proves, and what it leaves open."""
+    found.amend("multifunction", found, None)  # Linux prints the header type without that bit
+    found.amend("pcie_type", found, None)
+    for key in found.keys() & logged.port_types.keys():
+        found.amend("pcie_type", [key], logged.port_types[key])
+        found.amend("is_pcie", [key], 1)
+    for fact in ("is_pcie", "ari_supported", "has_ari"):
+        found.amend(fact, found.keys() & logged.conventional - logged.port_types.keys(), 0)
 
 
 def read(topologies: Sequence[Topology]) -> None:

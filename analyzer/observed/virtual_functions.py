@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.samples import assembled
 from schemas import extended_capabilities as ext
 from schemas.pcie_capability import DOWNSTREAM_TYPES
@@ -117,7 +118,7 @@ def of_topology(topology: Topology) -> list[VirtualFunctions]:
 def physical_functions(topology: Topology) -> list[int]:
     """Keys of the functions with an SR-IOV capability, ascending."""
     functions = topology.functions
-    its = functions.table.with_extended(ext.SRIOV_ID)[functions.rows]
+    its = functions.table.offsets(ext.SRIOV_ID, extended=True)[functions.rows] != NONE
     return sorted(functions.table.facts["function"][functions.rows][its].tolist())
 
 

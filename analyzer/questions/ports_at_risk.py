@@ -16,7 +16,8 @@ from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.preservation.preserved import resolve, sources, with_bridges
 from analyzer.questions import reset_costs
-from analyzer.replay import enumeration, world
+from analyzer.replay import one_boot
+from analyzer.replay.enumeration import Kernel, Replay
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges
 from schemas.inherited_state import ARI_FORWARDING
@@ -135,7 +136,8 @@ class Machine:
         outgoing_states = bridges.outgoing_states(topology, self.decided)
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}
-        self.hardware = world.of_one_boot(topology, self.bits, earlier)
+        self.nodes = one_boot.build(topology, self.bits, earlier)
+        self.hardware = self.nodes.world
         self.virtual = virtual_functions.of_topology(topology)
         self.virtual_keys = virtual_functions.keys(topology)
         everything = frozenset(node.name for node in self.hardware.nodes())
@@ -219,18 +221,25 @@ class Machine:
 
     def dependent(self, node: Node) -> list[int]:
         """Functions in the input that are discovered with the bit and not without it."""
-        found = []
-        held = node.hardware
-        for bit in (True, False):
-            node.hardware = bit
-            prediction = enumeration.predict(self.hardware, self.profile)
-            found.append(prediction.certain | prediction.possible)
-        node.hardware = held
-        return [
-            other.name
-            for other in self.hardware.nodes()
-            if other.path in found[0] and other.path not in found[1]
-        ]
+        return self._dependent.get(node.name, [])
+
+    @cached_property
+    def _dependent(self) -> dict[int, list[int]]:
+        """The same of every candidate: two kernels for each scan at once."""
+        rows = {node.path: row for row, node in enumerate(self.nodes.nodes)}
+        names = [node.name for node in self.candidates]
+        replay = Replay(
+            [
+                Kernel(self.nodes.with_bit(rows[node.path], bit), self.profile)
+                for node in self.candidates
+                for bit in (True, False)
+            ]
+        )
+        found = [frozenset(replay.found(kernel).rows.tolist()) for kernel in range(2 * len(names))]
+        return {
+            name: [self.nodes.nodes[row].name for row in sorted(found[2 * number] - found[2 * number + 1])]
+            for number, name in enumerate(names)
+        }
 
     def _unknown_chain(self, node: Node) -> Iterator[str]:
         for child in node.children.values():

@@ -15,12 +15,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from analyzer import asking
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.series import BusNumberRule, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
+    from analyzer.replay.node_table import NodeTable
     from analyzer.replay.world import Node, World
 
 #: ``silent``: they read all ones in both passes, so that pass 0 finds them broken and pass 1 finds them set,
@@ -51,11 +58,15 @@ def outcome(
         return "silent"
     if not unusable:
         return "use"
-    if keeps_numbers and (
-        named(series).bus_numbers is not BusNumberRule.PRESERVED_BRIDGE_ON_BUS or neighbour
-    ):
-        return "refuse"
-    return "assign"
+    return "refuse" if keeps_numbers and _refuses(series, neighbour) else "assign"
+
+
+def _refuses(series: str, neighbour: bool) -> bool:
+    match named(series).bus_numbers:
+        case BusNumberRule.DATA | BusNumberRule.DEVICES:
+            return True
+        case BusNumberRule.PRESERVED_BRIDGE_ON_BUS:
+            return neighbour
 
 
 def unusable(
@@ -71,6 +82,32 @@ def node_unusable(bridge: Node, bus: int) -> bool:
     """The same of a node; where the incoming kernel's read is not known, the outgoing numbers are kept."""
     numbers = bridge.numbers or bridge.outgoing_numbers
     return bridge.numbers_silent or numbers is None or numbers.broken_on(bus)
+
+
+def all_usable(machine: NodeTable) -> bool:
+    """Whether no bridge has unset, broken or silent numbers: then no kernel assigns new ones of itself."""
+    above, columns = machine.above, machine.columns
+    kept = np.where(
+        columns["numbers_row"] == NONE, columns["outgoing_numbers_secondary"], columns["numbers_secondary"]
+    )
+    on_bus = np.where(above == NONE, [path[0] & 0xFF for path in machine.paths], kept[above])
+    return not unusable_on(machine, on_bus).any()
+
+
+def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which functions are bridges whose numbers are unusable on the bus of a number, one for each."""
+    found = np.zeros(len(buses), np.bool_)
+    rows = np.flatnonzero(machine.columns["is_bridge"] == 1)
+    silent, read = machine.columns["numbers_silent"][rows] == 1, machine.columns["numbers_row"][rows] != NONE
+    kept = [
+        np.where(
+            read, machine.columns[f"numbers_{part}"][rows], machine.columns[f"outgoing_numbers_{part}"][rows]
+        )
+        for part in ("primary", "secondary", "subordinate")
+    ]
+    known = [[None if number == NONE else number for number in part.tolist()] for part in kept]
+    found[rows] = asking.each(unusable, zip(silent.tolist(), buses[rows].tolist(), *known, strict=True))
+    return found
 
 
 def _reserves_none(_node: Node) -> int:

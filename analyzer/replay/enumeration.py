@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import scan_tables
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.scan_tables import KERNELS, NODES, PRESERVED, ROOTS, SAVED, Hardware
@@ -14,10 +18,12 @@ from analyzer.replay.scan_tables import KERNELS, NODES, PRESERVED, ROOTS, SAVED,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.observed.registers.functions import BusNumbers
+    from numpy.typing import NDArray
+
     from analyzer.replay.bus_numbers import Outcome
+    from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Profile
-    from analyzer.replay.world import Node, Path, World
+    from analyzer.replay.world import Node, Path
 
 
 @dataclass
@@ -46,156 +52,199 @@ class Prediction:
     renumbers: bool = False
 
 
-#: Root buses that a machine may have: one of each domain and bus number that a capture shows, at most.
-_MOST_ROOTS = 1 << 24
-
-
 class Kernel(NamedTuple):
     """A kernel that scans a machine.
 
     Attributes:
-        world: the hardware.
+        machine: the hardware.
         profile: what the kernel is.
         renumbered_as_observed: functions below a renumbered bridge are named by the numbers that the incoming
             kernel wrote (for the policy that ran); else by their outgoing address.
     """
 
-    world: World
+    machine: NodeTable
     profile: Profile
     renumbered_as_observed: bool = False
 
 
-def predict(world: World, profile: Profile, *, renumbered_as_observed: bool = False) -> Prediction:
+def predict(machine: NodeTable, profile: Profile, *, renumbered_as_observed: bool = False) -> Prediction:
     """Replay the scan of one kernel."""
-    (only,) = predict_all([Kernel(world, profile, renumbered_as_observed)])
-    return only
+    return Replay([Kernel(machine, profile, renumbered_as_observed)]).prediction(0)
 
 
-def predict_all(kernels: Sequence[Kernel]) -> list[Prediction]:
-    """Replay the scans of many kernels, on one machine or on many."""
-    predictions = [Prediction(renumbers=kernel.profile.renumbers) for kernel in kernels]
-    scanning = []
-    for number, kernel in enumerate(kernels):
-        if kernel.profile.panics:
-            _until_panic(kernel.world, kernel.profile, predictions[number])
-        else:
-            scanning.append(number)
-    hardware, nodes = _hardware(kernels, scanning)
-    tables = scan_tables.scan(hardware)
-    for number, node, address, certain in (
-        tables.found.sort("kernel", "order").select("kernel", "node", "address", "certain").iter_rows()
-    ):
-        prediction, found = predictions[number], nodes[node]
-        prediction.order.append(found)
-        prediction.keys[found.path] = address
-        (prediction.certain if certain else prediction.possible).add(found.path)
-    for number, place, enabled, branch in tables.decisions.iter_rows():
-        predictions[number].decisions[nodes[place].path] = AriDecision(enabled, branch)
-    for number, node, outcome in tables.numbers.iter_rows():
-        predictions[number].numbers[nodes[node].path] = outcome
-    return predictions
+class FoundRows(NamedTuple):
+    """What one kernel finds, by scan order: rows of its machine, addresses, whether that is certain."""
+
+    rows: NDArray[np.int64]
+    addresses: NDArray[np.int64]
+    certain: NDArray[np.bool_]
 
 
-def _hardware(kernels: Sequence[Kernel], scanning: Sequence[int]) -> tuple[Hardware, list[Node]]:
-    """The tables of the machines and kernels, and the node of each row."""
-    nodes: list[Node] = []
-    rows: list[tuple[object, ...]] = []
-    places: dict[int, dict[int, int]] = {}
-    roots: list[tuple[int, int, int]] = []
-    preserved: list[tuple[int, int]] = []
-    saved: list[tuple[int, int, bool | None]] = []
-    about: list[tuple[object, ...]] = []
-    for number in scanning:
-        kernel = kernels[number]
-        world, profile = kernel.world, kernel.profile
-        if id(world) not in places:
-            places[id(world)] = _add_machine(world, nodes, rows, -1 - len(places) * _MOST_ROOTS)
-        roots.extend((number, place, bus) for bus, place in places[id(world)].items())
-        about.append(
-            (
-                number,
-                profile.policy,
-                profile.series,
-                profile.noari,
-                profile.scan_all,
-                profile.isolated_functions,
-                profile.keeps_bus_numbers,
-                profile.renumbers,
-                kernel.renumbered_as_observed,
-            )
+class Replay:
+    """The scans of many kernels, on one machine or on many.
+
+    Attributes:
+        kernels: as given; ``kernel`` in the tables is the place there.
+        tables: what they find.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        self.kernels = kernels
+        hardware, self._firsts = _hardware(kernels)
+        self.tables = scan_tables.scan(hardware)
+        self._made: dict[int, Prediction] = {}
+
+    @cached_property
+    def _found(self) -> tuple[FoundRows, list[int]]:
+        """What all kernels find, and where each begins."""
+        found = self.tables.found
+        edges = np.searchsorted(found["kernel"].to_numpy(), np.arange(len(self.kernels) + 1)).tolist()
+        columns = (found[name].to_numpy() for name in ("node", "address", "certain"))
+        return FoundRows._make(columns), edges
+
+    def found(self, kernel: int) -> FoundRows:
+        """What one kernel finds."""
+        if self.kernels[kernel].profile.panics:
+            return _until_panic(*self.kernels[kernel][:2])
+        every, edges = self._found
+        first, last = edges[kernel : kernel + 2]
+        return FoundRows(
+            every.rows[first:last] - self._firsts[kernel],
+            every.addresses[first:last],
+            every.certain[first:last],
         )
-        if profile.live_update:
-            preserved.extend((number, key) for key in profile.preserved)
-        saved.extend((number, key, bit) for key, bit in profile.saved.items())
+
+    @cached_property
+    def _of_bridges(self) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
+        """Kernel -> rows of its decisions, and of what became of bus numbers."""
+        return tuple(
+            {
+                kernel: list(zip(*columns, strict=True))
+                for kernel, *columns in frame.group_by("kernel", maintain_order=True)
+                .agg(pl.all())
+                .iter_rows()
+            }
+            for frame in (self.tables.decisions, self.tables.numbers)
+        )  # type: ignore[return-value]  # two of them
+
+    def prediction(self, kernel: int) -> Prediction:
+        """What one kernel must find, function by function."""
+        known = self._made.get(kernel)
+        if known is None:
+            known = self._made[kernel] = self._prediction(kernel)
+        return known
+
+    def _prediction(self, kernel: int) -> Prediction:
+        machine, profile, _ = self.kernels[kernel]
+        nodes, first = machine.nodes, self._firsts[kernel]
+        made = Prediction(renumbers=profile.renumbers, panicked=profile.panics)
+        for row, address, certain in zip(*(column.tolist() for column in self.found(kernel)), strict=True):
+            made.order.append(nodes[row])
+            made.keys[nodes[row].path] = address
+            (made.certain if certain else made.possible).add(nodes[row].path)
+        decisions, numbers = (of_all.get(kernel, []) for of_all in self._of_bridges)
+        for place, enabled, branch in decisions:
+            made.decisions[nodes[place - first].path] = AriDecision(enabled, branch)
+        for node, outcome in numbers:
+            made.numbers[nodes[node - first].path] = outcome
+        return made
+
+
+def _hardware(kernels: Sequence[Kernel]) -> tuple[Hardware, list[int]]:
+    """The tables of machines and kernels, and for each kernel the first node of its machine."""
+    machines = {id(kernel.machine): kernel.machine for kernel in kernels}
+    edges = [0, *itertools.accumulate(len(machine.paths) for machine in machines.values())]
+    firsts = dict(zip(machines, edges, strict=False))
+    roots: dict[int, dict[int, int]] = {}
+    for identity, machine in machines.items():
+        buses = sorted({path[0] for path in machine.paths})
+        below = sum(map(len, roots.values()))
+        roots[identity] = {bus: -1 - below - number for number, bus in enumerate(buses)}
+    scanning = [(number, kernel) for number, kernel in enumerate(kernels) if not kernel.profile.panics]
+    live = [(number, kernel.profile) for number, kernel in scanning if kernel.profile.live_update]
     return (
         Hardware(
-            pl.DataFrame(rows, schema=NODES, orient="row"),
-            pl.DataFrame(roots, schema=ROOTS, orient="row"),
-            pl.DataFrame(about, schema=KERNELS, orient="row"),
-            pl.DataFrame(preserved, schema=PRESERVED, orient="row"),
-            pl.DataFrame(saved, schema=SAVED, orient="row"),
+            _nodes([(machine, firsts[one], roots[one]) for one, machine in machines.items()]),
+            pl.DataFrame(
+                [
+                    (number, place, bus)
+                    for number, kernel in scanning
+                    for bus, place in roots[id(kernel.machine)].items()
+                ],
+                schema=ROOTS,
+                orient="row",
+            ),
+            pl.DataFrame(
+                [(number, *_about(kernel)) for number, kernel in scanning], schema=KERNELS, orient="row"
+            ),
+            pl.DataFrame(
+                [(number, key) for number, profile in live for key in profile.preserved],
+                schema=PRESERVED,
+                orient="row",
+            ),
+            pl.DataFrame(
+                [
+                    (number, key, bit)
+                    for number, kernel in scanning
+                    for key, bit in kernel.profile.saved.items()
+                ],
+                schema=SAVED,
+                orient="row",
+            ),
         ),
-        nodes,
+        [firsts[id(kernel.machine)] for kernel in kernels],
     )
 
 
-def _add_machine(
-    world: World, nodes: list[Node], rows: list[tuple[object, ...]], first: int
-) -> dict[int, int]:
-    """Add the nodes of one machine; return its root buses with the place that each is (below 0)."""
-    roots = {bus: first - number for number, bus in enumerate(sorted(world.roots))}
-    numbers: dict[Path, int] = {}
-    for node in world.nodes():
-        above = world.parent(node)
-        place = roots[node.path[0]] if above is None else numbers[above.path]
-        numbers[node.path] = len(nodes)
-        rows.append(
-            (
-                len(nodes),
-                place,
-                node.devfn,
-                node.present,
-                node.gated,
-                node.is_bridge,
-                node.one_child,
-                node.is_pcie,
-                node.multifunction,
-                node.ari_supported,
-                node.has_ari,
-                node.next_function,
-                node.hardware,
-                node.numbers_silent,
-                node.beyond_reach,
-                *_numbers(node.numbers),
-                *_numbers(node.outgoing_numbers),
-                _numbers(node.incoming_numbers)[1],
-            )
-        )
-        nodes.append(node)
-    return roots
+def _about(kernel: Kernel) -> tuple[object, ...]:
+    profile = kernel.profile
+    return (
+        profile.policy,
+        profile.series,
+        profile.noari,
+        profile.scan_all,
+        profile.isolated_functions,
+        profile.keeps_bus_numbers,
+        profile.renumbers,
+        kernel.renumbered_as_observed,
+    )
 
 
-def _numbers(numbers: BusNumbers | None) -> tuple[int | None, ...]:
-    return (None,) * 3 if numbers is None else (numbers.primary, numbers.secondary, numbers.subordinate)
+def _nodes(machines: Sequence[tuple[NodeTable, int, dict[int, int]]]) -> pl.DataFrame:
+    """The functions of the machines, each with the first of its nodes and its root buses' places."""
+    if not machines:
+        return pl.DataFrame(schema=NODES)
+    columns = {
+        name: np.concatenate([machine.columns[name] for machine, _, _ in machines])
+        for name in machines[0][0].columns
+        if all(name in machine.columns for machine, _, _ in machines)
+    }
+    columns["node"] = np.arange(sum(len(machine.paths) for machine, _, _ in machines))
+    columns["devfn"] = np.array([path[-1] for machine, _, _ in machines for path in machine.paths], np.int64)
+    columns["one_child"] = np.concatenate([machine.one_child for machine, _, _ in machines])
+    columns["place"] = np.concatenate(
+        [
+            np.where(machine.above == NONE, [roots[path[0]] for path in machine.paths], machine.above + first)
+            for machine, first, roots in machines
+        ]
+    )
+    return scan_tables.nodes(columns)
 
 
-def _until_panic(world: World, profile: Profile, prediction: Prediction) -> None:
+def _until_panic(machine: NodeTable, profile: Profile) -> FoundRows:
     """The scan of a kernel that panics over the data that it retrieves when it sets up the first function.
 
     Series v7 to v9 retrieve it in pci_liveupdate_setup_device, after the header type, the PCI Express
     capability and the class dword of that function: it has been read, and counts as found if its header type
     is one that the kernel knows. Nothing follows.
     """
-    prediction.panicked = True
     first = [
-        (root, devices[devfn])
-        for root, devices in sorted(world.roots.items())
-        for devfn in sorted(devices)
-        if (devfn & 7 == 0 or profile.isolated_functions)
-        and (devices[devfn].present or devices[devfn].ignored)
+        (row, path)
+        for row, path in enumerate(machine.paths)
+        if len(path) == 2
+        and (path[-1] & 7 == 0 or profile.isolated_functions)
+        and (machine.columns["present"][row] or row in machine.ignored)
     ]
-    for root, node in first[:1]:
-        if node.present:
-            prediction.order.append(node)
-            prediction.certain.add(node.path)
-            prediction.keys[node.path] = root << 8 | node.devfn
+    found = [(row, path[0] << 8 | path[-1]) for row, path in first[:1] if machine.columns["present"][row]]
+    rows, addresses = np.array(found, np.int64).reshape(-1, 2).T
+    return FoundRows(rows, addresses, np.ones(len(found), np.bool_))

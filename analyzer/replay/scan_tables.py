@@ -1,21 +1,26 @@
 """The replay as tables: many kernels scan many machines at once, one level of buses after the other.
 
 A kernel scans a bus (pci_scan_child_bus_extend of Linux 7.3), then the buses below the bridges that it found
-there. Each step reduces its question to a row of plain facts, asks the rule once for each distinct row
-(:func:`ask`), and joins the answers back. The rules are :func:`analyzer.replay.ari.decide`,
+there. Each step reduces its question to a row of plain facts and asks the rule once for each distinct row
+(:mod:`analyzer.asking`). The rules are :func:`analyzer.replay.ari.decide`,
 :func:`analyzer.replay.slots.walk` and :func:`analyzer.replay.bus_numbers.outcome`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from analyzer.asking import ask
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import ari, bus_numbers, slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FLAG, _NUMBER, _TEXT = pl.Boolean(), pl.Int64(), pl.String()
 
@@ -50,6 +55,20 @@ _DECISION: dict[str, pl.DataType] = {"enabled": _FLAG, "branch": _TEXT}
 _WALK: dict[str, pl.DataType] = {"certain": pl.List(_NUMBER), "found": pl.List(_NUMBER)}
 
 
+def nodes(columns: Mapping[str, NDArray[np.int64]]) -> pl.DataFrame:
+    """The table of functions, of columns as :class:`analyzer.replay.node_table.NodeTable` has them."""
+    short = {f"numbers_{part}": part for part in ("primary", "secondary", "subordinate")}
+    short |= {f"outgoing_numbers_{part}": f"outgoing_{part}" for part in short.values()}
+    short["incoming_numbers_secondary"] = "incoming_secondary"
+    frame = pl.DataFrame(columns).rename(short, strict=False)
+    known = {
+        name: pl.when(pl.col(name) != NONE).then(pl.col(name) == 1 if dtype == _FLAG else pl.col(name))
+        for name, dtype in NODES.items()
+        if name not in ("node", "place")
+    }
+    return frame.with_columns(**known).select(*NODES)
+
+
 class Hardware(NamedTuple):
     """The machines, and who scans them: tables as above."""
 
@@ -68,45 +87,16 @@ class ScanTables(NamedTuple):
             the functions of one kernel are in the order of its scan).
         decisions: ``kernel``, ``place`` (the bridge), ``enabled``, ``branch``.
         numbers: ``kernel``, ``node`` (the bridge), ``numbers``: what became of its bus numbers.
-        questions: rule -> how many distinct questions it was asked, of how many.
     """
 
     found: pl.DataFrame
     decisions: pl.DataFrame
     numbers: pl.DataFrame
-    questions: dict[str, tuple[int, int]]
-
-
-def ask(
-    frame: pl.DataFrame,
-    facts: Sequence[str],
-    rule: Callable[..., Any],
-    answers: Mapping[str, pl.DataType],
-    asked: dict[str, tuple[int, int]] | None = None,
-) -> pl.DataFrame:
-    """Ask a rule once for each distinct row of facts, and add its answers to all rows.
-
-    Args:
-        frame: the rows.
-        facts: the columns that are the rule's arguments, in order.
-        rule: a pure function of plain values; it returns one value, or a tuple of several.
-        answers: columns for what it returns.
-        asked: counts questions by the rule's name.
-    """
-    distinct = frame.select(facts).unique(maintain_order=True)
-    if asked is not None:
-        before = asked.get(rule.__name__, (0, 0))
-        asked[rule.__name__] = (before[0] + distinct.height, before[1] + frame.height)
-    found = [rule(*row) for row in distinct.iter_rows()]
-    rows = found if len(answers) > 1 else [(answer,) for answer in found]
-    answered = distinct.hstack(pl.DataFrame(rows, schema=dict(answers), orient="row"))
-    return frame.join(answered, on=list(facts), how="left", nulls_equal=True, maintain_order="left")
 
 
 def scan(hardware: Hardware) -> ScanTables:
     """Let every kernel scan its machine."""
     shapes = _shapes(hardware.nodes)
-    asked: dict[str, tuple[int, int]] = {}
     buses = hardware.roots.select(
         "kernel",
         "place",
@@ -118,18 +108,18 @@ def scan(hardware: Hardware) -> ScanTables:
     )
     found, decisions, numbers = [], [], []
     while True:  # once for no kernel at all, which gives empty tables
-        decided = _decide(hardware, buses, asked)
+        decided = _decide(hardware, buses)
         decisions.append(
             decided.filter(pl.col("address").is_not_null()).select("kernel", "place", *_DECISION)
         )
-        functions = _walk(hardware, decided, shapes, asked)
+        functions = _walk(hardware, decided, shapes)
         found.append(functions.select("kernel", "node", "address", "certain", "order"))
-        bridges = _number(hardware, functions, asked)
+        bridges = _number(hardware, functions)
         numbers.append(bridges.select("kernel", "node", "numbers"))
         buses = _below(bridges).select(buses.columns)
         if not buses.height:
             break
-    return ScanTables(pl.concat(found), pl.concat(decisions), pl.concat(numbers), asked)
+    return ScanTables(pl.concat(found).sort("kernel", "order"), pl.concat(decisions), pl.concat(numbers))
 
 
 def _shapes(nodes: pl.DataFrame) -> pl.DataFrame:
@@ -172,7 +162,7 @@ def _walked(
     return sorted(certain), found
 
 
-def _decide(hardware: Hardware, buses: pl.DataFrame, asked: dict[str, tuple[int, int]]) -> pl.DataFrame:
+def _decide(hardware: Hardware, buses: pl.DataFrame) -> pl.DataFrame:
     """ARI and one child of the bridges above the buses; a root bus has neither.
 
     The bridge's ARI is decided while function 0 of the bus below is set up.
@@ -208,21 +198,19 @@ def _decide(hardware: Hardware, buses: pl.DataFrame, asked: dict[str, tuple[int,
         .with_columns(pl.col("function_0", "preserved", "preserved_above_seven").fill_null(value=False))
     )
     is_root = pl.col("address").is_null()
-    below = ask(rows.filter(~is_root), ari.AriQuestion._fields, ari.decide, _DECISION, asked)
+    below = ask(rows.filter(~is_root), ari.AriQuestion._fields, ari.decide, _DECISION)
     roots = rows.filter(is_root).with_columns(
         pl.lit(value=False).alias("one_child"), pl.lit(value=False).alias("enabled"), branch=None
     )
     return pl.concat([roots.cast({"branch": _TEXT}), below])
 
 
-def _walk(
-    hardware: Hardware, buses: pl.DataFrame, shapes: pl.DataFrame, asked: dict[str, tuple[int, int]]
-) -> pl.DataFrame:
+def _walk(hardware: Hardware, buses: pl.DataFrame, shapes: pl.DataFrame) -> pl.DataFrame:
     """The functions that the kernels find on the buses, in the order of each walk."""
     shaped = buses.join(shapes, on="place", how="left").with_columns(
         pl.when("heard").then("shape").alias("shape")
     )
-    walked = ask(shaped, ("shape", "enabled", "one_child", "isolated"), _walked, _WALK, asked)
+    walked = ask(shaped, ("shape", "enabled", "one_child", "isolated"), _walked, _WALK)
     return (
         walked.select(
             *("kernel", "place", "bus", "sure", "order", "certain", "found"),
@@ -245,7 +233,7 @@ def _walk(
     )
 
 
-def _number(hardware: Hardware, functions: pl.DataFrame, asked: dict[str, tuple[int, int]]) -> pl.DataFrame:
+def _number(hardware: Hardware, functions: pl.DataFrame) -> pl.DataFrame:
     """What becomes of the bus numbers of the bridges among the functions found.
 
     ``least`` leaves out functions that are perhaps not found: they cannot be sure to make a kernel refuse
@@ -263,7 +251,7 @@ def _number(hardware: Hardware, functions: pl.DataFrame, asked: dict[str, tuple[
     )
     for name, columns in (("unusable", [f"kept_{one}" for one in numbers]), ("unusable_if_lost", numbers)):
         facts = ["numbers_silent", "on_bus", *columns]
-        bridges = ask(bridges, facts, bus_numbers.unusable, {name: _FLAG}, asked)
+        bridges = ask(bridges, facts, bus_numbers.unusable, {name: _FLAG})
     on_one_bus = ["kernel", "place"]
     stands = pl.col("preserved") & pl.col("unusable")
     bridges = bridges.with_columns(
@@ -277,7 +265,7 @@ def _number(hardware: Hardware, functions: pl.DataFrame, asked: dict[str, tuple[
         ("worst", "unusable_if_lost", "neighbour_if_lost"),
     ):
         facts = ["renumbers", "numbers_silent", unusable, "keeps_numbers", "series", neighbour]
-        bridges = ask(bridges, facts, bus_numbers.outcome, {name: _TEXT}, asked)
+        bridges = ask(bridges, facts, bus_numbers.outcome, {name: _TEXT})
     doubtful = (pl.col("most") != pl.col("least")) | (
         (pl.col("most") == "assign") & (pl.col("worst") == "refuse")
     )

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from analyzer import series
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import bus_numbers
+from analyzer.replay.enumeration import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from analyzer.preservation.preserved import HandedOver
-    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.enumeration import Kernel, Prediction
+    from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Handover
-    from analyzer.replay.world import Node, World
+    from analyzer.replay.world import Node
 
 
 def candidates(option: str | None, logged: Iterable[str], handed_over: HandedOver | None) -> list[str]:
@@ -40,29 +45,26 @@ def candidates(option: str | None, logged: Iterable[str], handed_over: HandedOve
 
 
 def recognise(
-    fitting: list[str], world: World, predict: Callable[[str], Prediction], *, followed: bool
+    fitting: list[str], machine: NodeTable, kernel: Callable[[str], Kernel], *, followed: bool
 ) -> str:
     """The newest version whose bus-number rules do what the incoming kernel did.
 
     Args:
         fitting: candidates, oldest first.
-        world: the hardware.
-        predict: replay of the inherit policy under one version.
+        machine: the hardware.
+        kernel: that of the inherit policy under one version.
         followed: the incoming kernel followed the inherit policy (else there is nothing to compare).
     """
     if not followed or len(fitting) == 1:
         return fitting[-1]
-    lost = [node for node in world.nodes() if _lost_numbers(node)]
+    primary = machine.columns["numbers_primary"]
+    rows = np.flatnonzero(bus_numbers.unusable_on(machine, primary) & (primary != NONE))
+    lost = [machine.nodes[row] for row in rows.tolist()]
     if not lost:
         return fitting[-1]
-    agreeing = [name for name in fitting if _agrees(predict(name), lost)]
+    replay = Replay([kernel(name) for name in fitting])
+    agreeing = [name for number, name in enumerate(fitting) if _agrees(replay.prediction(number), lost)]
     return (agreeing or fitting)[-1]
-
-
-def _lost_numbers(node: Node) -> bool:
-    return (
-        node.is_bridge and node.numbers is not None and bus_numbers.node_unusable(node, node.numbers.primary)
-    )
 
 
 def _agrees(prediction: Prediction, lost: list[Node]) -> bool:

@@ -1,4 +1,4 @@
-"""The hardware at a kexec, from what two boots' reads show: who is there, and who does not answer.
+"""The hardware at kexecs, from what two boots' reads show: who is there, and who does not answer.
 
 Only what the incoming kernel's own reads returned shows that something is gone: a vendor read without an
 answer, a header type that is none, bus numbers of ones, a bus that nothing forwards to. Whether it
@@ -7,69 +7,85 @@ answer, a header type that is none, bus numbers of ones, a bus that nothing forw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analyzer.observed import register_state
-from analyzer.replay.world import Node, World, fill, link
-from schemas.config_header import ABSENT_VENDOR_DWORDS, HEADER_TYPE_ONES, RRS_VENDOR
-from schemas.inherited_state import ARI_FORWARDING
+from analyzer.observed.registers.first_reads import NONE
+from analyzer.replay import boot_rows, node_table
+from analyzer.replay.node_table import PARTS, NodeTable
+from schemas.config_header import HEADER_TYPE_ONES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.observed.decisions import Decision
-    from analyzer.observed.index import AccessIndex
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.topology import Topology
-    from analyzer.replay.world import Path
+    from analyzer.replay.world import Node, Path, World
 
 
-def build(
-    index: AccessIndex,
-    outgoing: Topology,
-    incoming: Topology,
-    decisions: dict[int, list[Decision]],
-) -> World:
-    """Merge what two boots' reads say into one world.
+class TwoBoots(NamedTuple):
+    """The boots of one kexec.
 
-    Args:
-        index: the capture.
-        outgoing: topology of the outgoing boot.
-        incoming: topology of the incoming boot.
+    Attributes:
         decisions: ARI decisions of the incoming boot: only what DEVCAP2 returned then, and *where* they were
             made, to know from which reads a function above 7 can be called absent.
     """
-    by_path: dict[Path, Node] = {}
+
+    outgoing: Topology
+    incoming: Topology
+    decisions: dict[int, list[Decision]]
+
+
+def build(kexecs: Sequence[TwoBoots]) -> list[NodeTable]:
+    """Merge what two boots' reads say, for kexecs whose functions are in one table."""
+    if not kexecs:
+        return []
+    placed = [_placed(kexec) for kexec in kexecs]
+    edges = [0, *itertools.accumulate(map(len, placed))]
+    paths = [path for one in placed for path in sorted(one)]
+    rows = np.array([one[path] for one in placed for path in sorted(one)], np.int64).reshape(-1, 4)
+    table = kexecs[0].outgoing.functions.table
+    before, after, outgoing, incoming = rows.T
+    columns = boot_rows.columns((table, before), (table, after))
+    columns["outgoing"], columns["incoming"] = outgoing, incoming
+    columns["assumed"] = (after == NONE).astype(np.int64)
+    numbers = {
+        "numbers": boot_rows.taken(table.first_numbers, after),
+        "outgoing_numbers": boot_rows.taken(table.last_numbers, before),
+        "incoming_numbers": boot_rows.taken(table.last_numbers, after),
+    }
+    columns |= boot_rows.bus_numbers(numbers)
+    bits = boot_rows.taken(boot_rows.hardware_bits(table), after)
+    columns["hardware"] = np.where(columns["is_bridge"] == 1, bits, NONE)
+    slices = [slice(*pair) for pair in itertools.pairwise(edges)]
+    machines = [
+        NodeTable(paths[its], {name: column[its] for name, column in columns.items()}) for its in slices
+    ]
+    for kexec, one in zip(kexecs, machines, strict=True):
+        _add_supported(one, kexec.decisions)
+        _add_silence(one, kexec)
+    above = [
+        np.where(one.above == NONE, NONE, one.above + first)
+        for one, first in zip(machines, edges, strict=False)
+    ]
+    node_table.correct(paths, np.concatenate(above), columns)
+    return [_marked(one, kexec) for kexec, one in zip(kexecs, machines, strict=True)]
+
+
+def _placed(kexec: TwoBoots) -> dict[Path, list[int]]:
+    """Place -> rows of the function in the outgoing and the incoming boot's table, and its keys there."""
+    outgoing, incoming = kexec.outgoing, kexec.incoming
+    found: dict[Path, list[int]] = {}
     for key in sorted(outgoing.functions):  # hot-added ones too: they are there at the kexec
         path = _path(outgoing, key, incoming)
-        node = by_path.setdefault(path, Node(path))
-        node.outgoing, node.assumed = key, True
-        node.silent = outgoing.functions[key].silent
-        fill(node, outgoing.functions[key])
-        node.outgoing_numbers = outgoing.functions[key].bus_numbers
-    fallen: list[Node] = []
+        found.setdefault(path, [NONE] * 4)[0::2] = outgoing.functions.row_of(key), key
     for key in sorted(incoming.enumerated):
         path = _path(incoming, key, outgoing)
-        node = by_path.setdefault(path, Node(path))
-        node.incoming, node.assumed = key, False
-        function = incoming.functions[key]
-        if function.silent and node.outgoing is not None and not node.silent:
-            fallen.append(node)
-        node.silent = function.silent and (node.outgoing is None or node.silent)
-        fill(node, function)
-        node.numbers, node.incoming_numbers = function.first_bus_numbers, function.bus_numbers
-        node.numbers_silent = incoming.boot.scan is not None and _numbers_silent(function)
-        if node.is_bridge:
-            node.hardware = hardware_bit(function)
-        taken = decisions.get(key)
-        if taken and taken[0].supported is not None:
-            node.ari_supported = taken[0].supported
-    world = link(by_path)
-    mark_fallen(fallen, world)
-    mark_ignored(incoming, world)
-    mark_absent(index, incoming, decisions, world)
-    mark_unroutable(world)
-    return world
+        found.setdefault(path, [NONE] * 4)[1::2] = incoming.functions.row_of(key), key
+    return found
 
 
 def _path(topology: Topology, key: int, other: Topology) -> Path:
@@ -79,6 +95,35 @@ def _path(topology: Topology, key: int, other: Topology) -> Path:
         return path
     place = other.path(key)
     return place if other.is_root(place[0]) else path
+
+
+def _add_supported(one: NodeTable, decisions: dict[int, list[Decision]]) -> None:
+    """Take DEVCAP2 as the incoming kernel read it when it decided."""
+    if not decisions:
+        return
+    rows = {key: row for row, key in enumerate(one.columns["incoming"].tolist())}
+    for key, taken in decisions.items():
+        row, supported = rows.get(key), taken[0].supported
+        if row is not None and supported is not None:
+            one.columns["ari_supported"][row] = supported
+
+
+def _add_silence(one: NodeTable, kexec: TwoBoots) -> None:
+    """Note what reads all ones: functions that a snapshot lists, bus numbers of bridges that were set up."""
+    columns, before, after = one.columns, kexec.outgoing.silent, kexec.incoming.silent
+    if before or after:
+        was, now = (
+            np.isin(columns[name], list(keys)) for name, keys in (("outgoing", before), ("incoming", after))
+        )
+        found = columns["incoming"] != NONE
+        columns["silent"][:] = np.where(found, now & ((columns["outgoing"] == NONE) | was), was)
+        columns["fallen"] = (now & (columns["outgoing"] != NONE) & ~was).astype(np.int64)
+    if kexec.incoming.boot.scan is None:
+        return
+    unread = (columns["incoming"] != NONE) & (columns["is_bridge"] == 1) & (columns["numbers_row"] == NONE)
+    for row in np.flatnonzero(unread).tolist():
+        function = kexec.incoming.functions[int(columns["incoming"][row])]
+        columns["numbers_silent"][row] = _numbers_silent(function)
 
 
 def _numbers_silent(function: Function) -> bool:
@@ -97,16 +142,21 @@ def _numbers_silent(function: Function) -> bool:
     return bool(reads) and all(sample.dead for sample in reads)
 
 
-def hardware_bit(function: Function) -> bool | None:
-    """Bit 5 of DEVCTL2 as the incoming kernel's first read of it returned it, before its own write.
-
-    An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
-    (Linux 7.3 pcie_capability_read_word).
-    """
-    first = next(register_state.history(function, ARI_FORWARDING), None)
-    if first is None or first.write:
-        return None
-    return not first.failed if first.dead else bool(first.field(ARI_FORWARDING.mask))
+def _marked(one: NodeTable, kexec: TwoBoots) -> NodeTable:
+    """The machine without what does not answer; nothing is to be looked at where every function was found."""
+    columns = one.columns
+    fallen = np.flatnonzero(columns["fallen"]) if "fallen" in columns else ()
+    moved = (columns["incoming_numbers_row"] != NONE) & (columns["numbers_row"] != NONE)
+    changed = [columns[f"incoming_numbers_{part}"] != columns[f"numbers_{part}"] for part in PARTS[:3]]
+    all_found = (columns["incoming"] != NONE).all() and not kexec.incoming.ignored
+    if all_found and not len(fallen) and not (moved & np.any(changed, axis=0)).any():
+        return one
+    world = one.world
+    mark_fallen([one.nodes[row] for row in fallen], world)
+    mark_ignored(kexec.incoming, world)
+    mark_absent(kexec.incoming, kexec.decisions, world)
+    mark_unroutable(world)
+    return node_table.of_world(world)
 
 
 def mark_unroutable(world: World) -> None:
@@ -173,9 +223,7 @@ def mark_ignored(incoming: Topology, world: World) -> None:
             node.ignored = "no-response" if layout == HEADER_TYPE_ONES else "unknown-header-type"
 
 
-def mark_absent(
-    index: AccessIndex, incoming: Topology, decisions: dict[int, list[Decision]], world: World
-) -> None:
+def mark_absent(incoming: Topology, decisions: dict[int, list[Decision]], world: World) -> None:
     """Note the functions that did not answer a vendor read of the incoming kernel's scan.
 
     With ARI Forwarding off a downstream port passes device 0 only (PCIe 7.5.3.16), so silence of function 8
@@ -184,10 +232,7 @@ def mark_absent(
     scan = incoming.boot.scan
     if scan is None:
         return
-    rows = incoming.vendor_rows[incoming.vendor_rows >= scan]
-    value = index.value[rows]
-    silent = index.absent[rows] | np.isin(value, ABSENT_VENDOR_DWORDS) | ((value & 0xFFFF) == RRS_VENDOR)
-    probed = index.function[rows[silent]]
+    probed = incoming.probed_in_vain
     for node in world.by_path.values():
         address = _address(node, world)
         if address is None or node.ignored is not None or not (probed == address).any():

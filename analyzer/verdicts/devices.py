@@ -2,23 +2,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
-from analyzer import bdf
+import numpy as np
+
+from analyzer import asking, bdf
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.results import DeviceVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from analyzer.replay.enumeration import Prediction
+    from numpy.typing import NDArray
+
+    from analyzer.replay.enumeration import FoundRows, Prediction
+    from analyzer.replay.node_table import NodeTable
     from analyzer.replay.world import Node, World
     from analyzer.results import DeviceReason, DeviceVerdictName
     from analyzer.verdicts.divergences import Comparison
 
 
+class _DeviceFacts(NamedTuple):
+    """What becomes of a function depends on this; see :class:`analyzer.verdicts.divergences.Comparison`.
+
+    Attributes:
+        known: the outgoing kernel had it.
+        preserved: it is in the preserved set.
+        found, doubted: as in the comparison.
+        silent: every byte of it reads ff.
+        certain, possible: what the prediction says of it.
+        gone: the comparison says why it is not there.
+    """
+
+    known: bool
+    preserved: bool
+    found: bool
+    doubted: bool
+    silent: bool
+    certain: bool
+    possible: bool
+    gone: bool
+
+
+def judge(*facts: bool) -> tuple[DeviceVerdictName, DeviceReason | None]:
+    """The verdict on one function; the reason of one that is stranded or missing is looked up.
+
+    Args:
+        facts: those of a function, in order.
+    """
+    device = _DeviceFacts(*facts)
+    if not device.known and device.preserved:
+        return "undetermined", "never-seen"
+    if device.found:
+        return "reachable", None
+    if device.doubted or device.silent or (device.possible and not device.gone):
+        return "undetermined", "not-captured"
+    if device.certain and not (device.gone and device.known):
+        return "reachable", None
+    return "stranded" if device.preserved else "missing", None
+
+
 def verdicts(
-    world: World,
-    prediction: Prediction,
+    machine: NodeTable,
+    found: FoundRows,
+    prediction: Callable[[], Prediction],
     preserved: frozenset[int],
     compared: Comparison,
     virtual: Mapping[int, str | None] | None = None,
@@ -26,66 +74,71 @@ def verdicts(
     """One verdict per function of the outgoing kernel, of the preserved set, or newly discovered.
 
     Args:
-        world: the hardware.
-        prediction: the replay under the policy that verdicts are given under.
+        machine: the hardware.
+        found: what the replay under the policy that verdicts are given under discovers.
+        prediction: the same function by function, where a reason is to be found.
         preserved: keys of the preserved set (outgoing numbering).
         compared: what the incoming kernel did against the prediction, if it followed that policy.
         virtual: those of the preserved set that are virtual functions of the outgoing kernel, each with the
             bridge above its physical function. No kernel preserves one: they are stranded under any policy.
     """
-    above = virtual or {}
+    virtual = virtual or {}
+    names = machine.names.tolist()
+    discovered: dict[int, bool] = dict(zip(found.rows.tolist(), found.certain.tolist(), strict=True))
+    outgoing, silent = machine.columns["outgoing"].tolist(), machine.columns["silent"].tolist()
+    answers = asking.each(
+        judge,
+        (
+            (
+                key != NONE,
+                name in preserved,
+                name in compared.found,
+                name in compared.doubted,
+                is_silent == 1,
+                discovered.get(row) is True,
+                discovered.get(row) is False,
+                name in compared.gone,
+            )
+            for row, (name, key, is_silent) in enumerate(zip(names, outgoing, silent, strict=True))
+        ),
+    )
+    texts = [bdf.text(name) for name in names]
     judged = [
-        _verdict(world, node, prediction, preserved, compared)
-        for node in world.nodes()
-        if node.outgoing not in above
+        (
+            name,
+            DeviceVerdict(
+                texts[row],
+                machine.vendor_devices[row],
+                name in preserved,
+                None if above == NONE else texts[above],
+                verdict,
+                compared.gone.get(name) or reason(machine.world, machine.nodes[row], prediction())
+                if verdict in ("stranded", "missing")
+                else why,
+            ),
+        )
+        for row, (name, above, (verdict, why)) in enumerate(
+            zip(names, machine.above.tolist(), answers, strict=True)
+        )
+        if outgoing[row] not in virtual
     ]
     judged.extend(
-        DeviceVerdict(bdf.text(key), None, True, bridge, "stranded", "virtual-function")
-        for key, bridge in above.items()
+        (key, DeviceVerdict(bdf.text(key), None, True, bridge, "stranded", "virtual-function"))
+        for key, bridge in virtual.items()
     )
-    known = (
-        {node.outgoing for node in world.nodes()} | {node.incoming for node in world.nodes()} | above.keys()
-    )
+    known = {*outgoing, *machine.columns["incoming"].tolist(), *virtual}
     judged.extend(
-        DeviceVerdict(bdf.text(key), None, True, None, "undetermined", "never-seen")
-        for key in preserved
-        if key not in known
+        (key, DeviceVerdict(bdf.text(key), None, True, None, "undetermined", "never-seen"))
+        for key in preserved - known
     )
-    return sorted(judged, key=lambda device: bdf.parse(device.bdf))
+    return [device for _, device in sorted(judged, key=itemgetter(0))]
 
 
-def _verdict(
-    world: World, node: Node, prediction: Prediction, preserved: frozenset[int], compared: Comparison
-) -> DeviceVerdict:
-    is_preserved = node.name in preserved
-    above = world.parent(node)
-    bridge = None if above is None else bdf.text(above.name)
-    text = bdf.text(node.name)
-    if node.outgoing is None and is_preserved:
-        return DeviceVerdict(text, node.vendor_device, True, bridge, "undetermined", "never-seen")
-    if node.name in compared.found:
-        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
-    lost = compared.gone.get(node.name)
-    if node.name in compared.doubted or node.silent or (node.path in prediction.possible and lost is None):
-        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "undetermined", "not-captured")
-    if node.path in prediction.certain and (lost is None or node.outgoing is None):
-        return DeviceVerdict(text, node.vendor_device, is_preserved, bridge, "reachable")
-    verdict: DeviceVerdictName = "stranded" if is_preserved else "missing"
-    return DeviceVerdict(
-        text, node.vendor_device, is_preserved, bridge, verdict, lost or reason(world, node, prediction)
-    )
-
-
-def stranded(world: World, prediction: Prediction, preserved: frozenset[int]) -> list[int]:
-    """Keys of the preserved functions that the outgoing kernel had and this prediction does not discover."""
-    return sorted(
-        node.outgoing
-        for node in world.nodes()
-        if node.outgoing is not None
-        and node.outgoing in preserved
-        and node.path not in prediction.certain
-        and node.path not in prediction.possible
-    )
+def stranded(machine: NodeTable, found: FoundRows, preserved: frozenset[int]) -> NDArray[np.int64]:
+    """Rows of the preserved functions that the outgoing kernel had and a replay does not discover."""
+    missing = np.setdiff1d(np.arange(len(machine.paths)), found.rows)
+    keys = machine.columns["outgoing"][missing].tolist()
+    return missing[[key in preserved for key in keys]] if keys else missing
 
 
 def reason(world: World, node: Node, prediction: Prediction) -> DeviceReason:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from analyzer.observed.registers.functions import Function
-    from analyzer.replay.world import World
+    from analyzer.replay.node_table import NodeTable
     from analyzer.results import PathErrors
     from analyzer.verdicts.error_status import FunctionErrors, KexecWindow, LatchedBit
     from schemas.registers import Register
 
 
 def findings(
-    hardware: World, before: Mapping[int, Function], after: Mapping[int, Function], window: KexecWindow
+    hardware: NodeTable, before: Mapping[int, Function], after: Mapping[int, Function], window: KexecWindow
 ) -> list[Secondary]:
     """Every error bit that was set across a kexec, by function: those of one register and window together.
 
@@ -34,7 +34,7 @@ def findings(
     if not suspects:
         return []
     found: list[Secondary] = []
-    for node in hardware.nodes():
+    for node in hardware.nodes:
         incoming = None if node.incoming is None else after.get(node.incoming)
         if incoming is not None and incoming.function in suspects:
             outgoing = None if node.outgoing is None else before.get(node.outgoing)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
 from analyzer.observed import boots, virtual_functions
-from analyzer.replay import bus_numbers, enumeration, series_recognition, two_boots
+from analyzer.replay import bus_numbers, series_recognition
+from analyzer.replay.enumeration import Kernel, Prediction
+from analyzer.replay.node_table import of_world
 from analyzer.replay.profile import Profile
 from analyzer.results import (
     LIVE_UPDATE_POLICIES,
@@ -29,12 +32,17 @@ from analyzer.verdicts import (
 from analyzer.verdicts.state_watch import StateWatch, WatchContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from analyzer.observed.index import AccessIndex
+    from analyzer.observed.topology import Topology
     from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSet
-    from analyzer.replay.enumeration import Prediction
+    from analyzer.replay.enumeration import FoundRows, Replay
+    from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Handover as FlbHandover
     from analyzer.replay.world import Node, World
     from analyzer.results import KexecKind, PolicyName
@@ -83,16 +91,16 @@ class KexecQuestion:
     preserved: PreservedSet
     what_if: frozenset[int]
     settings: KernelSettings
-    world: World
+    machine: NodeTable
     profiles: dict[PolicyName, Profile]
     ran: PolicyName
     policy: PolicyName
     version: str
 
     @property
-    def kernels(self) -> list[enumeration.Kernel]:
+    def kernels(self) -> list[Kernel]:
         """The kernels of the policies, in the order of :data:`POLICIES`."""
-        return [enumeration.Kernel(self.world, self.profiles[name], name == self.ran) for name in POLICIES]
+        return [Kernel(self.machine, self.profiles[name], name == self.ran) for name in POLICIES]
 
 
 @dataclass(frozen=True)
@@ -105,17 +113,48 @@ class KexecAnalysis:
     """
 
     handover: Handover
-    world: World
+    machine: NodeTable
     profiles: dict[PolicyName, Profile]
-    predictions: dict[PolicyName, Prediction]
+    predictions: Predictions
     ran: PolicyName
     watch: StateWatch
     result: KexecResult
+
+    @property
+    def world(self) -> World:
+        """The hardware."""
+        return self.machine.world
+
+
+class Predictions(Mapping["PolicyName", Prediction]):
+    """What a kernel of each policy must find, put together function by function when asked for.
+
+    Args:
+        replay: of many kexecs.
+        first: the first of this one's kernels.
+    """
+
+    def __init__(self, replay: Replay, first: int) -> None:
+        self._replay, self._first = replay, first
+
+    def found(self, name: PolicyName) -> FoundRows:
+        """What one finds, as rows."""
+        return self._replay.found(self._first + POLICIES.index(name))
+
+    def __getitem__(self, name: PolicyName) -> Prediction:
+        return self._replay.prediction(self._first + POLICIES.index(name))
+
+    def __iter__(self) -> Iterator[PolicyName]:
+        return iter(POLICIES)
+
+    def __len__(self) -> int:
+        return len(POLICIES)
 
 
 def question(
     index: AccessIndex,
     kexec: Handover,
+    machine: NodeTable,
     preserved: PreservedSet,
     what_if: frozenset[int],
     settings: KernelSettings,
@@ -125,15 +164,17 @@ def question(
     Args:
         index: the capture.
         kexec: the two boots.
+        machine: the hardware as they show it.
         preserved: the set that verdicts go by.
         what_if: see :class:`KexecQuestion`.
         settings: what is known besides the accesses.
     """
-    hardware = two_boots.build(index, kexec.outgoing, kexec.incoming, kexec.decided_after)
-    bus_numbers.mark_unreachable(hardware, _reserved(kexec), renumbers=settings.assign_busses)
+    if settings.assign_busses or not bus_numbers.all_usable(machine):
+        bus_numbers.mark_unreachable(machine.world, _reserved(kexec), renumbers=settings.assign_busses)
+        machine = of_world(machine.world)
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
-    version = _series(hardware, kexec, preserved, settings)
+    version = _series(machine, kexec, preserved, settings)
 
     def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
         # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
@@ -154,12 +195,10 @@ def question(
         )
 
     profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
-    return KexecQuestion(index, kexec, preserved, what_if, settings, hardware, profiles, ran, policy, version)
+    return KexecQuestion(index, kexec, preserved, what_if, settings, machine, profiles, ran, policy, version)
 
 
-def conclude(
-    asked: KexecQuestion, predictions: dict[PolicyName, Prediction], builder: EvidenceBuilder
-) -> KexecAnalysis:
+def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBuilder) -> KexecAnalysis:
     """Give the verdicts on a kexec under the chosen policy.
 
     Args:
@@ -167,27 +206,31 @@ def conclude(
         predictions: what a kernel of each policy must find.
         builder: makes evidence.
     """
-    kexec, hardware, settings, preserved = asked.handover, asked.world, asked.settings, asked.preserved
+    kexec, machine, settings, preserved = asked.handover, asked.machine, asked.settings, asked.preserved
     index, ran, policy = asked.index, asked.ran, asked.policy
-    compared = divergences.compare(
-        hardware,
-        predictions[ran],
-        kexec.incoming,
-        settings.messages,
-        complete=settings.complete,
-    )
+    compared = divergences.Comparison()
+    if not _as_predicted(predictions.found(ran), kexec.incoming):
+        compared = divergences.compare(
+            machine.world,
+            predictions[ran],
+            kexec.incoming,
+            settings.messages,
+            complete=settings.complete,
+        )
     as_observed = policy == ran
     # What the kernel that ran did says nothing of another policy.
     counts = compared if as_observed else divergences.Comparison()
     virtual = virtual_functions.bridges_above(kexec.outgoing, preserved.keys)
-    judged = devices.verdicts(hardware, predictions[policy], preserved.keys, counts, virtual)
+    judged = devices.verdicts(
+        machine, predictions.found(policy), lambda: predictions[policy], preserved.keys, counts, virtual
+    )
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
     context = bridges.KexecContext(
         kexec.outgoing,
         kexec.incoming,
         kexec.decided_before,
         kexec.decided_after,
-        hardware,
+        machine.world,
         predictions[policy],
         as_observed,
         preserved.keys,
@@ -197,7 +240,7 @@ def conclude(
         settings.whole,
     )
     watch = StateWatch(
-        WatchContext(kexec.outgoing, kexec.incoming, hardware, preserved.keys, settings.whole, builder)
+        WatchContext(kexec.outgoing, kexec.incoming, machine, preserved.keys, settings.whole, builder)
     )
     result = KexecResult(
         index=kexec.number,
@@ -213,12 +256,12 @@ def conclude(
         preserved_source=preserved.source,
         bridges=bridges.verdicts(context, kexec.outgoing_states),
         devices=judged,
-        policies={name: _outcome(hardware, predictions[name], asked.what_if) for name in POLICIES},
+        policies={name: _outcome(machine, predictions.found(name), asked.what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
         divergences=compared.divergences,
         not_in_input=[
             *not_in_input.of_snapshots(kexec, preserved),
-            *not_in_input.never_listed(kexec, hardware, preserved),
+            *not_in_input.never_listed(kexec, machine, preserved),
         ],
         secondary=[
             *secondary.findings(
@@ -229,7 +272,7 @@ def conclude(
                 watch.settled("STATE003", "STATE011"),
             ),
             *error_observations.findings(
-                hardware,
+                machine,
                 kexec.outgoing.functions,
                 kexec.incoming.functions,
                 context.error_window,
@@ -237,12 +280,12 @@ def conclude(
         ],
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
     )
-    result.bridges = [reset_signature.noted(one, hardware, watch) for one in result.bridges]
+    result.bridges = [reset_signature.noted(one, machine, watch) for one in result.bridges]
     said = watch.verdicts()
     result.state_counts = watch.counts(said)
     for one in said:
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
-    return KexecAnalysis(kexec, hardware, asked.profiles, predictions, ran, watch, result)
+    return KexecAnalysis(kexec, machine, asked.profiles, predictions, ran, watch, result)
 
 
 def _reserved(kexec: Handover) -> Callable[[Node], int]:
@@ -257,15 +300,21 @@ def _reserved(kexec: Handover) -> Callable[[Node], int]:
     return reserved
 
 
-def _series(hardware: World, kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> str:
+def _as_predicted(found: FoundRows, incoming: Topology) -> bool:
+    """Whether the incoming kernel found exactly what it must, and no function fell silent since."""
+    keys = set(found.addresses.tolist())
+    return bool(found.certain.all()) and keys == incoming.enumerated and not incoming.silent
+
+
+def _series(machine: NodeTable, kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> str:
     """Version of the patches: given, logged, shown by the handed-over data, or recognised."""
     fitting = series_recognition.candidates(
         settings.options.series, settings.logged_series, preserved.handed_over
     )
 
-    def predict(version: str) -> Prediction:
-        return enumeration.predict(
-            hardware,
+    def kernel(version: str) -> Kernel:
+        return Kernel(
+            machine,
             _profile(
                 "inherit",
                 kexec,
@@ -279,7 +328,7 @@ def _series(hardware: World, kexec: Handover, preserved: PreservedSet, settings:
         )
 
     return series_recognition.recognise(
-        fitting, hardware, predict, followed=kexec.observed_policy in LIVE_UPDATE_POLICIES
+        fitting, machine, kernel, followed=kexec.observed_policy in LIVE_UPDATE_POLICIES
     )
 
 
@@ -308,10 +357,15 @@ def _profile(
     )
 
 
-def _outcome(hardware: World, prediction: Prediction, preserved: frozenset[int]) -> PolicyOutcome:
-    certain = [node for node in prediction.order if node.path in prediction.certain]
+def _outcome(machine: NodeTable, found: FoundRows, preserved: frozenset[int]) -> PolicyOutcome:
+    rows = found.rows[found.certain]
+    assumed = rows[machine.columns["assumed"][rows] == 1]
     return PolicyOutcome(
-        discovered=[bdf.text(key) for key in sorted(prediction.keys[node.path] for node in certain)],
-        stranded=[bdf.text(key) for key in devices.stranded(hardware, prediction, preserved)],
-        assumed=[bdf.text(key) for key in sorted(node.name for node in certain if node.assumed)],
+        discovered=_texts(found.addresses[found.certain]),
+        stranded=_texts(machine.columns["outgoing"][devices.stranded(machine, found, preserved)]),
+        assumed=_texts(machine.names[assumed]),
     )
+
+
+def _texts(keys: NDArray[np.int64]) -> list[str]:
+    return [bdf.text(key) for key in sorted(keys.tolist())]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.observed.topology import Topology
-    from analyzer.replay.world import World
+    from analyzer.replay.node_table import NodeTable
     from analyzer.results.state import StateVerdictName
     from analyzer.verdicts.evidence import EvidenceBuilder
     from schemas.state_watch import WatchedState
@@ -80,7 +80,7 @@ class WatchContext:
 
     outgoing: Topology
     incoming: Topology
-    hardware: World
+    hardware: NodeTable
     preserved: frozenset[int]
     whole: bool
     builder: EvidenceBuilder
@@ -92,12 +92,8 @@ class StateWatch:
     def __init__(self, context: WatchContext) -> None:
         self._context = context
         before, after = context.outgoing.functions, context.incoming.functions
-        pairs = [
-            (node.outgoing, node.incoming)
-            for node in context.hardware.by_path.values()
-            if node.outgoing is not None and node.incoming is not None
-        ]
-        pairs.sort()
+        columns = (context.hardware.columns[name].tolist() for name in ("outgoing", "incoming"))
+        pairs = sorted(pair for pair in zip(*columns, strict=True) if NONE not in pair)
         was = np.array([before.row_of(key) for key, _ in pairs], np.int64)
         now = np.array([after.row_of(key) for _, key in pairs], np.int64)
         same = ~_replaced(context, was, now)

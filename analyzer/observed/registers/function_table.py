@@ -21,7 +21,7 @@ from analyzer.observed.registers.run_accesses import RunAccesses, place
 from schemas.config_header import CONFIG_SIZE, HEADER_TYPE_LAYOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -150,7 +150,7 @@ class FunctionTable:
         sizes = [len(block.last_numbers) for block in blocks]
         self._starts = np.cumsum([0, *sizes])
         self.rows = int(self._starts[-1])
-        self._with_extended: dict[int, NDArray[np.bool_]] = {}
+        self._offsets: dict[tuple[int, bool], NDArray[np.int64]] = {}
         self._to_register: dict[int, RunAccesses] = {}
 
     @cached_property
@@ -179,13 +179,12 @@ class FunctionTable:
         header = self.facts["header_type"]
         return np.asarray((header != NONE) & (header & HEADER_TYPE_LAYOUT == 1), np.bool_)
 
-    def with_extended(self, identity: int) -> NDArray[np.bool_]:
-        """Which have an extended capability, as far as their lists were followed."""
-        known = self._with_extended.get(identity)
+    def offsets(self, identity: int, *, extended: bool) -> NDArray[np.int64]:
+        """Where each has a capability, as far as their lists were followed; :data:`NONE` without it."""
+        known = self._offsets.get((identity, extended))
         if known is None:
-            offsets = _joined([block.extended.first(identity) for block in self._blocks])
-            known = np.asarray(offsets != NONE, np.bool_)
-            self._with_extended[identity] = known
+            lists = [block.extended if extended else block.standard for block in self._blocks]
+            known = self._offsets[identity, extended] = _joined([one.first(identity) for one in lists])
         return known
 
     def accesses_to(self, register: int) -> RunAccesses:
@@ -211,14 +210,10 @@ class FunctionTable:
             parts.append(place(run, block.accesses.rows[at]))
         return _joined(parts)
 
-    def amend(self, name: str, rows: Sequence[int], value: int) -> None:
-        """Put something that the accesses do not show into the facts of some functions.
-
-        Only before a function is made, or a fact is asked for.
-        """
-        for row in rows:
-            block = int(np.searchsorted(self._starts, row, side="right")) - 1
-            self._blocks[block].facts[name][row - int(self._starts[block])] = value
+    def amend(self, name: str, row: int, value: int) -> None:
+        """Replace a fact of one function; only before it is made, or its fact is asked for."""
+        block = int(np.searchsorted(self._starts, row, side="right")) - 1
+        self._blocks[block].facts[name][row - int(self._starts[block])] = value
 
     def function(self, row: int) -> Function:
         """Make one function."""
@@ -252,6 +247,14 @@ class Functions(Mapping[int, Function]):
     def finished_by(self, finish: Callable[[Function], None]) -> Functions:
         """The same functions, with something to add to each."""
         return Functions(self.table, self.rows.start, list(self._rows), finish)
+
+    def amend(self, name: str, keys: Iterable[int], value: int | None) -> None:
+        """Replace a fact of some functions by what is known besides their accesses (None: unknown).
+
+        Only before one is made, or a fact is asked for.
+        """
+        for key in keys:
+            self.table.amend(name, self._rows[key], NONE if value is None else value)
 
     def row_of(self, key: int) -> int:
         """Row of a function in the table."""

@@ -48,11 +48,12 @@ class RunAccesses(NamedTuple):
     def _chosen(self, at: NDArray[np.int64], there: NDArray[np.bool_]) -> ChosenAccesses:
         if not self.places.size:
             nothing = np.zeros(len(at), np.int64)
-            return ChosenAccesses(there, nothing + NONE, nothing, nothing, there, there)
+            return ChosenAccesses(there, nothing + NONE, there, nothing, nothing, there, there)
         at = np.where(there, at, 0)
         return ChosenAccesses(
             there,
             np.where(there, self.places[at] % _RUN, NONE),
+            self.writes[at] & there,
             self.values[at],
             self.masks[at],
             self.dead[at] & there,
@@ -65,6 +66,7 @@ class ChosenAccesses(NamedTuple):
 
     there: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    writes: NDArray[np.bool_]
     values: NDArray[np.int64]
     masks: NDArray[np.int64]
     dead: NDArray[np.bool_]

@@ -1,0 +1,105 @@
+"""What the accesses of one or two boots say of each function, as columns of a machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.observed.registers.first_reads import NONE
+from analyzer.observed.registers.functions import INHERITED_REGISTERS
+from analyzer.observed.registers.run_accesses import place
+from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS
+from schemas.inherited_state import ARI_FORWARDING
+from schemas.pcix_capability import PCIX_ID, PCIX_MODE_2, PCIX_STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.registers.function_table import FunctionTable
+
+    Column = NDArray[np.int64]
+    #: A table of functions, and the row of each function of the machine in it; :data:`NONE`: it has none.
+    Boot = tuple[FunctionTable, Column]
+
+#: DEVCTL2 among the registers of a function table.
+_DEVCTL2 = 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
+_FACTS = ("is_pcie", "pcie_type", "multifunction", "ari_supported", "has_ari", "next_function")
+#: A bridge with a PCI-X capability whose status was not read.
+_UNKNOWN_MODE = 2
+
+
+def columns(before: Boot, after: Boot) -> dict[str, Column]:
+    """The columns of a machine; what the later boot does not say keeps the earlier one's value."""
+    size = len(before[1])
+    found = {name: np.full(size, NONE, np.int64) for name in NUMBERS}
+    found |= {name: np.zeros(size, np.int64) for name in FLAGS}
+    found["present"] += 1
+    found["hardware"] += NONE
+    for name in _FACTS:
+        found[name] = _merged(*((taken(table.facts[name], rows)) for table, rows in (before, after)))
+    ids = [_ids(table, rows) for table, rows in (before, after)]
+    for name, *both in zip(("vendor", "device"), *ids, strict=True):
+        found[name] = _merged(*both)
+    modes, bridges = [], []
+    for table, rows in (before, after):
+        is_bridge = taken(table.is_bridge.astype(np.int64), rows) == 1
+        bridges.append(is_bridge)
+        modes.append(np.where(is_bridge, taken(_pcix_modes(table), rows), NONE))
+    found["is_bridge"] = (bridges[0] | bridges[1]).astype(np.int64)
+    mode = _merged(*modes)
+    found["pcix_mode_2"] = np.where(mode == NONE, 0, np.where(mode == _UNKNOWN_MODE, NONE, mode))
+    return found
+
+
+def taken(column: Column, rows: Column) -> Column:
+    """The values at some rows; :data:`NONE` where the row is that."""
+    nothing = np.full((1, *column.shape[1:]), NONE, np.int64)
+    return np.asarray(np.concatenate([column, nothing])[rows], np.int64)
+
+
+def _merged(before: Column, after: Column) -> Column:
+    return np.where(after == NONE, before, after)
+
+
+def _ids(table: FunctionTable, rows: Column) -> tuple[Column, Column]:
+    vendor, device = (taken(table.facts[name], rows) for name in ("vendor", "device"))
+    both = (vendor != NONE) & (device != NONE)
+    return np.where(both, vendor, NONE), np.where(both, device, NONE)
+
+
+def bus_numbers(held: Mapping[str, Column]) -> dict[str, Column]:
+    """The columns of bus numbers: by the names in :data:`BUSES` a row of :data:`PARTS` for each function."""
+    return {
+        f"{name}_{part}": column for name in BUSES for part, column in zip(PARTS, held[name].T, strict=True)
+    }
+
+
+def _pcix_modes(table: FunctionTable) -> NDArray[np.int64]:
+    """PCI-X mode 2 of each function that has a PCI-X capability; 0 without it."""
+    offsets = table.offsets(PCIX_ID, extended=False)
+    found = np.zeros(len(offsets), np.int64)
+    for row in np.flatnonzero(offsets != NONE).tolist():
+        status = table.function(row).register(int(offsets[row]) + PCIX_STATUS, 4)
+        found[row] = _UNKNOWN_MODE if status is None else bool(status[0] & PCIX_MODE_2)
+    return found
+
+
+def hardware_bits(table: FunctionTable) -> NDArray[np.int64]:
+    """Bit 5 of DEVCTL2 of each function as its boot's first read of it returned it, before its own write.
+
+    An all-ones read without an error is data to the kernel (bit set); a read that failed leaves the preset 0
+    (Linux 7.3 pcie_capability_read_word).
+    """
+    mask = ARI_FORWARDING.mask
+    accesses = table.accesses_to(_DEVCTL2)
+    accesses = accesses.of(accesses.masks & mask != 0)
+    every = np.arange(table.rows)
+    first = accesses.first(
+        place(every, np.full(table.rows, NONE)), place(every + 1, np.zeros(table.rows, np.int64))
+    )
+    read = np.where(first.dead, ~first.failed, first.values & mask != 0)
+    written = first.writes & first.there
+    return np.where(first.there & ~written, read, NONE)
