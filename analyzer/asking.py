@@ -22,16 +22,20 @@ def each(rule: Callable[..., Answer], facts: Iterable[tuple[Any, ...]]) -> list[
         rule: a pure function of plain values.
         facts: rows of its arguments.
     """
-    known: dict[tuple[Any, ...], Answer] = {}
-    found = []
-    for row in facts:
-        if row not in known:
-            known[row] = rule(*row)
-        found.append(known[row])
-    name = f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}"
+    answers, places = _distinct(rule, facts)
+    return [answers[place] for place in places]
+
+
+def _distinct(
+    rule: Callable[..., Answer], facts: Iterable[tuple[Any, ...]]
+) -> tuple[list[Answer], list[int]]:
+    """The answers to the distinct rows, and which of them each row has."""
+    known: dict[tuple[Any, ...], int] = {}
+    places = [known.setdefault(row, len(known)) for row in facts]
+    name = f"{rule.__module__.rpartition('.')[2]}.{rule.__name__.lstrip('_')}"
     distinct, every = ASKED.get(name, (0, 0))
-    ASKED[name] = distinct + len(known), every + len(found)
-    return found
+    ASKED[name] = distinct + len(known), every + len(places)
+    return [rule(*row) for row in known], places
 
 
 def ask(
@@ -47,10 +51,11 @@ def ask(
     """
     import polars as pl
 
-    found: Sequence[Any] = each(rule, frame.select(facts).iter_rows())
+    found, places = _distinct(rule, frame.select(facts).iter_rows())
     columns: Sequence[Sequence[Any]] = [found] * len(answers)
     if found and len(answers) > 1:
         columns = list(zip(*found, strict=True))
     return frame.with_columns(
-        pl.Series(name, column, dtype) for (name, dtype), column in zip(answers.items(), columns, strict=True)
+        pl.Series(name, column, dtype).gather(places)
+        for (name, dtype), column in zip(answers.items(), columns, strict=True)
     )

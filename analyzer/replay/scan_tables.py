@@ -51,6 +51,7 @@ PRESERVED = dict.fromkeys(("kernel", "address"), _NUMBER)
 #: ARI Forwarding that the outgoing kernel saved for a bridge.
 SAVED: dict[str, pl.DataType] = {**PRESERVED, "saved": _FLAG}
 
+_KERNEL = list(KERNELS)
 _DECISION: dict[str, pl.DataType] = {"enabled": _FLAG, "branch": _TEXT}
 _WALK: dict[str, pl.DataType] = {"certain": pl.List(_NUMBER), "found": pl.List(_NUMBER)}
 
@@ -96,11 +97,14 @@ class ScanTables(NamedTuple):
 
 def scan(hardware: Hardware) -> ScanTables:
     """Let every kernel scan its machine."""
-    shapes = _shapes(hardware.nodes)
-    buses = hardware.roots.select(
+    places, kept = _places(hardware.nodes), _kept(hardware)
+    above_seven = hardware.preserved.select(
         "kernel",
-        "place",
-        "bus",
+        bus=pl.col("address") // 256,
+        preserved_above_seven=pl.col("address") % 256 > 7,
+    )
+    above_seven = above_seven.filter("preserved_above_seven").unique()
+    buses = hardware.roots.join(hardware.kernels, on="kernel", how="left").with_columns(
         pl.lit(None, _NUMBER).alias("address"),  # of the bridge above
         pl.lit(value=True).alias("sure"),
         pl.lit(value=True).alias("heard"),
@@ -108,13 +112,18 @@ def scan(hardware: Hardware) -> ScanTables:
     )
     found, decisions, numbers = [], [], []
     while True:  # once for no kernel at all, which gives empty tables
-        decided = _decide(hardware, buses)
+        rows = buses.join(places, on="place", how="left").with_columns(
+            pl.col("function_0") & pl.col("heard"), pl.col("one_child") & ~pl.col("scan_all")
+        )
+        decided = _decide(rows, kept, above_seven)
         decisions.append(
             decided.filter(pl.col("address").is_not_null()).select("kernel", "place", *_DECISION)
         )
-        functions = _walk(hardware, decided, shapes)
+        functions = _walk(decided).join(
+            hardware.nodes, left_on=["place", "found"], right_on=["place", "devfn"], how="left"
+        )
         found.append(functions.select("kernel", "node", "address", "certain", "order"))
-        bridges = _number(hardware, functions)
+        bridges = _number(functions.filter("is_bridge"), kept)
         numbers.append(bridges.select("kernel", "node", "numbers"))
         buses = _below(bridges).select(buses.columns)
         if not buses.height:
@@ -122,12 +131,39 @@ def scan(hardware: Hardware) -> ScanTables:
     return ScanTables(pl.concat(found).sort("kernel", "order"), pl.concat(decisions), pl.concat(numbers))
 
 
-def _shapes(nodes: pl.DataFrame) -> pl.DataFrame:
-    """Each place with what a walk of it depends on, as text: most buses of a fleet look the same."""
+def _places(nodes: pl.DataFrame) -> pl.DataFrame:
+    """Each bus with its bridge, the function 0 that answers on it, and what a walk of it depends on as text.
+
+    Most buses of a fleet look the same.
+    """
     facts = ("devfn", "gated", "multifunction", "has_ari", "next_function")
     packed = pl.concat_str(*(pl.col(name).cast(pl.String).fill_null("") for name in facts), separator=",")
     answering = nodes.filter("present").sort("place", "devfn")
-    return answering.group_by("place", maintain_order=True).agg(packed.str.join(";").alias("shape"))
+    first = pl.col("devfn") == 0
+    buses = answering.group_by("place", maintain_order=True).agg(
+        packed.str.join(";").alias("shape"),
+        first.any().alias("function_0"),
+        pl.col("is_pcie").filter(first).first().alias("function_0_is_pcie"),
+        pl.col("has_ari").filter(first).first().alias("function_0_has_ari"),
+    )
+    bridge = nodes.select(
+        place="node", bridge_is_pcie="is_pcie", bridge_supports="ari_supported", hardware="hardware",
+        one_child="one_child",
+    )  # fmt: skip
+    every = pl.concat([bridge.select("place"), buses.select("place")]).unique()
+    return (
+        every.join(bridge, on="place", how="left")
+        .join(buses, on="place", how="left")
+        .with_columns(pl.col("function_0").fill_null(value=False))
+    )
+
+
+def _kept(hardware: Hardware) -> pl.DataFrame:
+    """What a kernel takes for preserved or has saved, by address."""
+    preserved = hardware.preserved.unique().with_columns(preserved=True)
+    return preserved.join(hardware.saved, on=["kernel", "address"], how="full", coalesce=True).with_columns(
+        pl.col("preserved").fill_null(value=False)
+    )
 
 
 class _Sibling(NamedTuple):
@@ -162,91 +198,63 @@ def _walked(
     return sorted(certain), found
 
 
-def _decide(hardware: Hardware, buses: pl.DataFrame) -> pl.DataFrame:
-    """ARI and one child of the bridges above the buses; a root bus has neither.
+def _decide(rows: pl.DataFrame, kept: pl.DataFrame, above_seven: pl.DataFrame) -> pl.DataFrame:
+    """ARI of the bridges above the buses; a root bus has none, and more slots than one.
 
     The bridge's ARI is decided while function 0 of the bus below is set up.
     """
-    nodes, preserved = hardware.nodes, hardware.preserved
-    function_0 = nodes.filter((pl.col("devfn") == 0) & pl.col("present")).select(
-        "place",
-        pl.lit(value=True).alias("function_0"),
-        pl.col("is_pcie").alias("function_0_is_pcie"),
-        pl.col("has_ari").alias("function_0_has_ari"),
-    )
-    bridge = nodes.select(
-        pl.col("node").alias("place"),
-        pl.col("is_pcie").alias("bridge_is_pcie"),
-        pl.col("ari_supported").alias("bridge_supports"),
-        "hardware",
-        "one_child",
-    )
-    above_seven = preserved.filter(pl.col("address") % 256 > 7).select(
-        "kernel", pl.col("address") // 256, pl.lit(value=True).alias("preserved_above_seven")
-    )
-    rows = (
-        buses.join(hardware.kernels, on="kernel", how="left")
-        .join(bridge, on="place", how="left")
-        .join(function_0, on="place", how="left")
-        .join(above_seven.unique(), left_on=["kernel", "bus"], right_on=["kernel", "address"], how="left")
-        .join(preserved.with_columns(preserved=True), on=["kernel", "address"], how="left")
-        .join(hardware.saved, on=["kernel", "address"], how="left")
-        .with_columns(
-            pl.col("function_0") & pl.col("heard"),
-            pl.col("one_child") & ~pl.col("scan_all"),
-        )
-        .with_columns(pl.col("function_0", "preserved", "preserved_above_seven").fill_null(value=False))
-    )
     is_root = pl.col("address").is_null()
-    below = ask(rows.filter(~is_root), ari.AriQuestion._fields, ari.decide, _DECISION)
-    roots = rows.filter(is_root).with_columns(
-        pl.lit(value=False).alias("one_child"), pl.lit(value=False).alias("enabled"), branch=None
+    below = (
+        rows.filter(~is_root)
+        .join(kept, on=["kernel", "address"], how="left")
+        .join(above_seven, on=["kernel", "bus"], how="left")
+        .with_columns(pl.col("preserved", "preserved_above_seven").fill_null(value=False))
     )
-    return pl.concat([roots.cast({"branch": _TEXT}), below])
+    roots = rows.filter(is_root).with_columns(one_child=False, enabled=False, branch=pl.lit(None, _TEXT))
+    return pl.concat(
+        [
+            roots,
+            ask(below, ari.AriQuestion._fields, ari.decide, _DECISION).select(roots.columns),
+        ]
+    )
 
 
-def _walk(hardware: Hardware, buses: pl.DataFrame, shapes: pl.DataFrame) -> pl.DataFrame:
+def _walk(buses: pl.DataFrame) -> pl.DataFrame:
     """The functions that the kernels find on the buses, in the order of each walk."""
-    shaped = buses.join(shapes, on="place", how="left").with_columns(
-        pl.when("heard").then("shape").alias("shape")
-    )
+    shaped = buses.with_columns(pl.when("heard").then("shape").alias("shape"))
     walked = ask(shaped, ("shape", "enabled", "one_child", "isolated"), _walked, _WALK)
     return (
         walked.select(
-            *("kernel", "place", "bus", "sure", "order", "certain", "found"),
-            *("observed", "keeps_numbers", "renumbers", "series"),
-            pl.int_ranges(pl.col("found").list.len()).alias("index"),
+            *(*_KERNEL, "place", "bus", "sure", "order", "certain", "found"),
+            index=pl.int_ranges(pl.col("found").list.len()),
         )
         .filter(pl.col("found").list.len() > 0)
         .explode("found", "index")
         .with_columns(
-            pl.col("certain").list.contains(pl.col("found")).alias("firm"),
-            (pl.col("bus") * 256 + pl.col("found")).alias("address"),
-            pl.col("index").cast(pl.String).str.zfill(3).alias("index"),
+            firm=pl.col("certain").list.contains(pl.col("found")),
+            address=pl.col("bus") * 256 + pl.col("found"),
+            index=pl.col("index").cast(pl.String).str.zfill(3),
+            order_of_bus="order",
         )
         .with_columns(
-            (pl.col("firm") & pl.col("sure")).alias("certain"),
-            pl.col("order").alias("order_of_bus"),
-            (pl.col("order") + "0" + pl.col("index")).alias("order"),
+            certain=pl.col("firm") & pl.col("sure"), order=pl.col("order_of_bus") + "0" + pl.col("index")
         )
-        .join(hardware.nodes, left_on=["place", "found"], right_on=["place", "devfn"], how="left")
     )
 
 
-def _number(hardware: Hardware, functions: pl.DataFrame) -> pl.DataFrame:
-    """What becomes of the bus numbers of the bridges among the functions found.
+def _number(found: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """What becomes of the bus numbers of bridges that were found.
 
     ``least`` leaves out functions that are perhaps not found: they cannot be sure to make a kernel refuse
     (series v9). ``worst`` takes numbers that the incoming kernel was not seen to read as lost.
     """
-    preserved = hardware.preserved.with_columns(preserved=True)
-    bus = (pl.col("bus") % 256).alias("on_bus")
     numbers = ("primary", "secondary", "subordinate")
-    kept = [pl.coalesce(name, f"outgoing_{name}").alias(f"kept_{name}") for name in numbers]
     bridges = (
-        functions.filter("is_bridge")
-        .with_columns(bus, *kept)
-        .join(preserved, on=["kernel", "address"], how="left")
+        found.with_columns(
+            (pl.col("bus") % 256).alias("on_bus"),
+            *(pl.coalesce(name, f"outgoing_{name}").alias(f"kept_{name}") for name in numbers),
+        )
+        .join(kept.select("kernel", "address", "preserved"), on=["kernel", "address"], how="left")
         .with_columns(pl.col("preserved").fill_null(value=False))
     )
     for name, columns in (("unusable", [f"kept_{one}" for one in numbers]), ("unusable_if_lost", numbers)):
@@ -255,9 +263,9 @@ def _number(hardware: Hardware, functions: pl.DataFrame) -> pl.DataFrame:
     on_one_bus = ["kernel", "place"]
     stands = pl.col("preserved") & pl.col("unusable")
     bridges = bridges.with_columns(
-        stands.any().over(on_one_bus).alias("neighbour"),
-        (stands | (stands & pl.col("firm")).any().over(on_one_bus)).alias("firm_neighbour"),
-        (pl.col("preserved") & pl.col("unusable_if_lost")).any().over(on_one_bus).alias("neighbour_if_lost"),
+        neighbour=stands.any().over(on_one_bus),
+        firm_neighbour=stands | (stands & pl.col("firm")).any().over(on_one_bus),
+        neighbour_if_lost=(pl.col("preserved") & pl.col("unusable_if_lost")).any().over(on_one_bus),
     )
     for name, unusable, neighbour in (
         ("most", "unusable", "neighbour"),
@@ -269,7 +277,7 @@ def _number(hardware: Hardware, functions: pl.DataFrame) -> pl.DataFrame:
     doubtful = (pl.col("most") != pl.col("least")) | (
         (pl.col("most") == "assign") & (pl.col("worst") == "refuse")
     )
-    return bridges.with_columns(pl.when(doubtful).then(pl.lit("unknown")).otherwise("most").alias("numbers"))
+    return bridges.with_columns(numbers=pl.when(doubtful).then(pl.lit("unknown")).otherwise("most"))
 
 
 def _below(bridges: pl.DataFrame) -> pl.DataFrame:
@@ -288,7 +296,7 @@ def _below(bridges: pl.DataFrame) -> pl.DataFrame:
         assigned & pl.col("beyond_reach") & ~pl.col("renumbers") & ~(pl.col("observed") & new.is_not_null())
     )
     return bridges.filter(pl.col("least").is_in(["use", "assign"])).select(
-        "kernel",
+        *_KERNEL,
         pl.col("node").alias("place"),
         (pl.col("bus") // 256 * 256 + secondary).alias("bus"),
         "address",

@@ -156,7 +156,8 @@ def _marked(one: NodeTable, kexec: TwoBoots) -> NodeTable:
     mark_ignored(kexec.incoming, world)
     mark_absent(kexec.incoming, kexec.decisions, world)
     mark_unroutable(world)
-    return node_table.of_world(world)
+    one.take("present", "assumed", "gated", "unroutable")
+    return one
 
 
 def mark_unroutable(world: World) -> None:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from analyzer import asking, bdf
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.results import DeviceVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
 
     from analyzer.replay.enumeration import FoundRows, Prediction
     from analyzer.replay.node_table import NodeTable
@@ -134,11 +130,11 @@ def verdicts(
     return [device for _, device in sorted(judged, key=itemgetter(0))]
 
 
-def stranded(machine: NodeTable, found: FoundRows, preserved: frozenset[int]) -> NDArray[np.int64]:
-    """Rows of the preserved functions that the outgoing kernel had and a replay does not discover."""
-    missing = np.setdiff1d(np.arange(len(machine.paths)), found.rows)
-    keys = machine.columns["outgoing"][missing].tolist()
-    return missing[[key in preserved for key in keys]] if keys else missing
+def stranded(machine: NodeTable, found: FoundRows, preserved: frozenset[int]) -> list[int]:
+    """Keys of the preserved functions that the outgoing kernel had and a replay does not discover."""
+    rows = set(found.rows.tolist())
+    keys = machine.columns["outgoing"].tolist()
+    return sorted(key for row, key in enumerate(keys) if row not in rows and key in preserved)
 
 
 def reason(world: World, node: Node, prediction: Prediction) -> DeviceReason:

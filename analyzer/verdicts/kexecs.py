@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
 from analyzer.observed import boots, virtual_functions
 from analyzer.replay import bus_numbers, series_recognition
 from analyzer.replay.enumeration import Kernel, Prediction
-from analyzer.replay.node_table import of_world
 from analyzer.replay.profile import Profile
 from analyzer.results import (
     LIVE_UPDATE_POLICIES,
@@ -32,10 +32,7 @@ from analyzer.verdicts import (
 from analyzer.verdicts.state_watch import StateWatch, WatchContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterable, Iterator
 
     from analyzer.observed.index import AccessIndex
     from analyzer.observed.topology import Topology
@@ -171,7 +168,7 @@ def question(
     """
     if settings.assign_busses or not bus_numbers.all_usable(machine):
         bus_numbers.mark_unreachable(machine.world, _reserved(kexec), renumbers=settings.assign_busses)
-        machine = of_world(machine.world)
+        machine.take("beyond_reach", "assigned")
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
     version = _series(machine, kexec, preserved, settings)
@@ -358,14 +355,15 @@ def _profile(
 
 
 def _outcome(machine: NodeTable, found: FoundRows, preserved: frozenset[int]) -> PolicyOutcome:
-    rows = found.rows[found.certain]
-    assumed = rows[machine.columns["assumed"][rows] == 1]
+    certain = found.certain.tolist()
+    rows = list(compress(found.rows.tolist(), certain))
+    names, assumed = machine.names.tolist(), machine.columns["assumed"].tolist()
     return PolicyOutcome(
-        discovered=_texts(found.addresses[found.certain]),
-        stranded=_texts(machine.columns["outgoing"][devices.stranded(machine, found, preserved)]),
-        assumed=_texts(machine.names[assumed]),
+        discovered=_texts(compress(found.addresses.tolist(), certain)),
+        stranded=_texts(devices.stranded(machine, found, preserved)),
+        assumed=_texts(names[row] for row in rows if assumed[row]),
     )
 
 
-def _texts(keys: NDArray[np.int64]) -> list[str]:
-    return [bdf.text(key) for key in sorted(keys.tolist())]
+def _texts(keys: Iterable[int]) -> list[str]:
+    return [bdf.text(key) for key in sorted(keys)]
