@@ -156,6 +156,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
 def atrisk_command(  # noqa: PLR0913 typer makes an option of each parameter
     snapshot: OneCapture,
     *,
+    seed: SeedOption = None,
     series: SeriesOption = None,
     preserved: PreservedOption = None,
     flb: FlbOption = None,

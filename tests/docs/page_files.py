@@ -69,6 +69,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     # A kexec at which a bus reset hides a switch: dumps and logs from before and after it.
     "before.txt": lambda: lspci(fake_hosts.BEFORE),
     "after.txt": lambda: lspci(fake_hosts.AFTER),
+    "now.log": lambda: b"4242@1700000000.000002:pci_cfg_write port 02:00.0 @0xb8 <- 0x0\n",
     "dmesg.txt": lambda: kernel(2),
     "dmesg-before.txt": lambda: kernel(1),
     "dmesg-after.txt": lambda: kernel(2),

@@ -48,6 +48,7 @@ ELSEWHERE = {
 }
 #: Commands whose captures show a loss (exit status 1), or lack what would exclude one (3).
 LOSS = {
+    "analyze atrisk --seed before.txt now.log",
     "analyze --input-format qemu-log vm.log",
     "analyze --join before.bin after.bin",
     "analyze --join before.txt after.txt",
