@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import page_files
@@ -106,20 +108,28 @@ def status_of(command: PageCommand) -> int:
     return 1 if command.text in LOSS else 3 if command.text in DOUBT else 0
 
 
-def parsed(call: list[str]) -> tuple[str | None, dict]:
-    """What is wrong with a call of the program (None: nothing), and what its options are; nothing runs."""
+@functools.cache
+def parser() -> tuple[Any, dict]:
+    """The program with commands that do nothing but leave the values of their options in the second."""
     values: dict = {}
     program = build()
     every = [program]
     for one in every:
         every += getattr(one, "commands", {}).values()
         one.callback = lambda **given: values.update(given)
+    return program, values
+
+
+def parsed(call: list[str]) -> tuple[str | None, dict]:
+    """What is wrong with a call of the program (None: nothing), and what its options are; nothing runs."""
+    program, values = parser()
+    values.clear()
+    words = [re.sub(r"\$\w+", "1", PLACEHOLDERS.get(word, word)) for word in call[1:] if word != "..."]
     try:
-        words = [re.sub(r"\$\w+", "1", PLACEHOLDERS.get(word, word)) for word in call[1:] if word != "..."]
         program.main(args=words, prog_name="analyze", standalone_mode=False)
     except typer.TyperException as error:
-        return error.format_message(), values
-    return None, values
+        return error.format_message(), {}
+    return None, dict(values)
 
 
 def is_run(command: PageCommand) -> bool:
