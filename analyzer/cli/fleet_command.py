@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import reading_options
 from analyzer.cli.parameters import (
     AssumeOption,
     CmdlineOption,
@@ -18,7 +19,6 @@ from analyzer.cli.parameters import (
     StrictOption,
     VerboseOption,
 )
-from analyzer.options import Options
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -252,13 +252,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     summary = fleet.run(
         sources or (),
         output,
-        options=Options(
-            policy=policy,
-            series=series,
-            cmdline=cmdline,
-            assume_preserved=assume_preserved,
-            input_format=input_format,
-        ),
+        options=reading_options(locals()),
         limits=Limits(
             max_bytes=_size(max_bytes, "--max-bytes", usual.max_bytes),
             max_seconds=max_seconds,

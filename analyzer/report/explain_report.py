@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer import bdf
 from analyzer.report import state_section
 from analyzer.report.evidence import access_text, add_evidence
 from analyzer.report.page import Span
@@ -110,7 +111,7 @@ def _add_place(page: Page, explanation: Explanation) -> None:
         page.line(f"  below {arrow.join(path)}")
     if missing is not None:
         unknown = "" if path else ": whether ARI Forwarding applies is unknown"
-        page.line(f"  the bridge above bus {missing:02x} is not in the input{unknown}")
+        page.line(f"  {bdf.bridge_above(missing)} is not in the input{unknown}")
     elif not path and explanation.bridge is None:
         page.line("  on a root bus: no bridge is above it, so it does not depend on ARI Forwarding")
 

@@ -298,7 +298,7 @@ def _without_bridge(
         more = f" and {len(below) - 4} more" if len(below) > 4 else ""
         names = ", ".join(map(bdf.text, below[:4])) + more
         message = (
-            f"the bridge above bus {bus & 0xFF:02x} is not in the capture ({names} below it): whether ARI "
+            f"{bdf.bridge_above(bus)} is not in the capture ({names} below it): whether ARI "
             "Forwarding applies there is unknown"
         )
         yield Problem("no-bridge", path, None, message)

@@ -108,7 +108,7 @@ def _missing_bridge_bus(topology: Topology, key: int) -> int | None:
 def _unknown_places(boots: list[Topology], shown: Topology, key: int) -> list[str]:
     """Boots that have a function and not the bridge above it, where another boot shows that bridge."""
     return [
-        f"boot {boot.boot.index}: the bridge above bus {bus:02x} is not in the input"
+        f"boot {boot.boot.index}: {bdf.bridge_above(bus)} is not in the input"
         for boot in boots
         if boot is not shown and boot.boot.kind != "firmware" and key in boot.functions
         if (bus := _missing_bridge_bus(boot, key)) is not None
