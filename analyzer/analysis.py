@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from analyzer.asking import ASKED
 from analyzer.capture import Capture, joining
 from analyzer.errors import AritraceError
 from analyzer.observed import junctions
@@ -49,6 +50,7 @@ def analyze(
     if chosen.join:
         joining.refuse_single(paths)
     groups = [list(paths)] if chosen.join and paths else [[path] for path in paths]
+    ASKED.clear()
     waiting = _Waiting(chosen, studied)
     for done, group in enumerate(groups):
         if progress is not None:
