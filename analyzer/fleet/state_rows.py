@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.results.columns import table
-from analyzer.verdicts.state_counts import NAMES, VERDICTS
+from analyzer.verdicts.state_counts import COUNTED, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def state_rows(kexecs: Sequence[tuple[Mapping[str, Any], StateGroups]], schema: 
         keys[np.repeat(np.arange(len(rows)), rows)],
         _STATES[np.concatenate([one.name for one in groups])],
         kinds[np.concatenate([one.kind for one in groups]) + np.repeat(first_kind[:-1], rows)],
-        pl.DataFrame(np.concatenate([one.counts for one in groups]), schema=list(VERDICTS), orient="row"),
+        pl.DataFrame(np.concatenate([one.counts for one in groups]), schema=list(COUNTED), orient="row"),
     ]
     whole: pl.DataFrame = pl.concat(parts, how="horizontal")
     return whole.select(schema.names())

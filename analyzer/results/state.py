@@ -53,6 +53,8 @@ class StateGroup:
             ``rc-event-collector``; null where the capture does not show it.
         preserved: they were handed over.
         kept: of functions that were not handed over: until the incoming kernel's first read.
+        kept_at_reset: of ``kept``: before the kexec, too, the register had its value after a reset, so that a
+            loss would not show.
         cleared: of preserved functions alone.
     """
 
@@ -62,6 +64,7 @@ class StateGroup:
     port_type: str | None
     preserved: bool
     kept: int
+    kept_at_reset: int
     lost: int
     changed: int
     healed: int

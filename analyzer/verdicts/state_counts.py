@@ -29,9 +29,16 @@ if TYPE_CHECKING:
 VERDICTS: Final[tuple[StateVerdictName, ...]] = (
     "kept", "expected", "undetermined", "cleared", "healed", "changed", "lost",
 )  # fmt: skip
-#: In the arrays a verdict is its place here from 1; 0: the function does not show the state.
-_RANKS: Final = {word: place for place, word in enumerate(VERDICTS, start=1)}
+#: In the arrays a verdict is its place among the verdicts from 2. 1: kept, and the register had its value
+#: after a reset before the kexec, too: a loss would not show. 0: the function does not show the state.
+_RANKS: Final = {word: place for place, word in enumerate(VERDICTS, start=2)}
+_AT_RESET: Final = 1
 _KEPT, _EXPECTED, _UNDETERMINED = (_RANKS[word] for word in ("kept", "expected", "undetermined"))
+#: Columns of counts; the first are also in the second.
+COUNTED: Final = ("kept_at_reset", *VERDICTS)
+#: For each state its bits after a reset, in its dword, and whether hardware alone sets it.
+RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+STATUS: Final = np.array([one.is_status for one in WATCHED])
 #: Names of states, and the code of each; those of one name follow each other.
 NAMES: Final = {one.short: one.code for one in WATCHED}
 _PLACE_OF_NAME: Final = {name: place for place, name in enumerate(NAMES)}
@@ -56,7 +63,7 @@ class StateGroups(NamedTuple):
         kinds: vendor:device, port type and whether they were preserved, as of
             :class:`analyzer.results.state.StateGroup`.
         kind, name: of each row, places in ``kinds`` and :data:`NAMES`.
-        counts: of each row, by :data:`VERDICTS`.
+        counts: of each row, by :data:`COUNTED`.
     """
 
     kinds: list[tuple[str | None, str | None, bool]]
@@ -88,6 +95,7 @@ def unsaid(
     known = ours & theirs
     known[_SIZED & (held & BITS_OF == BITS_OF)] = 0  # sized, and not yet written back
     found = np.full(known.shape, _KEPT, np.int8)
+    found[((held ^ RESET) & BITS_OF == 0) & ~STATUS] = _AT_RESET
     found[before.cleared[:, DWORD_OF] & ~held & known & np.where(_SHUT_DOWN, -1, 0) != 0] = _EXPECTED
     found[known != BITS_OF] = _UNDETERMINED
     differs = (held ^ first) & known != 0
@@ -127,9 +135,10 @@ def by_name(ranks: NDArray[np.int8]) -> list[StateCount]:
 
 def by_kind(ranks: NDArray[np.int8], functions: FunctionKinds) -> StateGroups:
     """Counts by kind of function and name."""
-    names, words, kinds = len(NAMES), len(VERDICTS) + 1, len(functions.kinds)
+    names, words, kinds = len(NAMES), len(COUNTED) + 1, len(functions.kinds)
     cells = (functions.of[:, None] * names + np.arange(names)) * words + ranks
     counts = np.bincount(cells.reshape(-1), minlength=kinds * names * words).reshape(-1, words)[:, 1:]
+    counts[:, 1] += counts[:, 0]
     rows = np.flatnonzero(counts.any(axis=1))
     return StateGroups(functions.kinds, rows // names, rows % names, counts[rows])
 

@@ -52,10 +52,8 @@ _TUNED: Final = _bits([MAX_PAYLOAD])
 #: What the outgoing kernel's own writes are said of: interrupts are set up again by every kernel.
 _AT_SHUTDOWN: Final = _bits([state for state in WATCHED if state.at_shutdown and state.severity != "note"])
 _SIZED: Final = frozenset(BARS)
-#: For each state its bits after a reset, in its dword, and whether it is a BAR, or set by hardware alone.
-_RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+#: For each state whether it is a BAR.
 _SIZED_STATES: Final = np.array([one in _SIZED for one in WATCHED])
-_STATUS_STATES: Final = np.array([one.is_status for one in WATCHED])
 #: Which dwords are base addresses.
 _BASE_ADDRESSES: Final = _bits(_SIZED) != 0
 _DUMPED: Final = (
@@ -209,8 +207,8 @@ class StateWatch:
         known = (self._before.last.known & self._after.first.known)[:, DWORD_OF] & BITS_OF
         held, first = self._before.last.values[:, DWORD_OF], self._after.first.values[:, DWORD_OF]
         known[_SIZED_STATES & (held & BITS_OF == BITS_OF)] = 0
-        had = ((held ^ _RESET) & known != 0) & ~_STATUS_STATES
-        reset = had & ((first ^ _RESET) & known == 0)
+        had = ((held ^ state_counts.RESET) & known != 0) & ~state_counts.STATUS
+        reset = had & ((first ^ state_counts.RESET) & known == 0)
         return reset.sum(axis=1), had.sum(axis=1)
 
     def _candidates(self) -> Iterator[tuple[int, int]]:

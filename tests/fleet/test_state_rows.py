@@ -13,7 +13,7 @@ from fleet_runs import TRACES
 from analyzer.analysis import open_pieces, study
 from analyzer.fleet.rows import TABLES
 from analyzer.fleet.state_rows import state_rows
-from analyzer.verdicts.state_counts import NAMES, VERDICTS, StateGroups
+from analyzer.verdicts.state_counts import COUNTED, NAMES, StateGroups
 
 NAMED = ("clean-inherit", "inherit-two-kexecs", "inherit-isolation-lost", "healed-by-stock-kernel")
 
@@ -21,7 +21,7 @@ NAMED = ("clean-inherit", "inherit-two-kexecs", "inherit-isolation-lost", "heale
 def test_rows_of_two_kexecs() -> None:
     """By hand: of the first one kind of function, of the second two, with one state each."""
     names = list(NAMES)
-    counts = np.array([[4, 0, 0, 0, 0, 0, 1], [0, 0, 2, 0, 0, 3, 0]])
+    counts = np.array([[1, 4, 0, 0, 0, 0, 0, 1], [0, 0, 0, 2, 0, 0, 3, 0]])
     one = StateGroups([("8086:1572", "endpoint", True)], np.array([0]), np.array([0]), counts[:1])
     other = StateGroups(
         [(None, "root-port", False), ("1b36:000c", None, True)], np.array([0, 1]), np.array([1, 2]), counts
@@ -33,11 +33,11 @@ def test_rows_of_two_kexecs() -> None:
     frame = state_rows(list(zip(keys, (one, other), strict=True)), TABLES["state"])
     assert frame.schema == TABLES["state"]
     assert frame["path"].unique().to_list() == ["a\\xff"]
-    shown = ["kexec", "name", "code", "vendor_device", "port_type", "preserved", *VERDICTS]
+    shown = ["kexec", "name", "code", "vendor_device", "port_type", "preserved", *COUNTED]
     assert frame.select(shown).rows() == [
-        (0, names[0], NAMES[names[0]], "8086:1572", "endpoint", True, 4, 0, 0, 0, 0, 0, 1),
-        (1, names[1], NAMES[names[1]], None, "root-port", False, 4, 0, 0, 0, 0, 0, 1),
-        (1, names[2], NAMES[names[2]], "1b36:000c", None, True, 0, 0, 2, 0, 0, 3, 0),
+        (0, names[0], NAMES[names[0]], "8086:1572", "endpoint", True, 1, 4, 0, 0, 0, 0, 0, 1),
+        (1, names[1], NAMES[names[1]], None, "root-port", False, 1, 4, 0, 0, 0, 0, 0, 1),
+        (1, names[2], NAMES[names[2]], "1b36:000c", None, True, 0, 0, 0, 2, 0, 0, 3, 0),
     ]
 
 
@@ -53,7 +53,7 @@ def test_the_table_of_a_run(fleet, options) -> None:
     fleet.run(*options)
     found: Counter[tuple] = Counter()
     for row in fleet.rows("state"):
-        for word in VERDICTS:
+        for word in COUNTED:
             kind = (row["vendor_device"], row["port_type"], row["preserved"])
             found[Path(row["path"]).stem, row["kexec"], row["name"], kind, word] += row[word]
     wanted: Counter[tuple] = Counter()
@@ -62,7 +62,7 @@ def test_the_table_of_a_run(fleet, options) -> None:
             groups = kexec.watch.groups()
             rows = zip(groups.kind.tolist(), groups.name.tolist(), groups.counts.tolist(), strict=True)
             for kind, state, counts in rows:
-                for word, count in zip(VERDICTS, counts, strict=True):
+                for word, count in zip(COUNTED, counts, strict=True):
                     wanted[name, number, list(NAMES)[state], groups.kinds[kind], word] += count
     assert found == wanted
     assert found.total() > 0
