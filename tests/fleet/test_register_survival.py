@@ -14,6 +14,7 @@ import pytest
 import result_samples as samples
 from fleet_results import registers, write
 from fleet_runs import TRACES
+from prometheus_client.parser import text_string_to_metric_families
 
 from analyzer import fleet
 from analyzer.analysis import analyze
@@ -273,3 +274,46 @@ def test_the_query_of_the_manual_says_the_same(directory):
         )
         wanted[one.name] = (lost, undetermined, cleared + kept, *functions)
     assert {name: tuple(map(int, numbers)) for name, *numbers in rows} == wanted
+
+
+def samples_of(directory):
+    from analyzer.report import fleet_prometheus
+
+    families = text_string_to_metric_families(fleet_prometheus.text(fleet.report(str(directory))))
+    return {
+        (one.name.removeprefix("aritrace_fleet_state_"), *one.labels.values()): one.value
+        for family in families
+        for one in family.samples
+        if "_state_" in one.name
+    }
+
+
+def test_the_textfile(directory):
+    found = samples_of(directory)
+    bar = {key[-1]: value for key, value in found.items() if key[:4] == ("kexecs", "STATE009", "yes", "BAR")}
+    assert bar == {"lost": 1, "undetermined": 0, "cleared": 0, "kept": 2, "nothing": 0}
+    functions = {
+        key[-1]: value for key, value in found.items() if key[:4] == ("functions", "STATE009", "yes", "BAR")
+    }
+    assert functions == {
+        "kept": 7, "kept_at_reset": 10, "lost": 6, "healed": 2, "changed": 0, "cleared": 0, "expected": 0,
+        "undetermined": 1,
+    }  # fmt: skip
+    assert sum(functions.values()) == 26
+    assert found["loss_ratio", "STATE009", "BAR"] == pytest.approx(1 / 3)
+    assert ("loss_ratio", "STATE005", "MPS") not in found  # nothing is known of it
+    assert {key[1:]: value for key, value in found.items() if key[0].endswith("_lost_kexecs")} == {
+        ("STATE009", "7.3.4", "BAR"): 1,
+        ("STATE009", "0x1572", "BAR", "0x8086"): 1,
+        ("STATE009", "endpoint", "BAR"): 1,
+    }
+    assert found[("kexecs_not_counted",)] == 0
+
+
+def test_the_labels_of_a_textfile_are_bounded(tmp_path):
+    """3,000 models of device that all lost a BAR: a thousand are named."""
+    rows = [(("BAR", f"8086:{number:04x}", "endpoint", True), {"lost": 1}) for number in range(3_000)]
+    write(tmp_path / "out", results()[:1], states=[[registers(*rows)]])
+    found = samples_of(tmp_path / "out")
+    assert sum(key[0] == "device_lost_kexecs" for key in found) == 1_000
+    assert found["kexecs", "STATE009", "yes", "BAR", "lost"] == 1
