@@ -86,3 +86,16 @@ FLEET = [
     ("c", plain(), 20_001),
     ("c", samples.unreadable(), None),
 ]
+
+_PORT, _DEVICE = ("1b36:000c", "root-port", True), ("8086:1572", "endpoint", True)
+_KEPT = registers((("ACS", *_PORT), {"kept": 2}), (("BAR", *_DEVICE), {"kept": 8, "kept_at_reset": 3}))
+_RESET = registers(
+    (("ACS", *_PORT), {"kept": 1, "undetermined": 1}),
+    (("BAR", *_PORT), {"kept": 1}),
+    (("BAR", *_DEVICE), {"lost": 6, "healed": 2}),
+    (("MPS", *_DEVICE), {"kept": 8, "kept_at_reset": 8}),
+    (("SR-IOV", *_DEVICE), {"cleared": 1}),
+)
+_PLAIN = registers((("BAR", *_DEVICE[:2], False), {"changed": 3, "kept": 5}))
+#: Counts of registers of :data:`FLEET`: nine kexecs, of which one is plain, and an input without any.
+REGISTERS = [[_RESET], *([_KEPT],) * 7, [_PLAIN], []]

@@ -8,6 +8,7 @@ import polars as pl
 
 from analyzer.fleet.answers import RegisterSurvival, StateSurvival, SurvivalCounts, SurvivalGroup
 from analyzer.fleet.rates import rate
+from analyzer.fleet.rows import TABLES
 from analyzer.verdicts.state_counts import COUNTED, NAMES
 
 if TYPE_CHECKING:
@@ -58,6 +59,20 @@ def survival(tables: ResultTables) -> RegisterSurvival:
         others=sum(number for (preserved, _), number in by_word.items() if not preserved),
         without=int(kexecs["expected"].sum()) - shown,
         states=sorted(_states(counts), key=lambda one: (-one.preserved.kexecs_lost, -one.others.kexecs_lost)),
+    )
+
+
+def kexecs_by_word(tables: ResultTables) -> pl.LazyFrame:
+    """Kexecs by state, their word as ``ari``; those that kept it, or had nothing to lose, are not in it."""
+    rows = pl.concat(tables.state) if tables.state else pl.LazyFrame(schema=TABLES["state"])
+    return (
+        rows.filter("preserved")
+        .with_columns(word=word_of_rows())
+        .filter(pl.col("word") > WORDS.index("kept"))
+        .join(tables.kexecs.select(_KEXEC), on=_KEXEC)
+        .group_by(*_KEXEC, "name")
+        .agg(pl.col("word").max())
+        .with_columns(ari=pl.col("word").replace_strict(dict(enumerate(WORDS)), return_dtype=pl.String))
     )
 
 
