@@ -241,6 +241,7 @@ def test_the_queries_of_a_page_count_what_its_report_counts(fleet, add, tmp_path
         assert len(rows("outcome")) == found.captures.done == found.captures.listed - _outside(found, days)
         assert len(rows("cause")) == found.tally.lost
         registers = [one.preserved for one in found.registers.states]
+        assert sum(one.kexecs_kept for one in registers) > 0
         for word in ("lost", "undetermined", "cleared", "kept", "nothing"):
             states = [row["state"] for row in rows("register")]
             assert states.count(word) == sum(getattr(one, f"kexecs_{word}") for one in registers)

@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from analyzer import fleet
 from analyzer.analysis import analyze
 from analyzer.fleet.answers import Rate
-from analyzer.report import json_report
+from analyzer.report import fleet_report, json_report
+from analyzer.report.page import new_page, plain
 from analyzer.report.survival_wording import answer, limits, not_handed_over
 
 MANUAL = Path(__file__).parents[2] / "docs" / "fleet.md"
@@ -202,6 +203,38 @@ def test_where_nothing_had_a_value_to_lose_nothing_is_known(tmp_path):
     found = fleet.report(str(tmp_path / "out")).registers
     assert answer(found) == ("unknown", "Not known: no register is decided at any of 1 kexec.")
     assert found.states[0].preserved.loss == Rate(0, 0, None, None, None)
+
+
+TEXT = """\
+Which registers survived  Can hardware registers be trusted across a kexec?
+  Not all: preserved functions lost some at 1 of 3 kexecs: BAR at 1.
+  Nothing is known of: Bus Master, MPS (no value to lose, or not captured).
+  3 stranded devices not compared: only functions that both kernels enumerated are.
+              kexecs lost    rate   95 % interval  cleared  not captured  nothing to lose  functions lost
+  BAR              1 of 3  33.3 %  0.84 to 90.6 %        0             0                0         8 of 15
+  ACS              0 of 1   0.0 %   0.0 to 97.5 %        0             1                1          0 of 3
+  Bus Master       0 of 0       -               -        0             0                1          0 of 0
+  MPS              0 of 0       -               -        0             0                1          0 of 0
+  SR-IOV           0 of 1   0.0 %   0.0 to 97.5 %        1             0                0          0 of 2
+"""
+GROUPS = """\
+Registers lost, by vendor:device of the function  preserved functions
+                  kexecs lost    rate   95 % interval  not captured
+  8086:1572  BAR       1 of 3  33.3 %  0.84 to 90.6 %             0
+"""
+
+
+def test_the_text(directory):
+    page = new_page(None)
+    fleet_report.fill(page, fleet.report(str(directory)))
+    text = "".join(f"{line.rstrip()}\n" for line in plain(page).splitlines())
+    assert TEXT in text
+    assert GROUPS in text
+    assert "  other registers lost at 1 of 3 kexecs: see 'Which registers survived'\n" in text
+    everything = new_page(None)
+    fleet_report.fill(everything, fleet.report(str(directory)), everything=True)
+    assert "1b36:000c  BAR" in plain(everything)
+    assert "1b36:000c  BAR" not in text
 
 
 # -- against the JSON output of each capture ----------------------------------------------------------------
