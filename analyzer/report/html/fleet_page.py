@@ -111,7 +111,7 @@ def _facts(report: FleetReport) -> list[tuple[Sign, str, str]]:
         facts.append(("none", "Most common cause", f"{first.cause or NO_CAUSE}, {_rated(first.rate)}"))
     if report.registers is not None:
         said = survival_wording.answer(report.registers)
-        facts.append((said.sign, "Other registers across a kexec", said.text))
+        facts.append((said.sign, "Other registers kept", said.text))
     if report.policies and loss.trials:
         words = ", ".join(f"{one.devices:,} under {one.policy}" for one in report.policies)
         facts.append(("none", "Devices each policy would have stranded", words))
