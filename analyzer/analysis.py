@@ -155,13 +155,29 @@ def analyze_capture(capture: Capture, options: Options | None = None) -> Capture
     return study(capture, options).result
 
 
-def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -> list[CaptureResult]:
+def analyze_batch(
+    captures: Sequence[Capture],
+    options: Options | None = None,
+    *,
+    studied: Callable[[Study], None] | None = None,
+) -> list[CaptureResult]:
     """Analyse captures together: the same results as one by one, for less.
+
+    Args:
+        captures: open ones.
+        options: see :class:`analyzer.options.Options`.
+        studied: called with the working of each capture, in order, which is discarded afterwards.
 
     Raises:
         LimitExceededError: one of them has more than :data:`analyzer.observed.boots.MAX_BOOTS` boots.
     """
-    return [one.result for batch in _batches(captures) for one in _studies(batch, options)]
+    results = []
+    for batch in _batches(captures):
+        for one in _studies(batch, options):
+            if studied is not None:
+                studied(one)
+            results.append(one.result)
+    return results
 
 
 def _batches(captures: Sequence[Capture]) -> Iterator[list[Capture]]:
