@@ -158,14 +158,30 @@ def analyze_capture(capture: Capture, options: Options | None = None) -> Capture
     return study(capture, options).result
 
 
-def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -> list[CaptureResult]:
+def analyze_batch(
+    captures: Sequence[Capture],
+    options: Options | None = None,
+    *,
+    studied: Callable[[Study], None] | None = None,
+) -> list[CaptureResult]:
     """Analyse captures together: the same results as one by one, for less.
+
+    Args:
+        captures: open ones.
+        options: see :class:`analyzer.options.Options`.
+        studied: called with the working of each capture, in order, which is discarded afterwards.
 
     Raises:
         LimitExceededError: one of them has more than :data:`analyzer.observed.boots.MAX_BOOTS` boots.
     """
     chosen = options or Options()
-    return [one.result for batch in batches(captures, REPLAYED_ROWS) for one in studies(batch, chosen)]
+    results = []
+    for batch in batches(captures, REPLAYED_ROWS):
+        for one in studies(batch, chosen):
+            if studied is not None:
+                studied(one)
+            results.append(one.result)
+    return results
 
 
 def study(capture: Capture, options: Options | None = None) -> Study:

@@ -14,6 +14,7 @@ import polars as pl
 
 from analyzer.capture import Problem
 from analyzer.fleet.manifest import as_text
+from analyzer.fleet.state_rows import state_rows
 from analyzer.results import (
     LASTING_LOSSES,
     LOSSES,
@@ -24,6 +25,7 @@ from analyzer.results import (
     KexecResult,
 )
 from analyzer.results.columns import columns, table
+from analyzer.results.state import StateGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +85,7 @@ TABLES: Final[dict[str, pl.Schema]] = {
     "kexecs": pl.Schema(columns(_KexecKey, _KexecColumns, KexecResult, without=("bridges", "devices"))),
     "bridges": pl.Schema(columns(_KexecKey, BridgeVerdict)),
     "devices": pl.Schema(columns(_KexecKey, DeviceVerdict)),
+    "state": pl.Schema(columns(_KexecKey, StateGroup)),
     "errors": pl.Schema(columns(_CaptureKey, Problem)),
 }
 
@@ -106,7 +109,15 @@ def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[
         "devices": ({**vars(device), **key} for key, kexec, _ in kexecs for device in kexec.devices),
         "errors": ({**vars(error), **key} for key, _, one in captures for error in one.result.errors),
     }
-    return {name: table(rows[name], schema) for name, schema in TABLES.items()}
+    counted = [
+        ({**key, "kexec": kexec.index}, states)
+        for key, _, one in captures
+        for kexec, states in zip(one.result.kexecs, one.states, strict=bool(one.states))
+    ]
+    return {
+        name: table(rows[name], schema) if name in rows else state_rows(counted, schema)
+        for name, schema in TABLES.items()
+    }
 
 
 def host_of(path: str, pattern: re.Pattern[str]) -> str | None:

@@ -240,6 +240,11 @@ def test_the_queries_of_a_page_count_what_its_report_counts(fleet, add, tmp_path
             assert {state: states.count(state) for state in kexecs} == kexecs
         assert len(rows("outcome")) == found.captures.done == found.captures.listed - _outside(found, days)
         assert len(rows("cause")) == found.tally.lost
+        registers = [one.preserved for one in found.registers.states]
+        assert sum(one.kexecs_kept for one in registers) > 0
+        for word in ("lost", "undetermined", "cleared", "kept", "nothing"):
+            states = [row["state"] for row in rows("register")]
+            assert states.count(word) == sum(getattr(one, f"kexecs_{word}") for one in registers)
         assert len({row["policy"] for row in rows("policies")}) <= 4
         shown = fleet_page.shown_part(found)
         assert "".join(fleet_page.pieces(shown, drill_down(shown))).count("2026-03-0") > 0
