@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-import yaml
 from fleet_runs import CLEAN, LOST, Fleet
-
-EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
-RULES = EXAMPLES / "aritrace.rules.yml"
-DASHBOARD = json.loads((EXAMPLES / "aritrace-dashboard.json").read_text("utf-8"))
-#: Of node_exporter: when the textfile was written.
-MTIME = "node_textfile_mtime_seconds"
+from prometheus_tools import DASHBOARD, MTIME, RULES, alerts, node_exporter, panels, promtool, refuted
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +27,9 @@ def textfiles(tmp_path_factory):
     return written
 
 
-def alerts() -> dict[str, str]:
-    """Expression of each alert."""
-    (group,) = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
-    return {rule["alert"]: rule["expr"] for rule in group["rules"]}
-
-
 def queries() -> list[str]:
     """Every query of the dashboard, of panels and of variables, as PromQL."""
-    asked = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    asked = [query for queries_of_one in panels().values() for query in queries_of_one]
     listed = [one["query"]["query"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query"]
     return asked + [re.fullmatch(r"label_values\((\w+), \w+\)", one)[1] for one in listed]
 
@@ -74,13 +60,6 @@ def test_panels_do_not_overlap():
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) < 24
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(places)
-
-
-def promtool(*arguments: object, given: str | None = None) -> tuple[int, str]:
-    done = subprocess.run(
-        ["promtool", *map(str, arguments)], input=given, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.system
@@ -133,40 +112,14 @@ def test_the_alerts_that_fire(textfiles, name, change, hours, firing, tmp_path):
     if change is not None:
         assert change[0] in text
         text = text.replace(*change)
-    samples = [line.rpartition(" ") for line in text.splitlines() if line[0] != "#"]
-    series = [{"series": one, "values": f"{value}x2400"} for one, _, value in samples]
-    if name is not None:
-        series.append({"series": f'{MTIME}{{file="/srv/textfile/aritrace.prom"}}', "values": "0x2400"})
-    count = {
-        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-        "eval_time": f"{hours}h",
-        "exp_samples": [{"labels": f'{{alertname="{one}"}}', "value": n} for one, n in firing.items()],
-    }
-    test = {"interval": "1m", "input_series": series, "promql_expr_test": [count]}
-    path = tmp_path / "test.yml"
-    path.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}))
-    status, said = promtool("test", "rules", path)
-    assert status == 0, said
+    assert refuted(text if name is not None else None, hours, firing, tmp_path) == ""
 
 
 @pytest.mark.system
 def test_node_exporter_hands_the_textfile_on(textfiles, tmp_path):
     (tmp_path / "aritrace.prom").write_text(textfiles["lost"])
-    process = subprocess.Popen(
-        [
-            "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
-            f"--collector.textfile.directory={tmp_path}", "--web.listen-address=127.0.0.1:0",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        address = next(found[1] for line in process.stderr if (found := re.search(r"address=(127\S+)", line)))
-        with urlopen(f"http://{address}/metrics") as answer:
-            handed_on = answer.read().decode()
-    finally:
-        process.terminate()
-        process.communicate()
+    with node_exporter(tmp_path) as address, urlopen(f"http://{address}/metrics") as answer:
+        handed_on = answer.read().decode()
     assert metrics(textfiles["lost"]) <= metrics(handed_on)
     assert "node_textfile_scrape_error 0" in handed_on
     (file,) = re.findall(rf'^{MTIME}{{file="([^"]+)"}}', handed_on, re.MULTILINE)
