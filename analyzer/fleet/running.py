@@ -277,6 +277,7 @@ def _add(
     from analyzer.fleet import gathering, manifest
 
     directory, last = all_jobs[0].directory, all_jobs[-1]
+    wanted = gathering.with_earlier(wanted, all_jobs)
     found = gathering.addition(all_jobs, _listed(wanted, directory, skipped), wanted)
     if not found.rows.height and not found.replaced:
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from fleet_runs import CLEAN, LOST, STOCK, Fleet
+from fleet_runs import CLEAN, LOST, SELECTIVE, STOCK, Fleet
 from test_histories import AFTER, BEFORE, fill
 
 from analyzer import fleet as library
@@ -148,6 +148,42 @@ def test_a_manifest_for_each_day(fleet, add):
 
 def _replaced(fleet: Fleet) -> set[int]:
     return {row["capture"] for row in fleet.rows("replaced")}
+
+
+def test_what_a_manifest_said_holds_until_another_one_says_otherwise(fleet, add):
+    """Where sources show its files again: neither names nor the pattern say what was preserved."""
+    fill(fleet.captures / "2026-03-01", {"h1": "lost"})
+    fleet.add("alone.bin", LOST)
+    manifests = [fleet.captures / f"{number}.csv" for number in range(4)]
+    head, pair = "host,pieces,preserved\n", "2026-03-01/h1/before.txt;2026-03-01/h1/after.txt"
+    said = f"node1,{pair},01:01.0\nnode2,alone.bin,03:00.0\n"
+    manifests[0].write_text(head + said)
+    add("--manifest", manifests[0], *PATTERN)
+    fleet.add("new.bin", CLEAN)
+    manifests[1].write_text(head + "node3,new.bin,\n")
+    assert add("--manifest", manifests[1], *PATTERN) == 1
+    assert add(*PATTERN) == 0
+    first = {("node1", "option"), ("node2", "option"), ("node3", "capture")}
+    assert _counted(fleet) == first
+    # A file that changed is analysed again as its manifest said.
+    fleet.add("alone.bin", SELECTIVE)
+    assert add(*PATTERN) == 1
+    assert _counted(fleet) == first
+    manifests[2].write_text(head + "other,alone.bin,\n")
+    assert add("--manifest", manifests[2], *PATTERN) == 1
+    # Its two pieces in a longer history: that of the two is part of it, also if one changed.
+    (fleet.captures / "2026-03-01" / "h1" / "after.txt").write_text(AFTER["kept"])
+    (fleet.captures / "2026-03-01" / "h1" / "last.txt").write_text(AFTER["lost"])
+    manifests[3].write_text(head + f"node1,{pair};2026-03-01/h1/last.txt,01:01.0\n")
+    assert add("--manifest", manifests[3], *PATTERN) == 1
+    assert add("--manifest", manifests[2], *PATTERN) == 0
+    assert _counted(fleet) == {("node1", "option"), ("other", "capture"), ("node3", "capture")}
+
+
+def _counted(fleet: Fleet) -> set[tuple[str, str]]:
+    """Host, and who named the preserved set, of each kexec that counts."""
+    rows = [row for row in fleet.rows("kexecs") if row["capture"] not in _replaced(fleet)]
+    return {(row["host"], row["preserved_source"]) for row in rows}
 
 
 def test_a_source_that_was_empty_is_no_row_any_more(fleet, add):

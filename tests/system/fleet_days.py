@@ -1,7 +1,7 @@
 """Six days of a fleet of 40 hosts: what lies in its directory of captures each evening.
 
-``captures/DAY/`` has a folder for each kexec: ``DAYTHHMMSS-HOST/`` with two files that ``--group-by`` finds,
-or ``HOST/`` with two that ``hosts.csv`` of the day names, with their time and what was preserved.
+``captures/DAY/DAYTHHMMSS-HOST/`` has the two files of a kexec, which ``--group-by`` finds. For the last hosts
+``hosts.csv`` of the day names them too, with their time and what was preserved.
 """
 
 from __future__ import annotations
@@ -85,22 +85,20 @@ class Captures:
             what, self.became[day, host] = _OTHERS.get((number, host), ("dumps", "kept"))
             moment = f"{day[:4]}-{day[4:6]}-{day[6:]}T05:{host[1:]}:00Z"
             files = self._files(what, host, self.became[day, host], nanoseconds(moment))
-            if at < _FIRST_IN_MANIFEST:
-                self._put(self._found(day, host), files)
-            else:
-                self._put(self.folder / day / host, files)
-                pieces = ";".join(f"{host}/{name}" for name in files)
+            folder = self._folder_of(day, host)
+            self._put(folder, files)
+            if at >= _FIRST_IN_MANIFEST:
+                pieces = ";".join(f"{folder.name}/{name}" for name in files)
                 rows.append(f'{host},{pieces},"{",".join(PRESERVED)}",{moment}\n')
         self.manifest(day).write_text("".join(rows))
         if number == 2:
             late = host_files.dumps(LATE, "lost")["after.txt"]
-            self._put(self._found(DAYS[1], LATE), {"after.txt": late})
+            self._put(self._folder_of(DAYS[1], LATE), {"after.txt": late})
         if number == 3:
             whole = host_files.recording(self.folder, CORRECTED, "lost")
-            self._put(self._found(DAYS[0], CORRECTED), whole)
+            self._put(self._folder_of(DAYS[0], CORRECTED), whole)
 
-    def _found(self, day: str, host: str) -> Path:
-        """The folder of a host whose path says everything."""
+    def _folder_of(self, day: str, host: str) -> Path:
         return self.folder / day / f"{day}T04{host[1:]}00-{host}"
 
     def _put(self, folder: Path, files: dict[str, bytes]) -> None:

@@ -39,7 +39,7 @@ class Week:
         self.first, self.second, self.once = (folder / name for name in ("first", "second", "once"))
         #: Of each call that added: what it said.
         self.added: list[str] = []
-        self.stamps: dict[str, dict[Path, int]] = {}
+        self.stamps: dict[str, dict[str, int]] = {}
         self._first_days()
         self._second_run()
         manifests = [word for day in DAYS for word in ("--manifest", self.captures.manifest(day))]
@@ -71,13 +71,14 @@ class Week:
         manifests = [word for day in days for word in ("--manifest", self.captures.manifest(day))]
         self.run(*(self.program.captures / day for day in days), *manifests, "-o", self.second, *_OPTIONS)
 
-    def _stamps(self) -> dict[Path, int]:
-        """When each file of the tables was written, and of each record."""
-        return {
-            path: path.stat().st_mtime_ns
-            for pattern in ("*.parquet", "batch-*.json")
-            for path in self.first.rglob(pattern)
-        }
+    def _stamps(self) -> dict[str, int]:
+        """When the record of each batch that is done was written, and each part that it names."""
+        found = {}
+        for record in self.first.glob("batches/batch-*.json"):
+            parts = [part for table in json.loads(record.read_text())["parts"].values() for part in table]
+            names = [str(record.relative_to(self.first)), *parts]
+            found |= {name: (self.first / name).stat().st_mtime_ns for name in names}
+        return found
 
     def run(self, *arguments: object) -> str:
         """What ``fleet run`` says on standard error."""
@@ -126,7 +127,7 @@ def test_each_day_adds_what_is_new(week):
 
 def test_a_killed_run_loses_nothing_and_its_repetition_does_nothing_twice(week):
     assert 2 <= week.done_before_kill < 4
-    # What was done when it was killed, or on earlier days, stays as it was written.
+    # Batches that were done when it was killed, or on earlier days, stay as they were written.
     killed, wednesday, thursday = (week.stamps[name] for name in ("killed", DAYS[2], DAYS[3]))
     for earlier, later in [(week.stamps[DAYS[1]], killed), (killed, wednesday), (wednesday, thursday)]:
         assert earlier.items() <= later.items()
