@@ -35,7 +35,7 @@ def print_run(summary: RunSummary) -> None:
             f"{count(summary.added, 'capture')} added: new or changed since the last run", "note"
         )
     if summary.replaced:
-        words = "not counted any more: each is part of a later one"
+        words = "not counted any more: changed since, or part of a later one"
         problems.complain(f"{count(summary.replaced, 'earlier capture')} {words}", "note")
     if summary.complete:
         problems.complain(f"to see the results: analyze fleet report {summary.directory}", "note")
