@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from analyzer.errors import UsageError
-from analyzer.fleet import fetching, histories, listing, manifest
+from analyzer.fleet import fetching, histories, listing, manifest, places
 from analyzer.fleet.manifest import STATED, VERSION
 from analyzer.readers.sources import LeftOut
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from analyzer.fleet.manifest import Entry
 
 _NUMBER: Final = "number"
-_URL: Final = "|".join(f"^{scheme}" for scheme in listing.SCHEMES)
 
 
 @dataclass(frozen=True)
@@ -191,6 +190,7 @@ def addition(jobs: Sequence[Job], listed: pl.DataFrame, wanted: RequestedInputs)
     """
     _refuse_other_place(jobs, listed)
     known = _known(jobs)
+    listed = places.spelled_alike(listed, known, jobs[0].working_directory)
     fresh = _without(listed, known, ["location", *VERSION])
     # What is gone from its place by now was analysed when it was there.
     missing = fresh.filter(pl.col("size").is_null())
@@ -266,8 +266,7 @@ def _refuse_other_place(jobs: Sequence[Job], listed: pl.DataFrame) -> None:
     begun = next((job.working_directory for job in jobs if job.working_directory != here), None)
     if begun is None:
         return
-    texts = listed["location"].cast(pl.String, strict=False)
-    relative = listed.filter(~texts.str.contains(f"^/|{_URL}").fill_null(value=False))
+    relative = listed.filter(places.relative(pl.col("location")))
     if relative.height:
         raise UsageError(
             f"this run began in the directory {begun or 'that is not known'}; relative paths mean other files"

@@ -294,11 +294,12 @@ def _add(
 def _listed(
     wanted: RequestedInputs, directory: str, skipped: Callable[[LeftOut], None] | None
 ) -> pl.DataFrame:
-    from analyzer.fleet import manifest
+    from analyzer.fleet import manifest, places
     from analyzer.readers.sources import LeftOut
 
     left_out = LeftOut()
     rows = manifest.listed(wanted.entries(directory, left_out))
+    rows = places.spelled_alike(rows, rows.clear(), os.getcwd())  # noqa: PTH109 as text
     if skipped is not None:
         skipped(left_out)
     return rows

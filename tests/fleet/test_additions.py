@@ -211,6 +211,7 @@ def test_an_addition_of_relative_paths_from_elsewhere_is_refused(fleet, monkeypa
     fleet.add("a.bin", CLEAN)
     monkeypatch.chdir(tmp_path)
     assert fleet("run", "captures", "-o", fleet.out, "--add")[0] == 0
+    fleet.add(b"\xff.bin", CLEAN)
     shutil.copytree("captures", tmp_path / "other" / "captures")
     monkeypatch.chdir(tmp_path / "other")
     status, _, err = fleet("run", "captures", "-o", fleet.out, "--add")
@@ -249,6 +250,44 @@ def test_a_capture_in_two_runs_counts_once(fleet, tmp_path):
     found = library.report([str(outs[1]), str(outs[2])])
     assert (found.kexecs, found.captures.repeated) == (3, 3)
     assert [host.host for host in found.hosts_worst] == ["same"]
+
+
+#: Ways to name the directory of captures; the run and its working directory are above it.
+SPELLINGS = ["captures", "./captures/", "captures/../captures", "ABSOLUTE", "ABSOLUTE/../captures"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "pairs"),
+    [(name, SPELLINGS[number - 4], bool(number % 2)) for number, name in enumerate(SPELLINGS)],
+)
+def test_a_path_that_is_spelled_otherwise_names_the_same_capture(
+    earlier, later, pairs, fleet, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    fill(fleet.captures / "2026-03-01", {"h1": "lost"})
+    options = [*(PATTERN if pairs else ()), "-j", 1]
+    sources = [name.replace("ABSOLUTE", str(fleet.captures)) for name in (earlier, later)]
+    for number, source in enumerate(sources):
+        assert fleet("run", source, "-o", f"out{number}", *options)[0] == 0
+    captures = 1 if pairs else 2
+    found = library.report(["out0", "out1"])
+    assert (found.captures.listed, found.captures.repeated, found.kexecs) == (captures, captures, int(pairs))
+    assert added(fleet("run", sources[1], "-o", "out0", "--add", *options)[2]) == 0
+    assert fleet("run", *sources, "-o", "both", *options)[0] == 0
+    assert library.report("both").captures.listed == captures
+    # What is new or changed is it under the new name, too.
+    (fleet.captures / "2026-03-01" / "h1" / "after.txt").write_text(AFTER["kept"] + "\n")
+    fill(fleet.captures / "2026-03-01", {"h2": "lost"})
+    assert added(fleet("run", sources[1], "-o", "out0", "--add", *options)[2]) == (2 if pairs else 3)
+    found = library.report("out0").captures
+    assert (found.listed, found.replaced) == (2 * captures, 1)
+
+
+def test_the_directory_of_a_run_among_the_sources_is_no_capture(fleet):
+    fleet.add("a.bin", CLEAN)
+    fleet.run(out=fleet.captures / "out")
+    fleet.run()
+    assert fleet.outcomes() == {"a.bin": "ok"}
 
 
 def test_the_queries_of_a_page_count_what_its_report_counts(fleet, add, tmp_path):
