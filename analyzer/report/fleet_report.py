@@ -77,7 +77,8 @@ def _headline(page: Page, report: FleetReport) -> None:
     for sentence in scope(report):
         page.prose(sentence, style="dim")
     verdict = headline(report)
-    style = "warn" if verdict.sign == "unknown" else verdict.sign
+    sign = verdict.sign
+    style = "warn" if sign == "unknown" else "dim" if sign == "none" else sign
     page.line(Span(f"{verdict.word}: ", style), verdict.text)
     hardware, hosts = report.tally.hardware_loss, report.hosts
     page.table(
