@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 from fleet_runs import CLEAN, LOST, Fleet
 from prometheus_tools import DASHBOARD, MTIME, RULES, alerts, node_exporter, panels, promtool, refuted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,42 @@ def test_panels_do_not_overlap():
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) < 24
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(places)
+
+
+def unknown_to_grafana(dashboard: dict) -> list[str]:
+    """What of a dashboard Grafana's own types for it and its panels leave out or change: its places."""
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    plugins.register_default_plugins()
+    known = json.loads(JSONEncoder().encode(Dashboard.from_json(copy.deepcopy(dashboard))))
+    return list(_left_out(dashboard, known, ""))
+
+
+def _left_out(given: object, known: object, place: str) -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(known, dict):
+        for name, value in given.items():
+            if name in known:
+                yield from _left_out(value, known[name], f"{place}.{name}")
+            else:
+                yield f"{place}.{name}"
+    elif isinstance(given, list) and isinstance(known, list) and len(given) == len(known):
+        for at, pair in enumerate(zip(given, known, strict=True)):
+            yield from _left_out(*pair, f"{place}[{at}]")
+    elif given != known:
+        yield place
+
+
+def test_grafana_knows_everything_in_the_dashboard():
+    assert unknown_to_grafana(DASHBOARD) == []
+    changed = copy.deepcopy(DASHBOARD)
+    changed["refersh"] = "5m"
+    changed["panels"][0]["options"]["colourMode"] = "value"
+    changed["panels"][4]["targets"][0]["legendFromat"] = "lost"
+    assert sorted(unknown_to_grafana(changed)) == [
+        ".panels[0].options.colourMode", ".panels[4].targets[0].legendFromat", ".refersh"
+    ]  # fmt: skip
 
 
 @pytest.mark.system
