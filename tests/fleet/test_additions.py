@@ -13,10 +13,11 @@ import duckdb
 import pytest
 from fleet_runs import CLEAN, LOST, SELECTIVE, STOCK, Fleet
 from test_histories import AFTER, BEFORE, fill
+from unprivileged import unprivileged
 
 from analyzer import fleet as library
 from analyzer.errors import UsageError
-from analyzer.fleet import asking, gathering, job, manifest
+from analyzer.fleet import asking, gathering, histories, job, manifest
 from analyzer.fleet.drilldown import drill_down
 from analyzer.fleet.job import Job, Request
 from analyzer.report.html import fleet_page, fleet_queries
@@ -409,3 +410,29 @@ def test_what_of_a_listing_is_new(tmp_path):
     found = gathering.addition([run], manifest.listed(now), wanted)
     assert found.rows["location"].to_list() == [b"/b", b"/new", b"s3://c/d"]
     assert found.replaced == (1, 3)
+
+
+@pytest.mark.parametrize("pieces", [["private.bin"], ["open.bin", "private.bin"]])
+def test_a_file_that_may_be_read_now_is_new(pieces, tmp_path, monkeypatch):
+    """Its size and its time of change are what they were."""
+    monkeypatch.chdir(tmp_path)
+    for name in pieces:
+        Path(name).write_bytes(b"content")
+        Path(name).chmod(0o644)
+    Path("private.bin").chmod(0)
+    with unprivileged(tmp_path):
+        before = manifest.listed([histories.history(pieces)])
+    Path("private.bin").chmod(0o644)
+    with unprivileged(tmp_path):
+        now, again = (manifest.listed([histories.history(pieces)]) for _ in range(2))
+    run = _job_of(before, tmp_path)
+    _, wanted = asking.asked([str(tmp_path)])
+    found = gathering.addition([run], now, wanted)
+    assert (found.rows.height, found.replaced) == (1, (0,))
+    assert gathering.addition([_job_of(now, tmp_path)], again, wanted).rows.height == 0
+
+
+def _job_of(rows, folder: Path) -> Job:
+    written = manifest.write(rows, str(folder))
+    here = str(Path.cwd())
+    return Job(str(folder), Request(sources=()), written.name, rows.height, 9, "1", working_directory=here)
