@@ -16,9 +16,9 @@ BANNER = f"Linux version {RELEASE} (debian-kernel@lists.debian.org) #1 SMP"
 BOOTS = ("20dd942d-255a-45ba-955e-3956c814e4df", "30dd942d-255a-45ba-955e-3956c814e4df")
 
 
-def functions(boot: int) -> dict[str, bytes]:
-    """Address and config space of each function at the end of a boot of that capture."""
-    taken = snapshot.take(CAPTURE, boot)
+def functions(boot: int, capture: str = CAPTURE) -> dict[str, bytes]:
+    """Address and config space of each function at the end of a boot of a capture."""
+    taken = snapshot.take(capture, boot)
     return {bdf.text(space.function): space.data.tobytes() for space in taken.functions}
 
 

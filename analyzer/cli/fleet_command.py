@@ -337,12 +337,7 @@ def report_command(  # noqa: PLR0913 typer makes an option of each parameter
 def _status(answers: "FleetReport", *, strict: bool) -> int:
     if answers.losses or (strict and answers.tally.healed):
         return exit_status.LOSS
-    analysed = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
-    doubt = answers.doubts or answers.captures.doubtful or analysed < answers.captures.done
-    if answers.untimed is not None:
-        # A loss that may be in the period is no all-clear for it.
-        doubt = doubt or answers.untimed.losses or answers.untimed.doubts or answers.untimed.unanswered
-    return exit_status.DOUBT if doubt or not answers.complete else exit_status.OK
+    return exit_status.DOUBT if answers.unsure else exit_status.OK
 
 
 def _day(text: str | None, option: str) -> "dt.date | None":

@@ -301,3 +301,13 @@ class FleetReport:
     until: str | None = None
     untimed: Untimed | None = None
     registers: RegisterSurvival | None = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether something has no answer: without a loss that is the exit status 3."""
+        captures, untimed = self.captures, self.untimed
+        answered = sum(captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
+        doubt = self.doubts or captures.doubtful or answered < captures.done or not self.complete
+        # A loss that may be in the period is no all-clear for it.
+        outside = untimed is not None and (untimed.losses or untimed.doubts or untimed.unanswered)
+        return bool(doubt or outside)

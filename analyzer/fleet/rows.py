@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TABLES_SCHEMA: Final = 2
 PARTITION: Final = "capture_verdict"
 VERDICTS: Final[tuple[CaptureVerdict, ...]] = get_args(CaptureVerdict)
+#: June 2007, when the ECN "Alternative Routing-ID Interpretation" was published: no bridge forwarded before.
+_CLOCK_IS_SET_NS: Final = 1_180_656_000_000_000_000
 
 
 class _CaptureKey(TypedDict):
@@ -205,12 +207,16 @@ def _release(result: CaptureResult, boot: int) -> str | None:
 def _time(one: AnalyzedInput, first_ns: int | None) -> tuple[int | None, str | None]:
     """Wall-clock time and who says it: the accesses, else the manifest or path, else the recording's header.
 
+    A host without a clock that runs on counts from 1970 until its time is set: such a time is none.
+
     Args:
         one: the input.
         first_ns: time of the first access that counts: the incoming kernel's, or the capture's.
     """
-    if one.clock == "realtime" and first_ns is not None:
+    if one.clock == "realtime" and first_ns is not None and first_ns >= _CLOCK_IS_SET_NS:
         return first_ns, "accesses"
     if one.entry.time_ns is not None:
         return one.entry.time_ns, one.entry.stated_by
-    return (one.created_ns, "recording") if one.created_ns is not None else (None, None)
+    if one.created_ns is not None and one.created_ns >= _CLOCK_IS_SET_NS:
+        return one.created_ns, "recording"
+    return None, None

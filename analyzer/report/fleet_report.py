@@ -36,7 +36,7 @@ def print_run(summary: RunSummary) -> None:
             f"{count(summary.added, 'capture')} added: new or changed since the last run", "note"
         )
     if summary.replaced:
-        words = "not counted any more: each is part of a later one"
+        words = "not counted any more: changed since, or part of a later one"
         problems.complain(f"{count(summary.replaced, 'earlier capture')} {words}", "note")
     if summary.complete:
         problems.complain(f"to see the results: analyze fleet report {summary.directory}", "note")
@@ -79,7 +79,8 @@ def _headline(page: Page, report: FleetReport) -> None:
     for sentence in scope(report):
         page.prose(sentence, style="dim")
     verdict = headline(report)
-    style = "warn" if verdict.sign == "unknown" else verdict.sign
+    sign = verdict.sign
+    style = "warn" if sign == "unknown" else "dim" if sign == "none" else sign
     page.line(Span(f"{verdict.word}: ", style), verdict.text)
     hardware, hosts = report.tally.hardware_loss, report.hosts
     page.table(
