@@ -42,7 +42,7 @@ def verdicts(result: CaptureResult) -> object:
     return (
         result.verdict,
         [(bridge.bdf, bridge.verdict, bridge.cause, bridge.confidence) for bridge in kexec.bridges],
-        kexec.devices,
+        [replace(device, bus_master_access=None) for device in kexec.devices],  # numbers are each file's own
         kexec.policies,
         kexec.divergences,
     )

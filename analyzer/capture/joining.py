@@ -128,4 +128,5 @@ def _merge(notes: Notes, other: Notes, rows: int) -> None:
     notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)
     notes.preserved.extend(other.preserved)
     notes.events.extend(replace(event, seq=event.seq + rows) for event in other.events)
+    notes.uses.extend(replace(one, seq=one.seq + rows) for one in other.uses)
     notes.releases.extend(release for release in other.releases if release not in notes.releases)

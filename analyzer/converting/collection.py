@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from analyzer.capture import Capture, LogLine, Notes, PreservedDump, SourceFile, accesses
+from analyzer.converting import vfio_users
 from analyzer.converting.native import write_capture
 from analyzer.errors import AritraceError, EmptyInputError, LimitExceededError
 from analyzer.kernel_logs import kernel_log
@@ -93,6 +94,8 @@ def collect(
 ) -> Collected:
     """Write what a host shows now as one native file, atomically.
 
+    What functions are used as is read with their config space (:mod:`analyzer.readers.snapshot.sysfs_uses`).
+
     Args:
         output: the file to write; missing directories are made.
         options: ``dmesg`` in place of the kernel's ring buffer; ``flb``, ``flb_name``: the preserved set.
@@ -113,6 +116,7 @@ def collect(
     release = host.line(_RELEASE)
     notes.releases = [release] if release else []
     missing = [*_of_config_spaces(table, notes)]
+    missing += _of_users(host, notes)
     notes.log = [LogLine(line) for line in _log(host, options, missing)]
     if options.flb is not None:
         dump = of_option(options, "--flb", options.flb, _dump)
@@ -209,6 +213,19 @@ def _of_config_spaces(table: pl.DataFrame, notes: Notes) -> Iterator[NotCollecte
                 "these functions may be on the bus: no answer from this file is clean",
                 "collect again when no device is being added or removed",
                 decides=True,
+            )
+
+
+def _of_users(host: _Host, notes: Notes) -> Iterator[NotCollected]:
+    """Add the virtual machines that have functions open; name them as missing where that cannot be read."""
+    if any(one.use.is_vfio for one in notes.uses):
+        notes.uses, whole = vfio_users.named(notes.uses, host.path("proc"))
+        if not whole:
+            yield NotCollected(
+                "which virtual machine has which function open (/proc/PID/fd: no permission, or too many"
+                " files)",
+                "a report on a function that was lost does not name its virtual machine",
+                "run it as root",
             )
 
 
