@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -26,6 +27,9 @@ LACKS_FUNCTIONS: Final = "lacks-functions"
 ENUMERATION_ONLY: Final = "enumeration-only"
 #: As LACKS_FUNCTIONS, of parts that could not be read, and of functions shown twice.
 LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
+
+#: What ``analyze collect --before`` and ``--after`` call themselves.
+_COLLECTED: Final = re.compile(r"aritrace \S+ collect --(before|after)")
 
 BoundaryName = Literal["boot", "kexec", "live-update", "plain", "crash"]
 
@@ -164,6 +168,12 @@ class Notes:
     source_format: str | None = None
     scans: list[LoggedScan] = field(default_factory=list)
     uses: list[PlacedUse] = field(default_factory=list)
+
+    @property
+    def collected(self) -> Literal["before", "after"] | None:
+        """Of a file of ``analyze collect``: on which side of the kexec it was made, where that was said."""
+        match = _COLLECTED.fullmatch(self.tool or "")
+        return None if match is None else "before" if match[1] == "before" else "after"
 
     @property
     def whole(self) -> bool:

@@ -5,7 +5,7 @@ The replay of the inherit policy with one bridge's bit forced on and off in turn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -153,6 +153,8 @@ class Machine:
         self.virtual = virtual_functions.of_topology(topology)
         self.virtual_keys = virtual_functions.keys(topology)
         everything = frozenset(node.name for node in self.hardware.nodes())
+        if capture.notes.collected == "after":  # its set is of the kexec that is over
+            capture = replace(capture, notes=replace(capture.notes, preserved=[]))
         opened = sources(options, capture, {})
         if opened.beyond(0):
             raise UsageError(
