@@ -256,3 +256,12 @@ def test_a_redacted_log_still_says_what_functions_were(tmp_path):
         of_both.append([device.was for device in result.kexecs[0].devices])
     assert of_both[0] == of_both[1]
     assert FunctionUse("nvme", block=["nvme2"], source="kernel log") in of_both[0]
+
+
+def test_no_text_holds_an_access_number():
+    """Smaller captures number anew, and must say the same (:mod:`analyzer.converting.proof`)."""
+    for on in (True, False):
+        kexec, follows = judged(lost(), bus_master=on)
+        numbers = {str(device.bus_master_access) for device in kexec.devices if device.bus_master_access}
+        assert numbers
+        assert not [item.code for item in follows.values() if any(one in item.text for one in numbers)]

@@ -63,10 +63,10 @@ def _going_on(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
         user = f"what uses {'them' if len(devices) > 1 else 'it'}"
     bridges = ", ".join(dict.fromkeys(device.bridge for device in devices if device.bridge))
     text = (
-        f"This cannot wait: stop {user}: {_named(devices)}. Bus Master was on when the outgoing kernel ended,"
-        " and no driver is bound: as far as the input shows DMA goes on, into the memory of a virtual machine"
-        " where the tables of the IOMMU were preserved too. No function-level reset reaches a function whose"
-        " config space does not answer."
+        f"This cannot wait: stop {user}: {_named(devices)}. Bus Master was on when the outgoing kernel"
+        " ended, and no driver is bound: as far as the input shows DMA goes on, into the memory of a virtual"
+        " machine where the tables of the IOMMU were preserved too. No function-level"
+        " reset reaches a function whose config space does not answer."
     )
     if bridges:
         text += (
