@@ -265,3 +265,13 @@ def test_no_text_holds_an_access_number():
         numbers = {str(device.bus_master_access) for device in kexec.devices if device.bus_master_access}
         assert numbers
         assert not [item.code for item in follows.values() if any(one in item.text for one in numbers)]
+
+
+def test_the_virtual_machines_to_stop_are_named():
+    _, follows = judged(lost(), PlacedUse(0x0108, 0, GIVEN), PlacedUse(0x0109, 0, replace(GIVEN, vm="db")))
+    assert follows["reboot"].text.endswith(
+        f"Stop or move the affected virtual machines first: db ({NINE}), web1 ({EIGHT}), as far as the input"
+        " names them."
+    )
+    _, follows = judged(lost())
+    assert follows["reboot"].text.endswith("Stop or move the affected virtual machines first.")

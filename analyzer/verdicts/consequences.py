@@ -282,7 +282,13 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
             if device.preserved and device.verdict == "reachable" and device.bdf not in of_bridges
         ]
         with_functions = list(device_consequences.of_devices(stranded, found, reset, sessions=ruled))
-    texts = ((code, *_TEXTS[code]) for code, holds in chosen.items() if holds)
+    chosen_texts = {code: _TEXTS[code] for code, holds in chosen.items() if holds}
+    machines = device_consequences.virtual_machines(stranded)
+    if "reboot" in chosen_texts and machines:
+        text, source = chosen_texts["reboot"]
+        text = f"{text.removesuffix('.')}: {machines}, as far as the input names them."
+        chosen_texts["reboot"] = text, source
+    texts = ((code, *said) for code, said in chosen_texts.items())
     urgent = [item for item in with_functions if item.code == "dma-continues"]
     return [
         *urgent,

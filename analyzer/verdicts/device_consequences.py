@@ -55,6 +55,15 @@ def of_devices(
     yield from _names_gone(stranded)
 
 
+def virtual_machines(devices: Sequence[DeviceVerdict]) -> str:
+    """The virtual machines that had functions, by name, each with its functions; empty if none is known."""
+    held: dict[str, list[str]] = {}
+    for device in devices:
+        if device.was is not None and device.was.vm is not None:
+            held.setdefault(device.was.vm, []).append(device.bdf)
+    return _listed([f"{name} ({_listed(functions)})" for name, functions in sorted(held.items())])
+
+
 def _going_on(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
     if not devices:
         return
