@@ -17,14 +17,14 @@ from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.readers.small_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
-from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
+from analyzer.verdicts import former_uses, handovers, kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from analyzer.capture import Capture, LoggedScan
+    from analyzer.capture import Capture, LoggedScan, PlacedUse
     from analyzer.observed.boots import BootSpan
     from analyzer.preservation.preserved import PreservedSources
     from analyzer.results import KexecResult
@@ -238,7 +238,13 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             number,
             pair,
             _CaptureFacts(
-                chosen, logs, opened, builder, not capture.notes.may_lack_functions, capture.notes.whole
+                chosen,
+                logs,
+                opened,
+                builder,
+                not capture.notes.may_lack_functions,
+                capture.notes.whole,
+                capture.notes.uses,
             ),
         )
         for number, pair in enumerate(_kexecs(topologies))
@@ -294,6 +300,7 @@ class _CaptureFacts:
     builder: EvidenceBuilder
     complete: bool
     whole: bool
+    uses: Sequence[PlacedUse]
 
 
 def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
@@ -327,6 +334,9 @@ def _analyze_kexec(
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
     kexec_analysis = kexecs.analyze_kexec(index, handover, preserved, what_if, settings, known.builder)
+    uses = former_uses.of_boot(outgoing.boot.index, index, known.logs, known.uses)
+    result = kexec_analysis.result
+    result.devices = former_uses.added(result.devices, outgoing, incoming, uses, known.builder)
     kexec_analysis.result.preservation = how if preserved.source == "assumed" else "known"
     kexec_analysis.result.warnings.extend(known.logs.warnings)
     verdict.conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
