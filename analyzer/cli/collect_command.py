@@ -42,10 +42,11 @@ def collect_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
     root: Root = "/",
 ) -> None:
-    """Collect what this host shows, into one file: config space, kernel log, command line, release.
+    """Collect what this host shows, into one file: config space, kernel log, what functions are used as.
 
-    Run it as root before the kexec and after it; analyze --join BEFORE AFTER then says what was lost. Exit
-    status 3 if the file lacks something without which answers stay open.
+    After the kexec also the set of preserved functions. Run it as root before the kexec and after it;
+    analyze --join BEFORE AFTER then says what was lost. Exit status 3 if the file lacks something without
+    which answers stay open.
     """
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.converting.collection import collect

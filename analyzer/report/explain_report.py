@@ -67,6 +67,8 @@ def fill(
     _add_place(page, explanation)
     if explanation.virtual_function is not None:
         _add_virtual_function(page, explanation, explanation.virtual_function)
+    for used in explanation.uses:
+        page.prose(f"used as, in boot {used.boot}: {used.use.text} ({used.use.source})", indent=2)
     for kexec in explanation.kexecs:
         page.blank()
         page.line(Span(f"kexec {kexec.index}", "strong"), f": {kexec.conclusion}")

@@ -20,7 +20,7 @@ from analyzer.preservation.preserved import assumed, not_handed_over, resolve, s
 from analyzer.replay import two_boots
 from analyzer.replay.enumeration import Replay
 from analyzer.results import POLICIES, Boot, CaptureResult
-from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
+from analyzer.verdicts import former_uses, handovers, kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
 from analyzer.verdicts.kexecs import Predictions
@@ -28,7 +28,7 @@ from analyzer.verdicts.kexecs import Predictions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from analyzer.capture import Capture, LoggedScan
+    from analyzer.capture import Capture, LoggedScan, PlacedUse
     from analyzer.observed.boots import BootSpan
     from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSources
@@ -172,7 +172,7 @@ def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions], chosen: Opti
     opened, spans = asked.opened, [topology.boot for topology in topologies]
     builder = EvidenceBuilder(index, capture.files)
     kexec_analyses = [
-        _conclude_kexec(kexec, predictions, builder, logs, chosen)
+        _conclude_kexec(kexec, predictions, builder, (logs, capture.notes.uses, chosen))
         for kexec, predictions in zip(asked.kexecs, replays, strict=True)
     ]
     results = [kexec_analysis.result for kexec_analysis in kexec_analyses]
@@ -259,10 +259,13 @@ def _conclude_kexec(
     asked: _KexecAsked,
     predictions: Predictions,
     builder: EvidenceBuilder,
-    logs: BootLogs,
-    options: Options,
+    known: tuple[BootLogs, Sequence[PlacedUse], Options],
 ) -> KexecAnalysis:
+    logs, placed, options = known
     found = kexecs.conclude(asked.question, predictions, builder)
+    outgoing, incoming = asked.question.handover.outgoing, asked.question.handover.incoming
+    uses = former_uses.of_boot(outgoing.boot.index, asked.question.index, logs, placed)
+    found.result.devices = former_uses.added(found.result.devices, outgoing, incoming, uses, builder)
     is_assumed = asked.question.preserved.source == "assumed"
     found.result.preservation = asked.preservation if is_assumed else "known"
     found.result.warnings.extend(logs.warnings)
