@@ -67,12 +67,13 @@ def added(
     """
     found = []
     for device in devices:
-        key = bdf.parse(device.bdf)
-        shown = None
-        function = outgoing.functions.get(key)
         lost = device.verdict in ("stranded", "missing")
-        if lost and function is not None and incoming.boot.orderly is True:
-            shown = _bus_master(function)
+        if not lost and not uses:
+            found.append(device)
+            continue
+        key = bdf.parse(device.bdf)
+        function = outgoing.functions.get(key) if lost and incoming.boot.orderly is True else None
+        shown = None if function is None else _bus_master(function)
         found.append(
             replace(
                 device,
