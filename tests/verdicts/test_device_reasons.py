@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hand_made_worlds import link
 
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import Prediction
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.world import Node, World
 from analyzer.results import DeviceVerdict
 from analyzer.verdicts import devices
 from analyzer.verdicts.divergences import Comparison
