@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from analyzer.replay import enumeration, node_table
-from analyzer.replay.enumeration import Kernel, Replay
+from analyzer.replay.enumeration import FoundRows, Kernel, Replay
 from analyzer.replay.node_table import NodeTable, of_world
 from analyzer.replay.world import Node, Path, World
 
@@ -46,3 +48,13 @@ def predictions(asked: Iterable[tuple[World, Profile]]) -> list[Prediction]:
     kernels = [Kernel(of_world(world), profile) for world, profile in asked]
     replay = Replay(kernels)
     return [replay.prediction(number) for number in range(len(kernels))]
+
+
+def found_rows(machine: NodeTable, prediction: Prediction) -> FoundRows:
+    """A prediction that was made by hand, as rows of the machine."""
+    found = [
+        row for row, path in enumerate(machine.paths) if path in prediction.certain | prediction.possible
+    ]
+    certain = [machine.paths[row] in prediction.certain for row in found]
+    keys = [prediction.keys.get(machine.paths[row], 0) for row in found]
+    return FoundRows(np.array(found, np.int64), np.array(keys, np.int64), np.array(certain, np.bool_))
