@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import replay_inputs
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     import naive_scan
     from hypothesis.strategies import SearchStrategy
-    from random_worlds import Case
+    from random_worlds import Case, Path
 
-    from analyzer.replay.node_table import NodeTable
+    from analyzer.replay.world import Node
 
 _T = TypeVar("_T")
 
@@ -46,9 +47,17 @@ def random_cases(number: int, count: int, *strategies: SearchStrategy) -> list[A
 
 
 def together(made: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Machines by as many as are replayed together."""
+    """Machines by as many as are replayed together.
+
+    Garbage is looked for between them: what they consist of is in use until it has been compared, and looking
+    through it again and again takes a third of the time.
+    """
     for first in range(0, len(made), TOGETHER):
-        yield made[first : first + TOGETHER]
+        gc.disable()
+        try:
+            yield made[first : first + TOGETHER]
+        finally:
+            gc.enable()
 
 
 class Scans:
@@ -62,21 +71,21 @@ class Scans:
     """
 
     def __init__(self, cases: Sequence[Case], kinds: Sequence[tuple[str, bool]]) -> None:
-        self.naive: list[naive_scan.Kernel] = []
         self.kinds = [(case, *kind) for case in cases for kind in kinds]
-        kernels = []
-        for case in cases:
-            what_if: NodeTable | None = None
-            for policy, as_ran in kinds:
-                kernel = _naive(case, policy, as_ran=as_ran)
-                self.naive.append(kernel)
-                if as_ran:
-                    machine = replay_inputs.machine(replay_inputs.nodes(case, kernel))
-                else:
-                    machine = what_if = what_if or replay_inputs.machine(replay_inputs.nodes(case))
-                profile = replay_inputs.profile(case, policy)
-                kernels.append(enumeration.Kernel(machine, profile, as_ran))
-        self.replay = enumeration.Replay(kernels)
+        self.naive = [_naive(*kind) for kind in self.kinds]
+        described: dict[object, dict[Path, Node]] = {}  # a what-if is asked of one machine for all policies
+        which: list[object] = []
+        for number, ((case, _, as_ran), kernel) in enumerate(zip(self.kinds, self.naive, strict=True)):
+            which.append(number if as_ran else ("what-if", number // len(kinds)))
+            if which[-1] not in described:
+                described[which[-1]] = replay_inputs.nodes(case, kernel if as_ran else None)
+        machines = dict(zip(described, replay_inputs.machines(list(described.values())), strict=True))
+        self.replay = enumeration.Replay(
+            [
+                enumeration.Kernel(machines[one], replay_inputs.profile(case, policy), as_ran)
+                for one, (case, policy, as_ran) in zip(which, self.kinds, strict=True)
+            ]
+        )
 
     def __iter__(self) -> Iterator[tuple[Case, str, bool, naive_scan.Kernel, int]]:
         """Machine, policy, whether it ran, the naive scan and the number of the kernel in the replay."""
@@ -84,7 +93,7 @@ class Scans:
             yield *kind, kernel, number
 
 
-def _naive(case: Case, policy: str, *, as_ran: bool) -> naive_scan.Kernel:
+def _naive(case: Case, policy: str, as_ran: bool) -> naive_scan.Kernel:
     kernel = case.kernel(policy)
     if as_ran:
         kernel.number = first_free_number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hand_made_worlds import of_nodes
+from hand_made_worlds import of_machines
 from naive_scan import ABSENT, ARI_BIT, DOWNSTREAM, MULTIFUNCTION, PCI_TO_PCIE, ROOT_PORT, UPSTREAM
 
 from analyzer.observed.registers.functions import BusNumbers
@@ -12,6 +12,8 @@ from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from naive_scan import Hardware, Kernel
     from random_worlds import Case, Numbers, Path
 
@@ -50,9 +52,9 @@ def nodes(case: Case, ran: Kernel | None = None) -> dict[Path, Node]:
     return by_path
 
 
-def machine(by_path: dict[Path, Node]) -> NodeTable:
-    """Connect nodes and correct port types, as the table is built from a capture."""
-    return of_nodes(by_path.values())
+def machines(described: Sequence[dict[Path, Node]]) -> list[NodeTable]:
+    """Connect nodes and correct port types, as the tables are built from captures."""
+    return of_machines([by_path.values() for by_path in described])
 
 
 def _node(case: Case, path: Path, hardware: Hardware) -> Node:
