@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hand_made_worlds import link, predict
 
-from analyzer.replay.ari import AriDecision, decide
+from analyzer.observed.registers.functions import BusNumbers
+from analyzer.replay.ari import AriDecision
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node
 
@@ -12,14 +14,31 @@ BRIDGE = 0x00_0008
 SECONDARY = 0x0001
 
 
-def bridge(*, hardware: bool | None = None, supported: bool | None = True) -> Node:
-    return Node(
-        (0, 8), outgoing=BRIDGE, is_bridge=True, is_pcie=True, ari_supported=supported, hardware=hardware
+def decision(
+    profile: Profile, address: int, secondary: int, *, hardware: bool | None, ari: bool | None
+) -> AriDecision:
+    """What a scan decides on a bridge of the root bus of that address, above a function 0.
+
+    Args:
+        profile: the kernel.
+        address: key of the bridge under the numbering of this scan.
+        secondary: number of the bus below.
+        hardware: bit 5 of DEVCTL2.
+        ari: function 0 has an ARI capability.
+    """
+    bridge = Node(
+        (address >> 8, address & 0xFF),
+        outgoing=BRIDGE,
+        is_bridge=True,
+        is_pcie=True,
+        ari_supported=True,
+        hardware=hardware,
+        numbers=BusNumbers(address >> 8 & 0xFF, secondary, secondary, row=0),
     )
-
-
-def function_0(*, ari: bool | None) -> Node:
-    return Node((0, 8, 0), is_pcie=True, has_ari=ari)
+    below = Node((*bridge.path, 0), is_pcie=True, has_ari=ari)
+    prediction = predict(link({node.path: node for node in (bridge, below)}), profile)
+    assert prediction.keys == {bridge.path: address, below.path: secondary << 8}
+    return prediction.decisions[bridge.path]
 
 
 def kernel(
@@ -53,13 +72,8 @@ def kernel(
 def test_pci_noari_known_or_not(
     policy: str, noari: bool | None, preserved: tuple[int, ...], ari: bool | None, expected: AriDecision
 ) -> None:
-    decided = decide(
-        bridge(hardware=True),
-        function_0(ari=ari),
-        kernel(policy, noari=noari, preserved=preserved),
-        address=BRIDGE,
-        secondary=SECONDARY,
-    )
+    profile = kernel(policy, noari=noari, preserved=preserved)
+    decided = decision(profile, BRIDGE, SECONDARY, hardware=True, ari=ari)
     assert decided == expected
 
 
@@ -67,5 +81,5 @@ def test_the_handed_over_state_is_looked_up_under_the_address_of_this_scan() -> 
     """The set knows addresses only: a bridge found elsewhere is taken for the one listed there."""
     moved = 0x00_0300
     profile = kernel("serialize", preserved=(BRIDGE, moved), **{"8": False, "300": True})
-    decided = decide(bridge(), function_0(ari=True), profile, address=moved, secondary=0x0004)
+    decided = decision(profile, moved, 0x04, hardware=None, ari=True)
     assert decided == AriDecision(True, "restored")

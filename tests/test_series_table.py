@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hand_made_worlds import link, predict
 from preserved_dumps import h8
 
 from analyzer import series
@@ -22,7 +23,6 @@ from analyzer.observed.registers.functions import BusNumbers
 from analyzer.options import Options
 from analyzer.preservation import flb
 from analyzer.preservation.preserved import HandedOver
-from analyzer.replay.bus_numbers import outcome
 from analyzer.replay.profile import Profile
 from analyzer.replay.series_recognition import candidates, handover
 from analyzer.replay.world import Node
@@ -228,9 +228,12 @@ def test_an_unknown_series_is_an_error_in_a_file_of_expectations(
 
 def test_one_more_row_is_replayed_by_its_rule(v10: Series) -> None:
     """An endpoint on the bus is preserved: v9 gives the bridge new numbers, the new version does not."""
-    lost = Node((0, 8, 0), is_bridge=True, numbers=BusNumbers(0, 0, 0, 0))
+    lost, endpoint = Node((2, 0), is_bridge=True, numbers=BusNumbers(0, 0, 0, 0)), Node((2, 8))
+    machine = link({node.path: node for node in (lost, endpoint)})
     said = {
-        name: outcome(lost, 2, [lost], Profile("inherit", name, frozenset({0x0208}), False, False, {}))
+        name: predict(machine, Profile("inherit", name, frozenset({0x0208}), False, False, {})).numbers[
+            lost.path
+        ]
         for name in ("v9", v10.name)
     }
     assert said == {"v9": "assign", "v10": "refuse"}

@@ -1,18 +1,23 @@
-"""A random case as the replay takes it: :class:`World` and :class:`Profile`."""
+"""A random case as the replay takes it: :class:`NodeTable` and :class:`Profile`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hand_made_worlds import of_machines
 from naive_scan import ABSENT, ARI_BIT, DOWNSTREAM, MULTIFUNCTION, PCI_TO_PCIE, ROOT_PORT, UPSTREAM
 
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.profile import Profile
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.world import Node
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from naive_scan import Hardware, Kernel
     from random_worlds import Case, Numbers, Path
+
+    from analyzer.replay.node_table import NodeTable
 
 
 def profile(case: Case, policy: str) -> Profile:
@@ -47,9 +52,9 @@ def nodes(case: Case, ran: Kernel | None = None) -> dict[Path, Node]:
     return by_path
 
 
-def world(by_path: dict[Path, Node]) -> World:
-    """Connect nodes and correct port types, as the world is built from a capture."""
-    return link(by_path)
+def machines(described: Sequence[dict[Path, Node]]) -> list[NodeTable]:
+    """Connect nodes and correct port types, as the tables are built from captures."""
+    return of_machines([by_path.values() for by_path in described])
 
 
 def _node(case: Case, path: Path, hardware: Hardware) -> Node:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from both_scans import POLICIES, random_cases, scan
+from both_scans import POLICIES, Scans, random_cases, together
 from naive_scan import DOWNSTREAM, PCI_TO_PCIE, ROOT_PORT
 from smaller_worlds import smallest
 
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 CASES = 400
 
 
-def wrong_reason(case: Case, policy: str) -> str | None:
-    """A verdict or reason that the naive scan contradicts, or None."""
-    kernel, world, prediction = scan(case, policy, as_ran=False)
+def wrong_reason(scans: Scans, number: int) -> str | None:
+    """A verdict or reason that the naive scan contradicts, or None; ``number``: which of the scans."""
+    case, policy, _ = scans.kinds[number]
+    kernel, machine = scans.naive[number], scans.replay.kernels[number].machine
+    world = machine.world
     found = {device.path for device in kernel.found}
-    verdicts = devices.verdicts(world, prediction, case.preserved, Comparison())
+    verdicts = devices.verdicts(
+        machine,
+        scans.replay.found(number),
+        partial(scans.replay.prediction, number),
+        case.preserved,
+        Comparison(),
+    )
     named = {device.bdf: device for device in verdicts}
     assert len(named) == len(verdicts)
     for node in world.nodes():
@@ -85,12 +94,15 @@ def _ari_without_noari(case: Case, policy: str, bridge: tuple[int, ...]) -> bool
     return bridge not in scanned or scanned[bridge].ari_enabled
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_reasons_are_given_for_exactly_what_is_not_discovered(policy: str) -> None:
-    @random_cases(7, CASES)
-    def check(case: Case) -> None:
-        if wrong_reason(case, policy):
-            small = smallest(case, lambda it: wrong_reason(it, policy) is not None)
-            pytest.fail(f"{wrong_reason(small, policy)}\n{small!r}")
+def alone(case: Case, policy: str) -> str | None:
+    """The same of one machine."""
+    return wrong_reason(Scans([case], [(policy, False)]), 0)
 
-    check()
+
+def test_reasons_are_given_for_exactly_what_is_not_discovered() -> None:
+    for some in together(random_cases(7, CASES)):
+        scans = Scans(some, [(policy, False) for policy in POLICIES])
+        for number, (case, policy, _) in enumerate(scans.kinds):
+            if wrong_reason(scans, number):
+                small = smallest(case, partial(alone, policy=policy))
+                pytest.fail(f"{alone(small, policy)}\n{small!r}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import replay_inputs
 import unknown_inputs
-from both_scans import POLICIES, random_cases
+from both_scans import POLICIES, random_cases, together
 from hypothesis import strategies as st
 from naive_scan import ROOT_PORT, Hardware, Machine
 from random_worlds import Case, Dice
@@ -17,7 +17,7 @@ from unknown_inputs import Unknown
 from analyzer.replay import enumeration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from naive_scan import Kernel
     from random_worlds import Path
@@ -34,11 +34,24 @@ COMPLETIONS = 40
 EXACT = ("multifunction", "capability", "next", "bit", "saved", "supported", "type", "numbers")
 
 
-def replay_without(case: Case, unknowns: list[Unknown], policy: str) -> tuple[Prediction, dict[Path, Node]]:
-    profile = replay_inputs.profile(case, policy)
-    nodes = replay_inputs.nodes(case)
-    unknown_inputs.forget(unknowns, nodes, profile)
-    return enumeration.predict(replay_inputs.world(nodes), profile), nodes
+class Replays:
+    """What the replay says of machines that it is not told everything of.
+
+    Args:
+        asked: machine, inputs that are unknown, policy.
+    """
+
+    def __init__(self, asked: Sequence[tuple[Case, list[Unknown], str]]) -> None:
+        profiles = [replay_inputs.profile(case, policy) for case, _, policy in asked]
+        self.nodes = [replay_inputs.nodes(case) for case, _, _ in asked]
+        for (_, unknowns, _), nodes, profile in zip(asked, self.nodes, profiles, strict=True):
+            unknown_inputs.forget(unknowns, nodes, profile)
+        machines = replay_inputs.machines(self.nodes)
+        self._replay = enumeration.Replay(list(map(enumeration.Kernel, machines, profiles)))
+
+    def of(self, number: int) -> tuple[Prediction, dict[Path, Node]]:
+        """The prediction for one of them, and what it was told of each function."""
+        return self._replay.prediction(number), self.nodes[number]
 
 
 def unsound(prediction: Prediction, kernel: Kernel) -> str | None:
@@ -59,12 +72,14 @@ def unsound(prediction: Prediction, kernel: Kernel) -> str | None:
     return None
 
 
-def try_completions(case: Case, unknowns: list[Unknown], policy: str) -> int:
+def try_completions(
+    case: Case, unknowns: list[Unknown], policy: str, said: tuple[Prediction, dict[Path, Node]]
+) -> int:
     """Fail where a machine that fits contradicts the replay; return how many were tried.
 
     Where one input alone is unknown, the replay must not be vaguer than that either.
     """
-    prediction, nodes = replay_without(case, unknowns, policy)
+    prediction, nodes = said
     scans: list[set[Path]] = []
     # Capabilities that were never read vary with the type of the bridge above: more is unknown then.
     skipped = any(node.has_ari is None and node.path != unknowns[0].path for node in nodes.values())
@@ -94,15 +109,15 @@ def try_completions(case: Case, unknowns: list[Unknown], policy: str) -> int:
 @pytest.mark.parametrize("part", range(-(-CASES // PART)))
 def test_no_completion_contradicts_the_replay(part: int, record_property: Callable) -> None:
     machines = 0
-
-    @random_cases(part, min(PART, CASES - part * PART), st.binary(min_size=32, max_size=32))
-    def check(case: Case, picks: bytes) -> None:
-        nonlocal machines
-        dice = Dice(picks)
-        unknowns = unknown_inputs.choose(case, dice, dice.pick(1, 1, 2, 3, 4))
-        machines += try_completions(case, unknowns, dice.pick(*POLICIES))
-
-    check()
+    picked = random_cases(part, min(PART, CASES - part * PART), st.binary(min_size=32, max_size=32))
+    for some in together(picked):
+        asked = []
+        for case, picks in some:
+            dice = Dice(picks)
+            unknowns = unknown_inputs.choose(case, dice, dice.pick(1, 1, 2, 3, 4))
+            asked.append((case, unknowns, dice.pick(*POLICIES)))
+        replays = Replays(asked)
+        machines += sum(try_completions(*one, replays.of(number)) for number, one in enumerate(asked))
     record_property("oracle_completions", machines)
 
 
@@ -114,7 +129,8 @@ def test_a_bridge_that_is_perhaps_there_perhaps_makes_v9_refuse() -> None:
     case.outgoing = case.addresses = {(0, 8): 8, (0, 8, 0): 0x100, (0, 9): 9}
     case.outgoing_numbers = {(0, 8): (0, 1, 1), (0, 9): (0, 2, 2)}
     unknown = Unknown((0, 8), "multifunction", ({"header": 0x01}, {"header": 0x81}))
-    assert try_completions(case, [unknown], "inherit") == 2
-    prediction, _ = replay_without(case, [unknown], "inherit")
+    said = Replays([(case, [unknown], "inherit")]).of(0)
+    assert try_completions(case, [unknown], "inherit", said) == 2
+    prediction, _ = said
     assert (prediction.certain, prediction.possible) == ({(0, 8)}, {(0, 9), (0, 8, 0)})
     assert prediction.numbers[0, 8] == "unknown"

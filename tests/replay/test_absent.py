@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hand_made_worlds import link
 
 from analyzer.observed.decisions import Decision
 from analyzer.observed.registers.functions import BusNumbers
+from analyzer.observed.topology import Topology
 from analyzer.replay.two_boots import mark_absent
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.world import Node, World
 from schemas.pcie_capability import TYPE_ROOT_PORT, TYPE_UPSTREAM
 
 #: A root port on the root bus of domain 3, behind it bus 4; rows from 1000 on are the incoming kernel's scan.
@@ -28,6 +30,22 @@ def machine(*functions: int, port_type: int = TYPE_ROOT_PORT, numbers: bool = Tr
     return link({node.path: node for node in (port, *below)})
 
 
+def incoming_boot(
+    *reads: tuple[int, int, int], absent: bool = False, scan: int | None = SCAN
+) -> SimpleNamespace:
+    """What is asked of the incoming boot, of its vendor reads (row, function, value)."""
+    rows = np.array([row for row, _, _ in reads], np.int64)
+    size = int(rows.max()) + 1 if reads else 1
+    index = SimpleNamespace(
+        value=np.zeros(size, np.int64), absent=np.zeros(size, bool), function=np.zeros(size, np.int64)
+    )
+    for row, function, value in reads:
+        index.value[row], index.function[row], index.absent[row] = value, function, absent
+    boot = SimpleNamespace(scan=scan)
+    read = SimpleNamespace(_index=index, vendor_rows=rows, boot=boot)
+    return SimpleNamespace(boot=boot, probed_in_vain=Topology.probed_in_vain.fget(read))
+
+
 def marked(
     world: World,
     *reads: tuple[int, int, int],
@@ -36,15 +54,8 @@ def marked(
     scan: int | None = SCAN,
 ) -> World:
     """Judge by vendor reads (row, function, value); ``ari``: what the kernel decided on the port."""
-    rows = np.array([row for row, _, _ in reads], np.int64)
-    size = int(rows.max()) + 1 if reads else 1
-    index = SimpleNamespace(
-        value=np.zeros(size, np.int64), absent=np.zeros(size, bool), function=np.zeros(size, np.int64)
-    )
-    for row, function, value in reads:
-        index.value[row], index.function[row], index.absent[row] = value, function, absent
     decisions = {} if ari == "none" else {PORT_KEY: [Decision(PORT_KEY, BUS << 8, "set", ari, 1)]}
-    mark_absent(index, SimpleNamespace(boot=SimpleNamespace(scan=scan), vendor_rows=rows), decisions, world)
+    mark_absent(incoming_boot(*reads, absent=absent, scan=scan), decisions, world)
     return world
 
 
@@ -143,14 +154,8 @@ def test_silence_of_function_8_and_up_counts_with_ari_only(
 def test_the_first_decision_counts() -> None:
     """The scan's; a rescan decides again."""
     world = machine(8)
-    rows = np.array([SCAN])
-    index = SimpleNamespace(
-        value=np.zeros(SCAN + 1), absent=np.zeros(SCAN + 1, bool), function=np.zeros(SCAN + 1)
-    )
-    index.value = np.full(SCAN + 1, SILENT, np.int64)
-    index.function = np.full(SCAN + 1, BUS << 8 | 8, np.int64)
     decisions = {PORT_KEY: [Decision(PORT_KEY, BUS << 8, "set", enabled, 1) for enabled in (False, True)]}
-    mark_absent(index, SimpleNamespace(boot=SimpleNamespace(scan=SCAN), vendor_rows=rows), decisions, world)
+    mark_absent(incoming_boot((SCAN, BUS << 8 | 8, SILENT)), decisions, world)
     assert state(world, 8) == GATED
 
 
@@ -159,11 +164,8 @@ def test_the_decision_of_a_bridge_at_address_0() -> None:
     port.incoming_numbers = BusNumbers(0, 1, 1, row=0)
     leaf = Node((0, 0, 8), outgoing=0x108, assumed=True)
     world = link({node.path: node for node in (port, leaf)})
-    index = SimpleNamespace(
-        value=np.array([SILENT]), absent=np.array([False]), function=np.array([0x108], np.int64)
-    )
-    incoming = SimpleNamespace(boot=SimpleNamespace(scan=0), vendor_rows=np.array([0]))
-    mark_absent(index, incoming, {0: [Decision(0, 0x100, "set", True, 1)]}, world)
+    decisions = {0: [Decision(0, 0x100, "set", True, 1)]}
+    mark_absent(incoming_boot((0, 0x108, SILENT), scan=0), decisions, world)
     assert (leaf.present, leaf.gated) == (False, False)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hand_made_worlds import link, predict
 
+from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.ari import AriDecision, decide
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node
@@ -26,11 +28,63 @@ def decision(
     saved: dict[int, bool | None] | None = None,
     handover: str = "matched",
 ) -> AriDecision:
-    """Decide; ``function_0`` is (PCI Express, ARI capability), None where it does not exist."""
+    """Scan; ``function_0`` is (PCI Express, ARI capability), None where it does not exist."""
     bridge = Node((0, 8), is_bridge=True, is_pcie=pcie, ari_supported=supported, hardware=hardware)
-    below = None if function_0 is None else Node((0, 8, 0), is_pcie=function_0[0], has_ari=function_0[1])
+    bridge.numbers = BusNumbers(0, SECONDARY, SECONDARY, row=0)
+    below = [] if function_0 is None else [Node((0, 8, 0), is_pcie=function_0[0], has_ari=function_0[1])]
+    world = link({node.path: node for node in (bridge, *below)})
     profile = Profile(policy, "v7", frozenset(preserved), noari, False, saved or {}, handover)
-    return decide(bridge, below, profile, address=BRIDGE, secondary=SECONDARY)
+    return predict(world, profile).decisions[bridge.path]
+
+
+#: Facts of the rule, those of a preserved bridge that supports ARI Forwarding and has it on, above a PCIe
+#: function 0 with the capability.
+PLAIN = {
+    "policy": "inherit", "series": "v7", "noari": False, "preserved": True, "preserved_above_seven": False,
+    "saved": None, "hardware": True, "bridge_is_pcie": True, "bridge_supports": True, "function_0": True,
+    "function_0_is_pcie": True, "function_0_has_ari": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "enabled", "branch"),
+    [
+        ({}, True, "inherited"),
+        ({"hardware": False}, False, "inherited"),
+        ({"hardware": None}, None, "unknown"),
+        ({"noari": True}, True, "inherited"),
+        ({"function_0_has_ari": False}, True, "inherited"),
+        ({"function_0": False}, False, "no-function-0"),
+        ({"function_0_is_pcie": False}, False, "not-pcie"),
+        ({"bridge_is_pcie": False}, False, "not-pcie"),
+        ({"bridge_supports": False}, False, "unsupported"),
+        ({"bridge_supports": None}, None, "unknown"),
+        ({"bridge_supports": None, "hardware": False}, False, "unknown"),
+        ({"function_0_is_pcie": None}, True, "inherited"),
+        ({"function_0_is_pcie": None, "function_0_has_ari": None}, None, "unknown"),
+        ({"policy": "stock", "noari": True, "bridge_supports": False}, False, "noari"),
+        ({"noari": True, "bridge_supports": False}, False, "unsupported"),
+        ({"policy": "serialize", "saved": True, "hardware": False}, True, "restored"),
+        ({"policy": "serialize", "saved": False}, False, "restored"),
+        ({"policy": "serialize"}, None, "unknown"),
+        ({"policy": "heal", "hardware": False}, False, "inherited"),
+        ({"policy": "heal", "hardware": False, "preserved_above_seven": True}, True, "healed"),
+        ({"hardware": False, "preserved_above_seven": True}, False, "inherited"),
+        ({"policy": "heal", "preserved": False, "preserved_above_seven": True}, True, "set"),
+        ({"preserved": False, "hardware": False}, True, "set"),
+        ({"preserved": False, "noari": True}, False, "noari"),
+        ({"preserved": False, "noari": None}, None, "unknown"),
+        ({"preserved": False, "function_0_has_ari": False}, False, "clear"),
+        ({"preserved": False, "function_0_has_ari": False, "noari": None}, False, "clear"),
+        ({"preserved": False, "function_0_has_ari": None}, None, "unknown"),
+    ],
+)
+@pytest.mark.parametrize("series", ["v4", "v5", "v6", "v7", "v8", "v9"])
+def test_the_rule_by_its_facts(
+    series: str, facts: dict[str, object], enabled: bool | None, branch: str
+) -> None:
+    asked = PLAIN | facts | {"series": series}
+    assert decide(*asked.values()) == AriDecision(enabled, branch)
 
 
 @pytest.mark.parametrize("policy", ["stock", "inherit", "serialize", "heal"])

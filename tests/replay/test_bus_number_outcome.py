@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hand_made_worlds import link, predict
 
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.bus_numbers import outcome, unusable
+from analyzer.replay.bus_numbers import node_unusable, outcome, unusable
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node
 
-#: Bus 2 of domain 1, and the numbers of a bridge that are valid there and those that are not.
+#: Root bus 2 of domain 1, and the numbers of a bridge that are valid there and those that are not.
 BUS = 0x1_02
 VALID, RESET = BusNumbers(2, 3, 5, 0), BusNumbers(0, 0, 0, 0)
 
 
 def bridge(devfn: int, numbers: BusNumbers | None, outgoing: BusNumbers | None = None) -> Node:
-    return Node((0x1_00, 8, devfn), is_bridge=True, numbers=numbers, outgoing_numbers=outgoing)
+    return Node((BUS, devfn), is_bridge=True, numbers=numbers, outgoing_numbers=outgoing)
 
 
 def key(devfn: int) -> int:
@@ -26,6 +27,55 @@ def key(devfn: int) -> int:
 
 def profile(policy: str, series: str, *preserved: int, handover: str = "matched") -> Profile:
     return Profile(policy, series, frozenset(preserved), False, False, {}, handover)
+
+
+def said(one: Node, others: list[Node], kernel: Profile) -> str:
+    """What the scan of the bus does with one bridge, among other functions."""
+    world = link({node.path: node for node in (one, *others)})
+    return predict(world, kernel).numbers[one.path]
+
+
+def parts(numbers: BusNumbers | None) -> tuple[int | None, int | None, int | None]:
+    """The facts that a scan asks about."""
+    return (None,) * 3 if numbers is None else (numbers.primary, numbers.secondary, numbers.subordinate)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        # renumbers, numbers_silent, unusable, keeps_numbers, series, neighbour
+        ((True, False, False, False, "v7", False), "assign"),
+        ((True, True, True, False, "v7", False), "assign"),
+        ((False, True, True, True, "v7", True), "silent"),
+        ((False, True, True, False, "v9", False), "silent"),
+        ((False, False, False, True, "v7", True), "use"),
+        ((False, False, True, False, "v7", True), "assign"),
+        *(((False, False, True, True, series, False), "refuse") for series in ("v4", "v5", "v6", "v7", "v8")),
+        ((False, False, True, True, "v9", False), "assign"),
+        ((False, False, True, True, "v9", True), "refuse"),
+        ((False, False, True, False, "v9", True), "assign"),
+    ],
+)
+def test_the_rule_by_its_facts(facts: tuple[object, ...], expected: str) -> None:
+    assert outcome(*facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        # numbers_silent, bus, primary, secondary, subordinate
+        ((False, 2, 2, 3, 5), False),
+        ((True, 2, 2, 3, 5), True),
+        ((False, 2, None, None, None), True),
+        ((False, 2, 0, 0, 0), True),
+        ((False, 2, 4, 5, 6), True),  # the primary number of another bus
+        ((False, 2, 2, 6, 5), True),
+        ((False, 2, 2, 2, 5), True),
+        ((False, 0, 0, 1, 1), False),
+    ],
+)
+def test_numbers_that_a_scan_does_not_use(facts: tuple[object, ...], expected: bool) -> None:
+    assert unusable(*facts) is expected
 
 
 @pytest.mark.parametrize(
@@ -44,14 +94,18 @@ def profile(policy: str, series: str, *preserved: int, handover: str = "matched"
 def test_numbers_that_were_not_read_are_kept_or_lost(
     numbers: BusNumbers | None, outgoing: BusNumbers | None, kept: bool, expected: bool
 ) -> None:
-    assert unusable(bridge(0, numbers, outgoing), 2, kept=kept) is expected
-    said = outcome(bridge(0, numbers, outgoing), BUS, [], profile("stock", "v7"), kept=kept)
-    assert said == ("assign" if expected else "use")
-
-
-def test_numbers_are_taken_as_kept_unless_asked_otherwise() -> None:
-    assert not unusable(bridge(0, None, VALID), 2)
-    assert outcome(bridge(0, None, VALID), BUS, [], profile("stock", "v7")) == "use"
+    """A kernel that refuses new numbers surely finds what is below where they are usable in either case."""
+    shown = numbers or (outgoing if kept else None)
+    assert unusable(False, 2, *parts(shown)) is expected
+    one, below = bridge(0, numbers, outgoing), Node((BUS, 0, 0))
+    world = link({node.path: node for node in (one, below)})
+    refusing = predict(world, profile("inherit", "v7", key(0)))
+    if kept:
+        assert node_unusable(one, 2) is expected
+        assert said(one, [], profile("stock", "v7")) == ("assign" if expected else "use")
+        assert (below.path not in refusing.certain | refusing.possible) is expected
+    else:
+        assert (below.path not in refusing.certain) is expected
 
 
 SERIES = ("v4", "v5", "v6", "v7", "v8", "v9")
@@ -73,9 +127,9 @@ def test_who_must_be_preserved_for_a_refusal(
     series: str, preserved: tuple[int, ...], refusing: tuple[str, ...]
 ) -> None:
     lost = bridge(0, RESET)
-    siblings = [lost, bridge(8, RESET), bridge(16, VALID), Node((0x1_00, 8, 24), numbers=RESET)]
+    siblings = [bridge(8, RESET), bridge(16, VALID), Node((BUS, 24), numbers=RESET)]
     expected = "refuse" if series in refusing else "assign"
-    assert outcome(lost, BUS, siblings, profile("inherit", series, *preserved)) == expected
+    assert said(lost, siblings, profile("inherit", series, *preserved)) == expected
 
 
 @pytest.mark.parametrize("handed_over", [True, False])
@@ -84,7 +138,7 @@ def test_data_without_a_device_in_it(series: str, handed_over: bool) -> None:
     """v4 flags each device, and v5 the kernel, before the set is looked at; later ones count devices."""
     chosen = replace(profile("inherit", series), handed_over=handed_over)
     refused = handed_over and series in ("v4", "v5")
-    assert outcome(bridge(0, RESET), BUS, [], chosen) == ("refuse" if refused else "assign")
+    assert said(bridge(0, RESET), [], chosen) == ("refuse" if refused else "assign")
     assert replace(chosen, assign_busses=True).renumbers is not refused
 
 
@@ -103,7 +157,7 @@ def test_assign_busses_numbers_every_bridge_unless_a_live_update_keeps_them(
     series: str, policy: str, preserved: tuple[int, ...], handover: str, expected: str
 ) -> None:
     chosen = replace(profile(policy, series, *preserved, handover=handover), assign_busses=True)
-    assert outcome(bridge(0, VALID), BUS, [], chosen) == expected
+    assert said(bridge(0, VALID), [], chosen) == expected
 
 
 def test_numbers_that_read_all_ones_are_neither_used_nor_replaced() -> None:
@@ -111,18 +165,19 @@ def test_numbers_that_read_all_ones_are_neither_used_nor_replaced() -> None:
     dead = bridge(0, None, VALID)
     dead.numbers_silent = True
     for series in SERIES:
-        assert outcome(dead, BUS, [dead], profile("stock", series)) == "silent"
-        assert outcome(dead, BUS, [dead], profile("inherit", series, key(0))) == "silent"
+        assert said(dead, [], profile("stock", series)) == "silent"
+        assert said(dead, [], profile("inherit", series, key(0))) == "silent"
     lost = bridge(8, RESET)
-    assert outcome(lost, BUS, [dead, lost], profile("inherit", "v9", key(0))) == "refuse"
+    assert said(lost, [dead], profile("inherit", "v9", key(0))) == "refuse"
 
 
 @pytest.mark.parametrize(("kept", "expected"), [(True, "assign"), (False, "refuse")])
 def test_a_preserved_sibling_whose_numbers_were_not_read(kept: bool, expected: str) -> None:
-    """Series v9: it refuses if they are gone."""
+    """Series v9: it refuses if they are gone; which of both is not known."""
     lost, sibling = bridge(0, RESET), bridge(8, None, VALID)
     chosen = profile("inherit", "v9", key(8))
-    assert outcome(lost, BUS, [lost, sibling], chosen, kept=kept) == expected
+    assert said(lost, [sibling], chosen) == "unknown"
+    assert said(lost, [bridge(8, VALID if kept else RESET)], chosen) == expected
 
 
 @pytest.mark.parametrize(
@@ -137,8 +192,8 @@ def test_a_preserved_sibling_whose_numbers_were_not_read(kept: bool, expected: s
 )
 def test_only_a_kernel_that_was_handed_something_refuses(policy: str, handover: str, expected: str) -> None:
     chosen = profile(policy, "v7", key(0), handover=handover)
-    assert outcome(bridge(0, RESET), BUS, [], chosen) == expected
-    assert outcome(bridge(0, VALID), BUS, [], chosen) == "use"
+    assert said(bridge(0, RESET), [], chosen) == expected
+    assert said(bridge(0, VALID), [], chosen) == "use"
 
 
 @pytest.mark.parametrize(

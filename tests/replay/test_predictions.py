@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from hand_made_worlds import link, predict, predictions
+
+from analyzer import asking
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.enumeration import Prediction, predict
+from analyzer.replay.enumeration import Kernel, Prediction, Replay
+from analyzer.replay.node_table import of_world
 from analyzer.replay.profile import Profile
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.world import Node, World
 from schemas.pcie_capability import TYPE_ROOT_PORT
 
 #: Two root ports and the function 0 behind each, on the root bus of domain 2.
@@ -200,25 +205,112 @@ def test_absent_functions_are_not_found() -> None:
     assert found(predict(world(port(FIRST, (0, 3, 3)), silent), profile())) == [FIRST]
 
 
-def test_walks_are_kept_by_bus_and_what_a_walk_depends_on() -> None:
-    made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST))
-    walks: dict[object, tuple[set[int], list[int]]] = {}
-    assert found(predict(made, profile(), walks=walks)) == [FIRST, BELOW_FIRST]
-    assert walks == {(ROOT, False, False): ({8}, [8]), (FIRST, False, True): ({0}, [0])}
-    walks[FIRST, False, True] = set(), []
-    assert found(predict(made, profile(), walks=walks)) == [FIRST]
-    assert found(predict(made, profile())) == [FIRST, BELOW_FIRST]
-    walks[ROOT, False, False] = set(), []
-    assert found(predict(made, profile(), walks=walks)) == []
+def test_buses_that_look_the_same_are_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two kernels on two machines of one kind: six buses, two of them different."""
+    monkeypatch.setattr(asking, "ASKED", {})
+    one = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST))
+    other = world(port(FIRST, (0, 7, 7)), function(BELOW_FIRST))
+    both = predictions([(one, profile()), (other, profile()), (other, profile("inherit"))])
+    assert [found(prediction) for prediction in both] == [[FIRST, BELOW_FIRST]] * 3
+    assert [prediction.keys[BELOW_FIRST] for prediction in both] == [key(3, 0), key(7, 0), key(7, 0)]
+    assert asking.ASKED["scan_tables.walked"] == (2, 6)
 
 
 @pytest.mark.parametrize("order", [(True, False), (False, True)])
-def test_a_bus_that_is_not_heard_is_no_walk_to_keep(order: tuple[bool, bool]) -> None:
+def test_a_bus_that_one_of_two_kernels_does_not_reach(order: tuple[bool, bool]) -> None:
     """The kernel that ran reached it, another would not have; ARI is off in both."""
     lost = port(FIRST, LOST, None, (0, 5, 5))
     lost.beyond_reach = True
-    made = world(lost, function(BELOW_FIRST))
-    walks: dict[object, tuple[set[int], list[int]]] = {}
-    for observed in order:
-        prediction = predict(made, profile(), renumbered_as_observed=observed, walks=walks)
-        assert found(prediction) == [FIRST, BELOW_FIRST][: 1 + observed]
+    made = of_world(world(lost, function(BELOW_FIRST)))
+    replay = Replay([Kernel(made, profile(), observed) for observed in order])
+    assert [found(replay.prediction(number)) for number in (0, 1)] == [
+        [FIRST, BELOW_FIRST][: 1 + observed] for observed in order
+    ]
+
+
+def rows_found(replay: Replay, kernel: int) -> list[tuple[int, int, bool]]:
+    """Row, address and certainty of each function that a kernel finds."""
+    return list(zip(*(column.tolist() for column in replay.found(kernel)), strict=True))
+
+
+def test_rows_of_what_each_kernel_finds_in_the_order_of_its_scan() -> None:
+    """Rows count from each machine's first function, here by bus: 00:01.0, 03:00.0, 00:02.0, 04:00.0."""
+    renumbered = of_world(
+        world(
+            port(FIRST, LOST, (0, 3, 3)),
+            function(BELOW_FIRST),
+            port(SECOND, (0, 4, 4)),
+            function(BELOW_SECOND),
+        )
+    )
+    unread = of_world(world(port(FIRST, None, (0, 3, 3)), function(BELOW_FIRST)))
+    replay = Replay(
+        [
+            Kernel(unread, profile("inherit", "v7", key(0, 8))),
+            Kernel(renumbered, profile()),
+            Kernel(unread, profile()),
+        ]
+    )
+    assert rows_found(replay, 0) == [(0, key(0, 8), True), (1, key(3, 0), False)]
+    assert rows_found(replay, 1) == [
+        (0, key(0, 8), True),
+        (2, key(0, 16), True),
+        (3, key(4, 0), True),
+        (1, key(3, 0), True),
+    ]
+    assert rows_found(replay, 2) == [(0, key(0, 8), True), (1, key(3, 0), True)]
+
+
+def test_rows_of_a_kernel_that_panics_beside_others_that_do_not() -> None:
+    made = of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
+    panicking = profile("inherit", "v9", key(0, 8), handover="panic")
+    replay = Replay([Kernel(made, profile()), Kernel(made, panicking), Kernel(made, profile())])
+    assert rows_found(replay, 1) == [(0, key(0, 8), True)]
+    assert rows_found(replay, 0) == rows_found(replay, 2) == [(0, key(0, 8), True), (1, key(3, 0), True)]
+    assert [replay.prediction(number).panicked for number in (0, 1, 2)] == [False, True, False]
+    assert (replay.prediction(1).decisions, replay.prediction(1).numbers) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("first", "isolated", "expected"),
+    [
+        ({}, False, [(0, key(0, 8), True)]),
+        ({"present": False}, False, [(2, key(0, 16), True)]),  # nobody is set up there
+        ({"present": False, "ignored": "no-response"}, False, []),  # it answered, and is none
+        ({"present": False}, True, [(1, key(0, 9), True)]),
+    ],
+)
+def test_where_a_kernel_panics(
+    first: dict[str, object], isolated: bool, expected: list[tuple[int, int, bool]]
+) -> None:
+    """Function 1 of the first device is reached without function 0 where functions are handed out alone."""
+    nodes = [function((ROOT, devfn)) for devfn in (8, 9, 16)]
+    for name, value in first.items():
+        setattr(nodes[0], name, value)
+    panicking = replace(profile("inherit", "v9", key(0, 8), handover="panic"), isolated_functions=isolated)
+    assert rows_found(Replay([Kernel(of_world(world(*nodes)), panicking)]), 0) == expected
+
+
+def test_kernels_that_all_panic_and_no_kernel_at_all() -> None:
+    made = of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
+    panicking = Kernel(made, profile("inherit", "v9", key(0, 8), handover="panic"))
+    assert [rows_found(Replay([panicking] * 2), number) for number in (0, 1)] == [[(0, key(0, 8), True)]] * 2
+    nothing = Replay([])
+    assert nothing.kernels == []
+    assert [table.height for table in nothing.tables] == [0, 0, 0]
+
+
+def test_a_machine_without_functions() -> None:
+    empty, made = of_world(world()), of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
+    assert found(predict(world(), profile())) == []
+    replay = Replay([Kernel(empty, profile()), Kernel(made, profile()), Kernel(empty, profile())])
+    assert [rows_found(replay, number) for number in (0, 1, 2)] == [
+        [],
+        [(0, key(0, 8), True), (1, key(3, 0), True)],
+        [],
+    ]
+
+
+def test_a_prediction_is_made_once() -> None:
+    replay = Replay([Kernel(of_world(world(function((ROOT, 0)))), profile())])
+    assert replay.prediction(0) is replay.prediction(0)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from hand_made_worlds import link
 
+from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers
+from analyzer.observed.registers.run_accesses import RunAccesses, place
 from analyzer.observed.registers.samples import Sample
-from analyzer.replay.two_boots import hardware_bit, mark_unroutable
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.boot_rows import hardware_bits
+from analyzer.replay.two_boots import mark_unroutable
+from analyzer.replay.world import Node, World
 
 #: Port, switch upstream port, downstream port, function 0 and a function behind a bridge below it.
 PORT, UPSTREAM, DOWNSTREAM, LEAF, DEEP = (0, 8), (0, 8, 0), (0, 8, 0, 0), (0, 8, 0, 0, 0), (0, 8, 0, 0, 0, 3)
@@ -95,26 +100,46 @@ def sample(op: str, value: int, mask: int = 0xFFFF, *, dead: bool = False, faile
     return Sample(0, op == "write", value, mask, dead, failed)
 
 
+#: Columns of accesses in their order.
+COLUMNS = {"write": bool, "value": np.int64, "mask": np.int64, "dead": bool, "failed": bool}
 HIGH_BYTE = sample("read", 0x0400, 0xFF00)
 
 
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [
-        ([sample("read", 0x20)], True),
-        ([sample("read", 0xFFDF)], False),
-        ([sample("read", 0x20), sample("read", 0)], True),
-        ([sample("read", 0), sample("write", 0x20), sample("read", 0x20)], False),
-        ([sample("write", 0x20), sample("read", 0x20)], None),
-        ([sample("read", 0xFFFF, dead=True)], True),  # all ones without an error are data
-        ([sample("read", 0xFFFF, dead=True, failed=True)], False),  # the preset 0 stays
-        ([HIGH_BYTE, sample("read", 0x20)], True),  # a byte that does not hold the bit
-        ([HIGH_BYTE, sample("read", 0x00)], False),
-        ([sample("write", 0x0400, 0xFF00), sample("read", 0x20)], True),
-        ([sample("read", 0x20, 0x00FF)], True),
-        ([HIGH_BYTE], None),
-        ([], None),
-    ],
-)
+#: Accesses to DEVCTL2 of one bridge, and bit 5 as its kernel read it first.
+FIRST_READS: list[tuple[list[Sample], bool | None]] = [
+    ([sample("read", 0x20)], True),
+    ([sample("read", 0xFFDF)], False),
+    ([sample("read", 0x20), sample("read", 0)], True),
+    ([sample("read", 0), sample("write", 0x20), sample("read", 0x20)], False),
+    ([sample("write", 0x20), sample("read", 0x20)], None),
+    ([sample("read", 0xFFFF, dead=True)], True),  # all ones without an error are data
+    ([sample("read", 0xFFFF, dead=True, failed=True)], False),  # the preset 0 stays
+    ([HIGH_BYTE, sample("read", 0x20)], True),  # a byte that does not hold the bit
+    ([HIGH_BYTE, sample("read", 0x00)], False),
+    ([sample("write", 0x0400, 0xFF00), sample("read", 0x20)], True),
+    ([sample("read", 0x20, 0x00FF)], True),
+    ([HIGH_BYTE], None),
+    ([], None),
+]
+
+
+def bits(*bridges: list[Sample]) -> list[bool | None]:
+    """Bit 5 of each function of a table, by its accesses."""
+    samples = [sample for listed in bridges for sample in listed]
+    functions = np.array([number for number, listed in enumerate(bridges) for _ in listed], np.int64)
+    accesses = RunAccesses(
+        place(functions, np.arange(100, 100 + len(samples))),
+        *(np.array([getattr(sample, name) for sample in samples], kind) for name, kind in COLUMNS.items()),
+    )
+    table = SimpleNamespace(rows=len(bridges), accesses_to=lambda _: accesses)
+    return [None if bit == NONE else bool(bit) for bit in hardware_bits(table).tolist()]
+
+
+@pytest.mark.parametrize(("samples", "expected"), FIRST_READS)
 def test_the_first_read_of_bit_5(samples: list[Sample], expected: bool | None) -> None:
-    assert hardware_bit(SimpleNamespace(accesses_to=lambda _: samples)) is expected
+    assert bits(samples) == [expected]
+
+
+def test_each_function_is_read_for_itself() -> None:
+    assert bits(*(samples for samples, _ in FIRST_READS)) == [expected for _, expected in FIRST_READS]
+    assert bits() == []

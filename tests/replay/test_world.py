@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from hand_made_worlds import link
 from simulator import ERROR, SILICON, Kernel, ari_device, one_port, one_switch
 from stories import tell
 
 from analyzer.analysis import study
 from analyzer.options import Options
-from analyzer.replay.world import Node, link, of_one_boot
+from analyzer.replay import one_boot
+from analyzer.replay.world import Node
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ENDPOINT, TYPE_ROOT_PORT, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
@@ -237,7 +239,7 @@ def test_a_node_is_named_by_its_outgoing_address(
 
 def test_the_world_as_one_kernel_sees_it() -> None:
     recorded = study(tell(one_port(), preserve=BELOW_PORT).recording.capture()).kexec_analyses[-1].handover
-    world = of_one_boot(recorded.outgoing, {8: True})
+    world = one_boot.build(recorded.outgoing, {8: True}).world
     port = world.by_path[PORT_PATH]
     assert (port.outgoing, port.incoming, port.hardware, port.is_bridge) == (8, None, True, True)
     assert port.numbers == port.outgoing_numbers == recorded.outgoing.functions[8].bus_numbers

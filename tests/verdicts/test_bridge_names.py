@@ -29,7 +29,8 @@ def facts(
     read: Sample | None = None,
     node: Node | None = None,
 ) -> bridges._Facts:
-    decision = None if rule is None else Decision(8, 0x100, rule, decided, 80, 75, read)
+    shown = (None, False) if read is None else (read.row, read.dead)
+    decision = None if rule is None else Decision(8, 0x100, rule, decided, 80, 75, *shown)
     first = None if after is None else Sample(90, write=False, value=after << 5, mask=0xFFFF, dead=False)
     ari = StateAtKexec(ARI_FORWARDING, None, None, OutgoingState(before), first)
     return bridges._Facts(node or Node(BRIDGE, outgoing=8), ari, decision, decided)

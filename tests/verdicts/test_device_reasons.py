@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hand_made_worlds import found_rows, link
 
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import Prediction
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.node_table import of_world
+from analyzer.replay.world import Node, World
 from analyzer.results import DeviceVerdict
 from analyzer.verdicts import devices
 from analyzer.verdicts.divergences import Comparison
@@ -118,6 +120,69 @@ def test_on_a_root_bus_a_slot_without_function_0_hides_the_others() -> None:
     assert devices.reason(made, made.by_path[0, 17], empty) == "function-0-absent"
 
 
+def verdicts_on(
+    made: World, predicted: Prediction, preserved: frozenset[int], compared: Comparison
+) -> list[DeviceVerdict]:
+    machine = of_world(made)
+    found = found_rows(machine, predicted)
+    return devices.verdicts(machine, found, lambda: predicted, preserved, compared)
+
+
+#: Facts of a function that the outgoing kernel had, that is not preserved, and that nobody finds.
+LOST = {
+    "known": True, "preserved": False, "found": False, "doubted": False, "silent": False, "certain": False,
+    "possible": False, "gone": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "reason"),
+    [
+        ((), "missing", None),  # the reason is looked up
+        (("preserved",), "stranded", None),
+        (("gone",), "missing", None),
+        (("preserved", "gone"), "stranded", None),
+        (("certain",), "reachable", None),
+        (("certain", "preserved"), "reachable", None),
+        (("certain", "gone"), "missing", None),
+        (("certain", "gone", "preserved"), "stranded", None),
+        (("possible",), "undetermined", "not-captured"),
+        (("possible", "preserved"), "undetermined", "not-captured"),
+        (("possible", "gone"), "missing", None),
+        (("possible", "gone", "preserved"), "stranded", None),
+        # the incoming kernel's own enumeration
+        (("found",), "reachable", None),
+        (("found", "gone", "preserved"), "reachable", None),
+        (("found", "doubted"), "reachable", None),
+        (("found", "silent"), "reachable", None),
+        (("doubted",), "undetermined", "not-captured"),
+        (("doubted", "certain"), "undetermined", "not-captured"),
+        (("doubted", "preserved", "gone"), "undetermined", "not-captured"),
+        (("silent",), "undetermined", "not-captured"),
+        (("silent", "certain", "preserved"), "undetermined", "not-captured"),
+    ],
+)
+def test_the_verdict_by_its_facts(facts: tuple[str, ...], verdict: str, reason: str | None) -> None:
+    assert devices.judge(*(LOST | dict.fromkeys(facts, True)).values()) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "reason"),
+    [
+        (("preserved",), "undetermined", "never-seen"),
+        (("preserved", "certain", "found"), "undetermined", "never-seen"),
+        (("certain",), "reachable", None),
+        (("certain", "gone"), "reachable", None),  # plugged in after the kexec: not missed
+        (("found",), "reachable", None),
+    ],
+)
+def test_the_verdict_on_a_function_that_the_outgoing_kernel_never_had(
+    facts: tuple[str, ...], verdict: str, reason: str | None
+) -> None:
+    new = LOST | {"known": False}
+    assert devices.judge(*(new | dict.fromkeys(facts, True)).values()) == (verdict, reason)
+
+
 def judged(
     predicted: Prediction,
     preserved: tuple[int, ...] = (),
@@ -127,7 +192,7 @@ def judged(
     made: World | None = None,
 ) -> dict[str, DeviceVerdict]:
     compared = Comparison([], frozenset(doubted), gone or {}, frozenset(found))
-    verdicts = devices.verdicts(made or world(), predicted, frozenset(preserved), compared)
+    verdicts = verdicts_on(made or world(), predicted, frozenset(preserved), compared)
     assert [item.bdf for item in verdicts] == sorted(item.bdf for item in verdicts)
     return {item.bdf: item for item in verdicts}
 
@@ -189,7 +254,7 @@ def test_one_function(
 def test_without_an_enumeration_nothing_counts_as_found() -> None:
     (eighth,) = (
         item
-        for item in devices.verdicts(world(), prediction(), frozenset(), Comparison())
+        for item in verdicts_on(world(), prediction(), frozenset(), Comparison())
         if item.bdf == EIGHTH[0]
     )
     assert eighth.verdict == "missing"
@@ -223,10 +288,14 @@ def test_stranded_are_preserved_functions_that_a_prediction_does_not_reach() -> 
     made = world(nine={"outgoing": None, "incoming": 0x109})
     everybody = frozenset((0x08, 0x100, 0x101, 0x108, 0x109))
     predicted = prediction(certain=(PORT, ZERO), possible=(ONE,))
-    assert devices.stranded(made, predicted, everybody) == [0x108]
-    assert devices.stranded(made, prediction(certain=()), everybody) == [0x08, 0x100, 0x101, 0x108]
-    assert devices.stranded(made, prediction(certain=()), frozenset((0x101,))) == [0x101]
-    assert devices.stranded(made, prediction(certain=ALL), everybody) == []
+    for asked, preserved, expected in (
+        (predicted, everybody, [0x108]),
+        (prediction(certain=()), everybody, [0x08, 0x100, 0x101, 0x108]),
+        (prediction(certain=()), frozenset((0x101,)), [0x101]),
+        (prediction(certain=ALL), everybody, []),
+    ):
+        machine = of_world(made)
+        assert devices.stranded(machine, found_rows(machine, asked), preserved) == expected
 
 
 def test_who_sits_anywhere_below_a_bridge() -> None:

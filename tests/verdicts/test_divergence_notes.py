@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hand_made import Access, Part, read, write
+from hand_made_worlds import link
 
 from analyzer.replay.enumeration import Prediction
-from analyzer.replay.world import Node, World, link
+from analyzer.replay.world import Node, World
 from analyzer.results import Divergence
 from analyzer.verdicts import divergences
 from analyzer.verdicts.reset_evidence import LogMessage
