@@ -125,7 +125,9 @@ def all_usable(machine: NodeTable) -> bool:
     kept = np.where(
         columns["numbers_row"] == NONE, columns["outgoing_numbers_secondary"], columns["numbers_secondary"]
     )
-    on_bus = np.where(above == NONE, [path[0] & 0xFF for path in machine.paths], kept[above])
+    on_bus = np.where(
+        above == NONE, np.array([path[0] & 0xFF for path in machine.paths], np.int64), kept[above]
+    )
     return not unusable_on(machine, on_bus).any()
 
 
