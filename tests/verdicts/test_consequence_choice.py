@@ -90,7 +90,7 @@ def test_without_a_loss_nothing_is_said_of_a_reboot() -> None:
         ({"series": None}, ["finish-blocked", "dma-unattended", "reboot", "siblings-usable"]),
         (PLAIN, ["dma-unattended", "reboot"]),
         (PLAIN | {"series": "v9"}, ["dma-unattended", "reboot"]),
-        (PLAIN | {"kind": "live-update"}, ["finish-blocked", "dma-unattended", "reboot", "siblings-usable"]),
+        (PLAIN | {"kind": "live-update"}, ["finish-blocked", "dma-unattended", "reboot"]),
         (
             PLAIN | {"observed_policy": "inherit"},
             ["finish-blocked", "dma-unattended", "reboot", "siblings-usable"],
