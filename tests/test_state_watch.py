@@ -45,6 +45,8 @@ MPS = StateFacts(states.MAX_PAYLOAD, known=0xE0, held=0x40, first=0x40)
 MASTER = StateFacts(states.BUS_MASTERS[0], known=4, held=4, first=4)
 WIDTH = StateFacts(states.LINK_WIDTH, known=0x3F0, held=0x100, first=0x100)
 TAGS = StateFacts(states.REQUESTS, known=0x7910, held=0x2810, first=0x2810)
+BAR = StateFacts(states.BARS[0], known=0xFFFFFFF0, held=0xFDB00000, first=0xFDB00000)
+BASE = StateFacts(states.WINDOWS[2], known=0xFFF0, held=0xFDC0, first=0xFDC0)
 MSI = StateFacts(states.MSI, known=1, held=1, first=1)
 
 
@@ -65,6 +67,13 @@ MSI = StateFacts(states.MSI, known=1, held=1, first=1)
         (replace(ACS, written=0x1F), "kept"),  # set in addition
         (replace(MPS, first=0), "lost"),
         (replace(MPS, first=0x20), "changed"),
+        (replace(MPS, held=0x60, first=0x20), "changed"),  # a number: one bit of it is no reset
+        (replace(BAR, first=0), "lost"),
+        (replace(BAR, first=0xFDA00000), "changed"),
+        (replace(BAR, first=0, set_again=True), "healed"),
+        (replace(BASE, first=0), "lost"),
+        (replace(BASE, first=0xFFF0), "lost"),  # above its limit: the window of a root port that was reset
+        (replace(BASE, first=0xFDB0), "changed"),
         (replace(MPS, written=0x20), "cleared"),
         (MASTER, "kept"),
         (replace(MASTER, first=0), "lost"),
@@ -75,6 +84,9 @@ MSI = StateFacts(states.MSI, known=1, held=1, first=1)
         (replace(WIDTH, held=0x80), "changed"),
         (replace(TAGS, written=0x2910), "kept"),  # Extended Tag is set live
         (replace(MSI, written=0), "cleared"),
+        (replace(MSI, held=0), "changed"),
+        (replace(MSI, held=0, set_again=True), "changed"),  # found on, and cleared: nobody was without it
+        (replace(ACS, first=0x19, set_again=True), "healed"),
     ],
 )
 def test_the_word(facts: StateFacts, word: str) -> None:
@@ -237,7 +249,8 @@ def test_a_change_in_the_blackout_is_found_and_nothing_else(seed: int) -> None:
     digits = 2 * state.register.size
     expected = []
     if before != after:
-        reset = not (after ^ state.reset_bits) & (before ^ after)
+        bits = state.mask if state.is_number else before ^ after
+        reset = not (after ^ state.reset_bits) & bits or after == state.also_after_reset
         final = story.recording.machine.peek(name, register) & state.mask
         word = "healed" if final == before else "lost" if reset else "changed"
         shown = (f"0x{before:0{digits}x}", f"0x{after:0{digits}x}")

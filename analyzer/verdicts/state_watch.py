@@ -54,6 +54,15 @@ _AT_SHUTDOWN: Final = _bits([state for state in WATCHED if state.at_shutdown and
 _SIZED: Final = frozenset(BARS)
 #: For each state its bits after a reset, in its dword, and whether it is a BAR, or set by hardware alone.
 _RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+#: Another value after a reset, or the same.
+_ALSO_RESET: Final = np.array(
+    [
+        (one.reset_bits if one.also_after_reset is None else one.also_after_reset)
+        << 8 * (one.register.offset & 3)
+        for one in WATCHED
+    ],
+    np.int64,
+)
 _SIZED_STATES: Final = np.array([one in _SIZED for one in WATCHED])
 _STATUS_STATES: Final = np.array([one.is_status for one in WATCHED])
 _SHUT_DOWN_STATES: Final = np.array([one.at_shutdown for one in WATCHED])
@@ -203,8 +212,8 @@ class StateWatch:
         known = (self._before.last.known & self._after.first.known)[:, DWORD_OF] & BITS_OF
         held, first = self._before.last.values[:, DWORD_OF], self._after.first.values[:, DWORD_OF]
         known[_SIZED_STATES & (held & BITS_OF == BITS_OF)] = 0
-        had = ((held ^ _RESET) & known != 0) & ~_STATUS_STATES
-        reset = had & ((first ^ _RESET) & known == 0)
+        had = ((held ^ _RESET) & known != 0) & ((held ^ _ALSO_RESET) & known != 0) & ~_STATUS_STATES
+        reset = had & (((first ^ _RESET) & known == 0) | ((first ^ _ALSO_RESET) & known == 0))
         return reset.sum(axis=1), had.sum(axis=1)
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
@@ -334,6 +343,8 @@ def _note(facts: StateFacts, word: StateVerdictName) -> str | None:
     if word == "expected":
         by_reset = facts.was_reset and facts.differing
         return "the outgoing kernel " + ("reset the function" if by_reset else "cleared it itself")
+    if word == "changed" and facts.set_again:
+        return "the incoming kernel wrote again what was held"
     if word != "undetermined":
         return None
     if facts.state.at_shutdown and not facts.shutdown_known:
