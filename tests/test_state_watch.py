@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +14,7 @@ from simulator import SILICON, Kernel, Machine, Recording, Sriov, ari_device, la
 from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 
 from analyzer.analysis import analyze_capture
+from analyzer.lab import scenarios
 from analyzer.options import Options
 from analyzer.readers import open_capture
 from analyzer.verdicts.state_rule import StateFacts, severity, verdict
@@ -344,15 +346,35 @@ def test_a_function_is_matched_by_its_place() -> None:
 # -- the page -----------------------------------------------------------------------------------------------
 
 
-def test_the_page_has_every_state() -> None:
+def page_table() -> list[list[str]]:
+    """Rows of the table of docs/state.md, by columns."""
     page = (Path(__file__).parents[1] / "docs/state.md").read_text("utf-8")
     lines = page[page.index("| code |") :].split("\n\n", 1)[0].splitlines()[2:]
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_page_has_every_state() -> None:
+    table = page_table()
     for state in WATCHED:
         code, name = f"`{state.code}`", f"`{state.register.setpci}`"
         its = [cells for cells in table if cells[0] == code and name in cells[2]]
-        said = [(weight, rule, source) for _, _, _, weight, _, rule, _, source in its]
+        said = [(weight, rule, source) for _, _, _, weight, _, rule, _, source, _ in its]
         assert (state.severity, state.rule, f"{state.kernel}; {state.specification}") in said, state.name
+
+
+def test_a_scenario_of_the_lab_that_the_page_names_expects_that_state() -> None:
+    """A register is proven with real kernels where a scenario says its name, and only there."""
+    names = {state.code: {one.short for one in WATCHED if one.code == state.code} for state in WATCHED}
+    named = 0
+    for cells in page_table():
+        for name in re.findall(r"`([a-z0-9-]+)`", cells[8]):
+            expected = [kexec.state for kexec in scenarios.load(name).kexecs]
+            said = {
+                text.rpartition(" ")[0] for state in expected for texts in state.values() for text in texts
+            }
+            assert said & names[cells[0].strip("`")], (cells[1], name)
+            named += 1
+    assert named > 10
 
 
 # -- counts --------------------------------------------------------------------------------------------------

@@ -213,6 +213,8 @@ class StateWatch:
         held, first = self._before.last.values[:, DWORD_OF], self._after.first.values[:, DWORD_OF]
         known[_SIZED_STATES & (held & BITS_OF == BITS_OF)] = 0
         had = ((held ^ _RESET) & known != 0) & ((held ^ _ALSO_RESET) & known != 0) & ~_STATUS_STATES
+        # 0 may be hard-wired, whatever a reset gives elsewhere (PCI Express 7.5.3.4, of Device Control).
+        had &= held & known != 0
         reset = had & (((first ^ _RESET) & known == 0) | ((first ^ _ALSO_RESET) & known == 0))
         return reset.sum(axis=1), had.sum(axis=1)
 
