@@ -14,7 +14,7 @@ from simulator import SILICON, Kernel, Machine, Recording, Sriov, ari_device, la
 from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 
 from analyzer.analysis import analyze_capture
-from analyzer.lab import scenarios
+from analyzer.lab import expected_state, scenarios
 from analyzer.options import Options
 from analyzer.readers import open_capture
 from analyzer.verdicts.state_rule import StateFacts, severity, verdict
@@ -117,11 +117,26 @@ def test_what_it_weighs(state: states.WatchedState, word: str, preserved: bool, 
 
 # -- no false alarm -----------------------------------------------------------------------------------------
 
+
+def of_the_lab(name: str) -> scenarios.Scenario | None:
+    """The scenario of the lab that a capture of the corpus was made by."""
+    base, is_v9 = name.removesuffix("-v9"), name.endswith("-v9")
+    return scenarios.load(base, "v9" if is_v9 else "v7") if base in scenarios.names() else None
+
+
+def expected_of(name: str) -> list[dict[str, tuple[str, ...]]]:
+    """What the watch must say of each kexec of a capture of the lab."""
+    scenario = of_the_lab(name)
+    return [] if scenario is None else [kexec.state for kexec in scenario.kexecs]
+
+
 CLEAN = [
     path.stem
     for path in sorted(TRACES.glob("*.toml"))
     if tomllib.loads(path.read_text()).get("expect", {}).get("verdict") == "clean"
+    and not any(expected_of(path.stem))
 ]
+LAB = [path.stem for path in sorted(TRACES.glob("*.toml")) if of_the_lab(path.stem) is not None]
 
 
 def test_there_are_clean_captures() -> None:
@@ -134,6 +149,16 @@ def test_nothing_is_reported_of_a_clean_capture(name: str) -> None:
         assert {one.verdict for one in kexec.state} <= {"expected"}
         assert kexec.state_undetermined == []
         assert [item for item in kexec.findings if item.code.startswith("STATE")] == []
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_real_kernels_show_what_the_scenario_says_and_nothing_else(name: str) -> None:
+    kexecs = analyze_capture(open_capture(str(TRACES / f"{name}.bin"))).kexecs
+    assert [expected_state.said(kexec) for kexec in kexecs] == expected_of(name)
+
+
+def test_the_corpus_has_captures_in_which_real_kernels_lose_something() -> None:
+    assert sum(any(expected_of(name)) for name in LAB) >= 15
 
 
 @pytest.mark.parametrize("iommu", [False, True], ids=["no IOMMU", "IOMMU"])
