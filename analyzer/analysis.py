@@ -17,14 +17,14 @@ from analyzer.options import Options
 from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.readers.small_files import of_option
 from analyzer.results import Analysis, Boot, CaptureResult
-from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
+from analyzer.verdicts import former_uses, handovers, kexecs, loss_weight, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from analyzer.capture import Capture, LoggedScan
+    from analyzer.capture import Capture, LoggedScan, PlacedUse
     from analyzer.observed.boots import BootSpan
     from analyzer.preservation.preserved import PreservedSources
     from analyzer.results import KexecResult
@@ -155,13 +155,29 @@ def analyze_capture(capture: Capture, options: Options | None = None) -> Capture
     return study(capture, options).result
 
 
-def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -> list[CaptureResult]:
+def analyze_batch(
+    captures: Sequence[Capture],
+    options: Options | None = None,
+    *,
+    studied: Callable[[Study], None] | None = None,
+) -> list[CaptureResult]:
     """Analyse captures together: the same results as one by one, for less.
+
+    Args:
+        captures: open ones.
+        options: see :class:`analyzer.options.Options`.
+        studied: called with the working of each capture, in order, which is discarded afterwards.
 
     Raises:
         LimitExceededError: one of them has more than :data:`analyzer.observed.boots.MAX_BOOTS` boots.
     """
-    return [one.result for batch in _batches(captures) for one in _studies(batch, options)]
+    results = []
+    for batch in _batches(captures):
+        for one in _studies(batch, options):
+            if studied is not None:
+                studied(one)
+            results.append(one.result)
+    return results
 
 
 def _batches(captures: Sequence[Capture]) -> Iterator[list[Capture]]:
@@ -222,7 +238,13 @@ def _study(capture: Capture, index: AccessIndex, topologies: list[Topology], cho
             number,
             pair,
             _CaptureFacts(
-                chosen, logs, opened, builder, not capture.notes.may_lack_functions, capture.notes.whole
+                chosen,
+                logs,
+                opened,
+                builder,
+                not capture.notes.may_lack_functions,
+                capture.notes.whole,
+                capture.notes.uses,
             ),
         )
         for number, pair in enumerate(_kexecs(topologies))
@@ -278,6 +300,7 @@ class _CaptureFacts:
     builder: EvidenceBuilder
     complete: bool
     whole: bool
+    uses: Sequence[PlacedUse]
 
 
 def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
@@ -311,6 +334,9 @@ def _analyze_kexec(
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
     kexec_analysis = kexecs.analyze_kexec(index, handover, preserved, what_if, settings, known.builder)
+    uses = former_uses.of_boot(outgoing.boot.index, index, known.logs, known.uses)
+    result = kexec_analysis.result
+    result.devices = former_uses.added(result.devices, outgoing, incoming, uses, known.builder)
     kexec_analysis.result.preservation = how if preserved.source == "assumed" else "known"
     kexec_analysis.result.warnings.extend(known.logs.warnings)
     verdict.conclude(kexec_analysis.result, known.options, frozenset(bdf.text(key) for key in others))
@@ -345,7 +371,7 @@ def _without_bridge(
         more = f" and {len(below) - 4} more" if len(below) > 4 else ""
         names = ", ".join(map(bdf.text, below[:4])) + more
         message = (
-            f"the bridge above bus {bus & 0xFF:02x} is not in the capture ({names} below it): whether ARI "
+            f"{bdf.bridge_above(bus)} is not in the capture ({names} below it): whether ARI "
             "Forwarding applies there is unknown"
         )
         yield Problem("no-bridge", path, None, message)

@@ -56,10 +56,15 @@ class WatchedState(InheritedState):
         """The bits after a conventional reset, in place."""
         return self.reset_value * (self.mask & -self.mask)
 
+    @property
+    def resets(self) -> tuple[int, int]:
+        """What the bits may be after a conventional reset, in place; twice the same where it is one value."""
+        also = self.also_after_reset
+        return self.reset_bits, self.reset_bits if also is None else also
+
     def is_reset(self, value: int, known: int) -> bool:
         """Whether the known bits of a value, in place, are those after a conventional reset."""
-        resets = (self.reset_bits, self.also_after_reset)
-        return any(not (value ^ reset) & known for reset in resets if reset is not None)
+        return any(not (value ^ reset) & known for reset in self.resets)
 
     def field_of(self, bits: int) -> str:
         """Words of lspci for the fields that have those of its bits, lowest first."""

@@ -17,6 +17,9 @@ from analyzer.analysis import analyze_capture
 from analyzer.lab import expected_state, scenarios
 from analyzer.options import Options
 from analyzer.readers import open_capture
+from analyzer.report.html.findings import kexec_texts
+from analyzer.report.page import new_page, plain
+from analyzer.report.state_section import add_state, beside
 from analyzer.verdicts.state_rule import StateFacts, severity, verdict
 from schemas import state_watch as states
 from schemas.state_watch import WATCHED
@@ -351,6 +354,70 @@ def test_a_preserved_function_is_named_once() -> None:
     ignoring = replace(Options(preserved=",".join(BELOW_SWITCH)), selected=frozenset())
     quiet = analyze_capture(story.recording.capture(), ignoring)
     assert (quiet.kexecs[0].findings, quiet.weight) == ([], None)
+
+
+def hierarchy_lost(**more: object) -> Story:
+    """Virtual functions of a preserved device, and the port above it loses ARI Forwarding."""
+    device = ari_device(0, 8, sriov={0: Sriov(total=4)}, model=SILICON)
+    return tell(
+        one_switch(device, model=SILICON),
+        preserve=("0000:03:00.0",),
+        before=lambda recording: recording.enable_vfs("0000:03:00.0", 2),
+        blackout=lambda machine: machine.clear(DOWNSTREAM, "CAP_EXP+28.w", 0x20),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_ari_capable_hierarchy_is_reported_once() -> None:
+    """It is a bit of the SR-IOV Control that the watch compares, and an observation of its own."""
+    story = hierarchy_lost()
+    its = [item for item in story.kexec.findings if item.bdf == "0000:03:00.0"]
+    assert [(item.code, item.severity) for item in its] == [("STATE006", "note")]
+    assert its[0].text == (
+        "0000:03:00.0: ECAP_SRIOV+08.w Enable MSE ARIHierarchy cleared (0x0019 to 0x0000);"
+        " ARI Capable Hierarchy was 1 and is 0: virtual functions get other routing IDs, or fewer fit;"
+        " VFs were enabled at 0000:03:00.1 to 0000:03:00.2"
+    )
+    assert [one.kind for one in story.kexec.secondary] == ["sriov-hierarchy-lost"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "codes"),
+    [({"ARI014"}, ["ARI014"]), ({"STATE006"}, ["STATE006"]), ({"ARI014", "STATE006"}, ["STATE006"])],
+    ids=["ARI014", "STATE006", "both"],
+)
+def test_whoever_asks_for_one_of_its_codes_gets_it(selected: set[str], codes: list[str]) -> None:
+    """ARI014 keeps its meaning: ``--select ARI014`` and ``--ignore STATE006`` report it as before."""
+    options = Options(preserved="0000:03:00.0", selected=frozenset(selected))
+    found = hierarchy_lost(options=options).kexec.findings
+    assert [item.code for item in found] == codes
+
+
+def test_the_hierarchy_of_a_function_that_was_not_preserved_is_ari014() -> None:
+    """The watch makes no finding of it, and its other rows (``expected``, no code) hide nothing."""
+    device = ari_device(0, 8, sriov={0: Sriov(total=4)}, model=SILICON)
+    story = tell(
+        one_switch(device, model=SILICON),
+        preserve=(DOWNSTREAM,),
+        before=lambda recording: recording.enable_vfs("0000:03:00.0", 2),
+        blackout=lambda machine: machine.clear(DOWNSTREAM, "CAP_EXP+28.w", 0x20),
+    )
+    its = [item.code for item in story.kexec.findings if item.bdf == "0000:03:00.0"]
+    assert its == ["ARI014"]
+    assert [one.kind for one in beside(story.kexec)] == ["sriov-hierarchy-lost"]
+
+
+def test_reports_say_it_once() -> None:
+    story = hierarchy_lost()
+    page = new_page(None)
+    add_state(page, story.kexec, verbosity=0)
+    text = " ".join(plain(page).split())
+    assert "SR-IOV on 1 function (-v lists them)" in text
+    assert text.count("ARI Capable Hierarchy was 1 and is 0") == 1
+    assert beside(story.kexec) == []
+    texts = kexec_texts(story.result, story.kexec, None)
+    assert [title for title, line in texts.state.lines if "ARI Capable Hierarchy" in line] == ["0000:03:00.0"]
+    assert texts.secondary == []
 
 
 def test_a_function_is_matched_by_its_place() -> None:
