@@ -85,6 +85,7 @@ class KernelRun:
         kexec_count: which kexec since the last boot by firmware started it, from 1, by the same message.
         data_not_taken: it found nothing that it could use in what was handed over, and went on.
         panicked_over_data: it panicked because it could not take the handed-over PCI data.
+        unnamed_preserved: a message that a function is preserved whose address is damaged, or None.
         uses: what its messages say that functions are used as when its log ends, by function key.
         liveupdate_number: LUO's number of the Live Update that started it, or None.
         crash_kernel: it was started to save a crash dump (kdump).
@@ -110,6 +111,7 @@ class KernelRun:
     kexec_count: int | None = None
     data_not_taken: bool = False
     panicked_over_data: bool = False
+    unnamed_preserved: str | None = None
     uses: Mapping[int, FunctionUse] = field(default_factory=dict)
 
     @property
@@ -368,6 +370,7 @@ def _run(segment: Segment) -> KernelRun:
         previous_release=previous or None,
         kexec_count=int(count) if count else None,
         data_not_taken="no-data" in about_kernel,
+        unnamed_preserved=about_kernel.get("unnamed-preserved"),
         panicked_over_data=log_facts.panics_over_data(about_kernel.get("panic", "")),
         uses=segment.drivers.uses(),
     )

@@ -36,8 +36,12 @@ _AT_RESET: Final = 1
 _KEPT, _EXPECTED, _UNDETERMINED = (_RANKS[word] for word in ("kept", "expected", "undetermined"))
 #: Columns of counts; the first are also in the second.
 COUNTED: Final = ("kept_at_reset", *VERDICTS)
-#: For each state its bits after a reset, in its dword, and whether hardware alone sets it.
-RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+#: For each state its bits after a reset, in its dword (two values, or one twice), and whether hardware alone
+#: sets it.
+RESETS: Final = tuple(
+    np.array([one.resets[which] << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+    for which in range(2)
+)
 STATUS: Final = np.array([one.is_status for one in WATCHED])
 #: Names of states, and the code of each; those of one name follow each other.
 NAMES: Final = {one.short: one.code for one in WATCHED}
@@ -95,7 +99,8 @@ def unsaid(
     known = ours & theirs
     known[_SIZED & (held & BITS_OF == BITS_OF)] = 0  # sized, and not yet written back
     found = np.full(known.shape, _KEPT, np.int8)
-    found[((held ^ RESET) & BITS_OF == 0) & ~STATUS] = _AT_RESET
+    at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS])
+    found[at_reset & ~STATUS] = _AT_RESET
     found[before.cleared[:, DWORD_OF] & ~held & known & np.where(_SHUT_DOWN, -1, 0) != 0] = _EXPECTED
     found[known != BITS_OF] = _UNDETERMINED
     differs = (held ^ first) & known != 0

@@ -203,8 +203,10 @@ class StateWatch:
         known = (self._before.last.known & self._after.first.known)[:, DWORD_OF] & BITS_OF
         held, first = self._before.last.values[:, DWORD_OF], self._after.first.values[:, DWORD_OF]
         known[_SIZED_STATES & (held & BITS_OF == BITS_OF)] = 0
-        had = ((held ^ state_counts.RESET) & known != 0) & ~state_counts.STATUS
-        reset = had & ((first ^ state_counts.RESET) & known == 0)
+        # 0 may be hard-wired, whatever a reset gives elsewhere (PCI Express 7.5.3.4, of Device Control).
+        had = (held & known != 0) & ~state_counts.STATUS
+        had &= np.logical_and.reduce([(held ^ value) & known != 0 for value in state_counts.RESETS])
+        reset = had & np.logical_or.reduce([(first ^ value) & known == 0 for value in state_counts.RESETS])
         return reset.sum(axis=1), had.sum(axis=1)
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
@@ -334,6 +336,8 @@ def _note(facts: StateFacts, word: StateVerdictName) -> str | None:
     if word == "expected":
         by_reset = facts.was_reset and facts.differing
         return "the outgoing kernel " + ("reset the function" if by_reset else "cleared it itself")
+    if word == "changed" and facts.set_again:
+        return "the incoming kernel wrote again what was held"
     if word != "undetermined":
         return None
     if facts.state.at_shutdown and not facts.shutdown_known:

@@ -14,7 +14,17 @@ from analyzer.cli.application import run
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("name", ["clean", "healed-in-blackout", "switch-reset-in-blackout", "reboot"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clean",
+        "healed-in-blackout",
+        "switch-reset-in-blackout",
+        "reboot",
+        "acs-cleared-in-blackout",
+        "command-cleared-in-blackout",
+    ],
+)
 def test_a_scenario_comes_out_as_it_must(name, tmp_path, capsys):
     status = run(["lab", "run", name, "-o", str(tmp_path)])
     said = capsys.readouterr()
