@@ -224,6 +224,23 @@ def test_bus_numbers_written_inside_a_bridge_visit_are_not_firmwares() -> None:
     assert boots.firmware_writes(accesses).size == 0
 
 
+@pytest.mark.parametrize(
+    ("writes", "entered_by"),
+    [
+        (["w 00:03.0 18.l 00000000"], ["start", "kexec"]),
+        (["w 00:03.0 18.l 40000000"], ["start", "kexec"]),  # Secondary Latency Timer
+        (["w 00:03.0 18.w 0000", "w 00:03.0 1a.b 00"], ["start", "kexec"]),
+        (["w 00:03.0 18.w 0000", "w 00:03.0 19.b 01"], ["start", "reboot", "reboot"]),
+    ],
+)
+def test_bus_numbers_that_are_only_cleared_are_a_loss(writes: list[str], entered_by: list[str]) -> None:
+    """Firmware that enumerates gives numbers."""
+    text = KERNEL + SHUTDOWN + "\n".join(writes) + "\n" + KERNEL
+    assert [span.entered_by for span in spans(text)] == entered_by
+    if len(entered_by) == 2:
+        assert spans(text)[1].first == index(KERNEL + SHUTDOWN + "\n".join(writes)).rows
+
+
 def test_bar_writes_at_0x18_of_an_endpoint_are_not_bus_numbers() -> None:
     text = KERNEL + "w 00:00.0 18.l ffffffff\nw 00:00.0 19.b 01"
     assert shape(spans(text)) == [("kernel", "start")]

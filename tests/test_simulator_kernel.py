@@ -241,6 +241,17 @@ def test_vfio_freeze_leaves_command_at_intx_disable() -> None:
     assert recording.machine.peek(PORT, DEVCTL2) == 0x20
 
 
+def test_vfio_freeze_restores_acs_and_the_virtual_functions() -> None:
+    """Linux 7.3 pci_restore_state() ends with pci_enable_acs() and sriov_restore_state()."""
+    physical = endpoint(ari=0, sriov=Sriov(total=4, offset=8), model=SILICON)
+    recording = booted(one_port({0: physical}, model=SILICON), Kernel(iommu=True))
+    recording.enable_vfs("0000:01:00.0", 2)
+    recording.freeze("0000:01:00.0")
+    registers = ("ECAP_SRIOV+08.w", "ECAP_SRIOV+10.w", "ECAP_ACS+06.w")
+    assert [recording.machine.peek("0000:01:00.0", name) for name in registers] == [0x19, 2, 0x1D]
+    assert recording.machine.who(0, 1, 9) == "0000:01:00.0 VF 1"
+
+
 @pytest.mark.parametrize(("keeps", "master"), [(False, 0), (True, 4)])
 def test_orderly_shutdown_ends_on_the_host_bridge(keeps: bool, master: int) -> None:
     recording = booted(one_port(), Kernel(keeps_bus_master=keeps))

@@ -188,6 +188,17 @@ def test_virtual_functions_move_with_ari_capable_hierarchy(hierarchy: bool, addr
     assert machine.answered == (not hierarchy)
 
 
+def test_ari_capable_hierarchy_of_the_lowest_physical_function_holds_for_all() -> None:
+    """PCI Express 9.3.3.3.5."""
+    vfs = {number: Sriov(total=2, offset=8, offset_without_ari=256) for number in (0, 1)}
+    machine = numbered(one_port(ari_device(0, 1, sriov=vfs)))
+    offsets = []
+    for hierarchy in (0x10, 0):
+        machine.write(0, 1, 0, 0x128, 2, hierarchy)
+        offsets.append([machine.peek(f"0000:01:00.{number}", "ECAP_SRIOV+14.w") for number in (0, 1)])
+    assert offsets == [[8, 8], [256, 256]]
+
+
 def test_conventional_bridges_and_domains() -> None:
     behind = pci_bridge({"05.0": conventional()})
     machine = numbered(

@@ -497,6 +497,24 @@ def test_a_crash_leaves_what_a_shutdown_writes_uncounted() -> None:
     assert found["BAR"][1:] == (0, 0)
 
 
+def test_a_freeze_that_does_not_reach_a_function_loses_nothing() -> None:
+    """With ARI Forwarding off under the outgoing kernel, functions above 7 keep their registers."""
+
+    def cut_off_and_freeze(recording: Recording) -> None:
+        recording.setpci(DOWNSTREAM, "CAP_EXP+28.w", 0, mask=0x20)
+        recording.freeze(*BELOW_SWITCH)
+
+    story = tell(
+        switch(),
+        preserve=BELOW_SWITCH,
+        before=cut_off_and_freeze,
+        outgoing=Kernel(iommu=True),
+        incoming=Kernel(policy="stock", iommu=True),
+    )
+    assert story.verdict(DOWNSTREAM) == "healed explicit-write high"
+    assert [row for row in rows(story) if row[0] in BELOW_SWITCH] == []
+
+
 def test_a_freeze_loses_nothing() -> None:
     story = tell(
         switch(),

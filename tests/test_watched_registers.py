@@ -47,8 +47,13 @@ def naive(rows: list[Access], start: int, *, status: int | None) -> dict[str, di
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     touched: set[int] = set()
+    silent = False
     for op, offset, width, value in rows:
         if op == "read" and value == (1 << 8 * width) - 1:
+            silent |= offset < 0x10 and width > 1
+            continue
+        silent &= op == "write"
+        if silent:
             continue
         for byte in range(width):
             place = offset + byte - start
@@ -110,6 +115,9 @@ def test_the_arrays_say_what_a_loop_says(rows: list[Access], own: int) -> None:
         ([("read", 0x48, 0, 0x2810)], 0x2810, 0x2810),  # no width: all of the register that begins there
         ([("read", 0x48, 0, 0x10)], 0x0010, 0x0010),
         ([("read", 0x48, 2, 0xFFFF)], None, None),  # nobody answered
+        # a write that nobody takes, after a read of the header that nobody answers
+        ([("read", 0x48, 2, 0x10), ("read", 0x04, 2, 0xFFFF), ("write", 0x48, 2, 0xFFFF)], 0x10, 0x10),
+        ([("read", 0x04, 2, 0xFFFF), ("read", 0x0A, 1, 2), ("write", 0x48, 2, 0x20)], None, 0x20),
         ([("read", 0x49, 1, 0x28), ("write", 0x48, 1, 0x10)], None, 0x2810),  # a byte is first written
     ],
 )

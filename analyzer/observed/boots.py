@@ -101,9 +101,8 @@ def firmware_writes(index: AccessIndex) -> NDArray[np.int64]:
     another.
     """
     typed, is_bridge = header_types(index)
-    bridges = np.unique(index.function[typed[is_bridge]])
     writes = index.bus_number_writes
-    writes = writes[np.isin(index.function[writes], bridges)]
+    writes = writes[np.isin(index.function[writes], _bridges(index))]
     found: list[int] = []
     for function in np.unique(index.function[writes]).tolist():
         rows = index.rows_of(function)
@@ -144,6 +143,25 @@ def _outside_visits(index: AccessIndex, rows: NDArray[np.int64]) -> list[int]:
             outside.append(row)
         before.append((offset, write))
     return outside
+
+
+def _enumerates(index: AccessIndex, firmware: NDArray[np.int64], before: int) -> bool:
+    """Whether a bridge gets a number after the first of these writes of firmware's, and before a row.
+
+    UEFI clears all numbers outside and gives new ones within what looks like a visit of Linux. Zeros alone,
+    whoever wrote them, are bus numbers lost at a kexec. The fourth byte at 0x18 is no bus number.
+    """
+    writes = index.bus_number_writes
+    writes = writes[
+        (writes >= firmware[0]) & (writes < before) & np.isin(index.function[writes], _bridges(index))
+    ]
+    return bool((index.value[writes] & 0xFFFFFF).any())
+
+
+def _bridges(index: AccessIndex) -> NDArray[np.int64]:
+    """Functions that were a bridge in some boot."""
+    typed, is_bridge = header_types(index)
+    return np.unique(index.function[typed[is_bridge]])
 
 
 def anchor_rows(index: AccessIndex, enumerations: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -216,7 +234,9 @@ def split(
         if not marked:
             cuts.extend(_recognise(index, previous, anchor, firmware, command))
         previous = anchor
-    cuts.extend(_recognise_tail(previous, firmware, command) if not [r for r in rows if r > previous] else [])
+    cuts.extend(
+        _recognise_tail(index, previous, firmware, command) if not [r for r in rows if r > previous] else []
+    )
     cuts.extend(_marked(index, marks, anchors, command))
     _refuse_more(len({cut.row for cut in cuts}), path)
     return _spans(index, cuts, anchors)
@@ -240,7 +260,7 @@ def _recognise(
 ) -> list[_Cut]:
     """Boundaries between the scan that began at ``previous`` (-1: none) and the one at ``anchor``."""
     inside = firmware[(firmware > previous) & (firmware < anchor)]
-    if inside.size:
+    if inside.size and (previous < 0 or _enumerates(index, inside, anchor)):
         first_write = int(inside[0])
         earlier = command[(command > previous) & (command < first_write)]
         cuts = []
@@ -274,10 +294,12 @@ def _after_last_write(index: AccessIndex, low: int, anchor: int) -> int:
     return start + 1 + int(np.argmax(np.diff(times)))
 
 
-def _recognise_tail(previous: int, firmware: NDArray[np.int64], command: NDArray[np.int64]) -> list[_Cut]:
+def _recognise_tail(
+    index: AccessIndex, previous: int, firmware: NDArray[np.int64], command: NDArray[np.int64]
+) -> list[_Cut]:
     """Firmware after the last scan (a reboot whose kernel the capture no longer shows)."""
     inside = firmware[firmware > previous]
-    if not inside.size:
+    if not inside.size or (previous >= 0 and not _enumerates(index, inside, index.rows)):
         return []
     if previous < 0:
         return [_Cut(0, "firmware", "start")]

@@ -117,6 +117,7 @@ def enable_virtual_functions(kernel: Kernel, name: str, count: int) -> list[str]
     control = physical.read(at + ext.SRIOV_CTRL, 2) & ext.SRIOV_CTRL_ARI
     control |= ext.SRIOV_CTRL_VFE | ext.SRIOV_CTRL_MSE
     physical.write(at + ext.SRIOV_CTRL, 2, control)
+    physical.sriov_control, physical.virtual_functions = control, count
     kernel.wire.sleep(100 * _MILLISECOND)
     found = []
     for number in range(count):
@@ -156,7 +157,7 @@ def freeze(kernel: Kernel, name: str) -> None:
     device.pcie_change(exp.DEVCTL, 0, _FLR)
     kernel.wire.sleep(100 * _MILLISECOND)
     device.read(0x04, 4)
-    after_scan.restore_state(device, pcie, header)
+    after_scan.restore_state(kernel, device, pcie, header)
     device.write(0x04, 2, _INTX_DISABLE)
 
 
@@ -166,7 +167,7 @@ def recover(kernel: Kernel, name: str, *, stale: bool = False) -> None:
     pcie, header = after_scan.snapshot(device)
     if stale and exp.DEVCTL2 in pcie:
         pcie[exp.DEVCTL2] &= ~exp.DEVCTL2_ARI
-    after_scan.restore_state(device, pcie, header)
+    after_scan.restore_state(kernel, device, pcie, header)
 
 
 def reset_bus(kernel: Kernel, name: str, below: Sequence[str]) -> None:
@@ -174,7 +175,7 @@ def reset_bus(kernel: Kernel, name: str, below: Sequence[str]) -> None:
     saved = [(device, *after_scan.snapshot(device)) for device in map(kernel.device, below)]
     secondary_bus_reset(kernel, name)
     for device, pcie, header in saved:
-        after_scan.restore_state(device, pcie, header)
+        after_scan.restore_state(kernel, device, pcie, header)
 
 
 def secondary_bus_reset(kernel: Kernel, name: str) -> None:

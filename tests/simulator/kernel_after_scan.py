@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from schemas import extended_capabilities as ext
 from schemas import pcie_capability as exp
 from simulator import register_blocks as blocks
+from simulator.kernel_sriov import restore_sriov
 
 if TYPE_CHECKING:
     from simulator.kernel import Kernel
@@ -50,14 +51,17 @@ def save_state(device: Device) -> None:
         device.find_extended(identity)
 
 
-def restore_state(device: Device, pcie: dict[int, int], header: dict[int, int]) -> None:
-    """pci_restore_state: the PCIe words are written, then the header where it differs."""
+def restore_state(kernel: Kernel, device: Device, pcie: dict[int, int], header: dict[int, int]) -> None:
+    """pci_restore_state: the PCIe words, the header where it differs, ACS Control, virtual functions."""
     for register in _SAVED:
         if device.implements(register):
             device.pcie_write(register, pcie[register])
     for offset in sorted(header, reverse=True):
         if device.read(offset, 4) != header[offset] or (device.is_bridge and offset in (0x24, 0x28, 0x2C)):
             device.write(offset, 4, header[offset])
+    _enable_acs(kernel, device)
+    if device.is_physical:
+        restore_sriov(device)
 
 
 def snapshot(device: Device) -> tuple[dict[int, int], dict[int, int]]:
@@ -109,6 +113,14 @@ def _acs(kernel: Kernel, device: Device) -> None:
     if device.incoming and kernel.acs_series is not None:
         if device.acs_read is not None:
             device.write(at + ext.ACS_CTRL, 2, device.acs_read)
+        return
+    _enable_acs(kernel, device)
+
+
+def _enable_acs(kernel: Kernel, device: Device) -> None:
+    """The stock rule: what the hardware has, and the bits that isolate, if there is an IOMMU."""
+    at = device.acs_cap
+    if not at:
         return
     control = device.read(at + ext.ACS_CTRL, 2)
     device.write(at + ext.ACS_CTRL, 2, control | (_ACS_WANTED if kernel.iommu else 0))

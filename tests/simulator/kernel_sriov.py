@@ -30,6 +30,7 @@ def init_sriov(kernel: Kernel, device: Device) -> None:
     if first and bridge is not None and bridge.ari_enabled:
         control = ext.SRIOV_CTRL_ARI
     device.write(at + ext.SRIOV_CTRL, 2, control)
+    device.sriov_cap, device.sriov_control = at, control
     total = device.read(at + ext.SRIOV_TOTAL_VF, 2)
     if not total:
         return
@@ -72,3 +73,21 @@ def set_number(device: Device, at: int, number: int) -> tuple[int, int]:
     """pci_iov_set_numvfs; returns First VF Offset and VF Stride, which may change with it."""
     device.write(at + ext.SRIOV_NUM_VF, 2, number)
     return device.read(at + ext.SRIOV_VF_OFFSET, 2), device.read(at + ext.SRIOV_VF_STRIDE, 2)
+
+
+def restore_sriov(device: Device) -> None:
+    """sriov_restore_state: what a reset of the physical function took from its virtual functions.
+
+    The BARs of virtual functions, which come before the page size, have no addresses here.
+    """
+    at = device.sriov_cap
+    control = device.read(at + ext.SRIOV_CTRL, 2)
+    if control & ext.SRIOV_CTRL_VFE:
+        return
+    held = device.sriov_control
+    device.write(at + ext.SRIOV_CTRL, 2, control & ~ext.SRIOV_CTRL_ARI | held & ext.SRIOV_CTRL_ARI)
+    device.write(at + ext.SRIOV_SYS_PGSIZE, 4, 1)
+    set_number(device, at, device.virtual_functions)
+    device.write(at + ext.SRIOV_CTRL, 2, held)
+    if held & ext.SRIOV_CTRL_VFE:
+        device.wire.sleep(_SECOND // 10)

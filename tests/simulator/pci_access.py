@@ -67,6 +67,9 @@ class Device:
     hotplug: bool = False
     link_state: bool = False
     virtual_buses: int = 0
+    sriov_cap: int = 0
+    sriov_control: int = 0
+    virtual_functions: int = 0
     power_cap: int = 0
     msix_cap: int = 0
     aer_cap: int = 0

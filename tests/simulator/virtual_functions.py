@@ -22,19 +22,27 @@ if TYPE_CHECKING:
 
 
 def refresh(function: Function) -> None:
-    """Bring First VF Offset in line with ARI Capable Hierarchy; VF Enable may have changed too."""
+    """Bring First VF Offset in line with ARI Capable Hierarchy; VF Enable may have changed too.
+
+    The bit is that of the device's lowest physical function, and holds for all of them (PCIe 9.3.3.3.5).
+    """
     at = function.extended.get(ext.SRIOV_ID)
-    sriov = function.sriov
-    if at is None or sriov is None:
+    if at is None or function.sriov is None:
         return
-    control = function.config.get(at + ext.SRIOV_CTRL, 2)
-    function.config.put(at + ext.SRIOV_VF_OFFSET, 2, first_offset(sriov, control))
-    if not control & ext.SRIOV_CTRL_VFE:
+    if not function.config.get(at + ext.SRIOV_CTRL, 2) & ext.SRIOV_CTRL_VFE:
         function.virtual.clear()
+    siblings = [function] if function.parent is None else (function.parent.children or {}).values()
+    physical = [one for one in siblings if one.sriov is not None and ext.SRIOV_ID in one.extended]
+    lowest = min(physical, key=lambda one: one.devfn)
+    control = lowest.config.get(lowest.extended[ext.SRIOV_ID] + ext.SRIOV_CTRL, 2)
+    for one in physical:
+        if one.sriov is not None:
+            offset = first_offset(one.sriov, control)
+            one.config.put(one.extended[ext.SRIOV_ID] + ext.SRIOV_VF_OFFSET, 2, offset)
 
 
 def first_offset(sriov: Sriov, control: int) -> int:
-    """First VF Offset under a value of the SR-IOV control register."""
+    """First VF Offset under a value of the lowest physical function's SR-IOV control register."""
     if sriov.offset_without_ari is None or control & ext.SRIOV_CTRL_ARI:
         return sriov.offset
     return sriov.offset_without_ari

@@ -2,9 +2,9 @@
 
 A watched register lies in one dword of configuration space. For each function and each of these dwords two
 values are put together byte by byte (an access may show a byte of it): what the kernel read first, before it
-wrote the byte itself; and what it last read or wrote. A read of all ones is no data, and
-what a status register holds is what reads show, whatever is written. The declarations are
-:mod:`schemas.state_watch`.
+wrote the byte itself; and what it last read or wrote. A read of all ones is no data, a write to a function
+that does not answer reaches nothing, and what a status register holds is what reads show. The declarations
+are :mod:`schemas.state_watch`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ DWORD_OF: Final = np.array([_PLACES[one.register.base, one.register.offset & ~3]
 BITS_OF: Final = np.array([one.mask << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
 #: Initiate Function Level Reset, in the dword of an endpoint's Device Control.
 _FLR: Final = 1 << 15
+#: No word before this offset can read all ones where a function answers (vendor ID, Command, class, header).
+_NEVER_ONES: Final = 0x10
 _FLR_DWORD: Final = _PLACES["CAP_EXP", DEVCTL]
 
 
@@ -144,6 +146,7 @@ def of_runs(
         start_of: offsets of a capability (extended or not, its ID) of each run, :data:`NONE` without it.
     """
     runs = len(header)
+    accesses = accesses._replace(failed=accesses.failed | _unanswered(accesses, run))
     accesses, run, own = _within_dwords(accesses, run, own)
     places, dword = _watched(accesses, run, own, _table(header, start_of))
     offsets = accesses.offsets[places].astype(np.int64)
@@ -164,6 +167,24 @@ def of_runs(
     values &= known
     keys = run[places] * _COUNT + dword
     return _put_together(accesses.rows[places], values, known, writes, keys, dword, runs, header)
+
+
+def _unanswered(accesses: Accesses, run: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Accesses of a function that does not answer: from a read of its header that shows it to another read.
+
+    No word of the first 16 bytes can be all ones where a function answers. A function above 7 is silent like
+    that while the outgoing kernel runs with ARI Forwarding off; its registers keep what they hold.
+    """
+    unsized = np.where(accesses.values > 0xFFFF, 4, 2)
+    ones = np.where(accesses.widths == 0, unsized, accesses.widths).astype(np.int64)
+    silent = accesses.absent | accesses.failed | (accesses.values == (1 << 8 * ones) - 1)
+    dead = silent & ~accesses.writes
+    begins = dead & (accesses.offsets < _NEVER_ONES) & (ones > 1)
+    if not begins.any():
+        return np.zeros(len(run), np.bool_)
+    events = np.where(begins | (~dead & ~accesses.writes), np.arange(len(run)), NONE)
+    last = np.maximum.accumulate(events)
+    return np.asarray((last != NONE) & begins[last] & (run[last] == run), np.bool_)
 
 
 def _within_dwords(
