@@ -10,7 +10,7 @@ import numpy as np
 
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import enumeration, node_table
-from analyzer.replay.enumeration import FoundRows, Kernel, Replay
+from analyzer.replay.enumeration import FoundRows, Replay
 from analyzer.replay.node_table import NodeTable, of_world
 from analyzer.replay.world import Node, Path, World
 
@@ -68,7 +68,7 @@ def predict(world: World, profile: Profile, *, renumbered_as_observed: bool = Fa
 
 def predictions(asked: Iterable[tuple[World, Profile]]) -> list[Prediction]:
     """What each of many kernels must find on its machine; far cheaper than one by one."""
-    kernels = [Kernel(of_world(world), profile) for world, profile in asked]
+    kernels = [ScanningKernel(of_world(world), profile) for world, profile in asked]
     replay = Replay(kernels)
     return [replay.prediction(number) for number in range(len(kernels))]
 

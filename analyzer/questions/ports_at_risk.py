@@ -17,7 +17,7 @@ from analyzer.observed.registers import missing_bytes
 from analyzer.preservation.preserved import resolve, sources, with_bridges
 from analyzer.questions import reset_costs
 from analyzer.replay import one_boot
-from analyzer.replay.enumeration import Kernel, Replay
+from analyzer.replay.enumeration import Replay, ScanningKernel
 from analyzer.replay.profile import Profile
 from analyzer.verdicts import bridges, former_uses
 from schemas.inherited_state import ARI_FORWARDING
@@ -251,7 +251,7 @@ class Machine:
         names = [node.name for node in self.candidates]
         replay = Replay(
             [
-                Kernel(self.nodes.with_bit(rows[node.path], bit), self.profile)
+                ScanningKernel(self.nodes.with_bit(rows[node.path], bit), self.profile)
                 for node in self.candidates
                 for bit in (True, False)
             ]

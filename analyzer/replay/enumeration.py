@@ -52,7 +52,7 @@ class Prediction:
     renumbers: bool = False
 
 
-class Kernel(NamedTuple):
+class ScanningKernel(NamedTuple):
     """A kernel that scans a machine.
 
     Attributes:
@@ -69,7 +69,7 @@ class Kernel(NamedTuple):
 
 def predict(machine: NodeTable, profile: Profile, *, renumbered_as_observed: bool = False) -> Prediction:
     """Replay the scan of one kernel."""
-    return Replay([Kernel(machine, profile, renumbered_as_observed)]).prediction(0)
+    return Replay([ScanningKernel(machine, profile, renumbered_as_observed)]).prediction(0)
 
 
 class FoundRows(NamedTuple):
@@ -88,7 +88,7 @@ class Replay:
         tables: what they find.
     """
 
-    def __init__(self, kernels: Sequence[Kernel]) -> None:
+    def __init__(self, kernels: Sequence[ScanningKernel]) -> None:
         self.kernels = kernels
         hardware, self._firsts = _hardware(kernels)
         self.tables = scan_tables.scan(hardware)
@@ -150,7 +150,7 @@ class Replay:
         return made
 
 
-def _hardware(kernels: Sequence[Kernel]) -> tuple[Hardware, list[int]]:
+def _hardware(kernels: Sequence[ScanningKernel]) -> tuple[Hardware, list[int]]:
     """The tables of machines and kernels, and for each kernel the first node of its machine."""
     machines = {id(kernel.machine): kernel.machine for kernel in kernels}
     edges = [0, *itertools.accumulate(len(machine.paths) for machine in machines.values())]
@@ -196,7 +196,7 @@ def _hardware(kernels: Sequence[Kernel]) -> tuple[Hardware, list[int]]:
     )
 
 
-def _about(kernel: Kernel) -> tuple[object, ...]:
+def _about(kernel: ScanningKernel) -> tuple[object, ...]:
     profile = kernel.profile
     return (
         profile.policy,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from analyzer.preservation.preserved import HandedOver
-    from analyzer.replay.enumeration import Kernel, Prediction
+    from analyzer.replay.enumeration import Prediction, ScanningKernel
     from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Handover
     from analyzer.replay.world import Node
@@ -45,7 +45,7 @@ def candidates(option: str | None, logged: Iterable[str], handed_over: HandedOve
 
 
 def recognise(
-    fitting: list[str], machine: NodeTable, kernel: Callable[[str], Kernel], *, followed: bool
+    fitting: list[str], machine: NodeTable, kernel: Callable[[str], ScanningKernel], *, followed: bool
 ) -> str:
     """The newest version whose bus-number rules do what the incoming kernel did.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.observed import boots, virtual_functions
 from analyzer.replay import bus_numbers, series_recognition
-from analyzer.replay.enumeration import Kernel, Prediction
+from analyzer.replay.enumeration import Prediction, ScanningKernel
 from analyzer.replay.profile import Profile
 from analyzer.results import (
     LIVE_UPDATE_POLICIES,
@@ -95,9 +95,9 @@ class KexecQuestion:
     version: str
 
     @property
-    def kernels(self) -> list[Kernel]:
+    def kernels(self) -> list[ScanningKernel]:
         """The kernels of the policies, in the order of :data:`POLICIES`."""
-        return [Kernel(self.machine, self.profiles[name], name == self.ran) for name in POLICIES]
+        return [ScanningKernel(self.machine, self.profiles[name], name == self.ran) for name in POLICIES]
 
 
 @dataclass(frozen=True)
@@ -309,8 +309,8 @@ def _series(machine: NodeTable, kexec: Handover, preserved: PreservedSet, settin
         settings.options.series, settings.logged_series, preserved.handed_over
     )
 
-    def kernel(version: str) -> Kernel:
-        return Kernel(
+    def kernel(version: str) -> ScanningKernel:
+        return ScanningKernel(
             machine,
             _profile(
                 "inherit",

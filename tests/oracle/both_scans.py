@@ -82,7 +82,7 @@ class Scans:
         machines = dict(zip(described, replay_inputs.machines(list(described.values())), strict=True))
         self.replay = enumeration.Replay(
             [
-                enumeration.Kernel(machines[one], replay_inputs.profile(case, policy), as_ran)
+                enumeration.ScanningKernel(machines[one], replay_inputs.profile(case, policy), as_ran)
                 for one, (case, policy, as_ran) in zip(which, self.kinds, strict=True)
             ]
         )

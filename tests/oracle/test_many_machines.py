@@ -22,7 +22,7 @@ def test_many_machines_change_nothing() -> None:
     cases = random_cases(7, 30)
     machines = replay_inputs.machines([replay_inputs.nodes(case) for case in cases])
     kernels = [
-        enumeration.Kernel(machine, replay_inputs.profile(case, policy), observed)
+        enumeration.ScanningKernel(machine, replay_inputs.profile(case, policy), observed)
         for case, machine in zip(cases, machines, strict=True)
         for policy, observed in zip(POLICIES, (False, True, True, False), strict=True)
     ]

@@ -47,7 +47,7 @@ class Replays:
         for (_, unknowns, _), nodes, profile in zip(asked, self.nodes, profiles, strict=True):
             unknown_inputs.forget(unknowns, nodes, profile)
         machines = replay_inputs.machines(self.nodes)
-        self._replay = enumeration.Replay(list(map(enumeration.Kernel, machines, profiles)))
+        self._replay = enumeration.Replay(list(map(enumeration.ScanningKernel, machines, profiles)))
 
     def of(self, number: int) -> tuple[Prediction, dict[Path, Node]]:
         """The prediction for one of them, and what it was told of each function."""

@@ -9,7 +9,7 @@ from hand_made_worlds import link, predict, predictions
 
 from analyzer import asking
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.enumeration import Kernel, Prediction, Replay
+from analyzer.replay.enumeration import Prediction, Replay, ScanningKernel
 from analyzer.replay.node_table import of_world
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World
@@ -222,7 +222,7 @@ def test_a_bus_that_one_of_two_kernels_does_not_reach(order: tuple[bool, bool]) 
     lost = port(FIRST, LOST, None, (0, 5, 5))
     lost.beyond_reach = True
     made = of_world(world(lost, function(BELOW_FIRST)))
-    replay = Replay([Kernel(made, profile(), observed) for observed in order])
+    replay = Replay([ScanningKernel(made, profile(), observed) for observed in order])
     assert [found(replay.prediction(number)) for number in (0, 1)] == [
         [FIRST, BELOW_FIRST][: 1 + observed] for observed in order
     ]
@@ -246,9 +246,9 @@ def test_rows_of_what_each_kernel_finds_in_the_order_of_its_scan() -> None:
     unread = of_world(world(port(FIRST, None, (0, 3, 3)), function(BELOW_FIRST)))
     replay = Replay(
         [
-            Kernel(unread, profile("inherit", "v7", key(0, 8))),
-            Kernel(renumbered, profile()),
-            Kernel(unread, profile()),
+            ScanningKernel(unread, profile("inherit", "v7", key(0, 8))),
+            ScanningKernel(renumbered, profile()),
+            ScanningKernel(unread, profile()),
         ]
     )
     assert rows_found(replay, 0) == [(0, key(0, 8), True), (1, key(3, 0), False)]
@@ -264,7 +264,9 @@ def test_rows_of_what_each_kernel_finds_in_the_order_of_its_scan() -> None:
 def test_rows_of_a_kernel_that_panics_beside_others_that_do_not() -> None:
     made = of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
     panicking = profile("inherit", "v9", key(0, 8), handover="panic")
-    replay = Replay([Kernel(made, profile()), Kernel(made, panicking), Kernel(made, profile())])
+    replay = Replay(
+        [ScanningKernel(made, profile()), ScanningKernel(made, panicking), ScanningKernel(made, profile())]
+    )
     assert rows_found(replay, 1) == [(0, key(0, 8), True)]
     assert rows_found(replay, 0) == rows_found(replay, 2) == [(0, key(0, 8), True), (1, key(3, 0), True)]
     assert [replay.prediction(number).panicked for number in (0, 1, 2)] == [False, True, False]
@@ -288,12 +290,12 @@ def test_where_a_kernel_panics(
     for name, value in first.items():
         setattr(nodes[0], name, value)
     panicking = replace(profile("inherit", "v9", key(0, 8), handover="panic"), isolated_functions=isolated)
-    assert rows_found(Replay([Kernel(of_world(world(*nodes)), panicking)]), 0) == expected
+    assert rows_found(Replay([ScanningKernel(of_world(world(*nodes)), panicking)]), 0) == expected
 
 
 def test_kernels_that_all_panic_and_no_kernel_at_all() -> None:
     made = of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
-    panicking = Kernel(made, profile("inherit", "v9", key(0, 8), handover="panic"))
+    panicking = ScanningKernel(made, profile("inherit", "v9", key(0, 8), handover="panic"))
     assert [rows_found(Replay([panicking] * 2), number) for number in (0, 1)] == [[(0, key(0, 8), True)]] * 2
     nothing = Replay([])
     assert nothing.kernels == []
@@ -303,7 +305,9 @@ def test_kernels_that_all_panic_and_no_kernel_at_all() -> None:
 def test_a_machine_without_functions() -> None:
     empty, made = of_world(world()), of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
     assert found(predict(world(), profile())) == []
-    replay = Replay([Kernel(empty, profile()), Kernel(made, profile()), Kernel(empty, profile())])
+    replay = Replay(
+        [ScanningKernel(empty, profile()), ScanningKernel(made, profile()), ScanningKernel(empty, profile())]
+    )
     assert [rows_found(replay, number) for number in (0, 1, 2)] == [
         [],
         [(0, key(0, 8), True), (1, key(3, 0), True)],
@@ -312,5 +316,5 @@ def test_a_machine_without_functions() -> None:
 
 
 def test_a_prediction_is_made_once() -> None:
-    replay = Replay([Kernel(of_world(world(function((ROOT, 0)))), profile())])
+    replay = Replay([ScanningKernel(of_world(world(function((ROOT, 0)))), profile())])
     assert replay.prediction(0) is replay.prediction(0)
