@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyzer import bdf
-from analyzer.capture import Problem, joining
-from analyzer.capture.sidecars import not_followed
+from analyzer.asking import ASKED
+from analyzer.capture import Capture, joining
 from analyzer.errors import AritraceError
-from analyzer.observed import boots, junctions, kexec_at, topology
-from analyzer.observed.index import AccessIndex, enumerations, windows
-from analyzer.observed.topology import Topology
+from analyzer.observed import junctions
 from analyzer.options import Options
-from analyzer.preservation.preserved import assumed, not_handed_over, resolve, sources, without
 from analyzer.readers.small_files import of_option
-from analyzer.replay import two_boots
-from analyzer.replay.enumeration import Replay
-from analyzer.results import POLICIES, Analysis, Boot, CaptureResult
-from analyzer.verdicts import handovers, kexecs, loss_weight, verdict
-from analyzer.verdicts.boot_logs import BootLogs
-from analyzer.verdicts.evidence import EvidenceBuilder
-from analyzer.verdicts.kexecs import Predictions
+from analyzer.results import Analysis, CaptureResult
+from analyzer.verdicts import verdict
+from analyzer.verdicts.captures import INDEXED_ROWS, REPLAYED_ROWS, Study, batches, studies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from analyzer.capture import Capture, LoggedScan
-    from analyzer.observed.boots import BootSpan
-    from analyzer.preservation.preserved import PreservedSources
-    from analyzer.replay.node_table import NodeTable
-    from analyzer.results import KexecResult, Preservation
-    from analyzer.verdicts.handovers import Handover
-    from analyzer.verdicts.kexecs import KexecAnalysis, KexecQuestion
-
-#: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
-#: and yet costs little per capture; and those of the captures whose kexecs are replayed at once.
-_INDEXED_ROWS, _REPLAYED_ROWS = 400_000, 4_000_000
-#: Buses without their bridge that are named before the rest is counted.
-_MOST_BUSES = 4
+__all__ = ["Study", "analyze", "analyze_batch", "analyze_capture", "open_pieces", "study"]
 
 
 def analyze(
@@ -71,35 +50,74 @@ def analyze(
     if chosen.join:
         joining.refuse_single(paths)
     groups = [list(paths)] if chosen.join and paths else [[path] for path in paths]
-    results: list[CaptureResult] = []
+    ASKED.clear()
+    waiting = _Waiting(chosen, studied)
     for done, group in enumerate(groups):
         if progress is not None:
             progress(done, len(groups), group[0])
 
-        def answer(options: Options, group: Sequence[str] = group) -> CaptureResult:
-            return _answer(group, options, studied)
+        def opened(options: Options, group: Sequence[str] = group) -> None:
+            waiting.add(open_pieces(group, options), options)
 
         try:
             if len(group) == 1:
-                results.extend(each_machine(group[0], chosen, answer))
+                each_machine(group[0], chosen, opened)
             else:
-                results.append(answer(chosen))
+                opened(chosen)
         except AritraceError as error:
             if error.kind == "usage":
                 raise
-            results.append(verdict.unreadable(joining.path_of(group), error))
-    return Analysis(chosen.policy, results, verdict.summarise(results))
+            waiting.add(verdict.unreadable(joining.path_of(group), error), chosen)
+    waiting.flush()
+    return Analysis(chosen.policy, waiting.results, verdict.summarise(waiting.results))
 
 
-def _answer(
-    group: Sequence[str], options: Options, studied: Callable[[Capture, Study], None] | None
-) -> CaptureResult:
-    """One result; a function of its own, so that a capture is gone before the next one is opened."""
-    capture = open_pieces(group, options)
-    working = study(capture, options)
-    if studied is not None:
-        studied(capture, working)
-    return working.result
+class _Waiting:
+    """Captures that are opened and wait for others to be analysed with, and the results so far, in order."""
+
+    def __init__(self, options: Options, studied: Callable[[Capture, Study], None] | None) -> None:
+        self.results: list[CaptureResult] = []
+        self._options, self._studied = options, studied
+        self._waiting: list[Capture | CaptureResult] = []
+        self._rows = 0
+
+    def add(self, one: Capture | CaptureResult, options: Options) -> None:
+        """Add a capture, or the result of one that cannot be read; analyse what waits, if it is enough."""
+        rows = one.accesses.height if isinstance(one, Capture) else 0
+        if self._rows + rows > INDEXED_ROWS or options != self._options:
+            self.flush()
+        self._options = options
+        self._waiting.append(one)
+        self._rows += rows
+
+    def flush(self) -> None:
+        """Analyse what waits."""
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        captures = [one for one in waiting if isinstance(one, Capture)]
+        found = iter(_studied(captures, self._options))
+        for one in waiting:
+            if isinstance(one, CaptureResult):
+                self.results.append(one)
+                continue
+            made = next(found)
+            if isinstance(made, AritraceError):
+                self.results.append(verdict.unreadable(one.path, made))
+                continue
+            if self._studied is not None:
+                self._studied(one, made)
+            self.results.append(made.result)
+
+
+def _studied(captures: Sequence[Capture], options: Options) -> list[Study | AritraceError]:
+    """Analyse captures together; where one cannot be, each alone."""
+    try:
+        return list(studies(captures, options))
+    except AritraceError as error:
+        if error.kind == "usage":
+            raise
+        if len(captures) == 1:
+            return [error]
+    return [one for capture in captures for one in _studied([capture], options)]
 
 
 def open_pieces(paths: Sequence[str], options: Options | None = None, *, thin: bool = True) -> Capture:
@@ -135,306 +153,38 @@ def open_pieces(paths: Sequence[str], options: Options | None = None, *, thin: b
     return capture if snapshot is None else joining.seed(snapshot, capture)
 
 
-@dataclass(frozen=True)
-class Study:
-    """Everything that was worked out about one capture: the result and what it rests on (for ``explain``).
-
-    Attributes:
-        index: the accesses.
-        topologies: one per boot.
-        kexec_analyses: one per kexec, each with its replay.
-        builder: makes evidence.
-        logs: the kernel logs, aligned with the boots.
-    """
-
-    index: AccessIndex
-    topologies: list[Topology]
-    kexec_analyses: list[KexecAnalysis]
-    builder: EvidenceBuilder
-    logs: BootLogs
-    result: CaptureResult
-
-
 def analyze_capture(capture: Capture, options: Options | None = None) -> CaptureResult:
     """Analyse one capture that is already in memory."""
     return study(capture, options).result
 
 
-def analyze_batch(captures: Sequence[Capture], options: Options | None = None) -> list[CaptureResult]:
+def analyze_batch(
+    captures: Sequence[Capture],
+    options: Options | None = None,
+    *,
+    studied: Callable[[Study], None] | None = None,
+) -> list[CaptureResult]:
     """Analyse captures together: the same results as one by one, for less.
+
+    Args:
+        captures: open ones.
+        options: see :class:`analyzer.options.Options`.
+        studied: called with the working of each capture, in order, which is discarded afterwards.
 
     Raises:
         LimitExceededError: one of them has more than :data:`analyzer.observed.boots.MAX_BOOTS` boots.
     """
-    return [one.result for batch in _batches(captures, _REPLAYED_ROWS) for one in _studies(batch, options)]
-
-
-def _batches(captures: Sequence[Capture], most: int) -> Iterator[list[Capture]]:
-    """Split captures into batches of at most so many accesses (one capture may have more)."""
-    batch: list[Capture] = []
-    rows = 0
-    for capture in captures:
-        if batch and rows + capture.accesses.height > most:
-            yield batch
-            batch, rows = [], 0
-        batch.append(capture)
-        rows += capture.accesses.height
-    if batch:
-        yield batch
+    chosen = options or Options()
+    results = []
+    for batch in batches(captures, REPLAYED_ROWS):
+        for one in studies(batch, chosen):
+            if studied is not None:
+                studied(one)
+            results.append(one.result)
+    return results
 
 
 def study(capture: Capture, options: Options | None = None) -> Study:
     """Analyse one capture and keep the working."""
-    (only,) = _studies([capture], options)
+    (only,) = studies([capture], options or Options())
     return only
-
-
-def _studies(captures: Sequence[Capture], options: Options | None) -> Iterator[Study]:
-    """Analyse captures side by side: their accesses some at a time, their replays all at once."""
-    chosen = options or Options()
-    asked = [one for batch in _batches(captures, _INDEXED_ROWS) for one in _asked(batch, chosen)]
-    kernels = [kernel for one in asked for kexec in one.kexecs for kernel in kexec.question.kernels]
-    replay, first = Replay(kernels), 0
-    for one in asked:
-        predictions = [
-            Predictions(replay, first + number * len(POLICIES)) for number in range(len(one.kexecs))
-        ]
-        first += len(one.kexecs) * len(POLICIES)
-        yield _conclude(one, predictions, chosen)
-
-
-def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]:
-    """What is asked about captures; what needs every access is done for all of them at once."""
-    indexes = windows([capture.accesses for capture in captures])
-    split = [_split(capture, index, options) for capture, index in zip(captures, indexes, strict=True)]
-    # Nothing is asked of the functions of other boots, but by ``explain``, which then works them out.
-    pairs = (pair for boots_of_one in split for pair in _kexecs(boots_of_one))
-    topology.read(list(dict.fromkeys(itertools.chain.from_iterable(pairs))))
-    recognised = handovers.handovers(
-        [(number, *pair) for boots_of_one in split for number, pair in enumerate(_kexecs(boots_of_one))]
-    )
-    machines = two_boots.build(
-        [two_boots.TwoBoots(one.outgoing, one.incoming, one.decided_after) for one in recognised]
-    )
-    kexecs = zip(recognised, machines, strict=True)
-    return [
-        _ask(capture, index, topologies, [next(kexecs) for _ in _kexecs(topologies)], options)
-        for capture, index, topologies in zip(captures, indexes, split, strict=True)
-    ]
-
-
-def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topology]:
-    """Boots of one capture."""
-    pairs = enumerations(index)
-    marks = [*capture.notes.boundaries, *kexec_at.parse_kexec_at(index, options.kexec_at)]
-    spans = boots.split(index, pairs, marks, capture.path)
-    return [Topology(index, span, pairs, _logged(capture, index, span)) for span in spans]
-
-
-def _logged(capture: Capture, index: AccessIndex, span: BootSpan) -> LoggedScan | None:
-    """The scan of a kernel log that a boot consists of."""
-    first, last = int(index.seq[span.first]), int(index.seq[span.last])
-    return next((scan for scan in capture.notes.scans if scan.first <= first and last < scan.end), None)
-
-
-@dataclass(frozen=True)
-class _KexecAsked:
-    """One kexec before its replay; the others as :func:`analyzer.verdicts.loss_weight.preservation`."""
-
-    question: KexecQuestion
-    preservation: Preservation
-    others: frozenset[int]
-
-
-@dataclass(frozen=True)
-class _CaptureAsked:
-    """One capture before the replay of its kexecs."""
-
-    capture: Capture
-    index: AccessIndex
-    topologies: list[Topology]
-    logs: BootLogs
-    opened: PreservedSources
-    kexecs: list[_KexecAsked]
-
-
-def _ask(
-    capture: Capture,
-    index: AccessIndex,
-    topologies: list[Topology],
-    recognised: list[tuple[Handover, NodeTable]],
-    options: Options,
-) -> _CaptureAsked:
-    """Everything about one capture that its replay needs."""
-    logs = BootLogs.open(options, capture, [topology.boot for topology in topologies])
-    opened = sources(options, capture, logs.runs_at_kexecs())
-    return _CaptureAsked(
-        capture,
-        index,
-        topologies,
-        logs,
-        opened,
-        [_ask_kexec(capture, index, *kexec, (logs, opened, options)) for kexec in recognised],
-    )
-
-
-def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions], chosen: Options) -> Study:
-    """The verdicts on one capture: its kexecs one after the other."""
-    capture, index, topologies, logs = asked.capture, asked.index, asked.topologies, asked.logs
-    opened, spans = asked.opened, [topology.boot for topology in topologies]
-    builder = EvidenceBuilder(index, capture.files)
-    kexec_analyses = [
-        _conclude_kexec(kexec, predictions, builder, logs, chosen)
-        for kexec, predictions in zip(asked.kexecs, replays, strict=True)
-    ]
-    results = [kexec_analysis.result for kexec_analysis in kexec_analyses]
-    unmatched = opened.beyond(len(results))
-    whole = (
-        capture.notes.whole
-        and not unmatched
-        and all(_both_scans_whole(*pair) for pair in _kexecs(topologies))
-    )
-    ends_in_scan = _ends_in_scan(topologies, results, capture.path)
-    # What came after the cut is unknown: it may hold a kexec.
-    cut_before_kexec = bool(ends_in_scan or (capture.notes.truncated and not results))
-    result = CaptureResult(
-        path=capture.path,
-        files=capture.files,
-        format=capture.format,
-        host=capture.notes.host,
-        accesses=capture.recorded,
-        truncated=capture.notes.truncated,
-        dropped=capture.notes.dropped,
-        verdict=verdict.of_capture(results, whole=whole),
-        boots=[_boot(index, span, logs) for span in spans],
-        kexecs=results,
-        errors=[
-            *capture.notes.problems,
-            *not_followed(capture.pieces),
-            *_unsaid(results, logs, capture.path),
-            *_no_such_kexec(unmatched, len(results), capture.path),
-            *ends_in_scan,
-            *_without_bridge(topologies, results, capture.path),
-        ],
-        missing_dwords=capture.notes.missing_dwords,
-        clock=capture.notes.clock,
-    )
-    result.weight = verdict.weight(result, chosen, whole=whole and not cut_before_kexec)
-    return Study(index, topologies, kexec_analyses, builder, logs, result)
-
-
-def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[Problem]:
-    """Warnings about logs of a capture without a kexec, which would have them."""
-    return [] if results else [Problem("other-machine", path, None, text) for text in logs.warnings]
-
-
-def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
-    for outgoing, incoming in itertools.pairwise(topologies):
-        if incoming.boot.entered_by == "kexec":
-            yield outgoing, incoming
-
-
-def _ask_kexec(
-    capture: Capture,
-    index: AccessIndex,
-    handover: Handover,
-    machine: NodeTable,
-    known: tuple[BootLogs, PreservedSources, Options],
-) -> _KexecAsked:
-    outgoing, incoming = handover.outgoing, handover.incoming
-    logs, opened, options = known
-    settings = replace(
-        logs.settings(index, handover, options),
-        complete=not capture.notes.may_lack_functions,
-        whole=capture.notes.whole,
-    )
-    at_stake = assumed(
-        outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
-    )
-    how = loss_weight.preservation(
-        settings.kind,
-        handover.observed_policy,
-        scanned=incoming.boot.scan is not None,
-        assume=options.assume_preserved,
-    )
-    others = frozenset[int]()
-    if how not in ("live-update", "none"):
-        others = not_handed_over(outgoing, incoming, handover.decided_after)
-    fallback = frozenset() if how == "none" else without(at_stake, others, outgoing)
-    preserved = resolve(opened, handover.number, outgoing, fallback)
-    # Where nothing was handed over, the policies are still compared: on what would have been handed over.
-    what_if = preserved.keys or at_stake
-    return _KexecAsked(kexecs.question(index, handover, machine, preserved, what_if, settings), how, others)
-
-
-def _conclude_kexec(
-    asked: _KexecAsked,
-    predictions: Predictions,
-    builder: EvidenceBuilder,
-    logs: BootLogs,
-    options: Options,
-) -> KexecAnalysis:
-    found = kexecs.conclude(asked.question, predictions, builder)
-    is_assumed = asked.question.preserved.source == "assumed"
-    found.result.preservation = asked.preservation if is_assumed else "known"
-    found.result.warnings.extend(logs.warnings)
-    verdict.conclude(found.result, options, frozenset(bdf.text(key) for key in asked.others))
-    return found
-
-
-def _no_such_kexec(numbers: Sequence[int], kexecs: int, path: str) -> Iterator[Problem]:
-    """What the preserved list says of kexecs that the capture does not have."""
-    for number in numbers:
-        found = f"{kexecs} kexec{'s' * (kexecs != 1)}"
-        message = f"the preserved list names functions for kexec {number}, this capture holds {found}"
-        yield Problem("no-such-kexec", path, None, f"{message} (they are numbered from 0)")
-
-
-def _ends_in_scan(topologies: Sequence[Topology], kexecs: Sequence[KexecResult], path: str) -> list[Problem]:
-    """Warn that a capture without a kexec ends while a kernel still scans: more is missing."""
-    if kexecs or not topologies or not topologies[-1].scan_is_cut:
-        return []
-    message = "the capture ends within the scan of its last kernel: what came after is unknown"
-    return [Problem("truncated", path, None, message)]
-
-
-def _without_bridge(
-    topologies: Sequence[Topology], kexecs: Sequence[KexecResult], path: str
-) -> Iterator[Problem]:
-    """Functions of the last kernel of a capture without a kexec whose bridge no access shows."""
-    kernels = [topology for topology in topologies if topology.boot.kind != "firmware"]
-    if kexecs or not kernels:
-        return
-    orphans = kernels[-1].orphans
-    for bus, below in itertools.islice(orphans.items(), _MOST_BUSES):
-        more = f" and {len(below) - 4} more" if len(below) > 4 else ""
-        names = ", ".join(map(bdf.text, below[:4])) + more
-        message = (
-            f"the bridge above bus {bus & 0xFF:02x} is not in the capture ({names} below it): whether ARI "
-            "Forwarding applies there is unknown"
-        )
-        yield Problem("no-bridge", path, None, message)
-    if len(orphans) > _MOST_BUSES:
-        rest = f"the bridges above {len(orphans) - _MOST_BUSES} more buses are not in the capture"
-        yield Problem("no-bridge", path, None, rest)
-
-
-def _both_scans_whole(outgoing: Topology, incoming: Topology) -> bool:
-    """Whether the incoming kernel's scan is in the capture to its end, and the outgoing one's if it began."""
-    if not incoming.is_snapshot and incoming.boot.scan is None:
-        return False
-    return not (outgoing.scan_is_cut or incoming.scan_is_cut)
-
-
-def _boot(index: AccessIndex, span: BootSpan, logs: BootLogs) -> Boot:
-    run = logs.run_of(span.index)
-    return Boot(
-        index=span.index,
-        kind=span.kind,
-        release=span.release or (run.release if run is not None else None),
-        cmdline=run.cmdline if run is not None else None,
-        first_access=int(index.seq[span.first]),
-        last_access=int(index.seq[span.end]),
-        start_ns=index.time_at(span.first),
-        end_ns=index.time_at(span.end),
-    )

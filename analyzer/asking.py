@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-#: Rule -> how many distinct questions it was asked, of how many; of this process (``-vvv`` prints it).
+#: Rule -> how many distinct questions it was asked, of how many, in the last call of the main job (``-vvv``).
 ASKED: dict[str, tuple[int, int]] = {}
 
 

@@ -31,3 +31,8 @@ def parse(text: str) -> int:
 def text(function: int) -> str:
     """Write a function's key as ``dddd:bb:dd.f`` (domains above 0xffff take more digits, as in Linux)."""
     return f"{function >> 16:04x}:{function >> 8 & 0xFF:02x}:{function >> 3 & 0x1F:02x}.{function & 7}"
+
+
+def bridge_above(bus: int) -> str:
+    """Name a bridge that is not in the input by the bus below it (with or without its domain)."""
+    return f"the bridge above bus {bus & 0xFF:02x}"

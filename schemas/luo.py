@@ -26,6 +26,9 @@ LuoFlbHeader = cs.Struct("pgcnt" / cs.Int64ul, "count" / cs.Int64ul)
 #: ``struct luo_flb_ser``: ``count`` files depend on it; ``data`` is its owner's, an address or not.
 LuoFlb = cs.Struct("name" / cs.PaddedString(48, "ascii"), "data" / cs.Int64ul, "count" / cs.Int64ul)
 MAX_FLBS = 63
+#: Start of the kernel's variable ``luo_flb_global`` (``kernel/liveupdate/luo_flb.c``): the list that this
+#: kernel was handed (virtual address), and whether there is one.
+LuoFlbGlobal = cs.Struct("header_ser" / cs.Int64ul, "ser" / cs.Int64ul, "active" / cs.Int8ul)
 
 #: ``struct kho_kexec_metadata``, the blob that KHO's device tree calls "kexec-metadata".
 KexecMetadata = cs.Struct(

@@ -75,6 +75,7 @@ class ChunkType(IntEnum):
     SNAPSHOTS = 6
     PROBLEMS = 7
     TRAILER = 8
+    USES = 9
 
 
 class Codec(IntEnum):
@@ -244,6 +245,16 @@ PROBLEM = Struct(
     "flags" / Int8ul,
 )
 
+#: One thing that is known of what a function is used as; several of one function have the same ``access``.
+USE = Struct(
+    "access" / Int64ul,
+    "domain" / Int32ul,
+    "bus" / Int8ul,
+    "devfn" / Int8ul,
+    "name_length" / Int8ul,
+    "value_length" / Int8ul,
+)
+
 TRAILER = Struct(
     "accesses" / Int64ul,
     "dropped" / Int64ul,
@@ -261,6 +272,7 @@ RECORDS: Final[dict[ChunkType, tuple[Any, tuple[str, ...]]]] = {
     ChunkType.SNAPSHOTS: (SNAPSHOT, ("data_length",)),
     ChunkType.PROBLEMS: (PROBLEM, ("kind_length", "file_length", "message_length")),
     ChunkType.TRAILER: (TRAILER, ()),
+    ChunkType.USES: (USE, ("name_length", "value_length")),
 }
 
 

@@ -37,6 +37,8 @@ class WatchedState(InheritedState):
             last value is known only where the shutdown is in the capture.
         kept_by_kernel: the incoming kernel must not change it; else a write of its own is its rule.
         is_status: read-only, set by hardware.
+        is_number: its bits are one number, which has its reset value as a whole or not at all.
+        also_after_reset: another value, in place, that hardware has after a conventional reset.
     """
 
     code: str
@@ -46,11 +48,23 @@ class WatchedState(InheritedState):
     at_shutdown: bool = False
     kept_by_kernel: bool = False
     is_status: bool = False
+    is_number: bool = False
+    also_after_reset: int | None = None
 
     @property
     def reset_bits(self) -> int:
         """The bits after a conventional reset, in place."""
         return self.reset_value * (self.mask & -self.mask)
+
+    @property
+    def resets(self) -> tuple[int, int]:
+        """What the bits may be after a conventional reset, in place; twice the same where it is one value."""
+        also = self.also_after_reset
+        return self.reset_bits, self.reset_bits if also is None else also
+
+    def is_reset(self, value: int, known: int) -> bool:
+        """Whether the known bits of a value, in place, are those after a conventional reset."""
+        return any(not (value ^ reset) & known for reset in self.resets)
 
     def field_of(self, bits: int) -> str:
         """Words of lspci for the fields that have those of its bits, lowest first."""
@@ -83,7 +97,7 @@ MAX_PAYLOAD = WatchedState(
     word="MaxPayload", rule="set to that of the port above where the two differ; no Live Update guard",
     dependents="DMA: a packet larger than the receiver's setting is a Malformed TLP",
     kernel=f"{_PROBE} pci_configure_mps()", specification="PCI Express 7.5.3.4, Device Control",
-    kept_by_kernel=True,
+    kept_by_kernel=True, is_number=True,
 )  # fmt: skip
 VIRTUAL_FUNCTIONS = WatchedState(
     code="STATE006", short="SR-IOV", severity="warning", name="SR-IOV Control", register=SRIOV_CTRL,
@@ -134,7 +148,7 @@ BARS = tuple(
         short="BAR", severity="alarm", name=f"BAR {(register.offset - config_header.BASE_ADDRESS_0) // 4}",
         register=register, mask=_BAR_BITS, word=register.name,
         specification="PCI Express 7.5.1.2.1, Base Address Registers", code="STATE009", rule=_ADDRESS_RULE,
-        dependents=_ADDRESS_USERS, kernel=f"{_PROBE} __pci_size_bars(), __pci_read_base()",
+        dependents=_ADDRESS_USERS, kernel=f"{_PROBE} __pci_size_bars(), __pci_read_base()", is_number=True,
     )
     for register in _header(
         *(("HEADER0", config_header.BASE_ADDRESS_0 + 4 * bar) for bar in range(6)),
@@ -142,13 +156,17 @@ BARS = tuple(
     )
 )  # fmt: skip
 _WINDOW_BITS = {0x1C: 0xF0, 0x1D: 0xF0, 0x20: 0xFFF0, 0x22: 0xFFF0, 0x24: 0xFFF0, 0x26: 0xFFF0}
+#: Bases of windows. No section gives their value after a reset: 0, or above a limit of 0, which closes the
+#: window (QEMU 7.2 hw/pci/pci_bridge.c pci_bridge_disable_base_limit(), of its root ports).
+_WINDOW_BASES = frozenset({0x1C, 0x20, 0x24})
 WINDOWS = tuple(
     WatchedState(
         short="bridge window", severity="warning", name=f"bridge window ({register.name})", register=register,
         mask=_WINDOW_BITS.get(register.offset, (1 << 8 * register.size) - 1), word=register.name,
         specification="PCI Express 7.5.1.3, Type 1 Configuration Space Header", on_bridge=True,
         code="STATE009", rule=_ADDRESS_RULE, dependents=_ADDRESS_USERS,
-        kernel=f"{_PROBE} pci_read_bridge_windows()",
+        kernel=f"{_PROBE} pci_read_bridge_windows()", is_number=True,
+        also_after_reset=_WINDOW_BITS[register.offset] if register.offset in _WINDOW_BASES else None,
     )
     for register in _header(
         *(("HEADER1", offset) for offset in (0x1C, 0x1D, 0x20, 0x22, 0x24, 0x26, 0x28, 0x2C, 0x30, 0x32))

@@ -16,9 +16,9 @@ BANNER = f"Linux version {RELEASE} (debian-kernel@lists.debian.org) #1 SMP"
 BOOTS = ("20dd942d-255a-45ba-955e-3956c814e4df", "30dd942d-255a-45ba-955e-3956c814e4df")
 
 
-def functions(boot: int) -> dict[str, bytes]:
-    """Address and config space of each function at the end of a boot of that capture."""
-    taken = snapshot.take(CAPTURE, boot)
+def functions(boot: int, capture: str = CAPTURE) -> dict[str, bytes]:
+    """Address and config space of each function at the end of a boot of a capture."""
+    taken = snapshot.take(capture, boot)
     return {bdf.text(space.function): space.data.tobytes() for space in taken.functions}
 
 
@@ -54,3 +54,21 @@ def host(root: Path, spaces: dict[str, bytes], *, boot: int = 0, kmsg: str | Non
         (root / "dev").mkdir()
         (root / "dev/kmsg").write_text(kmsg)
     return str(root)
+
+
+def give(root: str, function: str, driver: str, *, group: int, vfio: int | None = None) -> None:
+    """Bind a function of a host to a driver, as sysfs shows it."""
+    device = Path(root, "sys/devices/pci0000:00", function)
+    (device / "driver").symlink_to(f"../../../bus/pci/drivers/{driver}")
+    (device / "iommu_group").symlink_to(f"../../../kernel/iommu_groups/{group}")
+    if vfio is not None:
+        (device / "vfio-dev" / f"vfio{vfio}").mkdir(parents=True)
+
+
+def process(root: str, number: int, cmdline: list[str], files: list[str]) -> None:
+    """A process of a host with its command line and the files that it has open."""
+    folder = Path(root, "proc", str(number))
+    (folder / "fd").mkdir(parents=True)
+    (folder / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in cmdline))
+    for place, name in enumerate(files):
+        (folder / "fd" / str(place)).symlink_to(name)

@@ -142,6 +142,16 @@ r 00:03.0 04.w 0107
 w 00:03.0 04.w 0103
 r 00:03.0 04.w 0103
 """
+#: The same where one root port alone has a driver: before it come the functions below it.
+SHUTDOWN_ONE_ROOT_PORT = """
+r 02:00.0 04.w 0107
+w 02:00.0 04.w 0103
+r 01:00.0 04.w 0107
+w 01:00.0 04.w 0103
+r 00:03.0 04.w 0107
+w 00:03.0 04.w 0103
+r 00:03.0 04.w 0103
+"""
 #: With the series a preserved bridge keeps Bus Master: its driver's write is the last access.
 SHUTDOWN_PRESERVED = """
 r 00:04.0 04.w 0107
@@ -152,16 +162,21 @@ w 00:03.0 04.w 0107
 FROM_OUTSIDE = """
 w 00:03.0 7c.w 0000
 """
+#: The same of Command registers, as firmware or a BMC would write them.
+COMMAND_FROM_OUTSIDE = """
+w 00:03.0 04.w 0000
+w 00:04.0 04.w 0100
+"""
 
 
-@pytest.mark.parametrize("ending", [SHUTDOWN, SHUTDOWN_6_1, SHUTDOWN_PRESERVED])
-@pytest.mark.parametrize("outside", ["", FROM_OUTSIDE])
+@pytest.mark.parametrize("ending", [SHUTDOWN, SHUTDOWN_6_1, SHUTDOWN_ONE_ROOT_PORT, SHUTDOWN_PRESERVED])
+@pytest.mark.parametrize("outside", ["", FROM_OUTSIDE, COMMAND_FROM_OUTSIDE])
 def test_what_is_written_behind_the_shutdown_is_not_the_outgoing_kernels(ending: str, outside: str) -> None:
     own = index(KERNEL + ending).rows
     found = spans(KERNEL + ending + outside + KERNEL)
     assert shape(found) == [("kernel", "start"), ("kernel", "kexec")]
     assert (found[0].end, found[1].orderly) == (own - 1, True)
-    assert found[0].last == found[0].end + bool(outside)
+    assert found[0].last == found[0].end + outside.strip().count("\n") + bool(outside)
 
 
 def test_lspci_is_no_shutdown() -> None:

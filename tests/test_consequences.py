@@ -20,6 +20,7 @@ CASES = [
         lost(),
         {
             *("finish-blocked", "dma-unattended", "bit-by-hand-useless", "reboot", "sriov-layout"),
+            "siblings-usable",
             "find-selective",
         },
     ),
@@ -27,6 +28,7 @@ CASES = [
         lost("explicit-write", series="v9"),
         {
             *("finish-blocked", "dma-unattended", "bit-by-hand-useless", "reboot", "sriov-layout"),
+            "siblings-usable",
             *("panic-unfinished", "find-writer"),
         },
     ),
@@ -37,12 +39,20 @@ CASES = [
         lost("hot-reset"),
         {
             *("finish-blocked", "device-state-lost", "bit-by-hand-useless", "reboot", "sriov-layout"),
+            "siblings-usable",
             "find-reset",
         },
     ),
     (
         samples.hidden().kexecs[0],
-        {"finish-blocked", "device-state-lost", "rescan-useless", "reboot", "find-bus-reset"},
+        {
+            "finish-blocked",
+            "siblings-usable",
+            "device-state-lost",
+            "rescan-useless",
+            "reboot",
+            "find-bus-reset",
+        },
     ),
     (samples.healed().kexecs[0], {"healed-by-stock", "find-selective"}),
     (
@@ -51,11 +61,11 @@ CASES = [
     ),
     (
         kexec([bridge(PORT, "ignored")], BELOW_PORT[2:], "noari"),
-        {"finish-blocked", "dma-unattended", "reboot", "noari"},
+        {"finish-blocked", "siblings-usable", "dma-unattended", "reboot", "noari"},
     ),
     (
         kexec([bridge(PORT, "kept")], ABOVE_EIGHT[:1], "no-response"),
-        {"finish-blocked", "reboot"},
+        {"finish-blocked", "siblings-usable", "reboot"},
     ),
 ]
 

@@ -60,7 +60,7 @@ def test_the_text(verbosity: int) -> None:
     text = " ".join(plain(page).split())
     assert "Watched registers over time" in text
     assert "0x0004 (boot 1, write #5585), 0x0000 (boot 2, read #7806)" in text
-    assert "Watched registers: 11 kept, 2 not captured on one side" in text
+    assert "Watched registers: 11 kept, 1 not captured on one side" in text
     assert "0000:03:00.0 COMMAND BusMaster: 0x0004 to 0x0000, lost" in text
 
 

@@ -1,11 +1,13 @@
-"""``convert`` and ``explain`` with ``--join`` and ``--seed``: what the main job says of the same pieces."""
+"""``--join`` and ``--seed`` of ``convert``, ``explain`` and ``atrisk``: as in the main job."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
+import fake_hosts
 import polars as pl
 import pytest
 from small_dumps import END, FIRST, OFF, PORT, dump
@@ -112,3 +114,15 @@ def test_an_explanation_of_a_seeded_capture(capsys):
     assert "ARIFwd+" in out
     assert "ARIFwd-" in out
     assert Path("before.txt").read_text() == BEFORE
+
+
+def test_atrisk_of_a_recording_that_begins_after_the_scan(capsys):
+    """The recording alone shows no running kernel; with a snapshot of its beginning the last write counts."""
+    Path("host.txt").write_text(fake_hosts.lspci(fake_hosts.functions(fake_hosts.BEFORE)))
+    Path("now.log").write_text("4242@1700000000.000002:pci_cfg_write port 02:00.0 @0xb8 <- 0x0\n")
+    assert run(["atrisk", "host.txt"]) == 0
+    assert run(["atrisk", "now.log"]) == 2
+    assert run(["atrisk", "now.log", "--seed", "host.txt"]) == 1
+    at_risk, already_lost = re.findall(r"^[A-Z ]+(?=: )", capsys.readouterr().out, re.MULTILINE)
+    assert (at_risk, already_lost) == ("AT RISK", "ALREADY LOST")
+    assert run(["atrisk", "now.log", "--seed", "host.txt", "-o", "host.txt"]) == 2

@@ -42,7 +42,8 @@ def verdicts(result: CaptureResult) -> object:
     return (
         result.verdict,
         [(bridge.bdf, bridge.verdict, bridge.cause, bridge.confidence) for bridge in kexec.bridges],
-        kexec.devices,
+        # A recorder in the guest ends before the shutdown, which shows Bus Master.
+        [replace(device, bus_master=None, bus_master_access=None) for device in kexec.devices],
         kexec.policies,
         kexec.divergences,
     )

@@ -22,7 +22,7 @@ TRACES = Path(__file__).parents[1] / "traces"
 CAPTURES = sorted(TRACES.glob("*.bin"))
 PLACES = {
     "access", "at_access", "first_access", "last_access", "last_on", "first_off", "offset_bytes",
-    "access_before", "access_after",
+    "access_before", "access_after", "bus_master_access",
 }  # fmt: skip
 #: What describes the file, and how much of the machine is in it.
 ORIGIN = {"path", "files", "file", "format", "accesses", "errors", "state_counts"}

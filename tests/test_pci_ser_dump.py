@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import preserved_dumps as dumps
 import pytest
 import zstandard
+from handover_pages import memory_of
 
-from analyzer.lab.handover import memory_of
 from analyzer.preservation import flb
 
 SCRIPT = Path(__file__).parents[1] / "traces" / "capture" / "pci_ser_dump.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -132,12 +133,11 @@ def test_the_verdict_is_the_same(path, tmp_path):
     (before,), (after,) = (analyze([str(name)]).captures for name in (path, tmp_path / "x.bin"))
     assert after.verdict == before.verdict
     for one, two in zip(before.kexecs, after.kexecs, strict=True):
-        assert (one.kind, one.policies, one.devices, one.series) == (
-            two.kind,
-            two.policies,
-            two.devices,
-            two.series,
-        )
+        devices = [  # a smaller file has its own access numbers
+            [replace(device, bus_master_access=None) for device in kexec.devices] for kexec in (one, two)
+        ]
+        assert devices[0] == devices[1]
+        assert (one.kind, one.policies, one.series) == (two.kind, two.policies, two.series)
         assert [(b.bdf, b.verdict, b.cause, b.confidence) for b in one.bridges] == [
             (b.bdf, b.verdict, b.cause, b.confidence) for b in two.bridges
         ]

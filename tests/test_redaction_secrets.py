@@ -17,7 +17,7 @@ from native_chunks import chunks
 from simulator import Kernel, Recording, ari_device, one_port
 from test_redaction_text import AROUND, SAID
 
-from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.capture import Boundary, Event, FunctionUse, LogLine, PlacedUse, PreservedDump, Problem
 from analyzer.converting.conversion import convert, plan
 from analyzer.converting.native import NativeWriter, write_capture
 from analyzer.converting.redaction import rebuilt, redact
@@ -131,6 +131,8 @@ def planted(tmp_path_factory):
         said = [around.format(host=HOST, text=text) for around in AROUND[:20] for text in SAID[:3]]
         writer.log(*(LogLine(line, None, 5) for line in [*said, f"{MARK} alone", f"reboot: {MARK}"]))
         writer.event(Event(f"{MARK}kind", 4, (0, 0, 8), f"link of {MARK} at /srv/{MARK}", 5))
+        names = [f"{MARK}{name}" for name in ("driver", "vfio", "net", "block", "vm")]
+        writer.uses(PlacedUse(1, 0, FunctionUse(names[0], 17, names[1], [names[2]], [names[3]], names[4])))
         writer.accesses(rows)
         writer.boundary(Boundary(rows.height, "boot", f"6.12.0-{MARK}"))
         writer.snapshot(0, 0x7E, 0, bytes(registers.space()))
@@ -162,11 +164,12 @@ def test_every_text_field_of_the_file_holds_a_secret(planted):
     records = [capture.notes, *capture.files]
     records += [record for name in ("problems", "boundaries", "log", "events") for record in
                 getattr(capture.notes, name)[:1]]  # fmt: skip
+    records.append(capture.notes.uses[0].use)
     for record in records:
         for field in dataclasses.fields(record):
             if (
                 "str" in field.type
-                and field.name not in ("clock", "format", "sha256")
+                and field.name not in ("clock", "format", "sha256", "source")
                 and not (isinstance(record, Boundary) and field.name == "kind")
             ):
                 assert MARK in str(getattr(record, field.name)), (type(record), field.name)

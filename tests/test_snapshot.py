@@ -184,11 +184,14 @@ FEWEST = {
     **dict.fromkeys(
         ("arm64-clean", "arm64-healed-in-blackout", "arm64-port-reset", "arm64-recorded-in-the-guest"), 4
     ),
+    "acs-cleared-in-blackout": 2,
+    "command-cleared-in-blackout": 4,
     "healed-in-blackout": 4,
     "healed-with-earlydump": 2,
     "inherit-off": 1,
     "inherit-wide-lost": 4,
     "live-update-of-a-memfd": 4,
+    "msi-enabled-in-blackout": 2,
     "multi-function-noari": 2,
     "nested-switch-reset-in-blackout": 4,
     "stock-rule-same-number": 4,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from collections import Counter
 from dataclasses import replace
@@ -13,8 +14,12 @@ from simulator import SILICON, Kernel, Machine, Recording, Sriov, ari_device, la
 from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 
 from analyzer.analysis import analyze_capture
+from analyzer.lab import expected_state, scenarios
 from analyzer.options import Options
 from analyzer.readers import open_capture
+from analyzer.report.html.findings import kexec_texts
+from analyzer.report.page import new_page, plain
+from analyzer.report.state_section import add_state, beside
 from analyzer.verdicts.state_rule import StateFacts, severity, verdict
 from schemas import state_watch as states
 from schemas.state_watch import WATCHED
@@ -45,6 +50,8 @@ MPS = StateFacts(states.MAX_PAYLOAD, known=0xE0, held=0x40, first=0x40)
 MASTER = StateFacts(states.BUS_MASTERS[0], known=4, held=4, first=4)
 WIDTH = StateFacts(states.LINK_WIDTH, known=0x3F0, held=0x100, first=0x100)
 TAGS = StateFacts(states.REQUESTS, known=0x7910, held=0x2810, first=0x2810)
+BAR = StateFacts(states.BARS[0], known=0xFFFFFFF0, held=0xFDB00000, first=0xFDB00000)
+BASE = StateFacts(states.WINDOWS[2], known=0xFFF0, held=0xFDC0, first=0xFDC0)
 MSI = StateFacts(states.MSI, known=1, held=1, first=1)
 
 
@@ -65,6 +72,13 @@ MSI = StateFacts(states.MSI, known=1, held=1, first=1)
         (replace(ACS, written=0x1F), "kept"),  # set in addition
         (replace(MPS, first=0), "lost"),
         (replace(MPS, first=0x20), "changed"),
+        (replace(MPS, held=0x60, first=0x20), "changed"),  # a number: one bit of it is no reset
+        (replace(BAR, first=0), "lost"),
+        (replace(BAR, first=0xFDA00000), "changed"),
+        (replace(BAR, first=0, set_again=True), "healed"),
+        (replace(BASE, first=0), "lost"),
+        (replace(BASE, first=0xFFF0), "lost"),  # above its limit: the window of a root port that was reset
+        (replace(BASE, first=0xFDB0), "changed"),
         (replace(MPS, written=0x20), "cleared"),
         (MASTER, "kept"),
         (replace(MASTER, first=0), "lost"),
@@ -75,6 +89,9 @@ MSI = StateFacts(states.MSI, known=1, held=1, first=1)
         (replace(WIDTH, held=0x80), "changed"),
         (replace(TAGS, written=0x2910), "kept"),  # Extended Tag is set live
         (replace(MSI, written=0), "cleared"),
+        (replace(MSI, held=0), "changed"),
+        (replace(MSI, held=0, set_again=True), "changed"),  # found on, and cleared: nobody was without it
+        (replace(ACS, first=0x19, set_again=True), "healed"),
     ],
 )
 def test_the_word(facts: StateFacts, word: str) -> None:
@@ -103,11 +120,26 @@ def test_what_it_weighs(state: states.WatchedState, word: str, preserved: bool, 
 
 # -- no false alarm -----------------------------------------------------------------------------------------
 
+
+def of_the_lab(name: str) -> scenarios.Scenario | None:
+    """The scenario of the lab that a capture of the corpus was made by."""
+    base, is_v9 = name.removesuffix("-v9"), name.endswith("-v9")
+    return scenarios.load(base, "v9" if is_v9 else "v7") if base in scenarios.names() else None
+
+
+def expected_of(name: str) -> list[dict[str, tuple[str, ...]]]:
+    """What the watch must say of each kexec of a capture of the lab."""
+    scenario = of_the_lab(name)
+    return [] if scenario is None else [kexec.state for kexec in scenario.kexecs]
+
+
 CLEAN = [
     path.stem
     for path in sorted(TRACES.glob("*.toml"))
     if tomllib.loads(path.read_text()).get("expect", {}).get("verdict") == "clean"
+    and not any(expected_of(path.stem))
 ]
+LAB = [path.stem for path in sorted(TRACES.glob("*.toml")) if of_the_lab(path.stem) is not None]
 
 
 def test_there_are_clean_captures() -> None:
@@ -120,6 +152,16 @@ def test_nothing_is_reported_of_a_clean_capture(name: str) -> None:
         assert {one.verdict for one in kexec.state} <= {"expected"}
         assert kexec.state_undetermined == []
         assert [item for item in kexec.findings if item.code.startswith("STATE")] == []
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_real_kernels_show_what_the_scenario_says_and_nothing_else(name: str) -> None:
+    kexecs = analyze_capture(open_capture(str(TRACES / f"{name}.bin"))).kexecs
+    assert [expected_state.said(kexec) for kexec in kexecs] == expected_of(name)
+
+
+def test_the_corpus_has_captures_in_which_real_kernels_lose_something() -> None:
+    assert sum(any(expected_of(name)) for name in LAB) >= 15
 
 
 @pytest.mark.parametrize("iommu", [False, True], ids=["no IOMMU", "IOMMU"])
@@ -237,7 +279,8 @@ def test_a_change_in_the_blackout_is_found_and_nothing_else(seed: int) -> None:
     digits = 2 * state.register.size
     expected = []
     if before != after:
-        reset = not (after ^ state.reset_bits) & (before ^ after)
+        bits = state.mask if state.is_number else before ^ after
+        reset = not (after ^ state.reset_bits) & bits or after == state.also_after_reset
         final = story.recording.machine.peek(name, register) & state.mask
         word = "healed" if final == before else "lost" if reset else "changed"
         shown = (f"0x{before:0{digits}x}", f"0x{after:0{digits}x}")
@@ -313,6 +356,70 @@ def test_a_preserved_function_is_named_once() -> None:
     assert (quiet.kexecs[0].findings, quiet.weight) == ([], None)
 
 
+def hierarchy_lost(**more: object) -> Story:
+    """Virtual functions of a preserved device, and the port above it loses ARI Forwarding."""
+    device = ari_device(0, 8, sriov={0: Sriov(total=4)}, model=SILICON)
+    return tell(
+        one_switch(device, model=SILICON),
+        preserve=("0000:03:00.0",),
+        before=lambda recording: recording.enable_vfs("0000:03:00.0", 2),
+        blackout=lambda machine: machine.clear(DOWNSTREAM, "CAP_EXP+28.w", 0x20),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_ari_capable_hierarchy_is_reported_once() -> None:
+    """It is a bit of the SR-IOV Control that the watch compares, and an observation of its own."""
+    story = hierarchy_lost()
+    its = [item for item in story.kexec.findings if item.bdf == "0000:03:00.0"]
+    assert [(item.code, item.severity) for item in its] == [("STATE006", "note")]
+    assert its[0].text == (
+        "0000:03:00.0: ECAP_SRIOV+08.w Enable MSE ARIHierarchy cleared (0x0019 to 0x0000);"
+        " ARI Capable Hierarchy was 1 and is 0: virtual functions get other routing IDs, or fewer fit;"
+        " VFs were enabled at 0000:03:00.1 to 0000:03:00.2"
+    )
+    assert [one.kind for one in story.kexec.secondary] == ["sriov-hierarchy-lost"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "codes"),
+    [({"ARI014"}, ["ARI014"]), ({"STATE006"}, ["STATE006"]), ({"ARI014", "STATE006"}, ["STATE006"])],
+    ids=["ARI014", "STATE006", "both"],
+)
+def test_whoever_asks_for_one_of_its_codes_gets_it(selected: set[str], codes: list[str]) -> None:
+    """ARI014 keeps its meaning: ``--select ARI014`` and ``--ignore STATE006`` report it as before."""
+    options = Options(preserved="0000:03:00.0", selected=frozenset(selected))
+    found = hierarchy_lost(options=options).kexec.findings
+    assert [item.code for item in found] == codes
+
+
+def test_the_hierarchy_of_a_function_that_was_not_preserved_is_ari014() -> None:
+    """The watch makes no finding of it, and its other rows (``expected``, no code) hide nothing."""
+    device = ari_device(0, 8, sriov={0: Sriov(total=4)}, model=SILICON)
+    story = tell(
+        one_switch(device, model=SILICON),
+        preserve=(DOWNSTREAM,),
+        before=lambda recording: recording.enable_vfs("0000:03:00.0", 2),
+        blackout=lambda machine: machine.clear(DOWNSTREAM, "CAP_EXP+28.w", 0x20),
+    )
+    its = [item.code for item in story.kexec.findings if item.bdf == "0000:03:00.0"]
+    assert its == ["ARI014"]
+    assert [one.kind for one in beside(story.kexec)] == ["sriov-hierarchy-lost"]
+
+
+def test_reports_say_it_once() -> None:
+    story = hierarchy_lost()
+    page = new_page(None)
+    add_state(page, story.kexec, verbosity=0)
+    text = " ".join(plain(page).split())
+    assert "SR-IOV on 1 function (-v lists them)" in text
+    assert text.count("ARI Capable Hierarchy was 1 and is 0") == 1
+    assert beside(story.kexec) == []
+    texts = kexec_texts(story.result, story.kexec, None)
+    assert [title for title, line in texts.state.lines if "ARI Capable Hierarchy" in line] == ["0000:03:00.0"]
+    assert texts.secondary == []
+
+
 def test_a_function_is_matched_by_its_place() -> None:
     """The bus below the port has another number after the kexec: what is on it is compared all the same."""
 
@@ -331,15 +438,35 @@ def test_a_function_is_matched_by_its_place() -> None:
 # -- the page -----------------------------------------------------------------------------------------------
 
 
-def test_the_page_has_every_state() -> None:
+def page_table() -> list[list[str]]:
+    """Rows of the table of docs/state.md, by columns."""
     page = (Path(__file__).parents[1] / "docs/state.md").read_text("utf-8")
     lines = page[page.index("| code |") :].split("\n\n", 1)[0].splitlines()[2:]
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_page_has_every_state() -> None:
+    table = page_table()
     for state in WATCHED:
         code, name = f"`{state.code}`", f"`{state.register.setpci}`"
         its = [cells for cells in table if cells[0] == code and name in cells[2]]
-        said = [(weight, rule, source) for _, _, _, weight, _, rule, _, source in its]
+        said = [(weight, rule, source) for _, _, _, weight, _, rule, _, source, _ in its]
         assert (state.severity, state.rule, f"{state.kernel}; {state.specification}") in said, state.name
+
+
+def test_a_scenario_of_the_lab_that_the_page_names_expects_that_state() -> None:
+    """A register is proven with real kernels where a scenario says its name, and only there."""
+    names = {state.code: {one.short for one in WATCHED if one.code == state.code} for state in WATCHED}
+    named = 0
+    for cells in page_table():
+        for name in re.findall(r"`([a-z0-9-]+)`", cells[8]):
+            expected = [kexec.state for kexec in scenarios.load(name).kexecs]
+            said = {
+                text.rpartition(" ")[0] for state in expected for texts in state.values() for text in texts
+            }
+            assert said & names[cells[0].strip("`")], (cells[1], name)
+            named += 1
+    assert named > 10
 
 
 # -- counts --------------------------------------------------------------------------------------------------

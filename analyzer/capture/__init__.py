@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
+
+from analyzer.capture.uses import FunctionUse, PlacedUse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import polars as pl
 
+__all__ = [
+    "ENUMERATION_ONLY", "LACKING", "LACKS_FUNCTIONS", "OUT_OF_ORDER", "Boundary", "BoundaryName", "Capture",
+    "Event", "FunctionUse", "LogLine", "LoggedScan", "Notes", "PlacedUse", "PreservedDump", "Problem",
+    "SourceFile",
+]  # fmt: skip
 
 #: Kind of the problem of joined pieces that contradict the order in which they were given.
 OUT_OF_ORDER: Final = "order"
@@ -19,6 +27,9 @@ LACKS_FUNCTIONS: Final = "lacks-functions"
 ENUMERATION_ONLY: Final = "enumeration-only"
 #: As LACKS_FUNCTIONS, of parts that could not be read, and of functions shown twice.
 LACKING: Final = frozenset({LACKS_FUNCTIONS, "repeated", "unreadable"})
+
+#: What ``analyze collect --before`` and ``--after`` call themselves.
+_COLLECTED: Final = re.compile(r"aritrace \S+ collect --(before|after)")
 
 BoundaryName = Literal["boot", "kexec", "live-update", "plain", "crash"]
 
@@ -134,8 +145,9 @@ class Notes:
     (``monotonic``, ``realtime``, ``boot``, ``tai``, ``local``, ``mixed`` in joined pieces; None: unknown).
     ``releases`` are kernel releases that the file names without a place in the order. ``source_format`` is
     what a converted file was before. ``scans`` are those that kernel logs show in place of accesses.
-    ``dropped`` is what the recorder lost, by its own count or by gaps in its records; ``missing_dwords`` what
-    a snapshot must have shown and does not, as a text that lacks rows.
+    ``uses`` say what functions are used as. ``dropped`` is what the recorder lost, by its own count or by
+    gaps in its records; ``missing_dwords`` what a snapshot must have shown and does not, as a text that lacks
+    rows.
     """
 
     path: str
@@ -155,6 +167,13 @@ class Notes:
     releases: list[str] = field(default_factory=list)
     source_format: str | None = None
     scans: list[LoggedScan] = field(default_factory=list)
+    uses: list[PlacedUse] = field(default_factory=list)
+
+    @property
+    def collected(self) -> Literal["before", "after"] | None:
+        """Of a file of ``analyze collect``: on which side of the kexec it was made, where that was said."""
+        match = _COLLECTED.fullmatch(self.tool or "")
+        return None if match is None else "before" if match[1] == "before" else "after"
 
     @property
     def whole(self) -> bool:

@@ -15,9 +15,9 @@ from analyzer.capture import Boundary, Capture, Notes, accesses
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from analyzer.capture import Problem, SourceFile
+    from analyzer.capture import PreservedDump, Problem, SourceFile
     from analyzer.errors import AritraceError
 
 
@@ -85,6 +85,7 @@ def _concatenate(
             notes.boundaries.append(Boundary(rows, "kexec" if problem is None else "boot"))
             notes.problems.extend([] if problem is None else [problem])
         notes.boundaries.extend(own)
+        notes.preserved.extend(_sets_of(piece, pieces[:number], notes.boundaries))
         _merge(notes, piece.notes, rows)
         rows += piece.recorded
     notes.clock = _clock(pieces)
@@ -95,6 +96,27 @@ def _concatenate(
     formats = list(dict.fromkeys(piece.format for piece in pieces))
     thinned = sum(piece.thinned for piece in pieces)
     return Capture(notes.path, files, "+".join(formats), accesses.concat(tables), notes, thinned, paths)
+
+
+def _sets_of(
+    piece: Capture, so_far: Sequence[Capture], boundaries: Sequence[Boundary]
+) -> Iterator[PreservedDump]:
+    """The preserved sets of a piece, each with the number of its kexec where that is certain.
+
+    A file of ``analyze collect --after`` has the set of the kexec before it, one of ``--before`` that of the
+    next. A set of a kexec that is not in the history is left out.
+    """
+    moment = piece.notes.collected
+    kexecs = sum(mark.kind != "boot" for mark in boundaries)
+    entered_by_kexec = bool(boundaries) and boundaries[-1].kind != "boot"
+    every = all(other.notes.collected for other in so_far)
+    for dump in piece.notes.preserved:
+        if dump.kexec is not None or moment is None:
+            yield dump
+        elif moment == "before":
+            yield replace(dump, kexec=kexecs) if every else dump
+        elif len(so_far) > 1 and entered_by_kexec:
+            yield replace(dump, kexec=kexecs - 1) if every else dump
 
 
 def _clock(pieces: Sequence[Capture]) -> str | None:
@@ -126,6 +148,6 @@ def _merge(notes: Notes, other: Notes, rows: int) -> None:
         for scan in other.scans
     )
     notes.log.extend(replace(line, seq=None if line.seq is None else line.seq + rows) for line in other.log)
-    notes.preserved.extend(other.preserved)
     notes.events.extend(replace(event, seq=event.seq + rows) for event in other.events)
+    notes.uses.extend(replace(one, seq=one.seq + rows) for one in other.uses)
     notes.releases.extend(release for release in other.releases if release not in notes.releases)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import reading_options
 from analyzer.cli.parameters import DmesgOption, FlbNameOption, FlbOption, QuietOption
-from analyzer.options import Options
 
 if TYPE_CHECKING:
     from analyzer.converting.collection import Moment
@@ -42,10 +42,11 @@ def collect_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
     root: Root = "/",
 ) -> None:
-    """Collect what this host shows, into one file: config space, kernel log, command line, release.
+    """Collect what this host shows, into one file: config space, kernel log, what functions are used as.
 
-    Run it as root before the kexec and after it; analyze --join BEFORE AFTER then says what was lost. Exit
-    status 3 if the file lacks something without which answers stay open.
+    After the kexec also the set of preserved functions. Run it as root before the kexec and after it;
+    analyze --join BEFORE AFTER then says what was lost. Exit status 3 if the file lacks something without
+    which answers stay open.
     """
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.converting.collection import collect
@@ -56,7 +57,7 @@ def collect_command(  # noqa: PLR0913 typer makes an option of each parameter
         raise UsageError("--before and --after exclude each other", advice="collect once before, once after")
     if output == "-":
         raise UsageError("expected a file to write, found -", path=output, advice="as in -o host17.bin")
-    options = Options(dmesg=dmesg, flb=flb, flb_name=flb_name)
+    options = reading_options(locals())
     refuse_inputs([output], [], options)
     moment: Moment | None = "before" if before else "after" if after else None
     found = collect(output, options, moment=moment, redact=redact, root=root)

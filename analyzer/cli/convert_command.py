@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import config_bdf
+from analyzer.cli.option_values import reading_options
 from analyzer.cli.parameters import (
     Captures,
     ConfigBdfOption,
@@ -21,8 +21,6 @@ from analyzer.cli.parameters import (
     QuietOption,
     SeedOption,
 )
-from analyzer.option_values import ecam_base, field_map
-from analyzer.options import Options
 
 Target = Annotated[
     str,
@@ -93,19 +91,7 @@ def convert_command(  # noqa: PLR0913 typer makes an option of each parameter
         refuse_single([source.path for source in found.found])
     planned = found.paths[:1] if join else found.paths
     pairs = conversion.plan(planned, output, ending=f".{to}" if to else None, anonymous=redact)
-    options = Options(
-        join=join,
-        seed=seed,
-        dmesg=dmesg,
-        flb=flb,
-        flb_name=flb_name,
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-    )
+    options = reading_options(locals())
     refuse_inputs([target for _, target in pairs], found.paths, options)
     failed = [source.error for source in found.found if source.error is not None]
     for path, target in () if join and failed else pairs:

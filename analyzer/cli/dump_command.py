@@ -7,7 +7,7 @@ import typer
 
 from analyzer import bdf as addresses
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import config_bdf
+from analyzer.cli.option_values import reading_options
 from analyzer.cli.parameters import (
     ConfigBdfOption,
     EcamBaseOption,
@@ -19,7 +19,6 @@ from analyzer.cli.parameters import (
     OutputOption,
     QuietOption,
 )
-from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 if TYPE_CHECKING:
@@ -104,14 +103,7 @@ def dump_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.report.json_report import json_line
     from analyzer.report.output import put_text
 
-    options = Options(
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-    )
+    options = reading_options(locals())
     chosen = _selection(access, function, register, limit)
     refuse_inputs([output], [capture], options)
     remarks = dump.DumpRemarks()

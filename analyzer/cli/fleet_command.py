@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from analyzer.cli import exit_status
+from analyzer.cli.option_values import reading_options
 from analyzer.cli.parameters import (
     AssumeOption,
     CmdlineOption,
@@ -18,7 +19,6 @@ from analyzer.cli.parameters import (
     StrictOption,
     VerboseOption,
 )
-from analyzer.options import Options
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -252,13 +252,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     summary = fleet.run(
         sources or (),
         output,
-        options=Options(
-            policy=policy,
-            series=series,
-            cmdline=cmdline,
-            assume_preserved=assume_preserved,
-            input_format=input_format,
-        ),
+        options=reading_options(locals()),
         limits=Limits(
             max_bytes=_size(max_bytes, "--max-bytes", usual.max_bytes),
             max_seconds=max_seconds,
@@ -343,12 +337,7 @@ def report_command(  # noqa: PLR0913 typer makes an option of each parameter
 def _status(answers: "FleetReport", *, strict: bool) -> int:
     if answers.losses or (strict and answers.tally.healed):
         return exit_status.LOSS
-    analysed = sum(answers.captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
-    doubt = answers.doubts or answers.captures.doubtful or analysed < answers.captures.done
-    if answers.untimed is not None:
-        # A loss that may be in the period is no all-clear for it.
-        doubt = doubt or answers.untimed.losses or answers.untimed.doubts or answers.untimed.unanswered
-    return exit_status.DOUBT if doubt or not answers.complete else exit_status.OK
+    return exit_status.DOUBT if answers.unsure else exit_status.OK
 
 
 def _day(text: str | None, option: str) -> "dt.date | None":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import Format, config_bdf, selection
+from analyzer.cli.option_values import Format, reading_options, selection
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
@@ -39,7 +39,6 @@ from analyzer.cli.parameters import (
     VersionOption,
 )
 from analyzer.cli.parsing import refuse_mistyped
-from analyzer.option_values import ecam_base, field_map
 from analyzer.options import Options
 
 if TYPE_CHECKING:
@@ -108,27 +107,7 @@ def captures_command(  # noqa: PLR0913 typer makes an option of each parameter
     if not captures:
         ctx.fail("Missing argument CAPTURE: name at least one file, directory or -")
     refuse_mistyped(captures[0], getattr(ctx.command, "commands", ()))
-    options = Options(
-        policy=policy,
-        series=series,
-        preserved=preserved,
-        flb=flb,
-        flb_name=flb_name,
-        dmesg=dmesg,
-        cmdline=cmdline,
-        assume_preserved=assume_preserved,
-        kexec_at=tuple(kexec_at or ()),
-        join=join,
-        seed=seed,
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-        strict=strict,
-        selected=selection(select, ignore),
-    )
+    options = reading_options(locals(), strict=strict, selected=selection(select, ignore))
     from analyzer.cli.outputs import HtmlOutput, PerfettoOutput
     from analyzer.report import machine_formats
 

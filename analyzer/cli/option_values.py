@@ -2,10 +2,15 @@
 
 # No "from __future__ import annotations": typer evaluates the choices at start.
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from analyzer import bdf as addresses
 from analyzer import series
+from analyzer.option_values import ecam_base, field_map
+from analyzer.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Format = Literal["text", "json", "jsonl", "csv", "junit", "sarif", "parquet"]
 TextOrJson = Literal["text", "json"]
@@ -21,6 +26,34 @@ InputFormat = Literal[
     "lspci-dump", "lspci-text", "sysfs-config", "config-hex-dump", "earlydump", "dmesg",
 ]  # fmt: skip
 INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
+
+#: Parameters of commands that are fields of Options as they are.
+_AS_GIVEN = frozenset({
+    "policy", "series", "preserved", "flb", "flb_name", "dmesg", "cmdline", "assume_preserved", "join",
+    "seed", "guest", "input_format", "linktype_raw_tlp",
+})  # fmt: skip
+
+
+def reading_options(arguments: "Mapping[str, Any]", **others: Any) -> Options:
+    """Return how captures are read and analysed, of the parameters of a command.
+
+    Args:
+        arguments: ``locals()`` of the command: the shared parameters have one name in all of them, and
+            what is no option of this kind is left out.
+        others: fields of :class:`Options` that only this command has.
+
+    Raises:
+        UsageError: a value of the wrong form.
+    """
+    found = {name: value for name, value in arguments.items() if name in _AS_GIVEN}
+    return Options(
+        **found,
+        bdf=config_bdf(arguments.get("config_function")),
+        field_map=field_map(arguments.get("field_names")),
+        ecam_base=ecam_base(arguments.get("ecam")),
+        kexec_at=tuple(arguments.get("kexec_at") or ()),
+        **others,
+    )
 
 
 def selection(select: str | None, ignore: str | None) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ import typer
 
 from analyzer import bdf as addresses
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import TextOrJson, config_bdf
+from analyzer.cli.option_values import TextOrJson, reading_options
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
@@ -32,8 +32,6 @@ from analyzer.cli.parameters import (
     SeriesOption,
     TextOrJsonOption,
 )
-from analyzer.option_values import ecam_base, field_map
-from analyzer.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,25 +132,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
         raise UsageError(str(error), advice="as lspci -D prints it") from None
     if not captures:
         raise UsageError("Missing argument 'CAPTURE'", advice="analyze explain CAPTURE BDF")
-    options = Options(
-        join=join,
-        seed=seed,
-        policy=policy,
-        series=series,
-        preserved=preserved,
-        flb=flb,
-        flb_name=flb_name,
-        dmesg=dmesg,
-        cmdline=cmdline,
-        assume_preserved=assume_preserved,
-        kexec_at=tuple(kexec_at or ()),
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-    )
+    options = reading_options(locals())
     if len(captures) > 1 and not join:
         raise UsageError(
             f"expected one capture, found {len(captures)}",
@@ -176,6 +156,7 @@ def explain_command(  # noqa: PLR0913 typer makes an option of each parameter
 def atrisk_command(  # noqa: PLR0913 typer makes an option of each parameter
     snapshot: OneCapture,
     *,
+    seed: SeedOption = None,
     series: SeriesOption = None,
     preserved: PreservedOption = None,
     flb: FlbOption = None,
@@ -197,15 +178,7 @@ def atrisk_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.questions.atrisk import atrisk
     from analyzer.report import atrisk_report
 
-    options = Options(
-        series=series,
-        preserved=preserved,
-        flb=flb,
-        flb_name=flb_name,
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        guest=guest,
-    )
+    options = reading_options(locals())
     refuse_inputs([output], [snapshot], options)
     found = atrisk(snapshot, options)
     _put(form, found, lambda page: atrisk_report.fill(page, found), output)
@@ -232,16 +205,7 @@ def snapshot_command(  # noqa: PLR0913 typer makes an option of each parameter
     from analyzer.report.lspci_text import lspci_text
     from analyzer.report.output import put_text
 
-    options = Options(
-        dmesg=dmesg,
-        kexec_at=tuple(kexec_at or ()),
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-    )
+    options = reading_options(locals())
     refuse_inputs([output], [capture], options)
     put_text(lspci_text(take(capture, boot, options)), output)
 
@@ -271,14 +235,7 @@ def stat_command(  # noqa: PLR0913 typer makes an option of each parameter
     if not found.found:
         raise UsageError("name at least one capture")
     refuse_inputs([output], found.paths)
-    options = Options(
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-    )
+    options = reading_options(locals())
     results = []
     for source in found.found:
         try:

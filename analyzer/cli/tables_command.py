@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from analyzer.cli import exit_status
-from analyzer.cli.option_values import config_bdf
+from analyzer.cli.option_values import reading_options
 from analyzer.cli.parameters import (
     AssumeOption,
     Captures,
@@ -26,8 +26,6 @@ from analyzer.cli.parameters import (
     SeedOption,
     SeriesOption,
 )
-from analyzer.option_values import ecam_base, field_map
-from analyzer.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,25 +119,7 @@ def tables_command(  # noqa: PLR0913 typer makes an option of each parameter
             f"expected one table to show, found {len(table) if table else 'none'}",
             advice="name it (-t bridges), or write them all: -o DIR",
         )
-    options = Options(
-        policy=policy,
-        series=series,
-        preserved=preserved,
-        flb=flb,
-        flb_name=flb_name,
-        dmesg=dmesg,
-        cmdline=cmdline,
-        assume_preserved=assume_preserved,
-        kexec_at=tuple(kexec_at or ()),
-        join=join,
-        seed=seed,
-        input_format=input_format,
-        bdf=config_bdf(config_function),
-        field_map=field_map(field_names),
-        ecam_base=ecam_base(ecam),
-        guest=guest,
-        linktype_raw_tlp=linktype_raw_tlp,
-    )
+    options = reading_options(locals())
     refuse_inputs([output], found.paths, options)
     names: list[str] = list(table or ())
     unread = False

@@ -1,8 +1,9 @@
 """What a running host shows of itself before or after a kexec, in one native file (``analyze collect``).
 
-Config space of every function from sysfs, the kernel's log, release and command line, and a preserved set
-that is given. The kernel's own set lies in its memory: debugfs shows physical addresses of it only
-(``/sys/kernel/debug/kho``, Linux ``Documentation/core-api/kho/concepts.rst``): it is named as missing.
+Config space of every function from sysfs and what it is used as, the kernel's log, release and command line,
+and the preserved set. debugfs shows physical addresses of that only (``/sys/kernel/debug/kho``, Linux
+``Documentation/core-api/kho/concepts.rst``): after the kexec it is read from the kernel's memory
+(:mod:`analyzer.converting.handed_over`); before it, it is not in memory in a form that can be found.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from analyzer import bdf
 from analyzer.capture import Capture, LogLine, Notes, PreservedDump, SourceFile, accesses
+from analyzer.converting import handed_over, kernel_memory, vfio_users
 from analyzer.converting.native import write_capture
 from analyzer.errors import AritraceError, EmptyInputError, LimitExceededError
 from analyzer.kernel_logs import kernel_log
@@ -40,6 +43,7 @@ _KMSG: Final = "dev/kmsg"
 _RELEASE, _HOST = "proc/sys/kernel/osrelease", "proc/sys/kernel/hostname"
 _BANNER, _CMDLINE, _BOOT_ID = "proc/version", "proc/cmdline", "proc/sys/kernel/random/boot_id"
 _HANDOVER: Final = "sys/kernel/debug/kho/in"
+_LIVE_UPDATE: Final = "dev/liveupdate"
 #: Files of /proc are a page or two; more is another kind of file.
 _PROC_LIMIT: Final = 1 << 16
 
@@ -93,6 +97,8 @@ def collect(
 ) -> Collected:
     """Write what a host shows now as one native file, atomically.
 
+    What functions are used as is read with their config space (:mod:`analyzer.readers.snapshot.sysfs_uses`).
+
     Args:
         output: the file to write; missing directories are made.
         options: ``dmesg`` in place of the kernel's ring buffer; ``flb``, ``flb_name``: the preserved set.
@@ -113,12 +119,13 @@ def collect(
     release = host.line(_RELEASE)
     notes.releases = [release] if release else []
     missing = [*_of_config_spaces(table, notes)]
+    missing += _of_users(host, notes)
     notes.log = [LogLine(line) for line in _log(host, options, missing)]
     if options.flb is not None:
         dump = of_option(options, "--flb", options.flb, _dump)
         notes.preserved = [PreservedDump(dump, options.flb_name or "")]
     else:
-        missing += _of_preserved(host, notes.log)
+        missing += _of_preserved(host, notes, moment, table)
     capture = Capture(notes.path, [source], source.format, table, notes)
     blanked = None
     if redact:
@@ -212,6 +219,19 @@ def _of_config_spaces(table: pl.DataFrame, notes: Notes) -> Iterator[NotCollecte
             )
 
 
+def _of_users(host: _Host, notes: Notes) -> Iterator[NotCollected]:
+    """Add the virtual machines that have functions open; name them as missing where that cannot be read."""
+    if any(one.use.is_vfio for one in notes.uses):
+        notes.uses, whole = vfio_users.named(notes.uses, host.path("proc"))
+        if not whole:
+            yield NotCollected(
+                "which virtual machine has which function open (/proc/PID/fd: no permission, or too many"
+                " files)",
+                "a report on a function that was lost does not name its virtual machine",
+                "run it as root",
+            )
+
+
 def _log(host: _Host, options: Options, missing: list[NotCollected]) -> list[str]:
     """The kernel's log, after lines of /proc where the ring buffer does not hold them any more."""
     given = log_bytes(options)
@@ -276,33 +296,65 @@ def _from_proc(host: _Host, lines: list[str], missing: list[NotCollected]) -> li
     return added
 
 
-def _of_preserved(host: _Host, log: list[LogLine]) -> Iterator[NotCollected]:
-    """Name the preserved set as missing where Live Update handed something over and no message lists it."""
+def _of_preserved(
+    host: _Host, notes: Notes, moment: Moment | None, table: pl.DataFrame
+) -> Iterator[NotCollected]:
+    """Take the preserved set from the kernel's memory, or name it as missing, unless a message lists it.
+
+    The set that this kernel was handed is of the kexec before: it belongs only in a file from after that. The
+    one that it will hand over is written at the kexec itself (Linux 7.3 ``luo_flb_serialize``).
+    """
+    matters = "which functions were preserved is assumed from what used ARI"
     advice = (
         "copy it with traces/capture/pci_ser_dump.py (docs/capturing.md), and give it: --flb FILE, here or to"
         " the analysis"
     )
-    matters = "which functions were preserved is assumed from what used ARI"
-    listed = any(
-        run.will_be_preserved or run.was_preserved
-        for run in kernel_log.parse_lines(line.text for line in log).runs
-    )
-    if listed:
+    runs = kernel_log.parse_lines(line.text for line in notes.log).runs
+    if any(run.will_be_preserved or run.was_preserved for run in runs):
+        return
+    if moment == "before":
+        if host.path(_LIVE_UPDATE).exists():
+            yield NotCollected(
+                "the set of functions that this kernel will hand over (it writes it at the kexec itself)",
+                matters,
+                "give it to the analysis: --preserved @FILE",
+            )
         return
     try:
         blobs = [path.name for path in host.path(f"{_HANDOVER}/sub_fdts").iterdir()]
     except PermissionError:
         what = "whether this kernel was handed preserved functions (/sys/kernel/debug: no permission)"
         yield NotCollected(what, matters, "run it as root")
-    except OSError:  # no handover, no debugfs, or a kernel without it
         return
+    except OSError:  # no handover, no debugfs, or a kernel without it
+        blobs = ["LUO"] if any(run.liveupdate_number is not None for run in runs) else []
+    if "LUO" not in blobs:
+        return
+    what = "the set of preserved functions: Live Update handed one to this kernel"
+    if moment is None:
+        yield NotCollected(
+            f"{what}, and that the kexec in question is over was not said",
+            matters,
+            "say --after, or give the set: --flb FILE",
+        )
+        return
+    keys = {bdf.key(*row) for row in table.select("domain", "bus", "devfn").unique().iter_rows()}
+    try:
+        found = handed_over.read(host.path("proc"), host.path(f"{_HANDOVER}/sub_fdts/LUO"), keys)
+    except kernel_memory.KernelMemoryError as error:
+        yield NotCollected(
+            f"{what}, which lies in its memory ({error}), and no message lists it", matters, advice
+        )
+        return
+    if found.dump is not None:
+        notes.preserved = [found.dump]
     else:
-        if "LUO" in blobs:
-            what = (
-                "the set of preserved functions: Live Update handed one to this kernel"
-                f" (/{_HANDOVER}/sub_fdts/LUO), it lies in the kernel's memory, and no message lists it"
-            )
-            yield NotCollected(what, matters, advice)
+        names = ", ".join(found.names)
+        yield NotCollected(
+            f"a set of preserved functions: Live Update handed this kernel nothing of PCI (but {names})",
+            "no function was preserved",
+            "nothing is to be done",
+        )
 
 
 def _dump(path: str) -> bytes:

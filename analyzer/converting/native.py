@@ -26,6 +26,7 @@ from analyzer.converting.native_records import (
     preserved_row,
     problem_row,
     snapshot_row,
+    use_rows,
 )
 from analyzer.errors import LimitExceededError, UnsupportedFormatError
 from analyzer.writing import replacing
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from analyzer.capture import Boundary, Capture, Event, LogLine, PreservedDump, Problem
+    from analyzer.capture import Boundary, Capture, Event, LogLine, PlacedUse, PreservedDump, Problem
 
 #: Accesses in a chunk: damage loses one chunk, and larger chunks compress little better.
 CHUNK_ROWS: Final = 8192
@@ -142,6 +143,10 @@ class NativeWriter:
     def event(self, *events: Event) -> None:
         """Append link, hot-plug and error events; their ``seq`` counts the accesses of this file."""
         self._records(ChunkType.EVENTS, [event_row(event) for event in events])
+
+    def uses(self, *uses: PlacedUse) -> None:
+        """Append what functions are used as; their ``seq`` counts the accesses of this file."""
+        self._records(ChunkType.USES, [row for placed in uses for row in use_rows(placed)])
 
     def problem(self, *problems: Problem) -> None:
         """Append what was wrong with the source of a conversion."""
@@ -282,6 +287,7 @@ def write_capture(capture: Capture, path: str | os.PathLike[str], *, level: int 
         writer.problem(*notes.problems)
         writer.log(*(_moved(line, seq) for line in notes.log))
         writer.event(*(_moved(event, seq) for event in notes.events))
+        writer.uses(*(_moved(one, seq) for one in notes.uses))
         table = capture.accesses.select(name for name in READER_SCHEMA if name != "where")
         for mark in (_moved(mark, seq) for mark in sorted(notes.boundaries, key=lambda mark: mark.seq)):
             writer.accesses(table.slice(writer.accesses_written, mark.seq - writer.accesses_written), rows)

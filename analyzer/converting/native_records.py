@@ -32,12 +32,12 @@ from schemas.native import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import polars as pl
     from numpy.typing import NDArray
 
-    from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+    from analyzer.capture import Boundary, Event, LogLine, PlacedUse, PreservedDump, Problem
 
 #: A record's fields by name, and its parts of the heap joined.
 Row = tuple[dict[str, int], bytes]
@@ -142,6 +142,22 @@ def snapshot_row(domain: int, bus: int, devfn: int, data: bytes, time_ns: int | 
         "flags": _known(time_ns, RecordFlag.TIME_KNOWN),
     }
     return fields, data
+
+
+def use_rows(placed: PlacedUse) -> Iterator[Row]:
+    """Encode what a function is used as, a record for each thing that is known."""
+    domain, busfn = placed.function >> 16, placed.function & 0xFFFF
+    for name, value in placed.use.facts():
+        said = encode_text(name, 0xFF, "name of a use"), encode_text(value, 0xFF, f"text of {name}")
+        fields = {
+            "access": placed.seq,
+            "domain": domain,
+            "bus": busfn >> 8,
+            "devfn": busfn & 0xFF,
+            "name_length": len(said[0]),
+            "value_length": len(said[1]),
+        }
+        yield fields, said[0] + said[1]
 
 
 def problem_row(problem: Problem) -> Row:

@@ -49,6 +49,7 @@ _NUMBERS: Final = frozenset(
         "first_off",
         "access_before",
         "access_after",
+        "bus_master_access",
     }
 )
 
@@ -105,6 +106,7 @@ def standing_alone(capture: Capture) -> Capture:
         boundaries=[moved(mark) for mark in capture.notes.boundaries],
         log=[moved(line) for line in capture.notes.log],
         events=[moved(event) for event in capture.notes.events],
+        uses=[moved(one) for one in capture.notes.uses],
     )
     return dataclasses.replace(capture, accesses=table, notes=notes)
 

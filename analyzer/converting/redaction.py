@@ -16,15 +16,17 @@ import numpy as np
 import polars as pl
 
 from analyzer import analysis
-from analyzer.capture import LACKING, OUT_OF_ORDER, PreservedDump, SourceFile
+from analyzer.capture import LACKING, OUT_OF_ORDER, PlacedUse, PreservedDump, SourceFile
 from analyzer.converting import proof
 from analyzer.converting.native_records import CLOCKS
 from analyzer.converting.redaction_log import REMOVED, Messages, phrases, plain_release
 from analyzer.converting.redaction_registers import shown_values
+from analyzer.converting.redaction_uses import UseNames
 from analyzer.errors import AritraceError
 from analyzer.kernel_logs import log_lines
 from analyzer.preservation import flb
 from analyzer.readers import formats
+from analyzer.verdicts import former_uses
 from schemas.kho_block import CAPACITY, KhoBlockHeader
 from schemas.pci_ser import PciDevSerD3, PciSerH6, PciSerH7, PciSerH8
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from analyzer.kernel_logs.log_lines import KernelMessage
 
 #: Fields of a result whose words come from the log, the host or the command line.
-_WORDS: Final = frozenset({"note", "cmdline", "text"})
+_WORDS: Final = frozenset({"note", "cmdline", "text", "was"})
 #: What a redacted file is called in its own notes.
 _NAME: Final = "capture"
 _UNKNOWN: Final = "unknown"
@@ -89,10 +91,10 @@ def redact(capture: Capture) -> Redacted:
         AritraceError: the verdict would not stay the same, or a raw preserved set cannot be decoded.
     """
     wanted = _plain(proof.answer(capture, ignore=_WORDS).results)
-    table, values = _harmless(capture)
+    table, values, uses = _harmless(capture)
     for keep_times in (False, True):
         scrubber = Scrubber()
-        notes = scrubber.notes(capture.notes, _NAME, keep_times=keep_times)
+        notes = scrubber.notes(replace(capture.notes, uses=uses), _NAME, keep_times=keep_times)
         files = [SourceFile(_NAME, known_format(file.format) or _UNKNOWN, "") for file in capture.files]
         result = replace(
             capture,
@@ -123,15 +125,25 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _harmless(capture: Capture) -> tuple[pl.DataFrame, int]:
-    """The access table with harmless values only, and the number of rows that this changed."""
+def _harmless(capture: Capture) -> tuple[pl.DataFrame, int, list[PlacedUse]]:
+    """The access table with harmless values only, the number of rows that this changed, and every use.
+
+    What the kernel log says of uses counts too: its lines do not stay.
+    """
     study = analysis.study(replace(capture, path="-", joined=()))
     index = study.index
     value = shown_values(index, [topology.boot for topology in study.topologies])
     # Bits beyond the width of an access are not part of it, and are removed too.
     changed = value.astype(np.uint32) != capture.accesses["value"].to_numpy()
     series = pl.Series("value", value.astype(np.uint32))
-    return capture.accesses.with_columns(series), int(changed.sum())
+    uses = [
+        PlacedUse(key, int(index.seq[topology.boot.first]), use)
+        for topology in study.topologies
+        for key, use in former_uses.of_boot(
+            topology.boot.index, index, study.logs, capture.notes.uses
+        ).items()
+    ]
+    return capture.accesses.with_columns(series), int(changed.sum()), uses
 
 
 def known_format(name: str | None) -> str | None:
@@ -149,6 +161,7 @@ class Scrubber:
     def __init__(self) -> None:
         self.left_out = 0
         self._messages = Messages()
+        self._uses = UseNames()
 
     def notes(self, notes: Notes, name: str, *, keep_times: bool = False) -> Notes:
         """Return the notes of a capture without names.
@@ -172,6 +185,7 @@ class Scrubber:
             log=[line for given in notes.log for line in self._log_line(given, keep_times=keep_times)],
             preserved=[rebuilt(dump) for dump in notes.preserved],
             events=[_event(event) for event in notes.events],
+            uses=self._uses.harmless(notes.uses),
             clock=notes.clock if notes.clock in CLOCKS else None,
             created_ns=None,
             releases=list(dict.fromkeys(map(plain_release, notes.releases))),

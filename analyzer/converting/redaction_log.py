@@ -29,7 +29,7 @@ REMOVED: Final = "(removed)"
 #: A kernel release as kernel.org numbers it, without what a builder appends.
 _RELEASE: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,2}(?![\d])(?:-rc\d{1,2}(?![\w]))?")
 #: Drivers that may precede a function's address; any other is replaced by ``pci``.
-_DRIVERS: Final = frozenset(
+DRIVERS: Final = frozenset(
     {"e1000e", "i40e", "ice", "igb", "ixgbe", "mlx5_core", "nvme", "pci", "pci-stub", "pcieport", "vfio-pci",
      "virtio-pci"}
 )  # fmt: skip
@@ -226,7 +226,7 @@ def _parameter(name: str, value: str | None) -> str | None:
 
 def _of_function(text: str, fact: Fact) -> Iterator[str]:
     driver = _DRIVER.search(text)
-    name = driver[1] if driver and driver[1] in _DRIVERS else "pci"
+    name = driver[1] if driver and driver[1] in DRIVERS else "pci"
     place = bdf.text(fact.function or 0)
     head = f"{name} {place}: "
     # The text after the address; a message without any names its function in the sentence.

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import polars as pl
 
@@ -25,12 +25,14 @@ from analyzer.verdicts.verdict import unreadable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from analyzer.analysis import Study
     from analyzer.capture import Capture
     from analyzer.fleet.fetching import LocalFiles
     from analyzer.fleet.job import Job
     from analyzer.fleet.manifest import Entry
     from analyzer.options import Options
     from analyzer.results import CaptureResult
+    from analyzer.verdicts.state_counts import StateGroups
 
 Outcome = Literal["ok", "truncated", "unreadable", "unsupported", "crashed", "timeout", "too-large"]
 
@@ -57,6 +59,7 @@ class AnalyzedInput:
         result: what the analysis says, or a result without accesses.
         clock: clock of its accesses' times (:class:`analyzer.capture.Notes`).
         created_ns: when the recording began, as its file says.
+        states: of each kexec, what became of the watched registers of its functions, counted.
     """
 
     number: int
@@ -66,6 +69,14 @@ class AnalyzedInput:
     reason: str | None = None
     clock: str | None = None
     created_ns: int | None = None
+    states: Sequence[StateGroups] = ()
+
+
+class _Answer(NamedTuple):
+    """What the analysis says of one capture: its result, and the counts of watched registers by kexec."""
+
+    result: CaptureResult
+    states: list[StateGroups]
 
 
 @dataclass(frozen=True)
@@ -88,11 +99,16 @@ def open_history(paths: Sequence[str], options: Options) -> Capture:
     return open_pieces(paths, options)
 
 
-def analyze_many(captures: Sequence[Capture], options: Options) -> list[CaptureResult]:
+def analyze_many(captures: Sequence[Capture], options: Options) -> list[_Answer]:
     """Analyse captures together; a fleet run analyses captures here only."""
     from analyzer.analysis import analyze_batch
 
-    return analyze_batch(captures, options)
+    states: list[list[StateGroups]] = []
+
+    def count(study: Study) -> None:
+        states.append([one.watch.groups() for one in study.kexec_analyses])
+
+    return list(map(_Answer, analyze_batch(captures, options, studied=count), states))
 
 
 def groups(numbered: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, Entry]]]:
@@ -134,11 +150,11 @@ def analyze_inputs(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str
             except FAULTS as error:
                 rows[number] = _failed(number, entry, error)
         for alike in _with_equal_options(opened):
-            for one, result in _analyze(alike, alike[0].files.options):
+            for one, answer in _analyze(alike, alike[0].files.options):
                 rows[one.number] = (
-                    _done(one, result)
-                    if not isinstance(result, BaseException)
-                    else _failed(one.number, one.entry, result, one.files.names)
+                    _done(one, answer)
+                    if not isinstance(answer, BaseException)
+                    else _failed(one.number, one.entry, answer, one.files.names)
                 )
     finally:
         for folder in folders:
@@ -197,28 +213,27 @@ def _with_equal_options(opened: Sequence[_Opened]) -> Iterator[list[_Opened]]:
 
 def _analyze(
     opened: Sequence[_Opened], options: Options
-) -> Iterator[tuple[_Opened, CaptureResult | BaseException]]:
+) -> Iterator[tuple[_Opened, _Answer | BaseException]]:
     try:
-        results: Sequence[CaptureResult | BaseException] = analyze_many(
-            [one.capture for one in opened], options
-        )
+        answers: Sequence[_Answer | BaseException] = analyze_many([one.capture for one in opened], options)
     except FAULTS as error:
         # One of them causes it: analysed alone, each shows whether it does.
         if len(opened) == 1:
-            results = [_caused_by_entry(error, opened[0].entry)]
+            answers = [_caused_by_entry(error, opened[0].entry)]
         else:
-            results = [_alone(one, options) for one in opened]
-    yield from zip(opened, results, strict=True)
+            answers = [_alone(one, options) for one in opened]
+    yield from zip(opened, answers, strict=True)
 
 
-def _alone(one: _Opened, options: Options) -> CaptureResult | BaseException:
+def _alone(one: _Opened, options: Options) -> _Answer | BaseException:
     try:
         return analyze_many([one.capture], options)[0]
     except FAULTS as error:
         return error
 
 
-def _done(one: _Opened, result: CaptureResult) -> AnalyzedInput:
+def _done(one: _Opened, answer: _Answer) -> AnalyzedInput:
+    result = answer.result
     notes = one.capture.notes
     outcome: Outcome = "truncated" if result.truncated else "ok"
     reason = next((p.message for p in result.errors if p.kind == "truncated"), None)
@@ -234,6 +249,7 @@ def _done(one: _Opened, result: CaptureResult) -> AnalyzedInput:
         reason if result.truncated else None,
         notes.clock,
         notes.created_ns,
+        answer.states,
     )
 
 

@@ -168,6 +168,90 @@ class Untimed:
 
 
 @dataclass(frozen=True)
+class SurvivalCounts:
+    """What became of one watched state over some kexecs.
+
+    Functions are counted once for each kexec; they are not independent: one reset affects all below a bridge.
+    A kexec has one word for all of its functions, the first that is true: ``lost`` (one of them read another
+    value than it had: lost, changed, healed), ``undetermined`` (of one it is not captured), ``cleared`` (the
+    incoming kernel's own write changed it afterwards), ``kept``, ``nothing`` (there was nothing to lose: the
+    register had its value after a reset before, or the outgoing kernel itself cleared it).
+
+    Attributes:
+        kept, lost, changed, healed, cleared, expected, undetermined: functions at kexecs, by verdict.
+        kept_at_reset: of ``kept`` those that had the value after a reset before, too: no loss would show.
+        kexecs_lost, kexecs_undetermined, kexecs_cleared, kexecs_kept, kexecs_nothing: kexecs, by their word.
+        loss: rate of ``kexecs_lost``, of the decided ones: lost, cleared and kept.
+    """
+
+    kept: int
+    kept_at_reset: int
+    lost: int
+    changed: int
+    healed: int
+    cleared: int
+    expected: int
+    undetermined: int
+    kexecs_lost: int
+    kexecs_undetermined: int
+    kexecs_cleared: int
+    kexecs_kept: int
+    kexecs_nothing: int
+    loss: Rate
+
+
+@dataclass(frozen=True)
+class SurvivalGroup:
+    """The counts of one value of a dimension; None: the value is not in the captures."""
+
+    value: str | None
+    counts: SurvivalCounts
+
+
+@dataclass(frozen=True)
+class StateSurvival:
+    """One watched state over all kexecs.
+
+    Attributes:
+        name, code: of the state, and of its findings.
+        preserved: over preserved functions.
+        others: over functions that were not handed over.
+        by_release: of the incoming kernel; over preserved functions, as the other two.
+    """
+
+    name: str
+    code: str
+    preserved: SurvivalCounts
+    others: SurvivalCounts
+    by_release: list[SurvivalGroup] = field(default_factory=list)
+    by_vendor_device: list[SurvivalGroup] = field(default_factory=list)
+    by_port_type: list[SurvivalGroup] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RegisterSurvival:
+    """Which watched registers survived how many kexecs.
+
+    Attributes:
+        kexecs: that show a watched register of a preserved function; the other numbers are of these, with the
+            word of the worst of all states.
+        others: further kexecs, which show no preserved function.
+        without: kexecs of runs without the table ``state``: they are in no number here.
+        states: most kexecs with a loss first, then in the order of docs/state.md.
+    """
+
+    kexecs: int
+    lost: int
+    undetermined: int
+    cleared: int
+    kept: int
+    nothing: int
+    others: int
+    without: int
+    states: list[StateSurvival] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class FleetReport:
     """Everything that a directory of fleet results says.
 
@@ -184,6 +268,7 @@ class FleetReport:
         runs: what the numbers are over; ``directory`` names all of their directories.
         since, until: first and last UTC day of the period that is reported on; None: without a bound.
         untimed: what is left out because its time is not known; None: there is no period.
+        registers: other registers than that of ARI Forwarding.
     """
 
     directory: str
@@ -215,3 +300,14 @@ class FleetReport:
     since: str | None = None
     until: str | None = None
     untimed: Untimed | None = None
+    registers: RegisterSurvival | None = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether something has no answer: without a loss that is the exit status 3."""
+        captures, untimed = self.captures, self.untimed
+        answered = sum(captures.outcomes.get(outcome, 0) for outcome in ("ok", "truncated"))
+        doubt = self.doubts or captures.doubtful or answered < captures.done or not self.complete
+        # A loss that may be in the period is no all-clear for it.
+        outside = untimed is not None and (untimed.losses or untimed.doubts or untimed.unanswered)
+        return bool(doubt or outside)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
-from analyzer.fleet import grouping, histories, listing
+from analyzer.fleet import grouping, histories, listing, stores
 from analyzer.fleet.gathering import RequestedInputs
 from analyzer.fleet.job import Limits, Request
 from analyzer.options import Options
@@ -50,6 +50,8 @@ def asked(  # noqa: PLR0913 as of the library's one verb
             re.compile(host_from_path)
         except re.error as error:
             raise UsageError(f"--host-from-path: not a regular expression: {error}") from error
+    if any(map(listing.is_url, (*manifests, manifest_root or ""))):
+        stores.require()
     wanted = RequestedInputs(
         sources,
         listing.read_lists(sources),

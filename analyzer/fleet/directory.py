@@ -113,6 +113,11 @@ def _locked(directory: str, name: str, kind: int) -> Iterator[None]:
 
 def _opened(directory: str, name: str) -> IO[bytes]:
     try:
-        return Path(directory, name).open("ab")
+        stream = Path(directory, name).open("ab", buffering=0)  # noqa: SIM115 it is the lock
     except OSError as error:
         raise cannot_write(directory, error) from error
+    if not stream.tell():
+        # An empty file among the sources of another run would be a capture that cannot be read.
+        with suppress(OSError):
+            stream.write(b"the lock of a run of analyze fleet\n")
+    return stream

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from analyzer.fleet.register_survival import kexecs_by_word
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
 from analyzer.fleet.rows import TABLES
 from analyzer.fleet.run_selection import days
@@ -27,7 +28,7 @@ class Cell(NamedTuple):
 
     Attributes:
         dimension: ``all``, ``release``, ``series``, ``vendor_device``, ``port_type``, ``cause``, ``host``,
-            ``bridge``, ``trend``, ``policies``, ``policies_plain`` or ``outcome``.
+            ``bridge``, ``trend``, ``policies``, ``policies_plain``, ``register`` or ``outcome``.
         value: of the dimension; a bridge's are host, address and vendor:device.
         state: what was counted.
     """
@@ -150,6 +151,9 @@ def _plans(tables: ResultTables, shown: Shown, most: int) -> Iterator[pl.LazyFra
     )
     plain = _strandings(kexecs.filter(pl.col("ari") == "plain"))
     yield _sources(plain, "policies_plain", 12, ["x"], names, most)
+    if report.registers is not None:
+        states = [(one.name,) for one in report.registers.states]
+        yield _sources(kexecs_by_word(tables).rename({"name": "x"}), "register", 14, ["x"], states, most)
     inputs = tables.captures.with_columns(x=pl.lit(None, pl.String), ari="outcome")
     yield _sources(inputs.drop("reason"), "outcome", 13, ["x"], [(None,)], most)
 

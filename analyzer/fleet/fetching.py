@@ -56,6 +56,14 @@ def own_options(entry: Entry) -> dict[str, Any]:
     return {} if entry.options is None else dict(json.loads(entry.options))
 
 
+def files_of(entry: Entry) -> list[str]:
+    """Paths and URLs of the pieces of an entry, and of the files that its own options name."""
+    own = own_options(entry)
+    named = [own[name] for name in FILE_OPTIONS if name in own]
+    texts = [own[name] for name in TEXT_OPTIONS if name in own]
+    return _paths(entry) + named + [text[1:] for text in texts if text.startswith("@")]
+
+
 def local_files(entry: Entry, options: Options, folder: Path | None, limit: int) -> LocalFiles:
     """Bring what an entry names onto this machine.
 

@@ -1,18 +1,19 @@
 """The entries of a run: histories that manifests name, files of the sources, and what of these is new.
 
-What a manifest names is not also a row of its own. An addition has only what the run does not have yet.
+What a manifest names is not also a row of its own. An addition has only what the run does not have yet; what
+the manifest of an earlier day said of a history holds until a manifest says something else.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from analyzer.errors import UsageError
-from analyzer.fleet import listing, manifest
+from analyzer.fleet import fetching, histories, listing, manifest, places
 from analyzer.fleet.manifest import STATED, VERSION
 from analyzer.readers.sources import LeftOut
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from analyzer.fleet.manifest import Entry
 
 _NUMBER: Final = "number"
-_URL: Final = "|".join(f"^{scheme}" for scheme in listing.SCHEMES)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,14 @@ class RequestedInputs:
         lists: the content of each list file among them.
         histories: what manifests name.
         grouping: how files become pieces; None: each is a history of its own.
+        earlier: what manifests named that an addition is not given again.
     """
 
     sources: Sequence[str]
     lists: Mapping[str, SourceList]
     histories: Histories
     grouping: Grouping | None
+    earlier: Sequence[Entry] = ()
 
     def entries(self, output: str, left_out: LeftOut) -> Iterator[Entry]:
         """Yield an entry for each history; one that several sources name comes several times.
@@ -55,19 +57,18 @@ class RequestedInputs:
         Raises:
             UsageError: as of :func:`analyzer.fleet.listing.entries`, a manifest or a group without an order.
         """
-        yield from self.histories.entries()
-        left_out = _LeftOutUnnamed(left_out, self.histories.named)
+        earlier = _EarlierHistories(self.earlier)
+        for entry in self.histories.entries():
+            earlier.forget(entry)
+            yield entry
+        named = self.histories.named | earlier.files
+        left_out = _LeftOutUnnamed(left_out, named)
         grouping = self.grouping
         logs = None if grouping is None else lambda path: grouping.key(_text(path)) is not None
-        found = self._without_named(listing.entries(self.sources, output, self.lists, left_out, logs))
+        files = listing.entries(self.sources, output, self.lists, left_out, logs)
+        found = _without_named(files, named, earlier)
         yield from found if grouping is None else grouping.grouped(found)
-
-    def _without_named(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        named = self.histories.named
-        for entry in entries:
-            path = entry.path
-            if not named or (path if listing.is_url(path) else os.path.realpath(path)) not in named:
-                yield entry
+        yield from earlier.there()
 
     def asks_for(self, path: str) -> bool:
         """Whether a source is ``path``, or a directory or prefix above it."""
@@ -89,6 +90,70 @@ class _LeftOutUnnamed(LeftOut):
         """Count one more, unless it is named."""
         if os.path.realpath(name) not in self._named:
             self._left_out.add(name)
+
+
+class _EarlierHistories:
+    """Histories that only manifests of earlier additions name: listed as these say, if sources show them."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._of_file: dict[str, list[Entry]] = {}
+        self._there: dict[bytes, Entry] = {}
+        self._forgotten: set[bytes] = set()
+        for entry in entries:
+            for file in fetching.files_of(entry):
+                self._of_file.setdefault(_place(file), []).append(entry)
+
+    @property
+    def files(self) -> set[str]:
+        """All that they name."""
+        return set(self._of_file)
+
+    def forget(self, entry: Entry) -> None:
+        """Leave out those whose pieces are all in a history that is named now."""
+        pieces = set(entry.piece_locations)
+        for piece in pieces:
+            for one in self._of_file.get(_place(os.fsdecode(piece)), ()):
+                if pieces.issuperset(one.piece_locations):
+                    self._forgotten.add(one.location)
+
+    def see(self, file: str) -> None:
+        """Note that the sources show a file."""
+        for entry in self._of_file.get(file, ()):
+            self._there[entry.location] = entry
+
+    def there(self) -> Iterator[Entry]:
+        """Yield those that the sources show, with the sizes and times that their files have now."""
+        for location, entry in self._there.items():
+            if location not in self._forgotten:
+                yield histories.history(
+                    [os.fsdecode(piece) for piece in entry.piece_locations],
+                    options=entry.options,
+                    host=entry.host,
+                    time_ns=entry.time_ns,
+                    stated_by=entry.stated_by,
+                )
+
+
+def with_earlier(wanted: RequestedInputs, jobs: Sequence[Job]) -> RequestedInputs:
+    """Return what is asked for of an addition, with what the manifests of a run named until now."""
+    rows = _known(jobs).filter(pl.col("stated_by") == "manifest").drop(_NUMBER)
+    paths = {path for job in jobs for path in job.request.manifests}
+    wanted.histories.named.update(_place(path) for path in paths)
+    return replace(wanted, earlier=[manifest.Entry(*row) for row in rows.iter_rows()])
+
+
+def _without_named(entries: Iterator[Entry], named: set[str], earlier: _EarlierHistories) -> Iterator[Entry]:
+    for entry in entries:
+        place = _place(entry.path) if named else ""
+        if place in named:
+            earlier.see(place)
+        else:
+            yield entry
+
+
+def _place(path: str) -> str:
+    """What two names of one file have in common."""
+    return path if listing.is_url(path) else os.path.realpath(path)
 
 
 def _text(path: str) -> str:
@@ -124,8 +189,8 @@ def addition(jobs: Sequence[Job], listed: pl.DataFrame, wanted: RequestedInputs)
         UsageError: a relative path, and the run began in another working directory.
     """
     _refuse_other_place(jobs, listed)
-    known = pl.concat([_numbered(job) for job in jobs])
-    known = known.filter(~pl.col(_NUMBER).is_in(_numbers(number for job in jobs for number in job.replaced)))
+    known = _known(jobs)
+    listed = places.spelled_alike(listed, known, jobs[0].working_directory)
     fresh = _without(listed, known, ["location", *VERSION])
     # What is gone from its place by now was analysed when it was there.
     missing = fresh.filter(pl.col("size").is_null())
@@ -141,6 +206,12 @@ def addition(jobs: Sequence[Job], listed: pl.DataFrame, wanted: RequestedInputs)
         if wanted.asks_for(os.fsdecode(location))
     }
     return Addition(fresh.select(listed.columns), tuple(sorted(now)))
+
+
+def _known(jobs: Sequence[Job]) -> pl.DataFrame:
+    """The rows of a run's manifests that count, numbered."""
+    known = pl.concat([_numbered(job) for job in jobs])
+    return known.filter(~pl.col(_NUMBER).is_in(_numbers(number for job in jobs for number in job.replaced)))
 
 
 def _without(frame: pl.DataFrame, others: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
@@ -195,8 +266,7 @@ def _refuse_other_place(jobs: Sequence[Job], listed: pl.DataFrame) -> None:
     begun = next((job.working_directory for job in jobs if job.working_directory != here), None)
     if begun is None:
         return
-    texts = listed["location"].cast(pl.String, strict=False)
-    relative = listed.filter(~texts.str.contains(f"^/|{_URL}").fill_null(value=False))
+    relative = listed.filter(places.relative(pl.col("location")))
     if relative.height:
         raise UsageError(
             f"this run began in the directory {begun or 'that is not known'}; relative paths mean other files"

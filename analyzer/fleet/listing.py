@@ -105,15 +105,22 @@ def _entry(source: Source) -> Entry:
 
 
 def size_and_time(path: str) -> tuple[int | None, int | None]:
-    """Bytes and time of last change of a file; 0 and None of a directory; None and None of all else."""
+    """Bytes and time of last change of a file; 0 and None of a directory; None and None of all else.
+
+    The time is None, too, of a file that may not be read: once it may, it is another version for an addition.
+    """
     try:
         status = Path(path).stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None, None
     if stat.S_ISREG(status.st_mode):
-        return status.st_size, status.st_mtime_ns
+        return status.st_size, status.st_mtime_ns if _may_read(path) else None
     # A directory here is a sysfs tree: its size says nothing.
     return (0, None) if stat.S_ISDIR(status.st_mode) else (None, None)
+
+
+def _may_read(path: str) -> bool:
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 #: Bytes of a list, decompressed, and its lines: twenty times what a million captures need.

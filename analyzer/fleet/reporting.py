@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from analyzer.fleet.answers import (
-    CONFIDENCE,
     AriCounts,
     BridgeCount,
     Captures,
@@ -20,8 +18,9 @@ from analyzer.fleet.answers import (
     Hosts,
     OutsideRates,
     PolicyCount,
-    Rate,
 )
+from analyzer.fleet.rates import rate
+from analyzer.fleet.register_survival import survival
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
 from analyzer.fleet.run_selection import period as period_of_days
 from analyzer.results import POLICIES
@@ -125,6 +124,7 @@ def _report(tables: ResultTables, trend_by: TrendBy, most: int) -> FleetReport:
         trend=_groups(kexecs, period(trend_by), by_value=True),
         runs=tables.runs,
         untimed=tables.untimed,
+        registers=survival(tables),
     )
 
 
@@ -258,19 +258,6 @@ def _row(frame: pl.LazyFrame) -> dict[str, Any]:
 
 def _height(frame: pl.LazyFrame) -> int:
     return int(frame.select(pl.len()).collect().item())
-
-
-@functools.lru_cache(maxsize=65536)
-def rate(events: int, trials: int) -> Rate:
-    """Return ``events / trials`` with its exact binomial interval, if scipy is installed."""
-    if not trials:
-        return Rate(events, trials, None, None, None)
-    try:
-        from scipy.stats import binomtest  # type: ignore[import-untyped]  # scipy ships no types
-    except ImportError:
-        return Rate(events, trials, events / trials, None, None)
-    bounds = binomtest(events, trials).proportion_ci(confidence_level=CONFIDENCE, method="exact")
-    return Rate(events, trials, events / trials, float(bounds.low), float(bounds.high))
 
 
 def tally(lost: int, healed: int, kept: int, undetermined: int, hosts: int) -> AriCounts:

@@ -17,7 +17,7 @@ from analyzer.fleet.rows import PARTITION, TABLES
 from analyzer.results import LOSSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from analyzer.fleet.answers import TrendBy
     from analyzer.fleet.job import Job
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: States of ARI Forwarding that rates are of, and all that concern kexecs with something at stake.
 DECIDED: Final = ("lost", "healed", "kept")
 STATES: Final = (*DECIDED, "undetermined")
+#: Tables that are scanned as one; captures of a piece of the other, which has most rows.
+_WHOLE: Final = [name for name in TABLES if name != "state"]
+_PIECE: Final = 20_000
 #: Runs of an earlier version lack fields of some structs, those of a later one have more.
 _OTHER_FIELDS: Final = pl.ScanCastOptions(missing_struct_fields="insert", extra_struct_fields="ignore")
 _FORMATS: Final[dict[TrendBy, str]] = {"day": "%Y-%m-%d", "week": "%G-W%V"}
@@ -37,7 +40,9 @@ class ResultTables:
     """Lazy scans over the parts of the batches that are done; ``done`` says how many these are.
 
     All columns but ``capture_verdict``, which is in the names of folders only. The captures of several runs
-    are numbered one run after the other. Rows that are replaced, repeated or out of the period are left out.
+    are numbered one run after the other. Rows that are replaced, repeated or out of the period are left out;
+    those of ``state`` have to be joined with ``kexecs`` for it. It comes in pieces, each with all rows of its
+    captures, so that no question of single kexecs needs all of them at once.
     """
 
     runs: list[ReportedRun]
@@ -46,6 +51,7 @@ class ResultTables:
     captures: pl.LazyFrame
     kexecs: pl.LazyFrame
     bridges: pl.LazyFrame
+    state: list[pl.LazyFrame]
     repeated: int = 0
     untimed: Untimed | None = None
 
@@ -87,18 +93,21 @@ def _jobs(directory: str) -> list[Job]:
 
 def _tables(runs: Sequence[list[Job]], within: Period | None) -> ResultTables:
     found: list[dict[str, pl.LazyFrame]] = []
+    state: list[pl.LazyFrame] = []
     reported = []
     first = batches = done = 0
     for jobs in runs:
         records = [record for job in jobs for record in parts.records(job)]
-        frames = _scans(jobs[0].directory, records)
+        frames = _scans(jobs[0].directory, records, _WHOLE)
         replaced = [number for job in jobs for number in job.replaced]
         captures = sum(job.captures for job in jobs)
         of_run = sum(len(job.batches) for job in jobs)
         found.append(run_selection.numbered(frames, replaced, first))
+        pieces = (_scans(jobs[0].directory, piece, ["state"]) for piece in _pieces(records))
+        state.extend(piece["state"].with_columns(pl.col("capture") + first) for piece in pieces)
         reported.append(ReportedRun(jobs[0].directory, len(records) == of_run, captures, len(replaced)))
         first, batches, done = first + captures, batches + of_run, done + len(records)
-    frames = {name: pl.concat([one[name] for one in found]) for name in TABLES}
+    frames = {name: pl.concat([one[name] for one in found]) for name in _WHOLE}
     repeated = 0
     if len(runs) > 1:
         places = [jobs[0].working_directory for jobs in runs]
@@ -114,16 +123,29 @@ def _tables(runs: Sequence[list[Job]], within: Period | None) -> ResultTables:
         frames["captures"],
         frames["kexecs"],
         frames["bridges"],
+        state,
         repeated=repeated,
         untimed=untimed,
     )
 
 
-def _scans(directory: str, records: Sequence[BatchRecord]) -> dict[str, pl.LazyFrame]:
-    files: dict[str, list[Path]] = {name: [] for name in TABLES}
+def _pieces(records: Sequence[BatchRecord]) -> Iterator[list[BatchRecord]]:
+    """Consecutive batches of about :data:`_PIECE` captures."""
+    piece: list[BatchRecord] = []
     for record in records:
-        for table, names in record.parts.items():
-            files[table].extend(Path(directory, name) for name in names)
+        piece.append(record)
+        if sum(one.captures for one in piece) >= _PIECE:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def _scans(directory: str, records: Sequence[BatchRecord], tables: Iterable[str]) -> dict[str, pl.LazyFrame]:
+    files: dict[str, list[Path]] = {name: [] for name in tables}
+    for record in records:
+        for table, paths in files.items():
+            paths.extend(Path(directory, name) for name in record.parts.get(table, ()))
     for paths in files.values():
         if paths:
             parts.check_schema(paths[0])
@@ -141,6 +163,7 @@ def _scans(directory: str, records: Sequence[BatchRecord]) -> dict[str, pl.LazyF
         if files[name]
         else pl.LazyFrame(schema=_without_partition(schema))
         for name, schema in TABLES.items()
+        if name in files
     }
 
 

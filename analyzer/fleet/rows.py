@@ -14,6 +14,7 @@ import polars as pl
 
 from analyzer.capture import Problem
 from analyzer.fleet.manifest import as_text
+from analyzer.fleet.state_rows import state_rows
 from analyzer.results import (
     LASTING_LOSSES,
     LOSSES,
@@ -24,6 +25,7 @@ from analyzer.results import (
     KexecResult,
 )
 from analyzer.results.columns import columns, table
+from analyzer.results.state import StateGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 TABLES_SCHEMA: Final = 2
 PARTITION: Final = "capture_verdict"
 VERDICTS: Final[tuple[CaptureVerdict, ...]] = get_args(CaptureVerdict)
+#: June 2007, when the ECN "Alternative Routing-ID Interpretation" was published: no bridge forwarded before.
+_CLOCK_IS_SET_NS: Final = 1_180_656_000_000_000_000
 
 
 class _CaptureKey(TypedDict):
@@ -83,6 +87,7 @@ TABLES: Final[dict[str, pl.Schema]] = {
     "kexecs": pl.Schema(columns(_KexecKey, _KexecColumns, KexecResult, without=("bridges", "devices"))),
     "bridges": pl.Schema(columns(_KexecKey, BridgeVerdict)),
     "devices": pl.Schema(columns(_KexecKey, DeviceVerdict)),
+    "state": pl.Schema(columns(_KexecKey, StateGroup)),
     "errors": pl.Schema(columns(_CaptureKey, Problem)),
 }
 
@@ -106,7 +111,15 @@ def tables(judged: Sequence[AnalyzedInput], host_from_path: str | None) -> dict[
         "devices": ({**vars(device), **key} for key, kexec, _ in kexecs for device in kexec.devices),
         "errors": ({**vars(error), **key} for key, _, one in captures for error in one.result.errors),
     }
-    return {name: table(rows[name], schema) for name, schema in TABLES.items()}
+    counted = [
+        ({**key, "kexec": kexec.index}, states)
+        for key, _, one in captures
+        for kexec, states in zip(one.result.kexecs, one.states, strict=bool(one.states))
+    ]
+    return {
+        name: table(rows[name], schema) if name in rows else state_rows(counted, schema)
+        for name, schema in TABLES.items()
+    }
 
 
 def host_of(path: str, pattern: re.Pattern[str]) -> str | None:
@@ -194,12 +207,16 @@ def _release(result: CaptureResult, boot: int) -> str | None:
 def _time(one: AnalyzedInput, first_ns: int | None) -> tuple[int | None, str | None]:
     """Wall-clock time and who says it: the accesses, else the manifest or path, else the recording's header.
 
+    A host without a clock that runs on counts from 1970 until its time is set: such a time is none.
+
     Args:
         one: the input.
         first_ns: time of the first access that counts: the incoming kernel's, or the capture's.
     """
-    if one.clock == "realtime" and first_ns is not None:
+    if one.clock == "realtime" and first_ns is not None and first_ns >= _CLOCK_IS_SET_NS:
         return first_ns, "accesses"
     if one.entry.time_ns is not None:
         return one.entry.time_ns, one.entry.stated_by
-    return (one.created_ns, "recording") if one.created_ns is not None else (None, None)
+    if one.created_ns is not None and one.created_ns >= _CLOCK_IS_SET_NS:
+        return one.created_ns, "recording"
+    return None, None

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from analyzer.capture.joining import path_of
 from analyzer.errors import UsageError
 from analyzer.fleet.answers import Untimed
+from analyzer.fleet.places import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -130,12 +132,13 @@ def without_repeated(
     rows = frames["captures"].select(
         "capture",
         "host",
-        path=_absolute(run_of, places),
+        pieces=pl.col("pieces").fill_null(pl.concat_list("path")),
         run=run_of,
         answered=pl.col("outcome").is_in(_ANSWERED),
         content=pl.col("files").list.eval(pl.element().struct.field("sha256")).list.join(" "),
     )
-    found = rows.collect()
+    listed = rows.collect()
+    found = listed.with_columns(path=_absolute(listed, places)).drop("pieces")
     answered = found.filter("answered").sort(pl.col("host").is_null(), "capture")
     named = answered.filter(pl.col("host").is_not_null()).unique(["path", "content", "host"], keep="first")
     # Those of unknown host: only where no run knows one.
@@ -177,14 +180,13 @@ def inside(frames: Frames, within: Period) -> dict[str, pl.LazyFrame]:
     return {**frames, "kexecs": kexecs, "captures": chosen}
 
 
-def _absolute(run_of: pl.Expr, places: Sequence[str]) -> pl.Expr:
-    """Paths as they are from the root; URLs as they are."""
-    prefix = pl.lit(places[0])
-    for at, place in enumerate(places[1:], start=1):
-        prefix = pl.when(run_of == at).then(pl.lit(place)).otherwise(prefix)
-    path = pl.col("path")
-    whole = path.str.starts_with("/") | path.str.contains("^[a-z0-9]+://")
-    return pl.when(whole).then(path).otherwise(pl.concat_str(prefix, pl.lit("/"), path))
+def _absolute(rows: pl.DataFrame, places: Sequence[str]) -> pl.Series:
+    """The path of each row, with its pieces as they are from the root."""
+    named = rows.select("pieces", "run").iter_rows()
+    return pl.Series(
+        [path_of([absolute(piece, places[run]) for piece in pieces]) for pieces, run in named],
+        dtype=pl.String,
+    )
 
 
 def _moment(day: dt.date | None) -> int | None:

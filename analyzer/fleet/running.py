@@ -277,6 +277,7 @@ def _add(
     from analyzer.fleet import gathering, manifest
 
     directory, last = all_jobs[0].directory, all_jobs[-1]
+    wanted = gathering.with_earlier(wanted, all_jobs)
     found = gathering.addition(all_jobs, _listed(wanted, directory, skipped), wanted)
     if not found.rows.height and not found.replaced:
         return None
@@ -293,11 +294,12 @@ def _add(
 def _listed(
     wanted: RequestedInputs, directory: str, skipped: Callable[[LeftOut], None] | None
 ) -> pl.DataFrame:
-    from analyzer.fleet import manifest
+    from analyzer.fleet import manifest, places
     from analyzer.readers.sources import LeftOut
 
     left_out = LeftOut()
     rows = manifest.listed(wanted.entries(directory, left_out))
+    rows = places.spelled_alike(rows, rows.clear(), os.getcwd())  # noqa: PTH109 as text
     if skipped is not None:
         skipped(left_out)
     return rows

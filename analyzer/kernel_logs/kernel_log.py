@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import cmdline, log_facts, log_lines
+from analyzer.kernel_logs.driver_messages import DriverMessages
 from analyzer.kernel_logs.log_segments import ENDINGS, Ending, Entry, LogRecord, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from analyzer.capture import FunctionUse
     from analyzer.kernel_logs.log_facts import Fact
     from analyzer.kernel_logs.log_lines import KernelMessage
 
@@ -83,6 +85,8 @@ class KernelRun:
         kexec_count: which kexec since the last boot by firmware started it, from 1, by the same message.
         data_not_taken: it found nothing that it could use in what was handed over, and went on.
         panicked_over_data: it panicked because it could not take the handed-over PCI data.
+        unnamed_preserved: a message that a function is preserved whose address is damaged, or None.
+        uses: what its messages say that functions are used as when its log ends, by function key.
         liveupdate_number: LUO's number of the Live Update that started it, or None.
         crash_kernel: it was started to save a crash dump (kdump).
         scan_all: it set ``pci=pcie_scan_all`` by itself.
@@ -107,6 +111,8 @@ class KernelRun:
     kexec_count: int | None = None
     data_not_taken: bool = False
     panicked_over_data: bool = False
+    unnamed_preserved: str | None = None
+    uses: Mapping[int, FunctionUse] = field(default_factory=dict)
 
     @property
     def enumerated(self) -> dict[int, EnumeratedFunction]:
@@ -222,11 +228,13 @@ def parse_lines(lines: Iterable[bytes | str]) -> KernelLog:
 class _Reader:
     """Cuts the log into segments and sorts out which of them are kernels.
 
-    ``number`` is that of the line at hand, ``messages`` how many there were on all lines.
+    ``number`` is that of the line at hand, ``messages`` how many there were on all lines. ``early`` has what
+    stands before the first fact, where a ring buffer has lost its beginning.
     """
 
     runs: list[Segment] = field(default_factory=list)
     current: Segment | None = None
+    early: DriverMessages = field(default_factory=DriverMessages)
     firmware: bool = False
     boot_mark: bool = False
     number: int = 0
@@ -247,6 +255,9 @@ class _Reader:
                 advice="give the part of the log around the kexec in question",
             )
         fact = log_facts.read(message.text)
+        drivers = self.early if self.current is None else None if self._over() else self.current.drivers
+        if drivers is not None:
+            drivers.add(message)
         if fact is None:
             if self.current is not None:
                 self.current.message(message)
@@ -273,6 +284,9 @@ class _Reader:
         certain = self._over()
         self.close()
         self.current = Segment(self.number, version, certain=certain, entered_by=entered)
+        if version is None and not self.runs:
+            self.current.drivers.absorb(self.early)
+        self.early = DriverMessages()
         self.firmware = self.boot_mark = False
 
     def _take(self, fact: Fact, message: KernelMessage) -> None:
@@ -356,7 +370,9 @@ def _run(segment: Segment) -> KernelRun:
         previous_release=previous or None,
         kexec_count=int(count) if count else None,
         data_not_taken="no-data" in about_kernel,
+        unnamed_preserved=about_kernel.get("unnamed-preserved"),
         panicked_over_data=log_facts.panics_over_data(about_kernel.get("panic", "")),
+        uses=segment.drivers.uses(),
     )
 
 

@@ -54,6 +54,9 @@ _ABOUT_FUNCTION = (
     *((message.fact, message.text) for message in log_texts() if message.fact is not None),
 )
 
+#: Of these what says that a function is preserved: a serial console may lose a character of its address.
+_PRESERVED = tuple(text for fact, text in _ABOUT_FUNCTION[:3] if fact != "no-longer-preserved")
+
 #: Texts that only some versions of the series print, and which.
 _SERIES_TEXTS = tuple((message.text, frozenset(versions)) for message, versions in log_texts().items())
 
@@ -124,7 +127,8 @@ class Fact(NamedTuple):
         kind: ``version``, ``cmdline``, ``kernel-cmdline``, ``kexec``, ``reboot``, ``panic``, ``firmware``,
             ``journal-boot``, ``kho``, ``exec-from``, ``kdump``, ``liveupdate``, ``no-data`` (what was handed
             over is not taken), ``elfcorehdr``, ``scan-all``, ``enumerated``, a fact about a function
-            (``will-be-preserved``, ``was-preserved``, ``ignored-header``, ...), or ``event``.
+            (``will-be-preserved``, ``was-preserved``, ``ignored-header``, ...), ``unnamed-preserved`` (a
+            function is preserved whose address is damaged), or ``event``.
         function: key of the function it is about, or None.
         text: what belongs to the kind: the version text, command line, liveupdate number, release and count
             of ``exec-from``, or the message.
@@ -182,6 +186,8 @@ def read(text: str) -> Fact | None:
     device = _DEVICE.search(text)
     if device is not None:
         return _about_function(bdf.parse(device[1]), device[2])
+    if any(part in text for part in _PRESERVED):
+        return Fact("unnamed-preserved", None, text)
     return _boundary(text) or _about_kernel(text)
 
 

@@ -11,6 +11,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from analyzer.kernel_logs.driver_messages import DriverMessages
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,6 +54,7 @@ class Segment:
         ended: how it ends, or None.
         records: its facts in order, each once; and its first events.
         last_events: its last events, where there are more than ``MAX_EVENTS``.
+        drivers: what its messages say of the drivers of functions.
     """
 
     def __init__(self, line: int, version: str | None, *, certain: bool, entered_by: Entry | None) -> None:
@@ -62,6 +65,7 @@ class Segment:
         self.ended: Ending | None = None
         self.records: list[LogRecord] = []
         self.last_events: deque[LogRecord] = deque(maxlen=MAX_EVENTS)
+        self.drivers = DriverMessages()
         self.early_cmdline: str | None = None
         self.kernel_cmdline: list[str] = []
         self._events = 0
@@ -174,8 +178,9 @@ class Segment:
         for record in dump.all_records():
             if not source.says(record):
                 self.add(record)
-        if source is self and self.version is None:
-            self.version = dump.version
+        if source is self:
+            self.drivers.absorb(dump.drivers)
+            self.version = self.version if self.version is not None else dump.version
         self.ended = dump.ended
         self._latest = max(self._latest, dump._latest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.lab import expected_state
 from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from analyzer.lab.runner import Run
     from analyzer.lab.scenarios import ExpectedKexec, Scenario
     from analyzer.results import CaptureResult, KexecResult
-
-#: Bridge verdicts that a scenario need not list.
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,7 @@ def _kexec(kexec: KexecResult, wanted: ExpectedKexec, truth: list[str]) -> Itera
             yield f"bridge {bdf}: expected nothing remarkable, found {seen}"
         elif expected is not None and expected != seen:
             yield f"bridge {bdf}: expected {expected}, found {seen}"
+    yield from expected_state.differences(wanted.state, expected_state.said(kexec))
 
 
 def _sets(what: str, wanted: list[str], found: list[str]) -> Iterator[str]:

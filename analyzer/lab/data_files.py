@@ -116,6 +116,11 @@ class Table:
         """Return and remove a table (empty where it is missing)."""
         return Table(f"{self.where} {key}", self.take(key, dict, {}))
 
+    @property
+    def left(self) -> list[str]:
+        """The keys that are left."""
+        return list(self._values)
+
     def __contains__(self, key: str) -> bool:
         return key in self._values
 

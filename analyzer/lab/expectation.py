@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from analyzer.lab import expected_state
 from analyzer.lab.comparison import bridge_text
 from analyzer.results import UNCHANGED
 
@@ -63,6 +64,10 @@ def _kexec(kexec: KexecResult) -> Iterator[str]:
         yield f"stranded = {_list(stranded)}"
     if kexec.divergences:
         yield f"divergences = {_list(item.bdf for item in kexec.divergences)}"
+    if state := expected_state.said(kexec):
+        yield ""
+        yield "[expect.kexecs.state]"
+        yield from (f"{json.dumps(bdf)} = {_list(texts)}" for bdf, texts in state.items())
 
 
 def _list(values: Iterable[str]) -> str:

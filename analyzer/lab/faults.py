@@ -1,9 +1,9 @@
 """Faults from outside the guest: how scenarios name them, how they are made, and whether they took place.
 
-A fault is a config write through the ports 0xcf8 and 0xcfc (on Arm in memory-mapped config space), as
-firmware or a BMC would make it, or a property that ports have in the lab's own QEMU only and that no trace
-shows (docs/lab-build.md). The guest is stopped
-meanwhile. Registers are named as setpci names them.
+A fault is a config write through the ports 0xcf8 and 0xcfc, as firmware or a BMC would make it (from 0x100
+on, and on Arm, in memory-mapped config space), or a property that ports have in the lab's own QEMU only and
+that no trace shows (docs/lab-build.md). The guest is stopped meanwhile. Registers are named as setpci names
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from analyzer import bdf as addresses
 from analyzer.errors import UsageError
-from analyzer.lab.topologies import EXPRESS_CAPABILITY
+from analyzer.lab.topologies import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +33,14 @@ _NAMES = {
     "SECONDARY_BUS": 0x19,
     "SUBORDINATE_BUS": 0x1A,
     "BRIDGE_CONTROL": 0x3E,
+    **{f"BASE_ADDRESS_{number}": 0x10 + 4 * number for number in range(6)},
 }
+_PORTS_REACH, _CONFIG_SPACE = 0x100, 0x1000
 #: What a scenario calls a fault of a port, and the property that is set.
 PORT_PROPERTIES = {"lose-ari": "x-lab-lose-ari", "reset": "x-lab-reset", "reset-below": "x-lab-reset-below"}
 _PORTS = ("pcie-root-port", "x3130-upstream", "xio3130-downstream")
 _REGISTER = re.compile(
-    r"(?:(?P<name>[A-Z_]+)(?:\+(?P<plus>[0-9a-f]+))?|(?P<number>[0-9a-f]+))\.(?P<width>[bwl])"
+    r"(?:(?P<name>[A-Z_]+(?:_[0-5])?)(?:\+(?P<plus>[0-9a-f]+))?|(?P<number>[0-9a-f]+))\.(?P<width>[bwl])"
 )
 
 
@@ -59,9 +61,10 @@ def write_of(topology: GuestTopology, bdf: str, register: str, value: int) -> Co
     """Return the write that a scenario names.
 
     Args:
-        topology: knows which model sits at ``bdf``, and so where its PCI Express capability is.
+        topology: knows which model sits at ``bdf``, and so where its capabilities are.
         bdf: the function.
-        register: ``3e.w``, ``BRIDGE_CONTROL.w``, ``CAP_EXP+28.w``; widths b, w, l as in setpci.
+        register: ``3e.w``, ``BRIDGE_CONTROL.w``, ``CAP_EXP+28.w``, ``ECAP_ACS+06.w``; widths b, w, l as in
+            setpci.
         value: what to write.
 
     Raises:
@@ -74,19 +77,31 @@ def write_of(topology: GuestTopology, bdf: str, register: str, value: int) -> Co
     width = _WIDTHS[match["width"]]
     if match["number"]:
         offset = int(match["number"], 16)
-    elif match["name"] == "CAP_EXP":
-        if device.model not in EXPRESS_CAPABILITY:
-            raise UsageError(f"the place of the PCI Express capability of {device.model} is not known")
-        offset = EXPRESS_CAPABILITY[device.model] + int(match["plus"] or "0", 16)
+    elif match["name"].startswith(("CAP_", "ECAP_")):
+        places = CAPABILITIES.get(device.model, {})
+        if match["name"] not in places:
+            raise UsageError(
+                f"the place of {match['name']} of {device.model} is not known",
+                advice=f"known: {', '.join(places) or 'none'}; a number as in 3e.w is always taken",
+            )
+        offset = places[match["name"]] + int(match["plus"] or "0", 16)
     elif match["name"] in _NAMES:
         offset = _NAMES[match["name"]] + int(match["plus"] or "0", 16)
     else:
-        raise UsageError(f"unknown register {match['name']!r}", advice=f"known: CAP_EXP, {', '.join(_NAMES)}")
-    if offset % width or offset + width > 0x100:
-        raise UsageError(f"{register} of {bdf} is at {offset:#x}: not aligned, or out of reach of the ports")
+        raise UsageError(
+            f"unknown register {match['name']!r}",
+            advice=f"known: {', '.join(_NAMES)}, CAP_EXP and other capabilities",
+        )
+    if offset % width or offset + width > _CONFIG_SPACE:
+        raise UsageError(f"{register} of {bdf} is at {offset:#x}: not aligned, or outside of config space")
     if not 0 <= value < 1 << 8 * width:
         raise UsageError(f"{value:#x} does not fit into the {width} bytes of {register}")
     return ConfigWrite(bdf, offset, width, value)
+
+
+def within_ports(write: ConfigWrite) -> bool:
+    """Whether the ports 0xcf8 and 0xcfc reach the register."""
+    return write.offset + write.width <= _PORTS_REACH
 
 
 def monitor_commands(write: ConfigWrite) -> list[str]:

@@ -195,26 +195,3 @@ def pages_of(read: Memory, tree: int) -> bytes:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return archive.getvalue()
-
-
-def memory_of(archive: bytes) -> Memory:
-    """Return a reader of the pages in such an archive.
-
-    The reader raises ``ValueError`` for an address that is in none of them.
-    """
-    pages: dict[int, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for member in tar:
-            stream = tar.extractfile(member)
-            if stream is not None:
-                pages[int(member.name, 16)] = stream.read()
-
-    def read(address: int, size: int) -> bytes:
-        start = address // PAGE * PAGE
-        numbers = range(start, address + size, PAGE)
-        if any(page not in pages for page in numbers):
-            raise ValueError(f"no page with address {address:#x}")
-        joined = b"".join(pages[page] for page in numbers)
-        return joined[address - start : address - start + size]
-
-    return read

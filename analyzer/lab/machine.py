@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analyzer.lab.console import Console
-from analyzer.lab.faults import ADDRESS_PORT, bus_command, monitor_commands, select_command
+from analyzer.lab.faults import ADDRESS_PORT, bus_command, monitor_commands, select_command, within_ports
 from analyzer.lab.process import LabRunError, running
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from analyzer.lab.faults import ConfigWrite
     from analyzer.lab.parts import LabParts
-    from analyzer.lab.platforms import Platform
     from analyzer.lab.topologies import GuestTopology
 
 
 TRACE_FILE, RECORDING_FILE, ERRORS_FILE, MEMORY_FILE = "cfg.log", "recording.gz", "qemu.txt", "memory.bin"
 _DRAIN_SECONDS = 5
 _KVM_SECONDS = 4
+#: The sockets between the lab and QEMU; ``qtest`` writes what no I/O port reaches.
+CHANNELS = ("console", "control", "monitor", "qtest")
 _PORT_VALUE = re.compile(r"=\s*(0x[0-9a-fA-F]+)")
 
 
@@ -89,7 +90,7 @@ def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
 
     Args:
         recipe: the machine.
-        sockets: a file descriptor for each of :func:`channels`, which QEMU inherits.
+        sockets: a file descriptor for each of :data:`CHANNELS`, which QEMU inherits.
     """
     platform = recipe.parts.platform
     words = [*_start(recipe.parts, recipe.accelerator), "-m", str(platform.memory_mib)]
@@ -97,25 +98,20 @@ def command_line(recipe: Recipe, sockets: Mapping[str, int]) -> list[str]:
     words += ["-kernel", str(recipe.parts.kernel.image), "-initrd", str(recipe.initrd)]
     words += ["-append", recipe.cmdline]
     words += ["-trace", "pci_cfg_read", "-trace", "pci_cfg_write", "-D", TRACE_FILE]
-    for name in channels(platform):
+    for name in CHANNELS:
         words += ["-chardev", f"socket,id={name},fd={sockets[name]}"]
     words += ["-serial", "chardev:console"]
-    if platform.ecam is None:
+    if platform.has_ports:
         words += ["-serial", "chardev:control", "-serial", f"file:{RECORDING_FILE}"]
     else:
         words += ["-device", "virtio-serial-device", "-device", "virtserialport,chardev=control,nr=1"]
         words += ["-chardev", f"file,id=recording,path={RECORDING_FILE}"]
         words += ["-device", "virtserialport,chardev=recording,nr=2"]
-        words += ["-qtest", "chardev:qtest", "-qtest-log", "none"]
+    words += ["-qtest", "chardev:qtest", "-qtest-log", "none"]
     words += ["-mon", "chardev=monitor,mode=control"]
     for device in recipe.topology.devices:
         words += ["-device", device.argument]
     return words
-
-
-def channels(platform: Platform) -> tuple[str, ...]:
-    """Names of the sockets between the lab and QEMU; ``qtest`` writes memory where there are no I/O ports."""
-    return ("console", "control", "monitor", *([] if platform.ecam is None else ["qtest"]))
 
 
 @asynccontextmanager
@@ -128,7 +124,7 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
     console = Console()
     async with contextlib.AsyncExitStack() as stack:
         # Pairs instead of socket files: no name that could be too long, and no other process can connect.
-        pairs = {name: socket.socketpair() for name in channels(recipe.parts.platform)}
+        pairs = {name: socket.socketpair() for name in CHANNELS}
         for ours, theirs in pairs.values():
             stack.callback(ours.close)
             stack.callback(theirs.close)
@@ -145,10 +141,9 @@ async def started(recipe: Recipe, folder: Path) -> AsyncIterator[LabMachine]:
             theirs.close()  # QEMU alone holds it now: when QEMU ends, reads return the end
         console_reader, _ = await _connect(stack, pairs["console"][0])
         control_reader, control_writer = await _connect(stack, pairs["control"][0])
-        bus = None
-        if recipe.parts.platform.ecam is not None:
-            bus = Bus(*await _connect(stack, pairs["qtest"][0]), recipe.parts.platform.ecam)
-        monitor = Monitor(*await _connect(stack, pairs["monitor"][0]), bus)
+        platform = recipe.parts.platform
+        bus = Bus(*await _connect(stack, pairs["qtest"][0]), platform.ecam)
+        monitor = Monitor(*await _connect(stack, pairs["monitor"][0]), bus, has_ports=platform.has_ports)
         try:
             await monitor.greet()
         except (LabRunError, ConnectionError):
@@ -228,15 +223,22 @@ class Monitor:
     Args:
         reader: from QEMU.
         writer: to QEMU.
-        bus: writes config space where the machine has no I/O ports.
+        bus: writes config space where no I/O port reaches it.
+        has_ports: there are I/O ports that reach the first 256 bytes of a function.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bus: Bus | None = None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        bus: Bus | None = None,
+        *,
+        has_ports: bool = True,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._bus = bus
+        self._has_ports = has_ports
 
     async def greet(self) -> None:
         """Take the greeting and leave the negotiation mode.
@@ -281,19 +283,21 @@ class Monitor:
         Raises:
             LabRunError: QEMU refused a command.
         """
-        if self._bus is not None:
-            for write in writes:
+        for write in writes:
+            if self._bus is not None and not (self._has_ports and within_ports(write)):
                 await self._bus.write_config(write)
-            return
+            else:
+                await self._write_by_ports(write)
+
+    async def _write_by_ports(self, write: ConfigWrite) -> None:
         printed = await self.human(f"i/4 {ADDRESS_PORT:#x}")
         match = _PORT_VALUE.search(printed)
         if match is None:
             raise LabRunError(f"expected the value of port {ADDRESS_PORT:#x}, found {printed.strip()!r}")
-        for write in writes:
-            for line in monitor_commands(write):
-                refusal = (await self.human(line)).strip()
-                if refusal:
-                    raise LabRunError(f"the monitor refused {line!r}: {refusal}")
+        for line in monitor_commands(write):
+            refusal = (await self.human(line)).strip()
+            if refusal:
+                raise LabRunError(f"the monitor refused {line!r}: {refusal}")
         await self.human(select_command(int(match[1], 16)))
 
     async def _message(self) -> dict[str, Any]:

@@ -16,7 +16,9 @@ class Platform:
         cmdline: parameters that every kernel gets here.
         functions: what the root bus has by itself.
         firmware: what boots the kernel, for the provenance.
-        ecam: physical address of config space, or None where the ports 0xcf8 and 0xcfc reach it.
+        ecam: physical address of config space.
+        has_ports: the ports 0xcf8 and 0xcfc reach the first 256 bytes of a function, and there are three
+            serial ports.
         memory_mib: the guest's memory, from ``memory_base`` on.
     """
 
@@ -26,12 +28,14 @@ class Platform:
     cmdline: str
     functions: tuple[str, ...]
     firmware: str
-    ecam: int | None = None
+    ecam: int
+    has_ports: bool = True
     memory_mib: int = 768
     memory_base: int = 0
 
 
-#: On a busy host an emulated timer may look broken to a kernel, which then panics: it must not check.
+#: On a busy host an emulated timer may look broken to a kernel, which then panics: it must not check. SeaBIOS
+#: puts config space where it is (src/fw/dev-q35.h: Q35_HOST_BRIDGE_PCIEXBAR_ADDR).
 Q35 = Platform(
     name="q35",
     emulator="qemu-system-x86_64",
@@ -39,6 +43,7 @@ Q35 = Platform(
     cmdline="console=ttyS0 loglevel=8 no_timer_check",
     functions=("0000:00:00.0", "0000:00:1f.0", "0000:00:1f.2", "0000:00:1f.3"),
     firmware="the SeaBIOS that comes with this QEMU",
+    ecam=0xB000_0000,
 )
 #: The generic machine for Arm: a device tree instead of firmware, config space in memory only (GPEX), and one
 #: serial port. Its other two channels are ports of a virtio device, which is no PCI function. Physical
@@ -51,6 +56,7 @@ VIRT = Platform(
     functions=("0000:00:00.0",),
     firmware="none: QEMU starts the kernel with a device tree",
     ecam=0x40_1000_0000,
+    has_ports=False,
     memory_mib=1024,
     memory_base=0x4000_0000,
 )

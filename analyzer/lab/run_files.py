@@ -128,7 +128,7 @@ def case(scenario: Scenario, run: Run, found: LabParts) -> str:
         "stranded": lines(sorted(set(_preserved(scenario, last)) - set(run.enumerated.get(last, [])))),
         "exit_status": scenario.exit_status,
         # Without firmware, the first kernel is the first that accesses config space.
-        **({} if found.platform.ecam is None else {"boots": ["kernel"] * len(scenario.boots)}),
+        **({} if found.platform.has_ports else {"boots": ["kernel"] * len(scenario.boots)}),
         # A log of a whole Live Update that names no device says that none was preserved.
         **({"preserved_source": "capture"} if scenario.parts == "live-update" else {}),
         "bridges": dict(scenario.kexecs[-1].bridges) if scenario.kexecs else {},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from analyzer import series
 from analyzer.errors import UsageError
-from analyzer.lab import data_files, faults, platforms, topologies
+from analyzer.lab import data_files, expected_state, faults, platforms, topologies
 
 if TYPE_CHECKING:
     from analyzer.lab.data_files import Table
@@ -65,6 +65,8 @@ class ExpectedKexec:
             not listed must be ``kept``, ``off`` or ``not-applicable``.
         divergences: functions where the prediction and the kernel disagree; anything but an empty list needs
             a reason in the scenario's ``shows``.
+        state: what the state watch says: ``NAME VERDICT`` by function, under the outgoing kernel's numbering.
+            Of everything else it must say nothing.
     """
 
     kind: str
@@ -72,6 +74,7 @@ class ExpectedKexec:
     bridges: dict[str, str]
     stranded: tuple[str, ...]
     divergences: tuple[str, ...]
+    state: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,6 @@ def load(name: str, rules: str = SERIES[0], *, expected: bool = True) -> Scenari
             and a table with the name of the version, if the file has one, says what is different.
         expected: the file must say what the analysis has to say; else it may.
 
-    Args:
-        name: of its file.
-        rules: the version that the kernel follows. Under a later one the scenario is named ``NAME-SERIES``,
-            and a table with the name of the version, if the file has one, says what is different.
-
     Raises:
         AritraceError: no such scenario, or a file that cannot be read or contradicts itself.
     """
@@ -168,7 +166,7 @@ def load(name: str, rules: str = SERIES[0], *, expected: bool = True) -> Scenari
         boots=tuple(boots),
         verdict=expect.take("verdict", str, "" if bare else None),
         exit_status=expect.take("exit_status", int, 0 if bare else None),
-        kexecs=tuple(_expected(entry, topology) for entry in expect.tables("kexecs")),
+        kexecs=tuple(_expected(entry, topology, boots) for entry in expect.tables("kexecs")),
         series=rules,
     )
     expect.end()
@@ -230,16 +228,18 @@ def _boot(table: Table, topology: GuestTopology) -> LabBoot:
     return boot
 
 
-def _expected(table: Table, topology: GuestTopology) -> ExpectedKexec:
+def _expected(table: Table, topology: GuestTopology, boots: list[LabBoot]) -> ExpectedKexec:
     bridges = {bdf: str(value) for bdf, value in table.table("bridges").rest().items()}
     for bdf in bridges:
         topology.device(bdf)
+    seen = {*topology.functions, *(bdf for boot in boots for bdf in boot.added)}
     expected = ExpectedKexec(
         kind=table.take("kind", str),
         policy=table.take("policy", str),
         bridges=bridges,
         stranded=tuple(table.strings("stranded")),
         divergences=tuple(table.strings("divergences")),
+        state=expected_state.read(table.table("state"), seen),
     )
     table.end()
     return expected

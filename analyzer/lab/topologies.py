@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     from analyzer.lab.data_files import Table
     from analyzer.lab.platforms import Platform
 
-#: Where QEMU's port models have their PCI Express capability (hw/pci-bridge: ``exp_offset`` of
-#: gen_pcie_root_port.c; XIO3130_EXP_OFFSET of xio3130_upstream.c and xio3130_downstream.c).
-EXPRESS_CAPABILITY = {"pcie-root-port": 0x54, "x3130-upstream": 0x90, "xio3130-downstream": 0x90}
+_SWITCH_PORT = {"CAP_EXP": 0x90, "CAP_MSI": 0x70, "ECAP_AER": 0x100}
+#: Where QEMU's models have their capabilities, as lspci shows them in the guest (hw/pci-bridge:
+#: gen_pcie_root_port.c, xio3130_upstream.c and xio3130_downstream.c; hw/nvme/ctrl.c).
+CAPABILITIES = {
+    "pcie-root-port": {"CAP_EXP": 0x54, "CAP_MSIX": 0x48, "ECAP_AER": 0x100, "ECAP_ACS": 0x148},
+    "x3130-upstream": _SWITCH_PORT,
+    "xio3130-downstream": _SWITCH_PORT,
+    "nvme": {"CAP_EXP": 0x80, "CAP_MSIX": 0x40, "ECAP_SRIOV": 0x120},
+    "e1000e": {"CAP_EXP": 0xE0, "CAP_MSI": 0xD0, "CAP_MSIX": 0xA0},
+    "virtio-net-pci": {"CAP_EXP": 0x40, "CAP_MSIX": 0xDC, "ECAP_ATS": 0x148},
+}
 _BDF = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analyzer.errors import LimitExceededError
+from analyzer.observed import shutdown
 from schemas.config_header import (
     BRIDGE_CONTROL,
-    COMMAND_MASTER,
     HEADER_TYPE,
     HEADER_TYPE_LAYOUT,
     PRIMARY_BUS,
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
     from analyzer.capture import Boundary
     from analyzer.observed.index import AccessIndex
 
-#: Class code and revision: what readers of whole headers read after Command and Status.
-_CLASS_DWORD = 0x08
 #: Kernels and firmware runs of one capture: each costs about a millisecond and two KiB at least.
 MAX_BOOTS = 10_000
-#: Accesses to Command registers that the end of a shutdown is recognised from.
-_ENDING = 64
 
 Transition = Literal["start", "kexec", "reboot"]
 MarkedKind = Literal["live-update", "plain", "crash"]
@@ -257,36 +253,12 @@ def _recognise(
     earlier = command[(command > previous) & (command < anchor)]
     if previous < 0 and not earlier.size:
         return []  # nothing but early sweeps before the first scan: the capture starts with this kernel
+    earlier = shutdown.without_others(index, earlier)
     end = int(earlier[-1]) if earlier.size else -1
-    orderly = earlier.size > 0 and _orderly(index, earlier[-_ENDING:], anchor)
+    orderly = shutdown.is_orderly(index, earlier, anchor)
     quiet = orderly and not index.is_write[end + 1 : anchor].any()
     row = end + 1 if quiet else _after_last_write(index, max(previous, 0), anchor)
     return [_Cut(row, "kernel", "kexec", orderly=orderly, end=end if orderly else None)]
-
-
-def _orderly(index: AccessIndex, command: NDArray[np.int64], anchor: int) -> bool:
-    """Whether the outgoing kernel ended in its shutdown path, by its last accesses to Command registers.
-
-    pci_device_shutdown runs in reverse order of discovery and, for a kexec alone, clears Bus Master of every
-    function that is not preserved. Linux 7.3 looks at all of them and so ends on a read of the first; 6.1
-    leaves out those without a driver, and a preserved one keeps its Bus Master: then the last functions of
-    the root bus descend, and Bus Master was cleared somewhere. Whoever reads the header from its start
-    (lspci, pci_save_state) goes on to the class dword. Writes after the end are neither kernel's: something
-    else writes in the blackout.
-    """
-    last = int(command[-1])
-    if index.function[last + 1] == index.function[last] and index.offset[last + 1] == _CLASS_DWORD:
-        return False
-    functions = index.function[command]
-    if index.is_read[last] and functions[-1] == index.function[anchor]:
-        return True
-    on_root = functions[functions >> 8 == index.function[anchor] >> 8]
-    ending = list(dict.fromkeys(on_root[::-1].tolist()))[:2]  # the last two, the last first
-    if len(ending) < 2 or ending[0] > ending[1] or functions[-1] != ending[0]:
-        return False
-    master = (index.value[command] & COMMAND_MASTER) != 0
-    cleared = master[:-1] & ~master[1:] & index.is_read[command[:-1]] & index.is_write[command[1:]]
-    return bool((cleared & (functions[:-1] == functions[1:])).any())
 
 
 def _after_last_write(index: AccessIndex, low: int, anchor: int) -> int:
@@ -325,10 +297,10 @@ def _marked(
         entered: Transition = "reboot" if mark.kind == "boot" else "kexec"
         cut = _Cut(row, "kernel", "start" if row == 0 else entered, None, kind, mark.release, marked=True)
         anchor = next((scan for scan in anchors if scan >= row), None)
-        end = int(np.searchsorted(command, row)) - 1
-        if anchor is not None and end >= 0 and entered == "kexec":
-            cut.orderly = _orderly(index, command[max(0, end + 1 - _ENDING) : end + 1], anchor)
-            cut.end = int(command[end]) if cut.orderly else None
+        before = shutdown.without_others(index, command[: np.searchsorted(command, row)])
+        if anchor is not None and before.size and entered == "kexec":
+            cut.orderly = shutdown.is_orderly(index, before, anchor)
+            cut.end = int(before[-1]) if cut.orderly else None
         cuts.append(cut)
     return cuts
 

@@ -84,7 +84,7 @@ class Decision:
 _Deciding = Literal["scan", "devcap2", "read", "write"]
 
 
-class _Window(NamedTuple):
+class _DecisionWindow(NamedTuple):
     """What is between the vendor read of function 0 and that of the next function; None is unknown.
 
     Attributes:
@@ -123,7 +123,7 @@ def recognise(*facts: Any) -> tuple[Rule, bool | None, _Deciding]:
     Args:
         facts: those of a window, in order.
     """
-    seen = _Window(*facts)
+    seen = _DecisionWindow(*facts)
     if not seen.pcie:
         return "none", None if seen.is_pcie is None else False, "scan"
     if seen.supported is None:
@@ -146,7 +146,7 @@ def recognise(*facts: Any) -> tuple[Rule, bool | None, _Deciding]:
     return "inherit", not seen.read_failed if seen.read_dead else seen.read_on, "read"
 
 
-def _restores(seen: _Window) -> bool:
+def _restores(seen: _DecisionWindow) -> bool:
     """Whether the bit was written right after it was read, with no look at function 0's ARI capability.
 
     The stock rule sets the bit only after it found that capability in extended space; it clears the bit
@@ -203,7 +203,9 @@ def of_boots(topologies: Sequence[Topology]) -> list[dict[int, list[Decision]]]:
         "wrote_on": wrote.flag(ARI_FORWARDING.mask),
         "wrote_first": wrote.rows < read.rows,
     }
-    answers = asking.each(recognise, zip(*(flags_of(seen[name]) for name in _Window._fields), strict=True))
+    answers = asking.each(
+        recognise, zip(*(flags_of(seen[name]) for name in _DecisionWindow._fields), strict=True)
+    )
     rows = {"scan": scans, "devcap2": devcap2.rows, "read": read.rows, "write": wrote.rows}
     deciding = [rows[answer[2]][number] for number, answer in enumerate(answers)]
     columns = (boots, *keys, np.array(deciding), devcap2.rows, read.rows, read.dead)

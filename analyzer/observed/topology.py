@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.observed import scan_ends
 from analyzer.observed.index import header_layouts
 from analyzer.observed.registers import reading
 from analyzer.observed.registers.reading import Wanted
@@ -145,7 +146,7 @@ class Topology:
     @cached_property
     def scan_ends(self) -> dict[int, int]:
         """Root bus -> row at which its first scan was over (missing: the capture ends before)."""
-        return self._scan_ends(self._index)
+        return scan_ends.of_boot(self._index, self.boot, self.vendor_rows, self.root_bus)
 
     @cached_property
     def scan_is_cut(self) -> bool:
@@ -254,8 +255,7 @@ class Topology:
         if self.boot.scan is None:
             return False
         probed = self._index.function[self.vendor_rows[self.vendor_rows >= self.boot.scan]]
-        slots = probed[(probed >> 8 == bus) & (probed & 7 == 0)]
-        return np.unique(slots).size == 32
+        return np.unique(probed[(probed >> 8 == bus) & (probed & 7 == 0)]).size == 32
 
     def _holds_root_complex(self, bus: int) -> bool:
         return any(
@@ -267,10 +267,8 @@ class Topology:
 
     def wanted(self) -> Wanted:
         """What is asked of :mod:`analyzer.observed.registers.reading`."""
-        boot = self.boot
-        return Wanted(
-            self._index, boot.first, boot.last, self._answering(self._index, self._inside), boot.end
-        )
+        boot, keys = self.boot, self._answering(self._index, self._inside)
+        return Wanted(self._index, boot.first, boot.last, keys, boot.end)
 
     def take(self, found: Functions) -> Functions:
         """Keep the functions that were read, with what is known of them besides their accesses."""
@@ -376,28 +374,6 @@ class Topology:
         """Every function with a type 1 header, in BDF order."""
         return (self.functions[key] for key in sorted(self.functions.keys_of_bridges))
 
-    def _scan_ends(self, index: AccessIndex) -> dict[int, int]:
-        """Root bus -> row at which its first scan was over.
-
-        Only then does pci_bus_add_device save each device's header, dword by dword from 0x00 (Linux 7.3
-        pci_save_state); lspci reads the same way. In a scan a vendor read is never followed by 0x04.
-        """
-        ends: dict[int, int] = {}
-        if self.boot.scan is None:
-            return ends
-        rows = self.vendor_rows[self.vendor_rows > self.boot.scan]
-        rows = rows[index.present_id[rows]]
-        following = index.next_of_function(rows)
-        saved = rows[
-            (following >= 0) & (index.offset[following] == config_header.COMMAND) & index.is_read[following]
-        ]
-        buses = index.function[saved] >> 8
-        for row, bus in zip(saved.tolist(), buses.tolist(), strict=True):
-            root = self.root_bus(bus)
-            if root not in ends and not _early_dump(index, row):
-                ends[root] = row
-        return ends
-
 
 def _finish(scans: dict[int, list[int]], silent: frozenset[int], function: Function) -> None:
     """Add to a function where it was discovered."""
@@ -422,14 +398,3 @@ def read(topologies: Sequence[Topology]) -> None:
     wanted = [topology.wanted() for topology in unread]
     for topology, found in zip(unread, reading.read(wanted), strict=True):
         topology.take(found)
-
-
-def _early_dump(index: AccessIndex, row: int) -> bool:
-    """Whether a vendor read begins the dump of ``pci=earlydump``: it follows the function's class dword.
-
-    Linux 7.3 pci_setup_device reads the class and then calls early_dump_pci_device, which reads 256 bytes
-    from 0x00 on; no other code reads the header from its start right after the class.
-    """
-    own = index.rows_of(int(index.function[row]))
-    before = int(np.searchsorted(own, row)) - 1
-    return before >= 0 and bool(index.is_read[own[before]]) and int(index.offset[own[before]]) == 0x08

@@ -37,6 +37,8 @@ _TEXT_LIMIT = 16 << 20
 _ADOPTING = frozenset({"inherit", "restore"})
 #: Rules that a kernel follows on bridges that were not handed over to it.
 _RULES_OF_OTHERS = frozenset({"set", "clear", "untouched", "skipped"})
+_UNNAMED = "the preserved set may lack a function: its address in the kernel's log is damaged: {!r}"
+_SHOWN = 120
 _FORM = "[KEXEC:]dddd:bb:dd.f"
 
 
@@ -55,6 +57,7 @@ class PreservedAnswer:
 
     keys: frozenset[int]
     handed_over: HandedOver | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ def _logged(runs_at: RunsAt) -> Ask:
     The outgoing kernel lists all, the incoming one those that it found and those that were never finished;
     either log may lack lines. Logs without such lines give no set, unless they show a Live Update and hold
     the place where such lines would be: the outgoing kernel's whole life, or the incoming one's enumeration.
-    Then nothing was preserved.
+    Then nothing was preserved. A message whose address is damaged leaves a function out.
     """
 
     def answer(kexec: int) -> PreservedAnswer | None:
@@ -247,8 +250,12 @@ def _logged(runs_at: RunsAt) -> Ask:
         listed = frozenset() if outgoing is None else outgoing.will_be_preserved
         if incoming is not None:
             listed |= incoming.was_preserved | incoming.never_finished
+        unnamed = [run.unnamed_preserved for run in (outgoing, incoming) if run is not None]
+        damaged = tuple(_UNNAMED.format(text[:_SHOWN]) for text in unnamed if text is not None)
         if listed:
-            return PreservedAnswer(listed)
+            return PreservedAnswer(listed, warnings=damaged)
+        if damaged:
+            return None
         if outgoing is None or incoming is None:
             return None
         whole = outgoing.release is not None or incoming.enumerated
@@ -276,7 +283,7 @@ def resolve(
     keys = answer.keys
     if source in ("option", "sidecar"):
         keys = with_bridges(keys, outgoing)
-    warnings = []
+    warnings = list(answer.warnings)
     for other, theirs in found[1:]:
         missing, extra = keys - with_bridges(theirs.keys, outgoing), theirs.keys - keys
         if missing or extra:

@@ -5,7 +5,7 @@ The replay of the inherit policy with one bridge's bit forced on and off in turn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from analyzer.questions import reset_costs
 from analyzer.replay import one_boot
 from analyzer.replay.enumeration import Kernel, Replay
 from analyzer.replay.profile import Profile
-from analyzer.verdicts import bridges
+from analyzer.verdicts import bridges, former_uses
 from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import PORT_TYPES, TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.analysis import Study
-    from analyzer.capture import Capture
+    from analyzer.capture import Capture, FunctionUse
     from analyzer.observed.topology import Topology
     from analyzer.options import Options
     from analyzer.questions.reset_costs import ResetCost
@@ -73,6 +73,14 @@ _PLATFORM = LossMechanism(
 
 
 @dataclass(frozen=True)
+class UsedFunction:
+    """What a function is used as."""
+
+    bdf: str
+    use: FunctionUse
+
+
+@dataclass(frozen=True)
 class PortAtRisk:
     """One bridge with functions that depend on its ARI Forwarding, or whose bit is on.
 
@@ -91,6 +99,7 @@ class PortAtRisk:
         already_lost: the bit is off in hardware.
         takers: what can clear the bit, per port type.
         reset_costs: what a reset would clear in it and below it beyond ARI Forwarding and bus numbers.
+        uses: what functions below it are used as, where the input says it.
     """
 
     bdf: str
@@ -110,6 +119,7 @@ class PortAtRisk:
     chain_unknown: list[str] = field(default_factory=list)
     already_lost: bool = False
     reset_costs: list[ResetCost] = field(default_factory=list)
+    uses: list[UsedFunction] = field(default_factory=list)
 
     @property
     def dependent(self) -> list[str]:
@@ -132,6 +142,10 @@ class Machine:
         self.functions = {**(earlier.functions if earlier is not None else {}), **topology.functions}
         self.notes = capture.notes
         self.index = study.index
+        self.uses = self._uses(topology, study, capture)
+        if earlier is not None:  # what this kernel did not find
+            before = self._uses(earlier, study, capture)
+            self.uses |= {key: use for key, use in before.items() if key not in topology.functions}
         self.decided = decisions.of_boot(topology)
         outgoing_states = bridges.outgoing_states(topology, self.decided)
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
@@ -141,6 +155,8 @@ class Machine:
         self.virtual = virtual_functions.of_topology(topology)
         self.virtual_keys = virtual_functions.keys(topology)
         everything = frozenset(node.name for node in self.hardware.nodes())
+        if capture.notes.collected == "after":  # its set is of the kexec that is over
+            capture = replace(capture, notes=replace(capture.notes, preserved=[]))
         opened = sources(options, capture, {})
         if opened.beyond(0):
             raise UsageError(
@@ -165,6 +181,10 @@ class Machine:
             if node.is_bridge and node.children and node.one_child is not False and self._matters(node)
             if node.name in topology.functions
         ]
+
+    @staticmethod
+    def _uses(topology: Topology, study: Study, capture: Capture) -> dict[int, FunctionUse]:
+        return former_uses.of_boot(topology.boot.index, study.index, study.logs, capture.notes.uses)
 
     def _matters(self, node: Node) -> bool:
         """Whether the port may use ARI Forwarding, and anything below it is to be handed over."""
@@ -217,6 +237,7 @@ class Machine:
             takers=mechanisms_of(node, self.topology),
             already_lost=bool(carries) and bit is False,
             reset_costs=reset_costs.of_functions(self.topology.functions, [node.name, *subtree]),
+            uses=[UsedFunction(bdf.text(key), use) for key in sorted(subtree) if (use := self.uses.get(key))],
         )
 
     def dependent(self, node: Node) -> list[int]:

@@ -49,7 +49,7 @@ def of_functions(functions: Functions, keys: Iterable[int]) -> list[ResetCost]:
             shift = 8 * (state.register.offset & 3)
             value = (int(last.values[row, dword]) & bits) >> shift
             known = (int(last.known[row, dword]) & bits) >> shift
-            if not (value ^ state.reset_bits) & known or (state in BARS and value == state.mask):
+            if state.is_reset(value, known) or (state in BARS and value == state.mask):
                 continue
             cost = found.setdefault(state.short, ResetCost(state.short, state.severity, [], state.dependents))
             if bdf.text(key) not in cost.functions:

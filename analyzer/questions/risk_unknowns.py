@@ -69,9 +69,7 @@ def _bridges_above(machine: Machine) -> Iterator[Unknown]:
     )
     for bus, below in machine.topology.orphans.items():
         if machine.is_assumed or machine.preserved.keys & set(below):
-            yield Unknown(
-                None, f"the bridge above bus {bus & 0xFF:02x} ({', '.join(map(bdf.text, below[:4]))})"
-            )
+            yield Unknown(None, f"{bdf.bridge_above(bus)} ({', '.join(map(bdf.text, below[:4]))})")
             if may_be_listed:
                 yield from _chains(machine, (nodes[key] for key in below if key >> 8 == bus))
 

@@ -36,7 +36,7 @@ from analyzer.errors import (
 from analyzer.options import Options
 from analyzer.readers import mixed_reports
 from analyzer.readers.formats import DMESG, SNAPSHOTS, SYSFS_CONFIG, Format
-from analyzer.readers.sniff import identify_stream
+from analyzer.readers.sniff import identify
 from analyzer.readers.unwrap import ByteStream, open_stream
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def read_batches(
         return (yield from _read_directory(path, notes))
     chosen = options or Options()
     with open_stream(path) as stream:
-        form = identify_stream(stream, chosen)
+        form = identify(stream, chosen)
         mixed_reports.name_others(stream, form, notes)
         rows = 0
         for frame in _reader(form, path)(stream, notes, chosen):

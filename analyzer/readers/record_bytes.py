@@ -71,7 +71,7 @@ def records_at(
     """
     wanted = sorted(set(places))
     with open_stream(path) as stream:
-        form = sniff.identify_stream(stream, options).name
+        form = sniff.identify(stream, options).name
         if form == formats.NATIVE.name:
             found = dict(_native(stream, path, wanted))
         elif form in (formats.PCAP.name, formats.PCAPNG.name):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from analyzer.options import Options
     from analyzer.readers.unwrap import ByteStream
 
-#: How much of an input ``identify`` wants to see.
+#: How much of an input is looked at first.
 HEAD: Final = 1 << 20
 #: How far a text is searched whose first ``HEAD`` bytes leave it open: other output may come first.
 REACH: Final = 32 << 20
@@ -186,7 +186,6 @@ _CONFIG_IN_TAR = re.compile(
 
 #: Not captures, but what people hand over by mistake or wrapped otherwise, with what to do.
 _WRAPPERS: tuple[tuple[bytes, int, str, str], ...] = (
-    (b"BZh", 0, "bzip2 data", "pipe it in: bzcat FILE | analyze -"),
     (b"\x04\x22\x4d\x18", 0, "lz4 data", "pipe it in: lz4 -dc FILE | analyze -"),
     (b"PK\x03\x04", 0, "a zip archive", "unpack it first"),
     (b"\xff\xfe", 0, "UTF-16 text", "pipe it in: iconv -f UTF-16 -t UTF-8 FILE | analyze -"),
@@ -198,23 +197,6 @@ _MAGIC = 4
 _TEXT_BYTES = bytes({9, 10, 12, 13, 27, *range(0x20, 0x7F), *range(0x80, 0x100)})
 
 
-def identify(head: bytes, name: str, options: Options | None = None) -> Format:
-    """Detect the format of an input from its first bytes.
-
-    Args:
-        head: uncompressed: ``HEAD`` of them, or all if there are fewer.
-        name: its path, which a config space file needs to say whose it is.
-        options: ``bdf`` says it instead.
-
-    Raises:
-        UnsupportedFormatError: it is none of the known formats.
-    """
-    form, _ = _recognised(head, name, options)
-    if form is None:
-        raise _unknown(head, name, whole=len(head) < HEAD)
-    return form
-
-
 def glance(head: bytes, name: str) -> Format | None:
     """The format of an input that some of its first bytes show for certain, else None."""
     if tar_members.starts(head):
@@ -223,7 +205,7 @@ def glance(head: bytes, name: str) -> Format | None:
     return form if sure else None
 
 
-def identify_stream(stream: ByteStream, options: Options | None = None) -> Format:
+def identify(stream: ByteStream, options: Options | None = None) -> Format:
     """Detect the format of an input; a text whose beginning leaves it open is searched up to ``REACH`` bytes.
 
     Args:

@@ -221,7 +221,7 @@ def _content(path: str) -> Literal["capture", "kernel-log", "other"]:
         with unwrap.open_stream(path) as stream:
             head = stream.peek(_GLANCE)
             try:
-                form = sniff.glance(head, path) or sniff.identify_stream(stream)
+                form = sniff.glance(head, path) or sniff.identify(stream)
             except UnsupportedFormatError:
                 return "capture" if stream.truncated or sniff.wrapper(head) is not None else "other"
             if form == SYSFS_CONFIG and tar_members.starts(head):

@@ -3,7 +3,7 @@
 Source: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format" (long names, numbers
 in base 256). The standard library's ``tarfile`` is not used: it reads headers of any claimed size into
 memory, and the places of the content are what evidence needs. Nothing is ever unpacked; links, devices and
-sparse files are only counted.
+sparse files are only counted, but for links whose text somebody wants.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.errors import LimitExceededError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from analyzer.readers.unwrap import ByteStream
 
@@ -29,9 +29,10 @@ _SKIP: Final = 1 << 20
 #: Members of all kinds: every file of a sysfs tree of five thousand functions. Packed, each is a byte.
 MAX_MEMBERS: Final = 1 << 18
 
-_PAX_RECORD = re.compile(rb"(\d{1,6}) (path|size|GNU\.sparse\.[a-z]{1,20})=([^\n]{0,4096})\n")
+_PAX_RECORD = re.compile(rb"(\d{1,6}) (path|linkpath|size|GNU\.sparse\.[a-z]{1,20})=([^\n]{0,4096})\n")
 _REGULAR: Final = (b"0", b"\0", b"7")
 _DIRECTORY: Final = b"5"
+_LINK: Final = b"2"
 #: GNU's long name and long link name, pax headers of one member and of all.
 _EXTENSIONS: Final = (b"L", b"K", b"x", b"g")
 _KINDS: Final = {
@@ -71,11 +72,14 @@ class Archive:
     Attributes:
         others: members that are neither regular files nor directories, by kind.
         damage: what ended the reading early (kind, message, place), or None.
+        named: asked of every member with its path and, of a symbolic link, where that leads; a link for which
+            it returns true is not counted.
     """
 
     stream: ByteStream
     others: Counter[str] = field(default_factory=Counter)
     damage: tuple[str, str, int] | None = None
+    named: Callable[[str, str | None], bool] = lambda _name, _link: False
     _left: int = 0
 
     def members(self) -> Iterator[Member]:
@@ -85,6 +89,7 @@ class Archive:
             LimitExceededError: more members than ``MAX_MEMBERS``.
         """
         name: str | None = None
+        link: str | None = None
         sparse = False
         number = 0
         while (header := self._header()) is not None:
@@ -105,16 +110,22 @@ class Archive:
             if kind in _EXTENSIONS:
                 extension = self._extension(size)
                 if kind == b"L":
-                    name = extension.split(b"\0")[0].decode("utf-8", "surrogateescape")
+                    name = _text(extension)
+                elif kind == b"K":
+                    link = _text(extension)
                 elif kind == b"x":
-                    name, sparse = _pax(extension, name)
+                    name, link, sparse = _pax(extension, name, link)
             elif kind in _REGULAR and not sparse:
-                yield Member(name or _name(header), size, self.stream.offset)
-                name = None
+                member = Member(name or _name(header), size, self.stream.offset)
+                self.named(member.name, None)
+                yield member
+                name = link = None
             else:
-                if kind != _DIRECTORY:
+                leads_to = (link or _text(header[157:257])) if kind == _LINK else None
+                taken = self.named(name or _name(header), leads_to) and leads_to is not None
+                if kind != _DIRECTORY and not taken:
                     self.others["sparse file" if sparse else _KINDS.get(kind, "special file")] += 1
-                name, sparse = None, False
+                name, link, sparse = None, None, False
             if not self._skip():
                 return
 
@@ -178,12 +189,18 @@ def _name(header: bytes) -> str:
     return whole.decode("utf-8", "surrogateescape")
 
 
-def _pax(extension: bytes, name: str | None) -> tuple[str | None, bool]:
-    """The path that an extended header gives, and whether the file is sparse (its size says nothing)."""
+def _text(field: bytes) -> str:
+    return field.split(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _pax(extension: bytes, name: str | None, link: str | None) -> tuple[str | None, str | None, bool]:
+    """Path, where a link leads, and whether the file is sparse (its size says nothing then)."""
     sparse = False
     for _, key, value in _PAX_RECORD.findall(extension):
         if key == b"path":
             name = value.decode("utf-8", "surrogateescape")
+        elif key == b"linkpath":
+            link = value.decode("utf-8", "surrogateescape")
         else:
             sparse = True
-    return name, sparse
+    return name, link, sparse

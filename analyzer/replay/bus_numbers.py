@@ -13,7 +13,7 @@ because [bus ..] cannot be assigned for them"). Seen live: docs/replay.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -61,6 +61,41 @@ def outcome(
     return "refuse" if keeps_numbers and _refuses(series, neighbour) else "assign"
 
 
+class NumbersQuestion(NamedTuple):
+    """What becomes of the numbers of one bridge depends on this; the first six as for :func:`outcome`.
+
+    Attributes:
+        unusable_if_lost: ``unusable``, if numbers that the incoming kernel was not seen to read are lost.
+        firm_neighbour: ``neighbour``, but for bridges that are perhaps not found: one of those cannot be sure
+            to make this kernel refuse.
+        neighbour_if_lost: ``neighbour``, if numbers that were not read are lost: then one refuses.
+    """
+
+    renumbers: bool
+    numbers_silent: bool
+    unusable: bool
+    keeps_numbers: bool
+    series: str
+    neighbour: bool
+    unusable_if_lost: bool
+    firm_neighbour: bool
+    neighbour_if_lost: bool
+
+
+def outcomes(*facts: Any) -> tuple[Outcome, Outcome, Outcome]:
+    """What becomes of them where something is perhaps not so: what is said, what is certain, the worst.
+
+    Args:
+        facts: those of :class:`NumbersQuestion`, in order.
+    """
+    asked = NumbersQuestion(*facts)
+    most = outcome(*asked[:6])
+    least = outcome(*asked[:5], asked.firm_neighbour)
+    worst = outcome(*asked._replace(unusable=asked.unusable_if_lost)[:5], asked.neighbour_if_lost)
+    doubtful = most != least or (most == "assign" and worst == "refuse")
+    return "unknown" if doubtful else most, least, worst
+
+
 def _refuses(series: str, neighbour: bool) -> bool:
     match named(series).bus_numbers:
         case BusNumberRule.DATA | BusNumberRule.DEVICES:
@@ -90,7 +125,9 @@ def all_usable(machine: NodeTable) -> bool:
     kept = np.where(
         columns["numbers_row"] == NONE, columns["outgoing_numbers_secondary"], columns["numbers_secondary"]
     )
-    on_bus = np.where(above == NONE, [path[0] & 0xFF for path in machine.paths], kept[above])
+    on_bus = np.where(
+        above == NONE, np.array([path[0] & 0xFF for path in machine.paths], np.int64), kept[above]
+    )
     return not unusable_on(machine, on_bus).any()
 
 

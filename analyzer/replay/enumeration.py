@@ -224,7 +224,11 @@ def _nodes(machines: Sequence[tuple[NodeTable, int, dict[int, int]]]) -> pl.Data
     columns["one_child"] = np.concatenate([machine.one_child for machine, _, _ in machines])
     columns["place"] = np.concatenate(
         [
-            np.where(machine.above == NONE, [roots[path[0]] for path in machine.paths], machine.above + first)
+            np.where(
+                machine.above == NONE,
+                np.array([roots[path[0]] for path in machine.paths], np.int64),
+                machine.above + first,
+            )
             for machine, first, roots in machines
         ]
     )

@@ -243,11 +243,7 @@ def _walk(buses: pl.DataFrame) -> pl.DataFrame:
 
 
 def _number(found: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """What becomes of the bus numbers of bridges that were found.
-
-    ``least`` leaves out functions that are perhaps not found: they cannot be sure to make a kernel refuse
-    (series v9). ``worst`` takes numbers that the incoming kernel was not seen to read as lost.
-    """
+    """What becomes of the bus numbers of bridges that were found."""
     numbers = ("primary", "secondary", "subordinate")
     bridges = (
         found.with_columns(
@@ -257,9 +253,8 @@ def _number(found: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
         .join(kept.select("kernel", "address", "preserved"), on=["kernel", "address"], how="left")
         .with_columns(pl.col("preserved").fill_null(value=False))
     )
-    for name, columns in (("unusable", [f"kept_{one}" for one in numbers]), ("unusable_if_lost", numbers)):
-        facts = ["numbers_silent", "on_bus", *columns]
-        bridges = ask(bridges, facts, bus_numbers.unusable, {name: _FLAG})
+    facts = ("numbers_silent", "on_bus", *(f"kept_{name}" for name in numbers), *numbers)
+    bridges = ask(bridges, facts, _unusable, {"unusable": _FLAG, "unusable_if_lost": _FLAG})
     on_one_bus = ["kernel", "place"]
     stands = pl.col("preserved") & pl.col("unusable")
     bridges = bridges.with_columns(
@@ -267,17 +262,14 @@ def _number(found: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
         firm_neighbour=stands | (stands & pl.col("firm")).any().over(on_one_bus),
         neighbour_if_lost=(pl.col("preserved") & pl.col("unusable_if_lost")).any().over(on_one_bus),
     )
-    for name, unusable, neighbour in (
-        ("most", "unusable", "neighbour"),
-        ("least", "unusable", "firm_neighbour"),
-        ("worst", "unusable_if_lost", "neighbour_if_lost"),
-    ):
-        facts = ["renumbers", "numbers_silent", unusable, "keeps_numbers", "series", neighbour]
-        bridges = ask(bridges, facts, bus_numbers.outcome, {name: _TEXT})
-    doubtful = (pl.col("most") != pl.col("least")) | (
-        (pl.col("most") == "assign") & (pl.col("worst") == "refuse")
-    )
-    return bridges.with_columns(numbers=pl.when(doubtful).then(pl.lit("unknown")).otherwise("most"))
+    facts = bus_numbers.NumbersQuestion._fields
+    return ask(bridges, facts, bus_numbers.outcomes, dict.fromkeys(("numbers", "least", "worst"), _TEXT))
+
+
+def _unusable(numbers_silent: bool, bus: int, *parts: int | None) -> tuple[bool, bool]:
+    """Whether numbers are unusable if those that were not read are kept, and if they are lost."""
+    unusable = bus_numbers.unusable
+    return unusable(numbers_silent, bus, *parts[:3]), unusable(numbers_silent, bus, *parts[3:])
 
 
 def _below(bridges: pl.DataFrame) -> pl.DataFrame:

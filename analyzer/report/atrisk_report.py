@@ -11,7 +11,7 @@ from analyzer.report.page import Span
 from analyzer.report.wording import count, listed, on_off
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from analyzer.questions.atrisk import AtRisk, Verdict
     from analyzer.questions.ports_at_risk import LossMechanism, PortAtRisk
@@ -134,8 +134,9 @@ def _add(page: Page, port: PortAtRisk) -> None:
         state += f", {on_off(port.ari_kernel)} for the running kernel"
     page.line(Span(f"{port.bdf}{bus}", "strong"), f"  {kind}  {state}")
     preserved = set(port.preserved)
+    uses = {one.bdf: one.use.text for one in port.uses}
     if port.lost_with_bit:
-        marked = [name + _remark(name, port, preserved) for name in port.lost_with_bit]
+        marked = [name + _remark(name, port, preserved, uses) for name in port.lost_with_bit]
         said = "the next kernel does not find" if port.already_lost else "without the bit, not discovered"
         page.prose(f"{said}: {listed(marked, _MOST_NAMED)}", indent=2)
     if port.not_seen:
@@ -148,7 +149,11 @@ def _add(page: Page, port: PortAtRisk) -> None:
     if port.chain_unknown:
         missing = listed(port.chain_unknown, 4)
         page.prose(f"the chain of Next Function Numbers is not in the input: {missing}", indent=2)
-    rest = [name for name in port.lost_with_reset if name not in port.lost_with_bit]
+    rest = [
+        name + (f" ({uses[name]})" if uses.get(name) else "")
+        for name in port.lost_with_reset
+        if name not in port.lost_with_bit
+    ]
     if rest:
         page.prose(f"if a reset clears the bus numbers too, also: {listed(rest, _MOST_NAMED)}", indent=2)
     if port.reset_costs:
@@ -158,8 +163,9 @@ def _add(page: Page, port: PortAtRisk) -> None:
         page.prose(f"a reset would also clear: {costs}", indent=2)
 
 
-def _remark(name: str, port: PortAtRisk, preserved: set[str]) -> str:
-    remarks = [
+def _remark(name: str, port: PortAtRisk, preserved: set[str], uses: Mapping[str, str]) -> str:
+    remarks = [uses[name]] if uses.get(name) else []
+    remarks += [
         text
         for text, holds in (
             ("every byte reads ff", name in port.silent),

@@ -162,6 +162,8 @@ class _TextTree:
         ids = f"[{function.vendor_device}]  " if function.vendor_device else ""
         kept = f"{self.kept}, " if function.preserved else ""
         why = f": {REASONS[function.reason]}" if function.reason else ""
+        if function.was is not None and function.was.text:
+            why += f"; was {function.was.text}"
         if function.verdict == "stranded":
             return _Row("bad", function.bdf, f"{ids}STRANDED{why}", "bad")
         if function.verdict == "missing":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer import bdf
 from analyzer.report import state_section
 from analyzer.report.evidence import access_text, add_evidence
 from analyzer.report.page import Span
@@ -66,6 +67,8 @@ def fill(
     _add_place(page, explanation)
     if explanation.virtual_function is not None:
         _add_virtual_function(page, explanation, explanation.virtual_function)
+    for used in explanation.uses:
+        page.prose(f"used as, in boot {used.boot}: {used.use.text} ({used.use.source})", indent=2)
     for kexec in explanation.kexecs:
         page.blank()
         page.line(Span(f"kexec {kexec.index}", "strong"), f": {kexec.conclusion}")
@@ -110,7 +113,7 @@ def _add_place(page: Page, explanation: Explanation) -> None:
         page.line(f"  below {arrow.join(path)}")
     if missing is not None:
         unknown = "" if path else ": whether ARI Forwarding applies is unknown"
-        page.line(f"  the bridge above bus {missing:02x} is not in the input{unknown}")
+        page.line(f"  {bdf.bridge_above(missing)} is not in the input{unknown}")
     elif not path and explanation.bridge is None:
         page.line("  on a root bus: no bridge is above it, so it does not depend on ARI Forwarding")
 

@@ -2,7 +2,8 @@
 
 A bridge has the labels of node_exporter's pcidevice collector (``segment``, ``bus``, ``device``,
 ``function``; ``vendor_id`` and ``device_id`` as in ``node_pcidevice_info``), so that the two can be joined.
-Names with the same harmless form are counted together.
+Names with the same harmless form are counted together. The values of labels are bounded: the worst thousand
+bridges and places of a loss are named.
 """
 
 from __future__ import annotations
@@ -18,10 +19,23 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry, Gauge
 
-    from analyzer.fleet.answers import AriCounts, BridgeCount, FleetReport, Rate
+    from analyzer.fleet.answers import AriCounts, BridgeCount, FleetReport, Rate, RegisterSurvival
 
 _UNKNOWN: Final = ""
 _STATES: Final = ("lost", "healed", "kept", "undetermined")
+_KEXEC_WORDS: Final = ("lost", "undetermined", "cleared", "kept", "nothing")
+_VERDICTS: Final = (
+    "kept",
+    "kept_at_reset",
+    "lost",
+    "changed",
+    "healed",
+    "cleared",
+    "expected",
+    "undetermined",
+)
+#: Values of a dimension at which registers were lost.
+_MOST: Final = 1000
 _PCI: Final = ("segment", "bus", "device", "function", "vendor_id", "device_id")
 
 
@@ -48,6 +62,8 @@ def text(report: FleetReport) -> str:
     _rates(registry, report)
     _shares(registry, report)
     _bridges(registry, report.bridges_worst)
+    if report.registers is not None:
+        _registers(registry, report.registers)
     return generate_latest(registry).decode()
 
 
@@ -122,12 +138,66 @@ def _bridges(registry: CollectorRegistry, bridges: Iterable[BridgeCount]) -> Non
         cost.labels(*values).inc(bridge.devices_stranded)
 
 
+def _registers(registry: CollectorRegistry, registers: RegisterSurvival) -> None:
+    """Watched registers: each state once, and where preserved functions lost it, the worst only."""
+    labels = ("state", "code", "preserved", "verdict")
+    about = "by verdict on a watched register, of preserved functions or others."
+    kexecs = _gauge(registry, "state_kexecs", f"Kexecs {about}", labels)
+    functions = _gauge(registry, "state_functions", f"Functions at kexecs {about}", labels)
+    ratios = [
+        _gauge(registry, f"state_loss_ratio{name}", words, labels[:2])
+        for name, words in {
+            "": "Share of decided kexecs at which a preserved function lost the state.",
+            "_low": "Lower end of its exact binomial 95 % interval.",
+            "_high": "Upper end of its exact binomial 95 % interval.",
+        }.items()
+    ]
+    for one in registers.states:
+        for preserved, counts in (("yes", one.preserved), ("no", one.others)):
+            for word in _KEXEC_WORDS:
+                number = getattr(counts, f"kexecs_{word}")
+                kexecs.labels(one.name, one.code, preserved, word).set(number)
+            by_verdict = vars(counts) | {"kept": counts.kept - counts.kept_at_reset}
+            for verdict in _VERDICTS:
+                functions.labels(one.name, one.code, preserved, verdict).set(by_verdict[verdict])
+        for gauge, value in zip(ratios, _values(one.preserved.loss), strict=True):
+            if value is not None:
+                gauge.labels(one.name, one.code).set(value)
+    _gauge(registry, "state_kexecs_not_counted", "Kexecs of runs whose version did not count registers.").set(
+        registers.without
+    )
+    _where_lost(registry, registers)
+
+
+def _where_lost(registry: CollectorRegistry, registers: RegisterSurvival) -> None:
+    about = "Kexecs at which preserved functions lost a watched register, by"
+    for name, words, labels, chosen in (
+        ("release", f"{about} release of the incoming kernel.", ("release",), "by_release"),
+        ("device", f"{about} vendor and device ID.", ("vendor_id", "device_id"), "by_vendor_device"),
+        ("port_type", f"{about} port type.", ("port_type",), "by_port_type"),
+    ):
+        gauge = _gauge(registry, f"state_{name}_lost_kexecs", words, ("state", "code", *labels))
+        lost = [
+            (group.counts.kexecs_lost, one, group.value)
+            for one in registers.states
+            for group in getattr(one, chosen)
+            if group.counts.kexecs_lost
+        ]
+        lost.sort(key=lambda row: -row[0])
+        for number, one, value in lost[:_MOST]:
+            values = _ids(value) if name == "device" else (inert(value or _UNKNOWN),)
+            gauge.labels(one.name, one.code, *values).inc(number)
+
+
 def _location(bridge: BridgeCount) -> tuple[str, ...]:
     segment, bus, rest = bridge.bdf.split(":")
     device, function = rest.split(".")
-    vendor, _, product = (bridge.vendor_device or "").partition(":")
-    ids = (f"0x{number}" if number else _UNKNOWN for number in (vendor, product))
-    return (segment, bus, device, function, *ids)
+    return (segment, bus, device, function, *_ids(bridge.vendor_device))
+
+
+def _ids(vendor_device: str | None) -> tuple[str, ...]:
+    vendor, _, product = (vendor_device or "").partition(":")
+    return tuple(f"0x{number}" if number else _UNKNOWN for number in (vendor, product))
 
 
 def _states(tally: AriCounts) -> dict[str, int]:

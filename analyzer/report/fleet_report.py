@@ -8,6 +8,7 @@ from analyzer.report import problems
 from analyzer.report.fleet_wording import headline, interval, of, scope, share, unfinished, with_interval
 from analyzer.report.page import Span
 from analyzer.report.policy_table import MEANINGS
+from analyzer.report.registers_section import add_registers
 from analyzer.report.wording import NO_CAUSE, count
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def print_run(summary: RunSummary) -> None:
             f"{count(summary.added, 'capture')} added: new or changed since the last run", "note"
         )
     if summary.replaced:
-        words = "not counted any more: each is part of a later one"
+        words = "not counted any more: changed since, or part of a later one"
         problems.complain(f"{count(summary.replaced, 'earlier capture')} {words}", "note")
     if summary.complete:
         problems.complain(f"to see the results: analyze fleet report {summary.directory}", "note")
@@ -64,6 +65,7 @@ def fill(page: Page, report: FleetReport, *, everything: bool = False) -> Page:
     _policies(page, "What each kernel policy would have stranded", report.policies)
     if report.beside.plain:
         _policies(page, "The same if the plain kexecs had been live updates", report.policies_plain)
+    add_registers(page, report, most)
     _hosts(page, report, most)
     _bridges(page, report, most)
     _trend(page, report, None if everything else _MOST_PERIODS)
@@ -77,7 +79,8 @@ def _headline(page: Page, report: FleetReport) -> None:
     for sentence in scope(report):
         page.prose(sentence, style="dim")
     verdict = headline(report)
-    style = "warn" if verdict.sign == "unknown" else verdict.sign
+    sign = verdict.sign
+    style = "warn" if sign == "unknown" else "dim" if sign == "none" else sign
     page.line(Span(f"{verdict.word}: ", style), verdict.text)
     hardware, hosts = report.tally.hardware_loss, report.hosts
     page.table(
@@ -90,6 +93,9 @@ def _headline(page: Page, report: FleetReport) -> None:
         right=frozenset({1}),
     )
     page.line(f"  {count(report.devices_stranded, 'preserved device')} stranded")
+    if report.registers is not None and report.registers.lost:
+        kexecs = f"{report.registers.lost:,} of {count(report.registers.kexecs, 'kexec')}"
+        page.line(f"  other registers lost at {kexecs}: see 'Which registers survived'")
     if hosts.nameless:
         page.prose(
             (

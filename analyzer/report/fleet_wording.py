@@ -15,31 +15,44 @@ if TYPE_CHECKING:
 class FleetHeadline(NamedTuple):
     """The verdict over a fleet in one line; ``sign`` is its state as reports mark it."""
 
-    word: Literal["LOST", "STRANDED", "clean", "UNDETERMINED"]
-    sign: Literal["bad", "good", "unknown"]
+    word: Literal["LOST", "STRANDED", "clean", "UNDETERMINED", "NO KEXEC"]
+    sign: Literal["bad", "good", "unknown", "none"]
     text: str
 
 
 def headline(report: FleetReport) -> FleetHeadline:
-    """Say the rate of loss per kexec, with its interval."""
+    """Say the rate of loss per kexec, with its interval; never clean where something has no answer."""
     loss = report.tally.loss
-    if not loss.trials:
-        return FleetHeadline("UNDETERMINED", "unknown", "no kexec here has a decided verdict")
     if loss.events:
         return FleetHeadline(
             "LOST", "bad", f"ARI Forwarding at {of(loss)} decided kexecs: {with_interval(loss)}"
         )
+    decided = count(loss.trials, "decided kexec")
     if report.losses and report.devices_stranded:
         devices = count(report.devices_stranded, "preserved device")
-        text = f"{devices}; no ARI Forwarding lost at {count(loss.trials, 'decided kexec')}"
-        return FleetHeadline("STRANDED", "bad", text)
+        return FleetHeadline("STRANDED", "bad", f"{devices}; no ARI Forwarding lost at {decided}")
+    if report.losses:
+        lost = count(report.losses, "kexec")
+        return FleetHeadline("LOST", "bad", f"something else at {lost}; no ARI Forwarding lost at {decided}")
     if report.untimed is not None and report.untimed.losses:
         lost = count(report.untimed.losses, "kexec")
         return FleetHeadline(
             "UNDETERMINED", "unknown", f"no loss in this period is known, but {lost} with a loss have no time"
         )
-    decided = count(loss.trials, "decided kexec")
-    return FleetHeadline("clean", "good", f"no ARI Forwarding lost at {decided}, {with_interval(loss)}")
+    if not loss.trials:
+        return _nothing_decided(report)
+    text = f"no ARI Forwarding lost at {decided}, {with_interval(loss)}"
+    if report.unsure:
+        return FleetHeadline("UNDETERMINED", "unknown", f"{text}, but not everything has an answer")
+    return FleetHeadline("clean", "good", text)
+
+
+def _nothing_decided(report: FleetReport) -> FleetHeadline:
+    if report.unsure:
+        return FleetHeadline("UNDETERMINED", "unknown", "no kexec here has a decided verdict")
+    if not report.kexecs:
+        return FleetHeadline("NO KEXEC", "none", "none of these captures holds one")
+    return FleetHeadline("clean", "good", f"nothing was at stake at {count(report.kexecs, 'kexec')}")
 
 
 def unfinished(report: FleetReport) -> str:

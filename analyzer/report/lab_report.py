@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.escaping import inert
 from analyzer.lab.comparison import bridge_text
+from analyzer.report import state_section
 from analyzer.report.page import Span
 from analyzer.report.wording import count
 from analyzer.results import UNCHANGED
@@ -89,7 +90,9 @@ def _add_kexec(page: Page, kexec: KexecResult) -> None:
     ]
     predicted = len(kexec.policies[kexec.policy].discovered)
     page.line(
-        f"        kexec {kexec.index}: {'; '.join(texts) or 'nothing lost'}; "
+        f"        kexec {kexec.index}: {'; '.join(texts) or 'no bridge changed'}; "
         f"{predicted} functions predicted, {len(kexec.observed.discovered)} enumerated, "
         f"{count(len(kexec.divergences), 'divergence')}"
     )
+    for title, text in state_section.lines(kexec):
+        page.prose(f"{title}: {text}", indent=8)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.report.page import Span
 from analyzer.report.wording import count
 from analyzer.results.rules import RULES, SECONDARY_CODES
+from analyzer.results.watched_fields import stated_by_watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ LINES: Final[tuple[tuple[StateVerdictName, str], ...]] = (
 )
 UNDETERMINED: Final = "Differs, and who changed it is not in the input"
 _MOST: Final = 40
+_MOST_NOTES: Final = 5
 #: Values of one register in a line of ``explain``.
 _MOST_VALUES: Final = 8
 
@@ -35,6 +37,15 @@ def lines(kexec: KexecResult) -> list[tuple[str, str]]:
     found.append((UNDETERMINED, kexec.state_undetermined))
     bridges = {bridge.bdf for bridge in kexec.bridges}
     return [(title, _counted(rows, bridges)) for title, rows in found if rows]
+
+
+def notes(kexec: KexecResult) -> list[tuple[str, str]]:
+    """What follows from a single field of the registers in the lines: function, and the text."""
+    stated = stated_by_watch(kexec)
+    found = [(one.bdf, one.note) for one in stated[:_MOST_NOTES]]
+    if len(stated) > _MOST_NOTES:
+        found.append(("The same", f"on {count(len(stated) - _MOST_NOTES, 'more function')}"))
+    return found
 
 
 def _counted(rows: Sequence[StateVerdict], bridges: set[str]) -> str:
@@ -49,8 +60,13 @@ def _counted(rows: Sequence[StateVerdict], bridges: set[str]) -> str:
 
 def beside(kexec: KexecResult) -> list[Secondary]:
     """Secondary observations that the state watch does not report too."""
-    watched = {(one.bdf, one.code) for one in kexec.state}
-    return [one for one in kexec.secondary if (one.bdf, SECONDARY_CODES.get(one.kind)) not in watched]
+    watched = {(one.bdf, one.code) for one in kexec.state if one.code is not None}
+    stated = stated_by_watch(kexec)
+    return [
+        one
+        for one in kexec.secondary
+        if (one.bdf, SECONDARY_CODES.get(one.kind)) not in watched and one not in stated
+    ]
 
 
 def row_text(one: StateVerdict) -> str:
@@ -73,6 +89,8 @@ def add_state(page: Page, kexec: KexecResult, verbosity: int) -> None:
         more = "" if verbosity else " (-v lists them)"
         style: Style = worst if title == LINES[0][1] else ""
         page.prose(f"{title}: {text}{more}", indent=2, style=style)
+    for title, text in notes(kexec):
+        page.prose(f"{title}: {text}", indent=4, bullet=page.glyph("bullet"))
     alarms = dict.fromkeys(
         one.code for one in kexec.state if one.severity == "alarm" and one.code is not None
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.asking import ASKED
 from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
@@ -60,6 +61,8 @@ def fill(
         elif _is_limited(capture):
             _add_limits_only(page, capture)
     _add_hints(page, analysis)
+    if verbosity > 2:
+        _add_questions(page)
     if several:
         _add_overview(page, analysis, lines, in_full=in_full)
     return page
@@ -72,6 +75,16 @@ def _add_hints(page: Page, analysis: Analysis) -> None:
     for hint in found:
         page.prose(f"Hint: {hint.text}:", indent=2)
         page.line(f"    {hint.command}")  # on a line of its own, to be copied
+
+
+def _add_questions(page: Page) -> None:
+    """How many different questions the rules were asked: captures of machines of one model ask the same."""
+    asked = [f"{rule} {distinct} of {every}" for rule, (distinct, every) in sorted(ASKED.items())]
+    if asked:
+        page.blank()
+        page.prose(
+            f"Rules, and how many of the questions to each were different: {', '.join(asked)}.", indent=2
+        )
 
 
 def _add_headline(page: Page, analysis: Analysis) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from analyzer.capture import FunctionUse
 from analyzer.escaping import inert
 from analyzer.report.evidence import access_text
 from analyzer.results import frames
@@ -28,9 +29,9 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 def csv_text(analysis: Analysis) -> str:
     """Return the table of verdicts as CSV: a header line, and one line of values for each row.
 
-    A cell holds one value: instead of the list ``stranded`` there is its length as ``stranded_count``, and
-    ``evidence`` is text. Unknown values are empty, truth values ``true`` and ``false``. Text is inert for
-    terminals, and for spreadsheets too: what looks like a formula begins with an apostrophe.
+    A cell holds one value: instead of the list ``stranded`` there is its length as ``stranded_count``;
+    ``evidence`` and ``was`` are text. Unknown values are empty, truth values ``true`` and ``false``. Text is
+    inert for terminals, and for spreadsheets too: what looks like a formula begins with an apostrophe.
     """
     table = frames.verdicts(analysis)
     target = io.StringIO()
@@ -65,6 +66,8 @@ def _cell(name: str, value: Any) -> str:
         return "true" if value else "false"
     if name == "stranded":
         return str(len(value))
+    if name == "was":
+        return _text(FunctionUse(**value).text)
     if name == "evidence":
         return "; ".join(inert(_evidence(item)) for item in value)
     return _text(value if isinstance(value, str) else str(value))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from analyzer.capture import FunctionUse  # noqa: TC001 (columns read the hints)
 from analyzer.results.state import StateCount, StateVerdict  # noqa: TC001 (columns read the hints)
 
 if TYPE_CHECKING:
@@ -148,7 +149,12 @@ class BridgeVerdict:
 
 @dataclass(frozen=True)
 class DeviceVerdict:
-    """What became of one function, endpoint or bridge."""
+    """What became of one function, endpoint or bridge.
+
+    ``was`` says what the outgoing kernel used it as (None: the input does not say). Of a function that was
+    not found ``bus_master`` says whether it may do DMA: Bus Master as the outgoing boot's last access shows
+    it, and ``bus_master_access`` which access that is.
+    """
 
     bdf: str
     vendor_device: str | None
@@ -156,6 +162,9 @@ class DeviceVerdict:
     bridge: str | None
     verdict: DeviceVerdictName
     reason: DeviceReason | None = None
+    was: FunctionUse | None = None
+    bus_master: bool | None = None
+    bus_master_access: int | None = None
 
 
 @dataclass(frozen=True)
@@ -254,11 +263,12 @@ class Secondary:
 
 @dataclass(frozen=True)
 class Consequence:
-    """What follows for the host or its operator, and the source that says so."""
+    """What follows for the host or its operator, the source that says so, and for which functions."""
 
     code: str
     text: str
     source: str
+    functions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

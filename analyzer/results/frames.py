@@ -136,7 +136,7 @@ _FIRST = (
     "confidence", "preserved", "code", "severity", "text", "vendor_device", "port_type", "bridge",
     "secondary", "subordinate", "new_secondary", "ari_before", "ari_after", "ari_decided", "policy",
     "observed_policy", "preserved_source", "stranded", "evidence", "path_errors", "path_errors_note",
-    "registers_note",
+    "registers_note", "was", "bus_master", "bus_master_access",
 )  # fmt: skip
 #: What :func:`verdicts` has; a field that is added to the verdicts or to their findings is its last column.
 #: A bridge's missing access is its ``reason``; its window and alternatives are for readers of one bridge.

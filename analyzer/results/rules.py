@@ -331,6 +331,9 @@ SECONDARY_CODES = {"acs-lost": "STATE003", "bus-master-lost": "STATE011", "error
 #: Kinds of secondary observations that the state watch compares too: one finding for both.
 WATCHED_KINDS = frozenset({"acs-lost", "bus-master-lost"})
 OTHER_SECONDARY = "ARI014"
+#: Kinds of secondary observations of one field of a watched register: the code of the state watch, and the
+#: field as its rows name it. What such a row says is not said again.
+WATCHED_FIELDS = {"sriov-hierarchy-lost": ("STATE006", "ARIHierarchy")}
 
 
 def rule(code: str) -> Rule:

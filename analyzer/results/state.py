@@ -41,6 +41,39 @@ class StateVerdict:
 
 
 @dataclass(frozen=True)
+class StateGroup:
+    """What became of one watched state at one kexec on the functions of one kind: how many have each verdict.
+
+    A function counts once: with the worst verdict where several registers have the name (``BAR``).
+
+    Attributes:
+        name, code: of the state, and of its findings.
+        vendor_device: ``8086:1572``; null where the capture does not show it.
+        port_type: as of bridges (``root-port``, ``pci``), else ``endpoint``, ``rc-endpoint`` or
+            ``rc-event-collector``; null where the capture does not show it.
+        preserved: they were handed over.
+        kept: of functions that were not handed over: until the incoming kernel's first read.
+        kept_at_reset: of ``kept``: before the kexec, too, the register had its value after a reset, so that a
+            loss would not show.
+        cleared: of preserved functions alone.
+    """
+
+    name: str
+    code: str
+    vendor_device: str | None
+    port_type: str | None
+    preserved: bool
+    kept: int
+    kept_at_reset: int
+    lost: int
+    changed: int
+    healed: int
+    cleared: int
+    expected: int
+    undetermined: int
+
+
+@dataclass(frozen=True)
 class StateCount:
     """How many functions of one kexec kept one watched state, did not, or do not show it on both sides."""
 

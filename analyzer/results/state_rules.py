@@ -45,7 +45,8 @@ TABLE = (
         (
             "VF Enable, VF Memory Space Enable, ARI Capable Hierarchy or NumVFs of a preserved function "
             "changed: its virtual functions are gone or have other addresses. A note: the incoming kernel "
-            "cleared VF Enable itself, as it does with every function that it sets up."
+            "cleared VF Enable itself, as it does with every function that it sets up. Where it names ARI "
+            "Capable Hierarchy, no ARI014 says the same of that function."
         ),
         "Linux 7.3 drivers/pci/iov.c sriov_init(); PCI Express 9.3.3.3 and 9.3.3.7.",
         "Hand over no function whose virtual functions are in use.",

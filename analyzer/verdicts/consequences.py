@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from analyzer import series
 from analyzer.results import LIVE_UPDATE_POLICIES, LOSSES, Consequence, rules
+from analyzer.verdicts import device_consequences
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "dma-unattended": (
         (
-            "The stranded functions may still be doing DMA with no driver bound: ARI Forwarding stops "
+            "The stranded functions may still be doing DMA with no driver bound, because the input does not "
+            "show whether Bus Master was off when the outgoing kernel ended: ARI Forwarding stops "
             "configuration requests, not memory traffic. Do not give the memory of their virtual "
             "machines to anyone else."
         ),
@@ -195,6 +197,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
 ACTIONS = frozenset(
     {
         "kernel-panicked",
+        "dma-continues",
+        "dma-stopped",
+        "siblings-usable",
         "assign-busses",
         "reboot",
         "virtual-functions",
@@ -234,6 +239,7 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         if bridge.verdict in _HARMED and name not in by_option
     }
     was_reset = bool(causes & _RESETS)
+    of_bridges = {bridge.bdf for bridge in kexec.bridges}
     every = [device for device in kexec.devices if device.verdict == "stranded"]
     # No session holds a virtual function: the outgoing kernel refuses it. A reboot does not bring it back.
     virtual = [device for device in every if device.reason == "virtual-function"]
@@ -246,7 +252,9 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         "kernel-panicked": panicked,
         "finish-blocked": bool(stranded) and ruled,
         "panic-unfinished": bool(stranded) and ruled and kexec.series in _PANICKING,
-        "dma-unattended": any(_may_do_dma(device, bridges) for device in stranded),
+        "dma-unattended": any(
+            device.bus_master is None and _may_do_dma(device, bridges) for device in stranded
+        ),
         "device-state-lost": was_reset and bool(verdicts & {"lost", "unconfigured", "renumbered", "healed"}),
         "bit-by-hand-useless": lost and bool(stranded) and ruled,
         "rescan-useless": "unconfigured" in verdicts and bool(stranded),
@@ -265,13 +273,33 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
     }
     # Of a kernel that did not run nothing is so: it would be.
     condition = f"Under policy {kexec.policy}: " if kexec.is_what_if else ""
-    texts = ((code, *_TEXTS[code]) for code, holds in chosen.items() if holds)
-    return [Consequence(code, condition + text, source) for code, text, source in texts]
+    reset = {name for name, bridge in bridges.items() if bridge.cause in _RESETS}
+    with_functions: list[Consequence] = []
+    if not panicked and not kexec.is_what_if:  # of what did not happen nothing goes on
+        found = [
+            device
+            for device in kexec.devices
+            if device.preserved and device.verdict == "reachable" and device.bdf not in of_bridges
+        ]
+        with_functions = list(device_consequences.of_devices(stranded, found, reset, sessions=ruled))
+    chosen_texts = {code: _TEXTS[code] for code, holds in chosen.items() if holds}
+    machines = device_consequences.virtual_machines(stranded)
+    if "reboot" in chosen_texts and machines:
+        text, source = chosen_texts["reboot"]
+        text = f"{text.removesuffix('.')}: {machines}, as far as the input names them."
+        chosen_texts["reboot"] = text, source
+    texts = ((code, *said) for code, said in chosen_texts.items())
+    urgent = [item for item in with_functions if item.code == "dma-continues"]
+    return [
+        *urgent,
+        *(Consequence(code, condition + text, source) for code, text, source in texts),
+        *(item for item in with_functions if item not in urgent),
+    ]
 
 
 def _may_do_dma(device: DeviceVerdict, bridges: Mapping[str, BridgeVerdict]) -> bool:
     """Tell whether a stranded device was only not looked at: a reset would have stopped it."""
     above = bridges.get(device.bridge or "")
-    return device.reason in {"ari-off", "noari", "chain-broken", "function-0-not-ari"} and (
+    return device.reason in device_consequences.NOT_LOOKED_AT and (
         above is None or above.cause not in _RESETS
     )

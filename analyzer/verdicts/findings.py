@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyzer.results import Finding, rules
+from analyzer.results.watched_fields import stated_by_watch
 from analyzer.verdicts.loss_weight import WEIGHTS
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def add(kexec: KexecResult, options: Options, not_preserved: frozenset[str] = fr
         options: ``strict`` and ``selected`` count.
         not_preserved: bridges of which the input shows that they were not handed over.
     """
-    every = [_weighed(finding, kexec, options) for finding in _for_kexec(kexec, not_preserved)]
     selected = options.selected
+    every = [_weighed(finding, kexec, options) for finding in _for_kexec(kexec, not_preserved, selected)]
     kexec.findings = [item for item in every if selected is None or item.code in selected]
     kexec.ignored = [
         replace(item, weight=None) for item in every if selected is not None and item.code not in selected
@@ -50,7 +51,9 @@ def _weight(finding: Finding, kexec: KexecResult, *, strict: bool) -> Weight | N
     return WEIGHTS[kexec.preservation] if strict and healed else None
 
 
-def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Finding]:
+def _for_kexec(
+    kexec: KexecResult, not_preserved: frozenset[str], selected: frozenset[str] | None
+) -> list[Finding]:
     """Every finding: bridges, devices, divergences, secondary ones, each by BDF."""
     # It is not known which functions an assumed set does not hold, unless the kexec or the kernel shows it.
     unknown = kexec.preserved_source == "assumed" and kexec.preservation != "none"
@@ -85,9 +88,21 @@ def _for_kexec(kexec: KexecResult, not_preserved: frozenset[str]) -> list[Findin
     watched = _watched(kexec)
     # VFIO's freeze resets a function: what that took is no finding.
     frozen = {(one.bdf, "acs-lost") for one in kexec.state if one.verdict == "expected" and one.name == "ACS"}
-    found.extend(_secondary(one, watched) for one in kexec.secondary if (one.bdf, one.kind) not in frozen)
+    # One statement of one fact: that of the watch, unless it is ignored.
+    stated = [
+        one
+        for one in stated_by_watch(kexec)
+        if selected is None or rules.WATCHED_FIELDS[one.kind][0] in selected
+    ]
+    found.extend(
+        _secondary(one, watched)
+        for one in kexec.secondary
+        if (one.bdf, one.kind) not in frozen and one not in stated
+    )
     reported = {(item.bdf, item.code) for item in found}
-    found.extend(_state(kexec, *key, severity) for key, severity in watched.items() if key not in reported)
+    found.extend(
+        _state(kexec, *key, severity, stated) for key, severity in watched.items() if key not in reported
+    )
     return found
 
 
@@ -101,13 +116,15 @@ def _watched(kexec: KexecResult) -> dict[tuple[str, str], Severity]:
     return worst
 
 
-def _state(kexec: KexecResult, bdf: str, code: str, severity: Severity) -> Finding:
-    """One finding for everything of one code that a function lost."""
-    rows = [one for one in kexec.state if one.bdf == bdf and one.code == code]
-    text = "; ".join(
-        f"{one.register} {one.field} {one.verdict} ({one.before} to {one.after})" for one in rows
-    )
-    return Finding(code, severity, bdf, f"{bdf}: {text}")
+def _state(kexec: KexecResult, bdf: str, code: str, severity: Severity, stated: list[Secondary]) -> Finding:
+    """One finding for everything of one code that a function lost, with what follows from a field of it."""
+    texts = [
+        f"{one.register} {one.field} {one.verdict} ({one.before} to {one.after})"
+        for one in kexec.state
+        if one.bdf == bdf and one.code == code
+    ]
+    texts += [one.note for one in stated if one.bdf == bdf and rules.WATCHED_FIELDS[one.kind][0] == code]
+    return Finding(code, severity, bdf, f"{bdf}: {'; '.join(texts)}")
 
 
 _SEVERITIES: dict[str, Severity] = {"alarm": "error", "warning": "warning", "note": "note"}

@@ -29,7 +29,7 @@ def of_snapshots(kexec: Handover, preserved: PreservedSet) -> list[str]:
         for bus, below in topology.orphans.items():
             if preserved.source == "assumed" or preserved.keys & set(below):
                 names = ", ".join(bdf.text(key) for key in below[:4])
-                found.append(f"the bridge above bus {bus & 0xFF:02x} {when} the kexec ({names} below it)")
+                found.append(f"{bdf.bridge_above(bus)} {when} the kexec ({names} below it)")
         for key, function in sorted(topology.functions.items()):
             if not function.silent:
                 found.extend(

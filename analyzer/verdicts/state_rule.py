@@ -66,7 +66,7 @@ def verdict(facts: StateFacts) -> StateVerdictName:
             return "expected"
         if facts.from_dump or not facts.whole:
             return "undetermined"
-        if facts.set_again:
+        if facts.set_again and _was_without(facts):
             return "healed"
         return "lost" if _is_loss(facts) else "changed"
     if facts.known != state.mask:
@@ -82,7 +82,12 @@ def _is_loss(facts: StateFacts) -> bool:
     state, differing = facts.state, facts.differing
     if state.is_status:
         return facts.first & facts.known < facts.held & facts.known
-    return facts.first & differing == state.reset_bits & differing
+    return state.is_reset(facts.first, facts.known if state.is_number else differing)
+
+
+def _was_without(facts: StateFacts) -> bool:
+    """Of flags: one that was on read off. Else the incoming kernel cleared what nobody had set before."""
+    return not clears_flags(facts.state) or bool(facts.held & facts.differing)
 
 
 #: Codes of states that the incoming kernel may write as it likes: addresses are its to assign, and what it

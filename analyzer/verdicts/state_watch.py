@@ -6,7 +6,6 @@ numbers do not change. The comparison is made on arrays; only what differs becom
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -16,8 +15,8 @@ import numpy as np
 from analyzer import bdf
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.watched_registers import BITS_OF, DWORD_OF, DWORDS
-from analyzer.results.state import StateCount, StateVerdict
-from analyzer.verdicts import state_rule
+from analyzer.results.state import StateVerdict
+from analyzer.verdicts import state_counts, state_rule
 from analyzer.verdicts.state_rule import StateFacts
 from schemas.state_watch import BARS, MAX_PAYLOAD, WATCHED
 
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
 
     from analyzer.observed.topology import Topology
     from analyzer.replay.node_table import NodeTable
-    from analyzer.results.state import StateVerdictName
+    from analyzer.results.state import StateCount, StateVerdictName
     from analyzer.verdicts.evidence import EvidenceBuilder
+    from analyzer.verdicts.state_counts import FunctionKinds, StateGroups
     from schemas.state_watch import WatchedState
 
 
@@ -52,16 +52,10 @@ _TUNED: Final = _bits([MAX_PAYLOAD])
 #: What the outgoing kernel's own writes are said of: interrupts are set up again by every kernel.
 _AT_SHUTDOWN: Final = _bits([state for state in WATCHED if state.at_shutdown and state.severity != "note"])
 _SIZED: Final = frozenset(BARS)
-#: For each state its bits after a reset, in its dword, and whether it is a BAR, or set by hardware alone.
-_RESET: Final = np.array([one.reset_bits << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+#: For each state whether it is a BAR.
 _SIZED_STATES: Final = np.array([one in _SIZED for one in WATCHED])
-_STATUS_STATES: Final = np.array([one.is_status for one in WATCHED])
-_SHUT_DOWN_STATES: Final = np.array([one.at_shutdown for one in WATCHED])
 #: Which dwords are base addresses.
 _BASE_ADDRESSES: Final = _bits(_SIZED) != 0
-#: Names of states, each with the first of its states: those of one name follow each other.
-_NAMES: Final = list(dict.fromkeys(one.short for one in WATCHED))
-_FIRST_OF_NAME: Final = [[one.short for one in WATCHED].index(name) for name in _NAMES]
 _DUMPED: Final = (
     "the input has dumps alone: it was lost, cleared by the incoming kernel, or changed later by its user"
 )
@@ -98,7 +92,8 @@ class StateWatch:
         now = np.array([after.row_of(key) for _, key in pairs], np.int64)
         same = ~_replaced(context, was, now)
         self._pairs = [pair for pair, is_same in zip(pairs, same.tolist(), strict=True) if is_same]
-        self._before, self._after = before.table.watched.of(was[same]), after.table.watched.of(now[same])
+        self._was, self._now = was[same], now[same]
+        self._before, self._after = before.table.watched.of(self._was), after.table.watched.of(self._now)
         self._is_preserved = np.array([key in context.preserved for key, _ in self._pairs], np.bool_)
         self._forget_unconfirmed()
 
@@ -118,6 +113,10 @@ class StateWatch:
 
     def verdicts(self) -> list[StateVerdict]:
         """What changed, by function in the order of :data:`schemas.state_watch.WATCHED`."""
+        return self._verdicts
+
+    @cached_property
+    def _verdicts(self) -> list[StateVerdict]:
         found = (self._verdict(place, number) for place, number in self._candidates())
         return [one for one in found if one.verdict != "kept"]
 
@@ -145,7 +144,8 @@ class StateWatch:
             if function is not None and key != function:
                 continue
             for number, dword in enumerate(DWORD_OF.tolist()):
-                if self._before.last.known[place, dword] or self._after.first.known[place, dword]:
+                known = self._before.last.known[place, dword] | self._after.first.known[place, dword]
+                if known & BITS_OF[number]:
                     yield self._verdict(place, number)
 
     def at_reset(self, function: int) -> tuple[int, int] | None:
@@ -164,34 +164,38 @@ class StateWatch:
         """Of each state that a function shows how many functions kept it.
 
         Args:
-            said: what is reported: what the incoming kernel cleared by its rule is not kept.
+            said: :meth:`verdicts`.
         """
-        before, after = self._before.last, self._after.first
-        ours, theirs = before.known[:, DWORD_OF] & BITS_OF, after.known[:, DWORD_OF] & BITS_OF
-        differs = (before.values[:, DWORD_OF] ^ after.values[:, DWORD_OF]) & ours & theirs != 0
-        differs &= self._before.reset[:, None] <= before.rows[:, DWORD_OF]  # not by VFIO's freeze
-        unknown = (ours & theirs != BITS_OF) & (ours | theirs != 0)
-        if self._context.incoming.boot.orderly is not True:
-            unknown |= _SHUT_DOWN_STATES & (ours | theirs != 0)
-        if self._context.incoming.is_snapshot or not self._context.whole:
-            unknown |= differs
-        shown, unknown, lost = (
-            np.logical_or.reduceat(one, _FIRST_OF_NAME, axis=1)
-            for one in (ours | theirs != 0, unknown, differs & ~unknown)
+        return state_counts.by_name(self._worst(said))
+
+    def groups(self) -> StateGroups:
+        """How many functions of each kind have each verdict."""
+        return state_counts.by_kind(self._worst(self.verdicts()), self._kinds)
+
+    def _worst(self, said: Iterable[StateVerdict]) -> NDArray[np.int8]:
+        return state_counts.with_said(
+            self._unsaid, ((self._places[bdf.parse(one.bdf)], one.name, one.verdict) for one in said)
         )
-        lost_of, unknown_of = lost.sum(axis=0), (unknown & ~lost).sum(axis=0)
-        totals = shown.sum(axis=0).tolist()
-        by_rule = Counter(
-            name for name, _ in {(one.name, one.bdf) for one in said if one.verdict == "cleared"}
+
+    @cached_property
+    def _unsaid(self) -> NDArray[np.int8]:
+        context = self._context
+        return state_counts.unsaid(
+            self._before,
+            self._after,
+            shutdown_known=context.incoming.boot.orderly is True,
+            who_is_known=not context.incoming.is_snapshot and context.whole,
         )
-        found = []
-        for place, total in enumerate(totals):
-            if total:
-                name = _NAMES[place]
-                gone = int(lost_of[place]) + by_rule[name]
-                missing = int(unknown_of[place])
-                found.append(StateCount(name, max(total - gone - missing, 0), gone, missing))
-        return found
+
+    @cached_property
+    def _kinds(self) -> FunctionKinds:
+        return state_counts.kinds(
+            self._context.outgoing.functions.table.facts,
+            self._was,
+            self._context.incoming.functions.table.facts,
+            self._now,
+            self._is_preserved,
+        )
 
     @cached_property
     def _reset_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -199,8 +203,10 @@ class StateWatch:
         known = (self._before.last.known & self._after.first.known)[:, DWORD_OF] & BITS_OF
         held, first = self._before.last.values[:, DWORD_OF], self._after.first.values[:, DWORD_OF]
         known[_SIZED_STATES & (held & BITS_OF == BITS_OF)] = 0
-        had = ((held ^ _RESET) & known != 0) & ~_STATUS_STATES
-        reset = had & ((first ^ _RESET) & known == 0)
+        # 0 may be hard-wired, whatever a reset gives elsewhere (PCI Express 7.5.3.4, of Device Control).
+        had = (held & known != 0) & ~state_counts.STATUS
+        had &= np.logical_and.reduce([(held ^ value) & known != 0 for value in state_counts.RESETS])
+        reset = had & np.logical_or.reduce([(first ^ value) & known == 0 for value in state_counts.RESETS])
         return reset.sum(axis=1), had.sum(axis=1)
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
@@ -330,6 +336,8 @@ def _note(facts: StateFacts, word: StateVerdictName) -> str | None:
     if word == "expected":
         by_reset = facts.was_reset and facts.differing
         return "the outgoing kernel " + ("reset the function" if by_reset else "cleared it itself")
+    if word == "changed" and facts.set_again:
+        return "the incoming kernel wrote again what was held"
     if word != "undetermined":
         return None
     if facts.state.at_shutdown and not facts.shutdown_known:

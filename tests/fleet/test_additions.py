@@ -11,12 +11,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from fleet_runs import CLEAN, LOST, STOCK, Fleet
+from fleet_runs import CLEAN, LOST, SELECTIVE, STOCK, Fleet
 from test_histories import AFTER, BEFORE, fill
+from unprivileged import unprivileged
 
 from analyzer import fleet as library
 from analyzer.errors import UsageError
-from analyzer.fleet import asking, gathering, job, manifest
+from analyzer.fleet import asking, gathering, histories, job, manifest
 from analyzer.fleet.drilldown import drill_down
 from analyzer.fleet.job import Job, Request
 from analyzer.report.html import fleet_page, fleet_queries
@@ -150,6 +151,42 @@ def _replaced(fleet: Fleet) -> set[int]:
     return {row["capture"] for row in fleet.rows("replaced")}
 
 
+def test_what_a_manifest_said_holds_until_another_one_says_otherwise(fleet, add):
+    """Where sources show its files again: neither names nor the pattern say what was preserved."""
+    fill(fleet.captures / "2026-03-01", {"h1": "lost"})
+    fleet.add("alone.bin", LOST)
+    manifests = [fleet.captures / f"{number}.csv" for number in range(4)]
+    head, pair = "host,pieces,preserved\n", "2026-03-01/h1/before.txt;2026-03-01/h1/after.txt"
+    said = f"node1,{pair},01:01.0\nnode2,alone.bin,03:00.0\n"
+    manifests[0].write_text(head + said)
+    add("--manifest", manifests[0], *PATTERN)
+    fleet.add("new.bin", CLEAN)
+    manifests[1].write_text(head + "node3,new.bin,\n")
+    assert add("--manifest", manifests[1], *PATTERN) == 1
+    assert add(*PATTERN) == 0
+    first = {("node1", "option"), ("node2", "option"), ("node3", "capture")}
+    assert _counted(fleet) == first
+    # A file that changed is analysed again as its manifest said.
+    fleet.add("alone.bin", SELECTIVE)
+    assert add(*PATTERN) == 1
+    assert _counted(fleet) == first
+    manifests[2].write_text(head + "other,alone.bin,\n")
+    assert add("--manifest", manifests[2], *PATTERN) == 1
+    # Its two pieces in a longer history: that of the two is part of it, also if one changed.
+    (fleet.captures / "2026-03-01" / "h1" / "after.txt").write_text(AFTER["kept"])
+    (fleet.captures / "2026-03-01" / "h1" / "last.txt").write_text(AFTER["lost"])
+    manifests[3].write_text(head + f"node1,{pair};2026-03-01/h1/last.txt,01:01.0\n")
+    assert add("--manifest", manifests[3], *PATTERN) == 1
+    assert add("--manifest", manifests[2], *PATTERN) == 0
+    assert _counted(fleet) == {("node1", "option"), ("other", "capture"), ("node3", "capture")}
+
+
+def _counted(fleet: Fleet) -> set[tuple[str, str]]:
+    """Host, and who named the preserved set, of each kexec that counts."""
+    rows = [row for row in fleet.rows("kexecs") if row["capture"] not in _replaced(fleet)]
+    return {(row["host"], row["preserved_source"]) for row in rows}
+
+
 def test_a_source_that_was_empty_is_no_row_any_more(fleet, add):
     add()
     assert fleet("report", fleet.out)[0] == 3
@@ -175,6 +212,7 @@ def test_an_addition_of_relative_paths_from_elsewhere_is_refused(fleet, monkeypa
     fleet.add("a.bin", CLEAN)
     monkeypatch.chdir(tmp_path)
     assert fleet("run", "captures", "-o", fleet.out, "--add")[0] == 0
+    fleet.add(b"\xff.bin", CLEAN)
     shutil.copytree("captures", tmp_path / "other" / "captures")
     monkeypatch.chdir(tmp_path / "other")
     status, _, err = fleet("run", "captures", "-o", fleet.out, "--add")
@@ -215,6 +253,44 @@ def test_a_capture_in_two_runs_counts_once(fleet, tmp_path):
     assert [host.host for host in found.hosts_worst] == ["same"]
 
 
+#: Ways to name the directory of captures; the run and its working directory are above it.
+SPELLINGS = ["captures", "./captures/", "captures/../captures", "ABSOLUTE", "ABSOLUTE/../captures"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "pairs"),
+    [(name, SPELLINGS[number - 4], bool(number % 2)) for number, name in enumerate(SPELLINGS)],
+)
+def test_a_path_that_is_spelled_otherwise_names_the_same_capture(
+    earlier, later, pairs, fleet, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    fill(fleet.captures / "2026-03-01", {"h1": "lost"})
+    options = [*(PATTERN if pairs else ()), "-j", 1]
+    sources = [name.replace("ABSOLUTE", str(fleet.captures)) for name in (earlier, later)]
+    for number, source in enumerate(sources):
+        assert fleet("run", source, "-o", f"out{number}", *options)[0] == 0
+    captures = 1 if pairs else 2
+    found = library.report(["out0", "out1"])
+    assert (found.captures.listed, found.captures.repeated, found.kexecs) == (captures, captures, int(pairs))
+    assert added(fleet("run", sources[1], "-o", "out0", "--add", *options)[2]) == 0
+    assert fleet("run", *sources, "-o", "both", *options)[0] == 0
+    assert library.report("both").captures.listed == captures
+    # What is new or changed is it under the new name, too.
+    (fleet.captures / "2026-03-01" / "h1" / "after.txt").write_text(AFTER["kept"] + "\n")
+    fill(fleet.captures / "2026-03-01", {"h2": "lost"})
+    assert added(fleet("run", sources[1], "-o", "out0", "--add", *options)[2]) == (2 if pairs else 3)
+    found = library.report("out0").captures
+    assert (found.listed, found.replaced) == (2 * captures, 1)
+
+
+def test_the_directory_of_a_run_among_the_sources_is_no_capture(fleet):
+    fleet.add("a.bin", CLEAN)
+    fleet.run(out=fleet.captures / "out")
+    fleet.run()
+    assert fleet.outcomes() == {"a.bin": "ok"}
+
+
 def test_the_queries_of_a_page_count_what_its_report_counts(fleet, add, tmp_path):
     """Two runs, one with an addition that replaces a row; and a period."""
     fill(fleet.captures / "2026-03-01", {"h1": "lost", "h2": "kept"})
@@ -240,6 +316,11 @@ def test_the_queries_of_a_page_count_what_its_report_counts(fleet, add, tmp_path
             assert {state: states.count(state) for state in kexecs} == kexecs
         assert len(rows("outcome")) == found.captures.done == found.captures.listed - _outside(found, days)
         assert len(rows("cause")) == found.tally.lost
+        registers = [one.preserved for one in found.registers.states]
+        assert sum(one.kexecs_kept for one in registers) > 0
+        for word in ("lost", "undetermined", "cleared", "kept", "nothing"):
+            states = [row["state"] for row in rows("register")]
+            assert states.count(word) == sum(getattr(one, f"kexecs_{word}") for one in registers)
         assert len({row["policy"] for row in rows("policies")}) <= 4
         shown = fleet_page.shown_part(found)
         assert "".join(fleet_page.pieces(shown, drill_down(shown))).count("2026-03-0") > 0
@@ -334,3 +415,29 @@ def test_what_of_a_listing_is_new(tmp_path):
     found = gathering.addition([run], manifest.listed(now), wanted)
     assert found.rows["location"].to_list() == [b"/b", b"/new", b"s3://c/d"]
     assert found.replaced == (1, 3)
+
+
+@pytest.mark.parametrize("pieces", [["private.bin"], ["open.bin", "private.bin"]])
+def test_a_file_that_may_be_read_now_is_new(pieces, tmp_path, monkeypatch):
+    """Its size and its time of change are what they were."""
+    monkeypatch.chdir(tmp_path)
+    for name in pieces:
+        Path(name).write_bytes(b"content")
+        Path(name).chmod(0o644)
+    Path("private.bin").chmod(0)
+    with unprivileged(tmp_path):
+        before = manifest.listed([histories.history(pieces)])
+    Path("private.bin").chmod(0o644)
+    with unprivileged(tmp_path):
+        now, again = (manifest.listed([histories.history(pieces)]) for _ in range(2))
+    run = _job_of(before, tmp_path)
+    _, wanted = asking.asked([str(tmp_path)])
+    found = gathering.addition([run], now, wanted)
+    assert (found.rows.height, found.replaced) == (1, (0,))
+    assert gathering.addition([_job_of(now, tmp_path)], again, wanted).rows.height == 0
+
+
+def _job_of(rows, folder: Path) -> Job:
+    written = manifest.write(rows, str(folder))
+    here = str(Path.cwd())
+    return Job(str(folder), Request(sources=()), written.name, rows.height, 9, "1", working_directory=here)

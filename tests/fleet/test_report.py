@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from result_samples import PORT
 
 from analyzer import fleet
+from analyzer.cli.fleet_command import _status
 from analyzer.errors import AritraceError
 from analyzer.fleet.reporting import rate, tally
 from analyzer.report.fleet_wording import headline
@@ -89,6 +90,29 @@ def test_devices_stranded_without_a_lost_bridge_are_no_clean_fleet(report):
     assert headline(found) == (
         "STRANDED", "bad", "6 preserved devices; no ARI Forwarding lost at 3 decided kexecs"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "word"),
+    [
+        ((0, 0, 3, 0, 1), {}, "clean"),
+        ((0, 0, 3, 1, 1), {"doubts": 1}, "UNDETERMINED"),
+        ((0, 0, 3, 0, 1), {"complete": False}, "UNDETERMINED"),
+        ((0, 0, 3, 0, 1), {"captures": ("ok", "timeout")}, "UNDETERMINED"),
+        ((0, 0, 3, 0, 1), {"losses": 1}, "LOST"),
+        ((0, 0, 0, 0, 0), {"losses": 1, "devices_stranded": 1}, "STRANDED"),
+        ((0, 0, 0, 0, 0), {}, "clean"),
+        ((0, 0, 0, 0, 0), {"kexecs": 0}, "NO KEXEC"),
+        ((0, 0, 0, 0, 0), {"kexecs": 0, "captures": ("timeout",)}, "UNDETERMINED"),
+    ],
+)
+def test_the_headline_is_clean_only_where_the_exit_status_is(report, counts, more, word):
+    outcomes = dict.fromkeys(more.pop("captures", ("ok",)), 1)
+    captures = replace(report.captures, outcomes=outcomes, done=sum(outcomes.values()), doubtful=0)
+    usual = {"losses": 0, "doubts": 0, "devices_stranded": 0, "captures": captures}
+    found = replace(report, tally=tally(*counts), **usual | more)
+    assert headline(found).word == word
+    assert _status(found, strict=False) == {"clean": 0, "NO KEXEC": 0, "UNDETERMINED": 3}.get(word, 1)
 
 
 def test_causes(report):

@@ -12,6 +12,8 @@ from analyzer.fleet.manifest import Entry
 from analyzer.fleet.rows import TABLES
 from analyzer.results import Boot
 
+DAY_2026_NS = 20_500 * 86_400_000_000_000
+
 
 @pytest.mark.parametrize(
     ("bridges", "kind", "word"),
@@ -65,24 +67,48 @@ def tables(result, **more):
 @pytest.mark.parametrize(
     ("clock", "created_ns", "time"),
     [
-        ("realtime", None, (10_250_000_000, "accesses")),
-        ("realtime", 5, (10_250_000_000, "accesses")),
-        ("monotonic", 5, (5, "recording")),
-        (None, 5, (5, "recording")),
+        ("realtime", None, (DAY_2026_NS + 10_250_000_000, "accesses")),
+        ("realtime", DAY_2026_NS, (DAY_2026_NS + 10_250_000_000, "accesses")),
+        ("monotonic", DAY_2026_NS, (DAY_2026_NS, "recording")),
+        (None, DAY_2026_NS, (DAY_2026_NS, "recording")),
         ("local", None, (None, None)),
         (None, None, (None, None)),
     ],
 )
 def test_wall_clock_time_is_never_guessed(clock, created_ns, time):
-    frame = tables(samples.lost(), clock=clock, created_ns=created_ns)["kexecs"]
+    frame = tables(lost_in_2026(), clock=clock, created_ns=created_ns)["kexecs"]
     assert frame.select("time_ns", "time_source").row(0) == time
+
+
+def lost_in_2026():
+    result = samples.lost()
+    result.boots = [replace(boot, start_ns=boot.start_ns + DAY_2026_NS) for boot in result.boots]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("stated", "created_ns", "time"),
+    [
+        ({}, None, (None, None)),
+        ({}, 40_000_000_000, (None, None)),
+        ({}, DAY_2026_NS, (DAY_2026_NS, "recording")),
+        ({"time_ns": DAY_2026_NS, "stated_by": "manifest"}, None, (DAY_2026_NS, "manifest")),
+    ],
+)
+def test_a_clock_that_was_not_set_says_no_time(stated, created_ns, time):
+    """It counts from 1970: the kexec would be in no period, and a loss on no day that somebody asks for."""
+    one = AnalyzedInput(
+        7, Entry(b"lost.bin", 10, **stated), samples.lost(), "ok", clock="realtime", created_ns=created_ns
+    )
+    for table in ("kexecs", "captures"):
+        assert rows.tables([one], None)[table].select("time_ns", "time_source").row(0) == time
 
 
 def test_a_boot_without_times_falls_back():
     result = samples.lost()
     result.boots = [replace(boot, start_ns=None) for boot in result.boots]
-    frame = tables(result, clock="realtime", created_ns=9)["kexecs"]
-    assert frame.select("time_ns", "time_source").row(0) == (9, "recording")
+    frame = tables(result, clock="realtime", created_ns=DAY_2026_NS)["kexecs"]
+    assert frame.select("time_ns", "time_source").row(0) == (DAY_2026_NS, "recording")
 
 
 def test_the_columns_are_the_schema():

@@ -170,7 +170,7 @@ def test_hostile_names_are_only_names(fleet):
     assert all(row["outcome"] == "ok" and row["files"][0]["path"] == row["path"] for row in captures)
     assert {row["host"] for row in captures} == {shown[:-4] for shown in HOSTILE.values()}
     assert {path.parts[0] for path in map(Path, tree(fleet.out)) if len(path.parts) > 1} == {
-        "batches", "captures", "kexecs", "bridges", "devices", "errors", "replaced",
+        "batches", "captures", "kexecs", "bridges", "devices", "errors", "state", "replaced",
     }  # fmt: skip
     for form in ("text", "json", "prometheus"):
         status, out, err = fleet("report", fleet.out, "--format", form)

@@ -73,18 +73,25 @@ def test_the_page_says_that_intervals_are_missing(done, tmp_path):
     [
         (["s3://bucket/captures/"], "a source in an object store needs the Python package obstore"),
         (["@LIST"], "a source in an object store needs the Python package obstore"),
+        (["--manifest", "s3://bucket/m.csv"], "a source in an object store needs the Python package obstore"),
+        (
+            ["--manifest", "MANIFEST", "--manifest-root", "s3://bucket/"],
+            "a source in an object store needs the Python package obstore",
+        ),
         (
             ["CAPTURES", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"],
             "--engine dask needs the Python package dask[distributed]",
         ),
     ],
-    ids=["URL", "URL in a list", "dask"],
+    ids=["URL", "URL in a list", "manifest", "root of a manifest", "dask"],
 )
 def test_a_run_that_needs_more_is_refused_before_it_begins(fleet, arguments, said):
     fleet.add("clean.bin", CLEAN)
     listing = fleet.captures.with_name("list")
     listing.write_text(f"{fleet.captures}\ns3://bucket/x.bin\n")
-    words = {"@LIST": f"@{listing}", "CAPTURES": str(fleet.captures)}
+    manifest = fleet.captures.with_name("m.csv")
+    manifest.write_text("pieces\nx.bin\n")
+    words = {"@LIST": f"@{listing}", "CAPTURES": str(fleet.captures), "MANIFEST": str(manifest)}
     status, out, err = fleet("run", *(words.get(one, one) for one in arguments), "-o", fleet.out)
     assert (status, out) == (2, "")
     assert err == f"analyze: error: {said}, which is not installed; {INSTALL}\n"

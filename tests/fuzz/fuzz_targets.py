@@ -6,6 +6,7 @@ A target takes any bytes. Its oracle: an answer that keeps the promises of the a
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -32,7 +33,7 @@ from analyzer.questions.atrisk import atrisk_of
 from analyzer.questions.explain import function as explain
 from analyzer.questions.snapshot import take_capture
 from analyzer.readers import open_capture, sniff
-from analyzer.readers.unwrap import open_stream
+from analyzer.readers.unwrap import ByteStream, open_stream
 from analyzer.report import json_report, page, text_report
 from analyzer.report.lspci_text import lspci_text
 from analyzer.results import Analysis
@@ -171,7 +172,8 @@ def unwrap(data: bytes) -> None:
 
 
 def identify(data: bytes) -> None:
-    sniff.identify(data, "0000:03:00.0/config")
+    with ByteStream("0000:03:00.0/config", io.BytesIO(data)) as stream:
+        sniff.identify(stream)
 
 
 def replay(data: bytes) -> None:

@@ -151,7 +151,7 @@ def answer(runs, which, *arguments):
     return output.read_text("utf-8"), page.read_text("utf-8")
 
 
-@pytest.mark.parametrize("table", ["captures", "kexecs", "bridges", "devices", "errors"])
+@pytest.mark.parametrize("table", ["captures", "kexecs", "bridges", "devices", "state", "errors"])
 def test_tables_of_a_fleet(runs, table, tmp_path):
     frames, cells = {}, {}
     for which, directory in runs.items():

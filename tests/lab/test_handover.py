@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from handover_pages import memory_of
 
 from analyzer.lab import handover
 from analyzer.lab.process import LabRunError
@@ -30,7 +31,7 @@ def pages() -> bytes:
 
 def changed(pages: bytes, address: int, content: bytes) -> handover.Memory:
     """The same memory with other bytes at one place."""
-    read = handover.memory_of(pages)
+    read = memory_of(pages)
 
     def other(start: int, size: int) -> bytes:
         data = bytearray(read(start, size))
@@ -43,7 +44,7 @@ def changed(pages: bytes, address: int, content: bytes) -> handover.Memory:
 
 
 def test_real_memory(pages: bytes) -> None:
-    assert handover.decode(handover.memory_of(pages), TREE) == handover.HandedOverState(
+    assert handover.decode(memory_of(pages), TREE) == handover.HandedOverState(
         kho="kho-v4",
         number=1,
         previous_release="7.3.4-aritrace-lab",
@@ -57,7 +58,7 @@ def test_the_incoming_kernel_got_the_same_device_tree(pages: bytes) -> None:
     with tarfile.open(fileobj=io.BytesIO(unpacked("live-update-kho.tar.zst"))) as debugfs:
         shown = {member.name: debugfs.extractfile(member) for member in debugfs if member.isfile()}
         tree, metadata = shown["./in/fdt"].read(), shown["./in/sub_fdts/kexec-metadata"].read()
-    read = handover.memory_of(pages)
+    read = memory_of(pages)
     assert read(TREE, len(tree)) == tree
     assert read(METADATA, len(metadata)) == metadata
     values = {path: int.from_bytes(value, "little") for path, value in handover.device_tree(tree)}
@@ -66,19 +67,19 @@ def test_the_incoming_kernel_got_the_same_device_tree(pages: bytes) -> None:
 
 
 def test_the_device_tree_is_found(pages: bytes) -> None:
-    image = bytes(0x2000) + handover.memory_of(pages)(TREE, 4096)
+    image = bytes(0x2000) + memory_of(pages)(TREE, 4096)
     assert handover.find_tree(image, base=0x4000_0000) == 0x4000_2000
 
 
 @pytest.mark.parametrize("copies", [0, 2])
 def test_one_device_tree_is_expected(pages: bytes, copies: int) -> None:
-    image = bytes(4096) + handover.memory_of(pages)(TREE, 4096) * copies
+    image = bytes(4096) + memory_of(pages)(TREE, 4096) * copies
     with pytest.raises(LabRunError, match=f"expected one device tree of KHO .* found {copies}"):
         handover.find_tree(image)
 
 
 def test_the_pages_are_all_that_decoding_needs(pages: bytes) -> None:
-    read = handover.memory_of(pages)
+    read = memory_of(pages)
     assert handover.pages_of(read, TREE) == pages
 
 
@@ -100,7 +101,7 @@ def test_other_memory(pages: bytes, address: int, content: bytes, message: str) 
 
 
 def test_a_cycle_of_blocks_ends(pages: bytes) -> None:
-    sessions = int.from_bytes(handover.memory_of(pages)(STATE + 16, 8), "little")
+    sessions = int.from_bytes(memory_of(pages)(STATE + 16, 8), "little")
     with pytest.raises(LabRunError, match="expected an end of the chain of KHO blocks, found none"):
         handover.decode(changed(pages, sessions, sessions.to_bytes(8, "little")), TREE)
 

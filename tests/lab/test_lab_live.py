@@ -1,5 +1,6 @@
 """Real kexecs of Debian's kernel in QEMU: what the analysis predicts is what each kernel enumerates."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,17 @@ from analyzer.cli.application import run
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("name", ["clean", "healed-in-blackout", "switch-reset-in-blackout", "reboot"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clean",
+        "healed-in-blackout",
+        "switch-reset-in-blackout",
+        "reboot",
+        "acs-cleared-in-blackout",
+        "command-cleared-in-blackout",
+    ],
+)
 def test_a_scenario_comes_out_as_it_must(name, tmp_path, capsys):
     status = run(["lab", "run", name, "-o", str(tmp_path)])
     said = capsys.readouterr()
@@ -21,6 +32,17 @@ def test_a_scenario_comes_out_as_it_must(name, tmp_path, capsys):
     assert "0 not as expected" in said.out
     assert (tmp_path / f"{name}.bin").stat().st_size > 10_000
     assert {path.name for path in (tmp_path / name).iterdir()} == {"cfg.log", "cfg.dmesg", "truth.json"}
+
+
+def test_the_page_shows_what_a_run_prints(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "lab.md").read_text("utf-8")
+    (name, shown) = re.search(r"analyze lab run (\S+)\n```\n\n```\n(.*?)```", page, re.DOTALL).groups()
+    monkeypatch.chdir(tmp_path)
+    assert run(["lab", "run", name]) == 0
+    said = [
+        re.sub(r"\d+\.\d s$", "N s", text, flags=re.MULTILINE) for text in (capsys.readouterr().out, shown)
+    ]
+    assert said[0] == said[1]
 
 
 def command_lines():

@@ -88,7 +88,7 @@ def test_where_the_port_models_have_their_registers_is_what_a_real_trace_shows()
     # kernel reads DEVCAP2 of every port above an endpoint, and the flags word of every PCIe function.
     accesses = analyzer.open_capture(str(TRACES / "clean-inherit.bin")).accesses
     read = set(accesses.select("bus", "devfn", "offset").iter_rows())
-    at = topologies.EXPRESS_CAPABILITY
+    at = {model: places["CAP_EXP"] for model, places in topologies.CAPABILITIES.items()}
     assert (0, 3 << 3, at["pcie-root-port"] + 0x28) in read
     assert (1, 0, at["x3130-upstream"] + 0x02) in read
     assert (2, 0, at["xio3130-downstream"] + 0x28) in read

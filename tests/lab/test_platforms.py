@@ -18,7 +18,7 @@ from analyzer.lab.platforms import Q35, VIRT, Platform
 def started(platform: Platform) -> str:
     found = LabParts(Path("/q"), "", Kernel(Path("/k"), None, ""), {}, platform=platform)
     recipe = machine.Recipe(found, topologies.load("switch", platform), Path("/i"), "x", "tcg")
-    sockets = {name: 10 + number for number, name in enumerate(machine.channels(platform))}
+    sockets = {name: 10 + number for number, name in enumerate(machine.CHANNELS)}
     return " ".join(machine.command_line(recipe, sockets))
 
 
@@ -26,7 +26,7 @@ def test_q35_has_three_serial_ports() -> None:
     words = started(Q35)
     assert "-machine q35" in words
     assert "-serial chardev:console -serial chardev:control -serial file:recording.gz" in words
-    assert "qtest" not in words
+    assert "-chardev socket,id=qtest,fd=13" in words
 
 
 def test_virt_has_one_serial_port_and_a_virtio_device_that_is_no_pci_function() -> None:
@@ -55,7 +55,21 @@ def test_the_root_bus_of_each_machine() -> None:
 )
 def test_a_write_in_memory_mapped_config_space(bdf: str, register: str, value: int, expected: str) -> None:
     write = faults.write_of(topologies.load("switch", VIRT), bdf, register, value)
-    assert faults.bus_command(write, VIRT.ecam or 0) == expected
+    assert faults.bus_command(write, VIRT.ecam) == expected
+
+
+@pytest.mark.parametrize(
+    ("bdf", "register", "expected", "by_ports"),
+    [
+        ("0000:00:04.0", "ECAP_ACS+6.w", "writew 0xb002014e 0x0", False),
+        ("0000:03:00.0", "ECAP_SRIOV+8.w", "writew 0xb0300128 0x0", False),
+        ("0000:03:00.0", "fc.l", "writel 0xb03000fc 0x0", True),
+    ],
+)
+def test_what_the_ports_of_a_pc_do_not_reach(bdf: str, register: str, expected: str, by_ports: bool) -> None:
+    write = faults.write_of(topologies.load("switch"), bdf, register, 0)
+    assert faults.bus_command(write, Q35.ecam) == expected
+    assert faults.within_ports(write) is by_ports
 
 
 def test_arm_scenarios_need_debian_s_packages_only() -> None:

@@ -31,7 +31,7 @@ def ladder():
         # -v: boots, every bridge and function, the sources of what is said.
         ("  boot 1  kernel    accesses 2128 to 15123", 1),
         ("0000:00:05.0-[06]", 1),
-        ("[PCI Express 7.5.3.16, bit 5 of Device Control 2: it affects configuration requests only]", 1),
+        ("[PCI Express 7.5.1.1.3, Bus Master Enable of a function and of a bridge]", 1),
         # -vv: accesses of bridges that nothing happened to, and each policy's decision.
         ("  0000:00:04.0 root port: accesses that show or change ARI Forwarding", 2),
         (

@@ -1,7 +1,9 @@
 """The page of a fleet as text: numbers, the captures that they count, queries, escapes, size."""
 
 import itertools
+import json
 import re
+import shutil
 from dataclasses import replace
 
 import duckdb
@@ -9,7 +11,7 @@ import fleet_results
 import html_document
 import pytest
 import result_samples as samples
-from fleet_results import FLEET, page, write
+from fleet_results import FLEET, REGISTERS, page, write
 from fleet_runs import Fleet
 
 from analyzer import fleet
@@ -27,7 +29,7 @@ HOSTILE = "</style><script>x()</script>\"' onload=x <a href='javascript:x()'> \u
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     made = tmp_path_factory.mktemp("fleet") / "out"
-    write(made, FLEET)
+    write(made, FLEET, states=REGISTERS)
     return made
 
 
@@ -98,7 +100,9 @@ def test_no_rate_is_without_its_interval_and_no_interval_without_what_it_is_of(r
     rated = list(root.all("td", cls="rate"))
     assert len(rated) > 20
     for one in rated:
-        assert re.fullmatch(r"<?[\d.]+ % <?[\d.]+ to <?[\d.]+ %|no decided kexec", one.text), one.text
+        assert re.fullmatch(
+            r"<?[\d.]+ % <?[\d.]+ to <?[\d.]+ %|no decided kexec|nothing is known", one.text
+        ), one.text
     for what in ("Lost, per kexec", "Lost by the hardware, healed or not", "Hosts with a loss"):
         (term,) = (one for one in root.all("dt") if one.text == what)
         siblings = [one for one in term.parent.children if not isinstance(one, str)]
@@ -199,7 +203,7 @@ def test_long_lists_are_cut_and_name_the_condition_that_gives_all(tmp_path):
 def test_the_queries_give_what_the_lists_name(directory, trend_by):
     report = fleet.report(str(directory), trend_by=trend_by)
     found = drill_down(Shown(report, 60, 60, 60, 60)).sources
-    assert len({cell.dimension for cell in found}) == 12
+    assert len({cell.dimension for cell in found}) == 13
     for cell, sources in found.items():
         where = fleet_queries.condition(cell)
         rows = duckdb.sql(
@@ -207,6 +211,68 @@ def test_the_queries_give_what_the_lists_name(directory, trend_by):
         )
         paths = [row[rows.columns.index("path")] for row in rows.fetchall()]
         assert paths == [source.path for source in sources], cell
+
+
+def test_which_registers_survived(root):
+    """Numbers of kexecs: lost, not captured, cleared, kept, nothing to lose; then functions."""
+    rows = {name.split()[0]: cells(row) for name, row in table(root, "Which registers survived").items()}
+    assert {name: row[2:] for name, row in rows.items()} == {
+        "BAR": ["12.5 % 0.32 to 52.7 %", "✗ 1 lost, list of captures", "0", "0", "7", "0", "8 of 44"],
+        "ACS": ["0.0 % 0.0 to 41.0 %", "0", "? 1 not captured, list of captures", "0", "7", "0", "0 of 15"],
+        "MPS": ["nothing is known", "0", "0", "0", "0", "1", "0 of 0"],
+        "SR-IOV": [
+            "0.0 % 0.0 to 97.5 %", "0", "0", "1 cleared by the incoming kernel, list of captures", "0", "0",
+            "0 of 1",
+        ],
+    }  # fmt: skip
+    (answer,) = root.all("p", cls="answer")
+    assert answer.text == (
+        "✗ Can hardware registers be trusted across a kexec? Not all: preserved functions lost some at 1 of 8"
+        " kexecs: BAR at 1."
+    )
+
+
+def test_the_bars_are_shares_of_all_kexecs(root):
+    drawn = {}
+    for name, row in table(root, "Which registers survived").items():
+        parts = (one for one in row.all("rect") if one.attributes["class"].startswith("share "))
+        drawn[name.split()[0]] = [
+            (one.attributes["class"], one.attributes["x"], one.attributes["width"]) for one in parts
+        ]
+    assert drawn == {
+        "BAR": [("share bad", "0.0%", "12.5%"), ("share good", "12.5%", "87.5%")],
+        "ACS": [("share unknown", "0.0%", "12.5%"), ("share good", "12.5%", "87.5%")],
+        "MPS": [("share none", "0.0%", "12.5%")],
+        "SR-IOV": [("share warn", "0.0%", "12.5%")],
+    }
+
+
+def test_a_lost_register_leads_to_its_captures(root):
+    (row,) = (r for name, r in table(root, "Which registers survived").items() if name.startswith("BAR"))
+    assert link_of_number(root, row, "lost") == ["000.bin kexec 0"]
+
+
+def test_where_registers_were_lost(root):
+    of_device = table(root, "By vendor:device of the function")
+    assert {name: cells(row)[2:] for name, row in of_device.items()} == {
+        "8086:1572": ["BAR", "✗ 1", "8", "0", "8 of 43"]
+    }
+
+
+def test_a_page_without_counts_of_registers_says_why(tmp_path):
+    made = tmp_path / "out"
+    write(made, FLEET, states=REGISTERS)
+    shutil.rmtree(made / "state")
+    for path in (made / "batches").iterdir():
+        record = json.loads(path.read_text())
+        record["parts"].pop("state", None)
+        path.write_text(json.dumps(record))
+    root = html_document.parse(page(made))
+    (answer,) = root.all("p", cls="answer")
+    assert answer.text.startswith("? Can hardware registers be trusted across a kexec? Not known: ")
+    (section,) = (one for one in root.all("section") if one.attributes["aria-labelledby"] == "registers")
+    assert "9 kexecs in no number here" in section.text
+    assert list(section.all("table")) == []
 
 
 def test_hosts_over_time(root):

@@ -10,7 +10,7 @@ import pytest
 import result_samples as samples
 from chromium import DESK, PHONE, assert_silent_and_fitting
 from contrast import assert_text_stands_out
-from fleet_results import FLEET, page, write
+from fleet_results import FLEET, REGISTERS, page, write
 
 pytestmark = pytest.mark.system
 
@@ -48,7 +48,7 @@ def pages(tmp_path_factory):
         ("none", [(None, samples.unreadable(), None)], None),
         ("hostile", hostile, [HOSTILE.replace("/", "")]),
     ):
-        write(folder / name, results, 200, names)
+        write(folder / name, results, 200, names, REGISTERS if name == "few" else None)
         (folder / f"{name}.html").write_text(page(folder / name), "utf-8")
     return {path.stem: path for path in folder.glob("*.html")}
 
@@ -105,6 +105,19 @@ def test_every_drawing_is_where_its_numbers_say(browser, pages):
     # Three root, downstream and upstream ports: 0 of 7, 3 of 7, 1 of 1, by the tables of Clopper and Pearson.
     wanted = [[0, 0, 0.410], [0.429, 0.099, 0.816], [1, 0.025, 1]]
     assert found == [pytest.approx(row, abs=0.02) for row in wanted]
+
+
+def test_the_bars_of_registers_are_where_their_numbers_say(browser, pages):
+    """8 kexecs are the whole width: at one a BAR was lost, at 7 it was kept."""
+    browser.open(pages["few"])
+    found = browser.run(
+        "const bar = document.querySelector('.registers tbody tr .shares'),"
+        " box = bar.getBoundingClientRect();"
+        "return [...bar.querySelectorAll('.share')].map(one => {"
+        " const r = one.getBoundingClientRect();"
+        " return [(r.left - box.left) / box.width, (r.right - box.left) / box.width] })"
+    )
+    assert found == [pytest.approx([0, 0.125], abs=0.02), pytest.approx([0.125, 1], abs=0.02)]
 
 
 def test_the_trend_says_its_summary_and_shows_its_points_in_order(browser, pages):

@@ -22,7 +22,10 @@ BRIDGE = [
     *("evidence", "stranded"),
 ]
 EVIDENCE = ["access", "file", "offset_bytes", "time_ns", "op", "bdf", "register", "value", "note"]
-DEVICE = ["bdf", "vendor_device", "preserved", "bridge", "verdict", "reason"]
+DEVICE = [
+    "bdf", "vendor_device", "preserved", "bridge", "verdict", "reason", "was", "bus_master",
+    "bus_master_access",
+]  # fmt: skip
 SUMMARY = ["captures", "kexecs", "bridges_lost", "devices_stranded", "undetermined", "unreadable"]
 
 

@@ -78,14 +78,23 @@ def test_without_a_loss_nothing_is_said_of_a_reboot() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ["finish-blocked", "dma-unattended", "reboot"]),
-        ({"series": "v8"}, ["finish-blocked", "panic-unfinished", "dma-unattended", "reboot"]),
-        ({"series": "v9"}, ["finish-blocked", "panic-unfinished", "dma-unattended", "reboot"]),
-        ({"series": None}, ["finish-blocked", "dma-unattended", "reboot"]),
+        ({}, ["finish-blocked", "dma-unattended", "reboot", "siblings-usable"]),
+        (
+            {"series": "v8"},
+            ["finish-blocked", "panic-unfinished", "dma-unattended", "reboot", "siblings-usable"],
+        ),
+        (
+            {"series": "v9"},
+            ["finish-blocked", "panic-unfinished", "dma-unattended", "reboot", "siblings-usable"],
+        ),
+        ({"series": None}, ["finish-blocked", "dma-unattended", "reboot", "siblings-usable"]),
         (PLAIN, ["dma-unattended", "reboot"]),
         (PLAIN | {"series": "v9"}, ["dma-unattended", "reboot"]),
         (PLAIN | {"kind": "live-update"}, ["finish-blocked", "dma-unattended", "reboot"]),
-        (PLAIN | {"observed_policy": "inherit"}, ["finish-blocked", "dma-unattended", "reboot"]),
+        (
+            PLAIN | {"observed_policy": "inherit"},
+            ["finish-blocked", "dma-unattended", "reboot", "siblings-usable"],
+        ),
         (PLAIN | {"preserved_source": "assumed"}, ["dma-unattended", "reboot"]),
     ],
 )
@@ -176,7 +185,8 @@ def test_each_has_its_own_text_and_source() -> None:
     assert "v5 (14 Jul 2026)" in found["finish-blocked"].source
     assert "panics" in found["panic-unfinished"].text
     assert "panic 'preserved device(s) were never finished!'" in found["panic-unfinished"].source
-    assert len({item.text for item in found.values()}) == len(found) == 7
+    assert "the others cannot" in found["siblings-usable"].text
+    assert len({item.text for item in found.values()}) == len(found) == 8
 
 
 def test_reachable_devices_are_not_stranded() -> None:

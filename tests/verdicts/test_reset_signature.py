@@ -33,8 +33,8 @@ def test_the_words(own: tuple[int, int], below: list[tuple[int, int]], said: str
     [
         ("lost-selective-in-blackout", "selective-loss", "only this: none of"),
         ("lost-explicit-write", "explicit-write", "only this: none of"),
-        ("switch-reset-in-blackout", "secondary-bus-reset", "6 of 7 other registers"),
-        ("inherit-nested-hot-reset", "hot-reset", "7 of 8 other registers"),
+        ("switch-reset-in-blackout", "secondary-bus-reset", "all 6 other registers"),
+        ("inherit-nested-hot-reset", "hot-reset", "all 7 other registers"),
     ],
 )
 def test_the_numbers_of_a_capture(name: str, cause: str, said: str) -> None:

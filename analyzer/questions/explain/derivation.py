@@ -26,6 +26,7 @@ _TRANSITIONS = {
 _RULES: dict[Rule, str] = {
     "set": "wrote 1 (stock rule)",
     "clear": "wrote 0 (stock rule)",
+    "restore": "read it and wrote it at once, without a look at function 0 (heal or serialize)",
     "inherit": "read it and wrote nothing (inherit rule)",
     "untouched": "left it alone although the port supports it (pci=noari)",
     "unsupported": "found the port without ARI Forwarding",

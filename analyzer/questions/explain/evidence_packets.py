@@ -8,7 +8,7 @@ import numpy as np
 
 from analyzer.options import Options
 from analyzer.readers.formats import PCAP, PCAPNG
-from analyzer.readers.sniff import identify_stream
+from analyzer.readers.sniff import identify
 from analyzer.readers.tlp.packet_files import PacketFile
 from analyzer.readers.unwrap import open_stream
 
@@ -44,7 +44,7 @@ def describe(path: str, places: Iterable[int], options: Options | None = None) -
     wanted = np.array(sorted(places)[:_MOST], np.int64)
     found: dict[int, str] = {}
     with open_stream(path) as stream:
-        if not len(wanted) or identify_stream(stream, options) not in (PCAP, PCAPNG):
+        if not len(wanted) or identify(stream, options) not in (PCAP, PCAPNG):
             return found
         from analyzer.readers.tlp import layers
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from analyzer.observed.virtual_functions import KERNEL_RULE
 
 if TYPE_CHECKING:
+    from analyzer.capture import FunctionUse
     from analyzer.results import (
         BridgeVerdict,
         Confidence,
@@ -146,6 +147,14 @@ class ChainStep:
 
 
 @dataclass(frozen=True)
+class BootUse:
+    """What the function was used as in one boot."""
+
+    boot: int
+    use: FunctionUse
+
+
+@dataclass(frozen=True)
 class KexecExplanation:
     """The function at one kexec.
 
@@ -206,7 +215,8 @@ class Explanation:
     bridges from the root bus, or from that bus, down. ``no_response`` names lines of kernel logs by which
     nothing responded at its address. ``kind_missing`` are the bytes that would show the kind. ``timeline`` is
     in access order; for an endpoint it holds the bridge's bit and the function's own accesses that matter
-    (vendor, header type, ARI capability). ``registers`` are its watched registers over time.
+    (vendor, header type, ARI capability). ``registers`` are its watched registers over time, ``uses`` what it
+    was used as in each boot of which the input says it.
     """
 
     path: str
@@ -224,3 +234,4 @@ class Explanation:
     missing_bridge_bus: int | None = None
     virtual_function: VirtualFunctionFacts | None = None
     registers: list[RegisterHistory] = field(default_factory=list)
+    uses: list[BootUse] = field(default_factory=list)

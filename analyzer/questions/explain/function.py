@@ -11,13 +11,20 @@ from analyzer.observed import virtual_functions
 from analyzer.options import Options
 from analyzer.questions.explain import absence, function_facts, logged_headers, registers
 from analyzer.questions.explain import timeline as explain_timeline
-from analyzer.questions.explain.explanation import ChainStep, Explanation, KexecExplanation, PolicyDecision
+from analyzer.questions.explain.explanation import (
+    BootUse,
+    ChainStep,
+    Explanation,
+    KexecExplanation,
+    PolicyDecision,
+)
 from analyzer.replay import citations, slots
 from analyzer.results import POLICIES
 from analyzer.results.rules import REASONS
+from analyzer.verdicts import former_uses
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
@@ -84,7 +91,16 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
         missing_bridge_bus=_missing_bridge_bus(topology, place),
         virtual_function=virtual,
         registers=registers.histories(study, key),
+        uses=list(_uses(study, capture, key)),
     )
+
+
+def _uses(study: Study, capture: Capture, key: int) -> Iterator[BootUse]:
+    for topology in study.topologies:
+        boot = topology.boot.index
+        use = former_uses.of_boot(boot, study.index, study.logs, capture.notes.uses).get(key)
+        if use is not None:
+            yield BootUse(boot, use)
 
 
 def _is_in_input(study: Study, key: int) -> bool:
@@ -108,7 +124,7 @@ def _missing_bridge_bus(topology: Topology, key: int) -> int | None:
 def _unknown_places(boots: list[Topology], shown: Topology, key: int) -> list[str]:
     """Boots that have a function and not the bridge above it, where another boot shows that bridge."""
     return [
-        f"boot {boot.boot.index}: the bridge above bus {bus:02x} is not in the input"
+        f"boot {boot.boot.index}: {bdf.bridge_above(bus)} is not in the input"
         for boot in boots
         if boot is not shown and boot.boot.kind != "firmware" and key in boot.functions
         if (bus := _missing_bridge_bus(boot, key)) is not None

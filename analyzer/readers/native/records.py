@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer import bdf
+from analyzer.capture import Boundary, Event, LogLine, PlacedUse, PreservedDump, Problem, uses
 from analyzer.readers.formats import SNAPSHOTS
 from schemas.bulk import dtype_of
 from schemas.native import (
@@ -102,6 +103,7 @@ class SideRecords:
         self._boundaries: list[int] = []  # their positions, in the order of the notes
         self._log: list[tuple[str, int | None, int | None]] = []
         self._events: list[tuple[str, int, tuple[int, int, int] | None, str, int | None]] = []
+        self._uses: dict[tuple[int, int], list[uses.Fact]] = {}  # function, access -> what is known
         self._records = 0
         self._bytes = 0
         self._left_out = 0
@@ -112,6 +114,7 @@ class SideRecords:
             ChunkType.EVENTS: self._add_events,
             ChunkType.PROBLEMS: self._add_problems,
             ChunkType.TRAILER: self._add_trailer,
+            ChunkType.USES: self._add_uses,
         }
 
     def add(self, chunk: Chunk) -> None:
@@ -143,6 +146,10 @@ class SideRecords:
         notes.events.extend(
             Event(kind, row_of(access), bdf, line, time) for kind, access, bdf, line, time in self._events
         )
+        for (function, access), facts in self._uses.items():
+            use = uses.of_facts(facts)
+            if use.is_known:
+                notes.uses.append(PlacedUse(function, row_of(access), use))
         if self._left_out:
             limits = f"{MAX_RECORDS} records or {MAX_BYTES} bytes besides the accesses"
             self._ledger.problem("too-large", f"{self._left_out} chunks left out: more than {limits}", None)
@@ -182,6 +189,12 @@ class SideRecords:
             kind, line = parts[2 * number : 2 * number + 2]
             bdf = (domain, bus, devfn) if flags & _PLACE_KNOWN else None
             self._events.append((text(kind), access, bdf, text(line), time if flags & _TIME_KNOWN else None))
+
+    def _add_uses(self, records: NDArray[np.void], parts: list[bytes]) -> None:
+        for number, (access, domain, bus, devfn, _, _) in enumerate(records.tolist()):
+            name, value = parts[2 * number : 2 * number + 2]
+            known = self._uses.setdefault((bdf.key(domain, bus, devfn), access), [])
+            known.append((text(name), text(value)))
 
     def _add_problems(self, records: NDArray[np.void], parts: list[bytes]) -> None:
         found = []

@@ -4,7 +4,8 @@ Source: Linux ``Documentation/PCI/sysfs-pci.rst`` and ``drivers/pci/proc.c``: a 
 (or ``BB/DD.F`` in ``/proc/bus/pci``) is the configuration space as bytes: 64 of them for an unprivileged
 reader, 256 for a conventional function, 4096 for PCI Express. Only the name says whose it is.
 
-A directory can hold anything: nothing is read but regular files of the expected name. Links are followed only
+A directory can hold anything: nothing is read but regular files of the expected name, and what the device's
+links and directories are called (:mod:`analyzer.readers.snapshot.sysfs_uses`). Links are followed only
 within the tree, and within ``/sys`` where the tree itself is sysfs.
 """
 
@@ -20,6 +21,7 @@ from analyzer import bdf
 from analyzer.errors import EmptyInputError, UnsupportedFormatError
 from analyzer.readers.config_names import CONFIG_SIZES, function_of, member_of
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, ConfigBytes, Reads
+from analyzer.readers.snapshot.sysfs_uses import MAX_UEVENT, SysfsUses, is_uevent
 from analyzer.readers.tar_members import MAGIC, MAGIC_AT, Archive
 from schemas.config_header import EXTENDED_CONFIG_SIZE, HEADER_SIZE
 
@@ -95,9 +97,13 @@ def _config(key: int, data: bytes, where: int, reads: Reads, *, whole: bool = Tr
 
 def _archive(archive: Archive, reads: Reads, notes: Notes) -> Iterator[pl.DataFrame]:
     members = Members(reads)
+    uses = SysfsUses()
+    archive.named = uses.path
     for member in archive.members():
         key = member_of(member.name)
         if key is None:
+            if is_uevent(member.name) and member.size <= MAX_UEVENT:
+                uses.uevent(member.name, archive.content(member))
             continue
         if 0 < member.size <= EXTENDED_CONFIG_SIZE:
             data = archive.content(member)
@@ -105,6 +111,7 @@ def _archive(archive: Archive, reads: Reads, notes: Notes) -> Iterator[pl.DataFr
         else:
             expected = f"expected 1 to {EXTENDED_CONFIG_SIZE} bytes of {bdf.text(key)}"
             reads.problem("foreign", f"{expected}, found {member.size}: left out", member.where)
+    notes.uses.extend(uses.placed())
     links = ", ".join(f"{number} {kind}{'s' * (number > 1)}" for kind, number in archive.others.most_common())
     if links:
         notes.problem("foreign", f"members of other kinds are not followed: {links}")
@@ -162,13 +169,16 @@ def read_tree(path: str, notes: Notes, *, within: str | None = None) -> Generato
     reads = Reads(notes)
     members = Members(reads)
     digest = hashlib.sha256()
+    uses = SysfsUses()
     for name in tree.files():
         key, data = member_of(name), tree.content(name)
         if key is None or not data:
             continue
         digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "surrogateescape") + data)
+        uses.folder(bdf.text(key), (tree.path / name).parent, tree.allows)
         yield from members.add(key, data, 0)
     yield from reads.finish(LACKS)
+    notes.uses.extend(uses.placed())
     if tree.outside:
         message = f"links that lead out of this directory are not followed: {_listed(tree.outside)}"
         notes.problem("foreign", message)

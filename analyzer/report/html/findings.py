@@ -154,7 +154,8 @@ def _state(kexec: KexecResult) -> StateTexts:
     sign: Sign = "bad" if "alarm" in weights else "warn" if "warning" in weights else "none"
     rows = [*kexec.state, *kexec.state_undetermined]
     rows.sort(key=lambda one: ("alarm", "warning", "note").index(one.severity))
-    return StateTexts(state_section.lines(kexec), rows[:_MOST_LISTED], max(len(rows) - _MOST_LISTED, 0), sign)
+    lines = [*state_section.lines(kexec), *state_section.notes(kexec)]
+    return StateTexts(lines, rows[:_MOST_LISTED], max(len(rows) - _MOST_LISTED, 0), sign)
 
 
 def _advice(found: Sequence[Finding]) -> list[Consequence]:

@@ -6,12 +6,14 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from analyzer.fleet.drilldown import Shown
+from analyzer.report import survival_wording
 from analyzer.report.fleet_wording import headline, of, scope, unfinished, with_interval, without_intervals
 from analyzer.report.html.environment import render
 from analyzer.report.html.fleet_lists import FleetLists
 from analyzer.report.html.fleet_tables import FleetTables
 from analyzer.report.html.host_grid import hosts_over_time
 from analyzer.report.html.rate_chart import Scale, bar, trend
+from analyzer.report.html.register_chart import made_registers
 from analyzer.report.wording import NO_CAUSE, count
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _LISTS: Final = {
     "host": ("By host", "hosts"),
     "bridge": ("By single bridge", "bridges"),
     "trend": ("By time", "by-trend"),
+    "register": ("By watched register", "registers"),
     "outcome": ("Inputs by outcome", "inputs"),
 }
 
@@ -66,6 +69,7 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
         "bridges": tables.bridges(),
         "periods": tables.periods(),
         "inputs": tables.inputs(),
+        "registers": made_registers(report, lists, shown.rows),
     }
     yield from render(
         "fleet.html.j2",
@@ -79,6 +83,7 @@ def pieces(shown: Shown, found: DrillDown) -> Iterator[str]:
         drawing=trend(report.trend, whole, _follows(report), _DRAWN),
         grid=hosts_over_time(report, found.hosts),
         made=made,
+        survival=survival_wording,
         lists=lists.sections(_LISTS),
     )
     yield "\n"
@@ -104,6 +109,9 @@ def _facts(report: FleetReport) -> list[tuple[Sign, str, str]]:
     if report.causes:
         first = report.causes[0]
         facts.append(("none", "Most common cause", f"{first.cause or NO_CAUSE}, {_rated(first.rate)}"))
+    if report.registers is not None:
+        said = survival_wording.answer(report.registers)
+        facts.append((said.sign, "Other registers kept", said.text))
     if report.policies and loss.trials:
         words = ", ".join(f"{one.devices:,} under {one.policy}" for one in report.policies)
         facts.append(("none", "Devices each policy would have stranded", words))
@@ -155,6 +163,14 @@ def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     if report.hosts.nameless:
         words = "without a known host, in no rate over hosts (--host-from-path names hosts by paths)."
         yield "unknown", f"{count(report.hosts.nameless, 'decided kexec')} {words}"
+    yield from _without_numbers(report)
+
+
+def _without_numbers(report: FleetReport) -> Iterator[tuple[Sign, str]]:
+    """Kexecs that are in some numbers and not in others."""
+    if report.registers is not None and report.registers.without:
+        words = "whose run did not count watched registers: they are not in that section."
+        yield "unknown", f"{_kexecs(report.registers.without)} {words}"
     untimed = next((group.tally for group in report.trend if group.value is None), None)
     if untimed is not None and (number := untimed.loss.trials + untimed.undetermined):
         yield "unknown", f"{_kexecs(number)} of unknown time: the captures hold no wall-clock time."

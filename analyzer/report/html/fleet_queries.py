@@ -29,6 +29,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "bridge": ("host", "bdf", "vendor_device"),
     "policies": ("policy",),
     "policies_plain": ("policy",),
+    "register": ("register",),
 }
 
 
@@ -151,6 +152,20 @@ def _inner(dimension: str, tables: CountedTables, trend_by: str) -> str:
             f"    AND (ari_before OR verdict IN ({losses}, 'undetermined')){hit}\n"
             f"    AND ({tables.key}, kexec) IN (SELECT ({tables.key}, kexec) FROM {kexecs}\n"
             f"      WHERE ari IN ({counted}))"
+        )
+    if dimension == "register":
+        rows = tables.rows("state")
+        return (
+            "  SELECT register, path, kexec, CASE WHEN lost > 0 THEN 'lost'\n"
+            "      WHEN undetermined > 0 THEN 'undetermined' WHEN cleared > 0 THEN 'cleared'\n"
+            "      WHEN kept > 0 THEN 'kept' ELSE 'nothing' END AS state\n"
+            f"  FROM (SELECT name AS register, path, {tables.key}, kexec,\n"
+            "      sum(lost + changed + healed) AS lost, sum(undetermined) AS undetermined,\n"
+            "      sum(cleared) AS cleared, sum(kept - kept_at_reset) AS kept\n"
+            f"    FROM {rows}\n"
+            "    WHERE preserved\n"
+            f"      AND ({tables.key}, kexec) IN (SELECT ({tables.key}, kexec) FROM {kexecs})\n"
+            "    GROUP BY ALL)"
         )
     texts = {"period": f"{_period(trend_by)} AS period"}
     named = "".join(f"{texts.get(column, column)}, " for column in columns)

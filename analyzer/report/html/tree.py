@@ -241,6 +241,8 @@ class _HtmlTree:
 
     def _outcome(self, device: DeviceVerdict) -> tuple[Sign, str, str]:
         why = REASONS[device.reason] if device.reason else ""
+        if device.was is not None and device.was.text:
+            why = "; ".join(part for part in (why, f"was {device.was.text}") if part)
         sign = _FOUND_SIGNS.get(device.verdict, "unknown")
         if device.verdict == "reachable":
             moved = self.moved.get(device.bdf)

@@ -1,0 +1,192 @@
+"""How many functions kept each watched state at a kexec, in all and for each kind of function.
+
+On arrays of functions by states: a fleet asks this of every capture. The words are those of
+:mod:`analyzer.verdicts.state_rule`; what its verdicts say of single functions is taken from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from analyzer.observed.registers.first_reads import NONE
+from analyzer.observed.registers.watched_registers import BITS_OF, DWORD_OF
+from analyzer.results.state import StateCount
+from schemas.config_header import HEADER_TYPE_LAYOUT
+from schemas.pcie_capability import PORT_TYPES, TYPE_RC_ENDPOINT, TYPE_RC_EVENT_COLLECTOR
+from schemas.state_watch import BARS, WATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from analyzer.observed.registers.watched_registers import WatchedRegisters
+    from analyzer.results.state import StateVerdictName
+
+#: Verdicts, the worst last: a function with several registers of one name has the worst of them.
+VERDICTS: Final[tuple[StateVerdictName, ...]] = (
+    "kept", "expected", "undetermined", "cleared", "healed", "changed", "lost",
+)  # fmt: skip
+#: In the arrays a verdict is its place among the verdicts from 2. 1: kept, and the register had its value
+#: after a reset before the kexec, too: a loss would not show. 0: the function does not show the state.
+_RANKS: Final = {word: place for place, word in enumerate(VERDICTS, start=2)}
+_AT_RESET: Final = 1
+_KEPT, _EXPECTED, _UNDETERMINED = (_RANKS[word] for word in ("kept", "expected", "undetermined"))
+#: Columns of counts; the first are also in the second.
+COUNTED: Final = ("kept_at_reset", *VERDICTS)
+#: For each state its bits after a reset, in its dword (two values, or one twice), and whether hardware alone
+#: sets it.
+RESETS: Final = tuple(
+    np.array([one.resets[which] << 8 * (one.register.offset & 3) for one in WATCHED], np.int64)
+    for which in range(2)
+)
+STATUS: Final = np.array([one.is_status for one in WATCHED])
+#: Names of states, and the code of each; those of one name follow each other.
+NAMES: Final = {one.short: one.code for one in WATCHED}
+_PLACE_OF_NAME: Final = {name: place for place, name in enumerate(NAMES)}
+_FIRST_OF_NAME: Final = [[one.short for one in WATCHED].index(name) for name in NAMES]
+_SIZED: Final = np.array([one in BARS for one in WATCHED])
+_SHUT_DOWN: Final = np.array([one.at_shutdown for one in WATCHED])
+_INTEGRATED: Final = {TYPE_RC_ENDPOINT: "rc-endpoint", TYPE_RC_EVENT_COLLECTOR: "rc-event-collector"}
+_PORT_TYPES: Final = (None, "pci", "endpoint", *PORT_TYPES.values(), *_INTEGRATED.values())
+_UNKNOWN, _PCI = 0, 1
+#: By device/port type: places in ``_PORT_TYPES`` of functions with header type 1, and with header type 0.
+_OF_BRIDGE, _OF_DEVICE = (
+    np.array([_PORT_TYPES.index(words.get(number, other)) for number in range(16)])
+    for words, other in ((PORT_TYPES, "pci"), (_INTEGRATED, "endpoint"))
+)
+_FACTS: Final = ("vendor", "device", "header_type", "is_pcie", "pcie_type")
+
+
+class StateGroups(NamedTuple):
+    """Counts of functions: a row for each kind of function and name of a state that one of them shows.
+
+    Attributes:
+        kinds: vendor:device, port type and whether they were preserved, as of
+            :class:`analyzer.results.state.StateGroup`.
+        kind, name: of each row, places in ``kinds`` and :data:`NAMES`.
+        counts: of each row, by :data:`COUNTED`.
+    """
+
+    kinds: list[tuple[str | None, str | None, bool]]
+    kind: NDArray[np.int64]
+    name: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+class FunctionKinds(NamedTuple):
+    """The kinds of functions at a kexec, as in :class:`StateGroups`, and which each function is of."""
+
+    kinds: list[tuple[str | None, str | None, bool]]
+    of: NDArray[np.int64]
+
+
+def unsaid(
+    before: WatchedRegisters, after: WatchedRegisters, *, shutdown_known: bool, who_is_known: bool
+) -> NDArray[np.int8]:
+    """The verdict on each function and name, without those that take single accesses: these are 0.
+
+    Args:
+        before: what the functions show in the outgoing boot.
+        after: the same functions in the incoming boot.
+        shutdown_known: how the outgoing kernel ended is in the capture.
+        who_is_known: the input shows who changed what differs: no dump, and no access is missing.
+    """
+    ours, theirs = before.last.known[:, DWORD_OF] & BITS_OF, after.first.known[:, DWORD_OF] & BITS_OF
+    held, first = before.last.values[:, DWORD_OF], after.first.values[:, DWORD_OF]
+    known = ours & theirs
+    known[_SIZED & (held & BITS_OF == BITS_OF)] = 0  # sized, and not yet written back
+    found = np.full(known.shape, _KEPT, np.int8)
+    at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS])
+    found[at_reset & ~STATUS] = _AT_RESET
+    found[before.cleared[:, DWORD_OF] & ~held & known & np.where(_SHUT_DOWN, -1, 0) != 0] = _EXPECTED
+    found[known != BITS_OF] = _UNDETERMINED
+    differs = (held ^ first) & known != 0
+    found[differs] = 0 if who_is_known else _UNDETERMINED
+    found[differs & (before.reset[:, None] > before.last.rows[:, DWORD_OF])] = _EXPECTED
+    if not shutdown_known:
+        found[:, _SHUT_DOWN] = _UNDETERMINED
+    found[ours | theirs == 0] = 0
+    return np.maximum.reduceat(found, _FIRST_OF_NAME, axis=1)
+
+
+def with_said(found: NDArray[np.int8], said: Iterable[tuple[int, str, StateVerdictName]]) -> NDArray[np.int8]:
+    """The verdict on each function and name, with those on single functions.
+
+    Args:
+        found: from :func:`unsaid`.
+        said: row of a function, name of the state, verdict.
+    """
+    ranks = found.copy()
+    for place, name, word in said:
+        at = place, _PLACE_OF_NAME[name]
+        ranks[at] = max(int(ranks[at]), _RANKS[word])
+    return ranks
+
+
+def by_name(ranks: NDArray[np.int8]) -> list[StateCount]:
+    """Counts of all functions by name."""
+    shown = (ranks > 0).sum(axis=0).tolist()
+    missing = (ranks == _UNDETERMINED).sum(axis=0).tolist()
+    lost = (ranks > _UNDETERMINED).sum(axis=0).tolist()
+    return [
+        StateCount(name, shown[place] - lost[place] - missing[place], lost[place], missing[place])
+        for place, name in enumerate(NAMES)
+        if shown[place]
+    ]
+
+
+def by_kind(ranks: NDArray[np.int8], functions: FunctionKinds) -> StateGroups:
+    """Counts by kind of function and name."""
+    names, words, kinds = len(NAMES), len(COUNTED) + 1, len(functions.kinds)
+    cells = (functions.of[:, None] * names + np.arange(names)) * words + ranks
+    counts = np.bincount(cells.reshape(-1), minlength=kinds * names * words).reshape(-1, words)[:, 1:]
+    counts[:, 1] += counts[:, 0]
+    rows = np.flatnonzero(counts.any(axis=1))
+    return StateGroups(functions.kinds, rows // names, rows % names, counts[rows])
+
+
+def kinds(
+    before: Mapping[str, NDArray[np.int64]],
+    was: NDArray[np.int64],
+    after: Mapping[str, NDArray[np.int64]],
+    now: NDArray[np.int64],
+    preserved: NDArray[np.bool_],
+) -> FunctionKinds:
+    """What kind of function each is.
+
+    Args:
+        before: columns of a function table of the outgoing boot.
+        was: row of each function there.
+        after: those of the incoming boot, which say what the other does not show.
+        now: row of each function there.
+        preserved: which were handed over.
+    """
+    facts = {}
+    for name in _FACTS:
+        column = before[name][was]
+        facts[name] = np.where(column == NONE, after[name][now], column)
+    vendor, device = facts["vendor"], facts["device"]
+    identity = np.where((vendor == NONE) | (device == NONE), NONE, vendor << 16 | device)
+    keys = (identity + 1 << 1 | preserved) * len(_PORT_TYPES) + _port_types(facts)
+    different, of = np.unique(keys, return_inverse=True)
+    found = []
+    for key in different.tolist():
+        rest, kind = divmod(key, len(_PORT_TYPES))
+        number = (rest >> 1) - 1
+        named = None if number == NONE else f"{number >> 16:04x}:{number & 0xFFFF:04x}"
+        found.append((named, _PORT_TYPES[kind], bool(rest & 1)))
+    return FunctionKinds(found, of.reshape(-1))
+
+
+def _port_types(facts: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Places in :data:`_PORT_TYPES`."""
+    header, kind = facts["header_type"], facts["pcie_type"]
+    layout = np.where(header == NONE, NONE, header & HEADER_TYPE_LAYOUT)
+    without = np.where(facts["is_pcie"] == 0, _PCI, _UNKNOWN)
+    bridge = np.where(kind == NONE, without, _OF_BRIDGE[kind & 0xF])
+    return np.where(
+        layout == 1, bridge, np.where(layout == 0, _OF_DEVICE[np.maximum(kind, 0) & 0xF], _UNKNOWN)
+    )
