@@ -10,7 +10,7 @@ import numpy as np
 
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import enumeration, node_table
-from analyzer.replay.enumeration import FoundRows, Replay
+from analyzer.replay.enumeration import FoundRows, Replay, ScanningKernel
 from analyzer.replay.node_table import NodeTable, of_world
 from analyzer.replay.world import Node, Path, World
 

@@ -108,7 +108,7 @@ def scan(hardware: Hardware) -> ScanTables:
         pl.lit(None, _NUMBER).alias("address"),  # of the bridge above
         pl.lit(value=True).alias("sure"),
         pl.lit(value=True).alias("heard"),
-        pl.lit("").alias("order"),
+        pl.col("bus").cast(_TEXT).str.zfill(14).alias("order"),  # a root bus with all below it, then the next
     )
     found, decisions, numbers = [], [], []
     while True:  # once for no kernel at all, which gives empty tables
