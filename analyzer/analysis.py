@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyzer.asking import ASKED
 from analyzer.capture import Capture, joining
+from analyzer.distinct_questions import ASKED
 from analyzer.errors import AritraceError
 from analyzer.observed import junctions
 from analyzer.options import Options

@@ -187,6 +187,14 @@ Add = Annotated[
         help="If DIR holds a run, finish it and add what is new or changed since; nothing is done twice.",
     ),
 ]
+Tables = Annotated[
+    bool,
+    typer.Option(
+        "--tables",
+        rich_help_panel=_WORK,
+        help="Keep every stage of each analysis but the accesses, as 'analyze tables' has them: DIR/stages.",
+    ),
+]
 MaxBytes = Annotated[str | None, _most("--max-bytes", "Its size as stored")]
 MaxSeconds = Annotated[
     int,
@@ -224,6 +232,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
     group_by: GroupBy = None,
     group_order: GroupOrder = None,
     add: Add = False,
+    tables: Tables = False,
     jobs: Jobs = None,
     shard: Shard = None,
     engine: EngineOption = "local",
@@ -265,6 +274,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
         group_by=group_by,
         group_order=group_order,
         add=add,
+        tables=tables,
         jobs=jobs,
         shard=_shard(shard),
         engine=engine,

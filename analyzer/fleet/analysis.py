@@ -19,11 +19,11 @@ from analyzer.errors import (
     UnreadableInputError,
     UsageError,
 )
-from analyzer.fleet import fetching
+from analyzer.fleet import fetching, stage_rows
 from analyzer.verdicts.verdict import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from analyzer.analysis import Study
     from analyzer.capture import Capture
@@ -60,6 +60,7 @@ class AnalyzedInput:
         clock: clock of its accesses' times (:class:`analyzer.capture.Notes`).
         created_ns: when the recording began, as its file says.
         states: of each kexec, what became of the watched registers of its functions, counted.
+        stages: tables of its working by name, where the run keeps them.
     """
 
     number: int
@@ -70,13 +71,15 @@ class AnalyzedInput:
     clock: str | None = None
     created_ns: int | None = None
     states: Sequence[StateGroups] = ()
+    stages: Mapping[str, pl.DataFrame] | None = None
 
 
 class _Answer(NamedTuple):
-    """What the analysis says of one capture: its result, and the counts of watched registers by kexec."""
+    """What the analysis says of one capture; the others as in :class:`AnalyzedInput`."""
 
     result: CaptureResult
     states: list[StateGroups]
+    stages: Mapping[str, pl.DataFrame] | None
 
 
 @dataclass(frozen=True)
@@ -99,16 +102,24 @@ def open_history(paths: Sequence[str], options: Options) -> Capture:
     return open_pieces(paths, options)
 
 
-def analyze_many(captures: Sequence[Capture], options: Options) -> list[_Answer]:
-    """Analyse captures together; a fleet run analyses captures here only."""
+def analyze_many(captures: Sequence[Capture], options: Options, *, stages: bool = False) -> list[_Answer]:
+    """Analyse captures together; a fleet run analyses captures here only.
+
+    Args:
+        captures: the captures.
+        options: of all of them.
+        stages: keep the tables of the working, too.
+    """
     from analyzer.analysis import analyze_batch
 
-    states: list[list[StateGroups]] = []
+    answers: list[_Answer] = []
 
-    def count(study: Study) -> None:
-        states.append([one.watch.groups() for one in study.kexec_analyses])
+    def keep(study: Study) -> None:
+        states = [one.watch.groups() for one in study.kexec_analyses]
+        answers.append(_Answer(study.result, states, stage_rows.of_study(study) if stages else None))
 
-    return list(map(_Answer, analyze_batch(captures, options, studied=count), states))
+    analyze_batch(captures, options, studied=keep)
+    return answers
 
 
 def groups(numbered: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, Entry]]]:
@@ -150,7 +161,7 @@ def analyze_inputs(numbered: Sequence[tuple[int, Entry]], job: Job, scratch: str
             except FAULTS as error:
                 rows[number] = _failed(number, entry, error)
         for alike in _with_equal_options(opened):
-            for one, answer in _analyze(alike, alike[0].files.options):
+            for one, answer in _analyze(alike, alike[0].files.options, stages=job.request.tables):
                 rows[one.number] = (
                     _done(one, answer)
                     if not isinstance(answer, BaseException)
@@ -212,22 +223,24 @@ def _with_equal_options(opened: Sequence[_Opened]) -> Iterator[list[_Opened]]:
 
 
 def _analyze(
-    opened: Sequence[_Opened], options: Options
+    opened: Sequence[_Opened], options: Options, *, stages: bool
 ) -> Iterator[tuple[_Opened, _Answer | BaseException]]:
     try:
-        answers: Sequence[_Answer | BaseException] = analyze_many([one.capture for one in opened], options)
+        answers: Sequence[_Answer | BaseException] = analyze_many(
+            [one.capture for one in opened], options, stages=stages
+        )
     except FAULTS as error:
         # One of them causes it: analysed alone, each shows whether it does.
         if len(opened) == 1:
             answers = [_caused_by_entry(error, opened[0].entry)]
         else:
-            answers = [_alone(one, options) for one in opened]
+            answers = [_alone(one, options, stages=stages) for one in opened]
     yield from zip(opened, answers, strict=True)
 
 
-def _alone(one: _Opened, options: Options) -> _Answer | BaseException:
+def _alone(one: _Opened, options: Options, *, stages: bool) -> _Answer | BaseException:
     try:
-        return analyze_many([one.capture], options)[0]
+        return analyze_many([one.capture], options, stages=stages)[0]
     except FAULTS as error:
         return error
 
@@ -250,6 +263,7 @@ def _done(one: _Opened, answer: _Answer) -> AnalyzedInput:
         notes.clock,
         notes.created_ns,
         answer.states,
+        answer.stages,
     )
 
 

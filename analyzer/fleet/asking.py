@@ -27,6 +27,7 @@ def asked(  # noqa: PLR0913 as of the library's one verb
     manifest_root: str | None = None,
     group_by: str | None = None,
     group_order: str | None = None,
+    tables: bool = False,
 ) -> tuple[Request, RequestedInputs]:
     """Return the request, and what it names; the arguments are those of :func:`analyzer.fleet.run`.
 
@@ -74,6 +75,7 @@ def asked(  # noqa: PLR0913 as of the library's one verb
         manifest_root=manifest_root,
         group_by=group_by,
         group_order=group_order,
+        tables=tables,
     )
     return request, wanted
 

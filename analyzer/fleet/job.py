@@ -65,6 +65,7 @@ class Request:
         manifest_root: directory or URL that paths in manifests are relative to; None: the manifest's own.
         group_by: regular expression; files in whose paths it finds the same are pieces of one history.
         group_order: words in paths, comma-separated, in the order of the pieces; None: the order of names.
+        tables: keep the tables of the working of every capture.
     """
 
     sources: tuple[str, ...]
@@ -81,6 +82,7 @@ class Request:
     manifest_root: str | None = None
     group_by: str | None = None
     group_order: str | None = None
+    tables: bool = False
 
     @property
     def options(self) -> Options:

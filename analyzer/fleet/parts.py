@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from analyzer.errors import AritraceError, UsageError
+from analyzer.fleet import stage_rows
 from analyzer.fleet.job import cannot_write
 from analyzer.fleet.rows import PARTITION, TABLES, TABLES_SCHEMA, VERDICTS
+from analyzer.questions.tables.schemas import SCHEMAS
 from analyzer.readers.small_files import read_limited
 from analyzer.results.parquet import METADATA_KEY, put_table
 from analyzer.version import NAME
@@ -32,7 +34,7 @@ REPLACED: Final = "replaced"
 _REPLACED_SCHEMA: Final = pl.Schema({"capture": pl.Int64()})
 _RECORD_LIMIT: Final = 16 << 20
 #: Folders of the output directory that hold nothing but files of the run.
-FOLDERS: Final = (_RECORDS, *TABLES, REPLACED)
+FOLDERS: Final = (_RECORDS, *TABLES, REPLACED, stage_rows.FOLDER)
 _TEMPORARY: Final = ".aritrace-*.tmp"
 
 
@@ -66,6 +68,11 @@ def prepare(job: Job) -> None:
             target = Path(job.directory, _folder(table, VERDICTS[0]), "part-columns.parquet")
             if not target.exists():
                 _write(pl.DataFrame(schema=schema).drop(PARTITION), target)
+        for name in stage_rows.STAGES if job.request.tables else ():
+            target = Path(job.directory, stage_rows.FOLDER, name, "part-columns.parquet")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                _write(pl.DataFrame(schema=SCHEMAS[name]), target)
         Path(job.directory, REPLACED).mkdir(exist_ok=True)
         target = Path(job.directory, REPLACED, f"part-{job.addition:06d}.parquet")
         if (job.replaced or not job.addition) and not target.exists():
@@ -83,16 +90,24 @@ def write(job: Job, batch: int, frames: Mapping[str, pl.DataFrame]) -> None:
     name = f"part-{job.batch_name(batch)}.parquet"
     parts: dict[str, list[str]] = {}
     for table, frame in frames.items():
-        for verdict in VERDICTS:
-            rows = frame.filter(pl.col(PARTITION) == verdict).drop(PARTITION)
+        for folder, rows in _by_folder(table, frame):
             if rows.height:
-                part = f"{_folder(table, verdict)}/{name}"
+                part = f"{folder}/{name}"
                 _write(rows.rechunk(), Path(job.directory, part))
                 parts.setdefault(table, []).append(part)
     outcomes = frames["captures"]["outcome"].value_counts(sort=False).sort("outcome")
     record = BatchRecord(batch, parts, frames["captures"].height, dict(outcomes.iter_rows()))
     with replacing(_record_path(job, batch)) as stream:
         stream.write(json.dumps(asdict(record), sort_keys=True).encode() + b"\n")
+
+
+def _by_folder(table: str, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Folders of a table with the rows that belong there."""
+    if table not in TABLES:
+        yield table, frame
+        return
+    for verdict in VERDICTS:
+        yield _folder(table, verdict), frame.filter(pl.col(PARTITION) == verdict).drop(PARTITION)
 
 
 def record_of(job: Job, batch: int) -> BatchRecord | None:
@@ -120,6 +135,7 @@ def clean(job: Job) -> None:
     """Remove half-written files of a killed run; only for a process that holds the directory alone."""
     folders = [Path(job.directory), Path(job.directory, _RECORDS), Path(job.directory, REPLACED)]
     folders += [Path(job.directory, _folder(table, verdict)) for table in TABLES for verdict in VERDICTS]
+    folders += [Path(job.directory, stage_rows.FOLDER, name) for name in stage_rows.STAGES]
     for folder in folders:
         for leftover in folder.glob(_TEMPORARY):
             leftover.unlink(missing_ok=True)

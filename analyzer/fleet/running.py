@@ -72,6 +72,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
     group_by: str | None = None,
     group_order: str | None = None,
     add: bool = False,
+    tables: bool = False,
     jobs: int | None = None,
     shard: tuple[int, int] | None = None,
     engine: Engine = "local",
@@ -94,6 +95,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
         group_by: regular expression; files in whose paths it finds the same are pieces of one history.
         group_order: words in paths, comma-separated, in the order of the pieces; by default that of names.
         add: if the directory holds a run already, list the sources again and add what is new.
+        tables: keep every stage of each analysis but the accesses, in ``stages``.
         jobs: processes of this machine; by default one for each core.
         shard: (i, n) with 0 <= i < n: only every n-th batch, beginning with the i-th.
         engine: ``local`` or ``dask``.
@@ -122,6 +124,7 @@ def run(  # noqa: PLR0913 the library's one verb: every option is a keyword
         manifest_root=manifest_root,
         group_by=group_by,
         group_order=group_order,
+        tables=tables,
     )
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise UsageError(

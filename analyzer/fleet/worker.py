@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from analyzer.fleet.analysis import AnalyzedInput
     from analyzer.fleet.job import Job
     from analyzer.fleet.manifest import Entry
 
@@ -118,33 +119,38 @@ def bound_memory(more: int) -> None:
 
 def whole_batch(job: Job, batch: int, scratch: str) -> None:
     """Analyse a batch group by group and write its parts and its record."""
-    from analyzer.fleet import analysis, manifest, parts, rows
+    from analyzer.fleet import analysis, manifest, parts
 
     frames: list[Frames] = []
     for group in analysis.groups(manifest.of_batch(job, batch)):
         with _within(job.request.limits.max_seconds):
-            frames.append(
-                rows.tables(analysis.analyze_inputs(group, job, scratch), job.request.host_from_path)
-            )
+            frames.append(_tables(job, analysis.analyze_inputs(group, job, scratch)))
         gc.collect()
     parts.write(job, batch, concatenated(frames))
+
+
+def _tables(job: Job, judged: Sequence[AnalyzedInput]) -> dict[str, pl.DataFrame]:
+    """The tables of the results, and those of the working where the run keeps them."""
+    from analyzer.fleet import rows, stage_rows
+
+    working = stage_rows.tables(judged) if job.request.tables else {}
+    return rows.tables(judged, job.request.host_from_path) | working
 
 
 def one_entry(job: Job, number: int, entry: Entry, scratch: str) -> Frames:
     """Analyse one entry; even a fault of the program becomes its row."""
     from analyzer.errors import UsageError
-    from analyzer.fleet import analysis, rows
+    from analyzer.fleet import analysis
     from analyzer.fleet.stores import StoreError
 
-    host = job.request.host_from_path
     with _within(job.request.limits.max_seconds):
         try:
-            return rows.tables(analysis.analyze_inputs([(number, entry)], job, scratch), host)
+            return _tables(job, analysis.analyze_inputs([(number, entry)], job, scratch))
         except (UsageError, StoreError):
             raise
         except analysis.FAULTS as error:
             reason = f"a fault of the program: {type(error).__name__}"
-            return rows.tables([analysis.failed_input(number, entry, "crashed", reason)], host)
+            return _tables(job, [analysis.failed_input(number, entry, "crashed", reason)])
 
 
 def concatenated(frames: Sequence[Frames]) -> dict[str, pl.DataFrame]:

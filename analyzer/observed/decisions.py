@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from analyzer import asking
+from analyzer import distinct_questions
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import INHERITED_REGISTERS
@@ -203,7 +203,7 @@ def of_boots(topologies: Sequence[Topology]) -> list[dict[int, list[Decision]]]:
         "wrote_on": wrote.flag(ARI_FORWARDING.mask),
         "wrote_first": wrote.rows < read.rows,
     }
-    answers = asking.each(
+    answers = distinct_questions.each(
         recognise, zip(*(flags_of(seen[name]) for name in _DecisionWindow._fields), strict=True)
     )
     rows = {"scan": scans, "devcap2": devcap2.rows, "read": read.rows, "write": wrote.rows}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from analyzer import asking
+from analyzer import distinct_questions
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.series import BusNumberRule, named
@@ -143,7 +143,9 @@ def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool
         for part in ("primary", "secondary", "subordinate")
     ]
     known = [[None if number == NONE else number for number in part.tolist()] for part in kept]
-    found[rows] = asking.each(unusable, zip(silent.tolist(), buses[rows].tolist(), *known, strict=True))
+    found[rows] = distinct_questions.each(
+        unusable, zip(silent.tolist(), buses[rows].tolist(), *known, strict=True)
+    )
     return found
 
 

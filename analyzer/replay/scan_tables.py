@@ -2,7 +2,7 @@
 
 A kernel scans a bus (pci_scan_child_bus_extend of Linux 7.3), then the buses below the bridges that it found
 there. Each step reduces its question to a row of plain facts and asks the rule once for each distinct row
-(:mod:`analyzer.asking`). The rules are :func:`analyzer.replay.ari.decide`,
+(:mod:`analyzer.distinct_questions`). The rules are :func:`analyzer.replay.ari.decide`,
 :func:`analyzer.replay.slots.walk` and :func:`analyzer.replay.bus_numbers.outcome`.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from analyzer.asking import ask
+from analyzer.distinct_questions import ask
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import ari, bus_numbers, slots
 

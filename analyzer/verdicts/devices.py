@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from analyzer import asking, bdf
+from analyzer import bdf, distinct_questions
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.results import DeviceVerdict
 
@@ -82,7 +82,7 @@ def verdicts(
     names = machine.names.tolist()
     discovered: dict[int, bool] = dict(zip(found.rows.tolist(), found.certain.tolist(), strict=True))
     outgoing, silent = machine.columns["outgoing"].tolist(), machine.columns["silent"].tolist()
-    answers = asking.each(
+    answers = distinct_questions.each(
         judge,
         (
             (

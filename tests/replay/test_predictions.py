@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hand_made_worlds import link, predict, predictions
 
-from analyzer import asking
+from analyzer import distinct_questions
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.enumeration import Prediction, Replay, ScanningKernel
 from analyzer.replay.node_table import of_world
@@ -223,13 +223,13 @@ def test_absent_functions_are_not_found() -> None:
 
 def test_buses_that_look_the_same_are_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two kernels on two machines of one kind: six buses, two of them different."""
-    monkeypatch.setattr(asking, "ASKED", {})
+    monkeypatch.setattr(distinct_questions, "ASKED", {})
     one = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST))
     other = world(port(FIRST, (0, 7, 7)), function(BELOW_FIRST))
     both = predictions([(one, profile()), (other, profile()), (other, profile("inherit"))])
     assert [found(prediction) for prediction in both] == [[FIRST, BELOW_FIRST]] * 3
     assert [prediction.keys[BELOW_FIRST] for prediction in both] == [key(3, 0), key(7, 0), key(7, 0)]
-    assert asking.ASKED["scan_tables.walked"] == (2, 6)
+    assert distinct_questions.ASKED["scan_tables.walked"] == (2, 6)
 
 
 @pytest.mark.parametrize("order", [(True, False), (False, True)])

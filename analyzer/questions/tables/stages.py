@@ -76,7 +76,7 @@ def _analyzed(
     for number, result in enumerate(found.captures):
         part = parts[number] if number < len(parts) else {}  # an unreadable one has no working
         alone = Analysis(found.policy, [result], found.summary)
-        yield alone, {name: _of_stage(name, alone, part) for name in names}
+        yield alone, {name: of_stage(name, alone, part) for name in names}
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
@@ -86,7 +86,7 @@ def _chosen(names: Sequence[str]) -> list[str]:
     return [name for name in SCHEMAS if not names or name in names]
 
 
-def _of_stage(name: str, alone: Analysis, part: dict[str, pl.DataFrame]) -> pl.DataFrame:
+def of_stage(name: str, alone: Analysis, part: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """One table of one capture: of its results, or what was made of its working."""
     make = _OF_RESULTS.get(name)
     if make is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from analyzer import asking
+from analyzer import distinct_questions
 
 #: What the rules below were asked, in order.
 QUESTIONS: list[tuple[object, ...]] = []
@@ -14,7 +14,7 @@ QUESTIONS: list[tuple[object, ...]] = []
 @pytest.fixture
 def questions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """Nothing was asked or counted before."""
-    monkeypatch.setattr(asking, "ASKED", {})
+    monkeypatch.setattr(distinct_questions, "ASKED", {})
     QUESTIONS.clear()
     return QUESTIONS
 
@@ -33,21 +33,21 @@ ROWS = [(3, 1), (None, 1), (3, 1), (1, 3), (None, 1)]
 
 
 def test_each_row_has_its_answer_in_order(questions: list[tuple[object, ...]]) -> None:
-    assert asking.each(total, iter(ROWS)) == [4, None, 4, 4, None]
+    assert distinct_questions.each(total, iter(ROWS)) == [4, None, 4, 4, None]
     assert questions == [(3, 1), (None, 1), (1, 3)]
-    assert asking.ASKED == {"test_asking.total": (3, 5)}
+    assert distinct_questions.ASKED == {"test_asking.total": (3, 5)}
 
 
 def test_questions_of_a_rule_add_up(questions: list[tuple[object, ...]]) -> None:
-    asking.each(total, ROWS)
-    asking.each(total, ROWS[:1])
-    asking.each(_both_ways, ROWS[:2])
-    assert asking.ASKED == {"test_asking.total": (4, 6), "test_asking.both_ways": (2, 2)}
+    distinct_questions.each(total, ROWS)
+    distinct_questions.each(total, ROWS[:1])
+    distinct_questions.each(_both_ways, ROWS[:2])
+    assert distinct_questions.ASKED == {"test_asking.total": (4, 6), "test_asking.both_ways": (2, 2)}
     assert len(questions) == 6  # answers are not kept from one call to the next
 
 
 def test_no_rows(questions: list[tuple[object, ...]]) -> None:
-    assert asking.each(total, []) == []
+    assert distinct_questions.each(total, []) == []
     assert questions == []
 
 
@@ -57,7 +57,7 @@ def test_a_column_of_answers(questions: list[tuple[object, ...]]) -> None:
         {"second": [1, 1, 1, 3, 1], "name": list("abcde"), "first": [3, None, 3, 1, None]},
         schema={"second": pl.Int64, "name": pl.String, "first": pl.Int64},
     )
-    asked = asking.ask(frame, ("first", "second"), total, {"total": pl.Int64()})
+    asked = distinct_questions.ask(frame, ("first", "second"), total, {"total": pl.Int64()})
     assert asked.columns == ["second", "name", "first", "total"]
     assert asked.drop("total").equals(frame)
     assert asked["total"].to_list() == [4, None, 4, 4, None]
@@ -67,7 +67,7 @@ def test_a_column_of_answers(questions: list[tuple[object, ...]]) -> None:
 def test_several_columns_of_answers(questions: list[tuple[object, ...]]) -> None:
     frame = pl.DataFrame(ROWS, schema={"first": pl.Int64, "second": pl.Int64}, orient="row")
     answers = {"rest": pl.Int64(), "text": pl.String()}
-    asked = asking.ask(frame, ["first", "second"], _both_ways, answers)
+    asked = distinct_questions.ask(frame, ["first", "second"], _both_ways, answers)
     assert asked.select("rest", "text").rows() == [
         (2, "3-1"),
         (None, "None-1"),
@@ -80,13 +80,18 @@ def test_several_columns_of_answers(questions: list[tuple[object, ...]]) -> None
 
 def test_an_answer_may_be_a_list() -> None:
     frame = pl.DataFrame({"count": [2, 0, 2]})
-    asked = asking.ask(frame, ["count"], lambda count: list(range(count)), {"all": pl.List(pl.Int64())})
+    asked = distinct_questions.ask(
+        frame, ["count"], lambda count: list(range(count)), {"all": pl.List(pl.Int64())}
+    )
     assert asked["all"].to_list() == [[0, 1], [], [0, 1]]
 
 
 def test_an_answer_replaces_the_column_of_its_name() -> None:
     frame = pl.DataFrame({"first": [1, 2]})
-    assert asking.ask(frame, ["first"], lambda first: -first, {"first": pl.Int64()}).rows() == [(-1,), (-2,)]
+    assert distinct_questions.ask(frame, ["first"], lambda first: -first, {"first": pl.Int64()}).rows() == [
+        (-1,),
+        (-2,),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,5 +100,5 @@ def test_an_answer_replaces_the_column_of_its_name() -> None:
 )
 def test_a_table_without_rows(rule: object, answers: dict[str, pl.DataType]) -> None:
     frame = pl.DataFrame(schema={"first": pl.Int64, "second": pl.Int64})
-    asked = asking.ask(frame, ("first", "second"), rule, answers)
+    asked = distinct_questions.ask(frame, ("first", "second"), rule, answers)
     assert (asked.height, asked.schema) == (0, {**frame.schema, **answers})
