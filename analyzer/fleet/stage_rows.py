@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analyzer.analysis import Study
-    from analyzer.fleet.analysis import AnalyzedInput
 
 #: The tables, in the order of the stages.
 STAGES: Final = (
@@ -36,19 +35,21 @@ def of_study(study: Study) -> dict[str, pl.DataFrame]:
     return {name: stages.of_stage(name, alone, part) for name in STAGES}
 
 
-def tables(judged: Sequence[AnalyzedInput]) -> dict[str, pl.DataFrame]:
-    """The tables of several inputs by their place in the output, with the run's ``capture`` and ``path``."""
+def tables(kept: Sequence[tuple[int, str, Mapping[str, pl.DataFrame]]]) -> dict[str, pl.DataFrame]:
+    """The tables of several inputs by their place in the output.
+
+    Args:
+        kept: of each input its number in the manifest, its name there, and its tables.
+    """
     return {
         f"{FOLDER}/{name}": pl.concat(
             [
                 pl.DataFrame(schema=SCHEMAS[name]),
-                *(_keyed(one, one.stages, name) for one in judged if one.stages),
+                *(
+                    stages[name].with_columns(capture=pl.lit(number, NUMBER), path=pl.lit(path, TEXT))
+                    for number, path, stages in kept
+                ),
             ]
         )
         for name in STAGES
     }
-
-
-def _keyed(one: AnalyzedInput, stages: Mapping[str, pl.DataFrame], name: str) -> pl.DataFrame:
-    keys = {"capture": pl.lit(one.number, NUMBER), "path": pl.lit(one.entry.name, TEXT)}
-    return stages[name].with_columns(**keys)

@@ -133,7 +133,8 @@ def _tables(job: Job, judged: Sequence[AnalyzedInput]) -> dict[str, pl.DataFrame
     """The tables of the results, and those of the working where the run keeps them."""
     from analyzer.fleet import rows, stage_rows
 
-    working = stage_rows.tables(judged) if job.request.tables else {}
+    kept = [(one.number, one.entry.name, one.stages) for one in judged if one.stages is not None]
+    working = stage_rows.tables(kept) if job.request.tables else {}
     return rows.tables(judged, job.request.host_from_path) | working
 
 

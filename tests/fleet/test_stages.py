@@ -13,7 +13,12 @@ from analyzer.errors import UsageError
 from analyzer.fleet.stage_rows import STAGES
 
 CORPUS = Path(__file__).parents[2] / "traces"
-NAMES = ("clean-inherit", "lost-explicit-write", "firmware-reboot-before-kexec", "hidden-after-port-reset-in-blackout")
+NAMES = (
+    "clean-inherit",
+    "lost-explicit-write",
+    "firmware-reboot-before-kexec",
+    "hidden-after-port-reset-in-blackout",
+)
 
 
 def captures(folder: Path) -> list[str]:
