@@ -31,12 +31,14 @@ class Plan:
         quick: small inputs, each measured once: shows that everything works, its figures say nothing.
         long: also what takes many minutes and tens of gigabytes.
         profile: also measure where the time goes.
+        against: an earlier commit that is measured beside this version.
     """
 
     folder: Path
     quick: bool = False
     long: bool = False
     profile: bool = False
+    against: str | None = None
 
     @property
     def runs(self) -> int:

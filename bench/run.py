@@ -1,6 +1,6 @@
 """Measure aritrace and others on the same files in one run.
 
-    python bench/run.py [--quick] [--long] [--profile] [--write] [SECTION ...]
+    python bench/run.py [--quick] [--long] [--profile] [--against COMMIT] [--write] [SECTION ...]
 
 Prints tables in markdown; with --write they also take the place of the former ones in docs/performance.md.
 Needs an environment with aritrace installed (``pip install -e .``). A missing program is named as such.
@@ -21,7 +21,7 @@ import machine
 from measuring import ANALYZE, Plan
 
 #: Modules beside this one, each with a TITLE and measure(plan) -> tables. In the order of the document.
-SECTIONS = ("startup", "native", "qemu_log", "simpletrace", "trace_dat", "pcap", "scaling", "fleet")
+SECTIONS = ("startup", "native", "qemu_log", "simpletrace", "trace_dat", "pcap", "scaling", "fleet", "reach")
 
 
 def _arguments() -> argparse.Namespace:
@@ -31,6 +31,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--long", action="store_true", help="also 10^8 accesses, 10 GB, 100,000 captures")
     parser.add_argument("--profile", action="store_true", help="also say where the time goes")
     parser.add_argument("--write", action="store_true", help="write the tables to docs/performance.md")
+    parser.add_argument("--against", metavar="COMMIT", help="an earlier commit that reach also measures")
     parser.add_argument("--folder", type=Path, help="where inputs are made (--long: 15 GB)")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):
@@ -52,7 +53,7 @@ def main() -> None:
     print(table.markdown(), flush=True)
     parts = {}
     with tempfile.TemporaryDirectory(prefix="aritrace-bench-", dir=arguments.folder) as folder:
-        plan = Plan(Path(folder), arguments.quick, arguments.long, arguments.profile)
+        plan = Plan(Path(folder), arguments.quick, arguments.long, arguments.profile, arguments.against)
         for name in SECTIONS:
             if arguments.sections and name not in arguments.sections:
                 continue
