@@ -1,8 +1,8 @@
 """A capture each of many machines, no two alike: what hosts of different builds would send.
 
 The machines are those of the study (bench/study_machines.py), drawn with a seed; a kernel hands functions
-over to the next, and on every tenth machine one of the study's faults happens. As in long_captures.py, drivers
-of the outgoing kernel poll: here the Status registers of functions, at irregular times.
+over to the next, and on every tenth machine one of the study's faults happens. As in long_captures.py,
+drivers of the outgoing kernel poll: here the Status registers of functions, at irregular times.
 """
 
 from __future__ import annotations
