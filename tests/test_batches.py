@@ -36,7 +36,8 @@ def alone(captures):
 
 @pytest.mark.parametrize("rows", [1, 30_000, 10_000_000])
 def test_together_as_alone(captures, alone, rows, monkeypatch):
-    monkeypatch.setattr(analysis, "_BATCH_ROWS", rows)
+    monkeypatch.setattr("analyzer.verdicts.captures.INDEXED_ROWS", rows)
+    monkeypatch.setattr(analysis, "REPLAYED_ROWS", 3 * rows)
     reversed_too = captures[::-1]
     assert [asdict(result) for result in analyze_batch(reversed_too)] == [
         alone[capture.path] for capture in reversed_too

@@ -93,7 +93,7 @@ def test_a_byte_that_is_not_utf8_stays_visible_in_objects_too():
 def test_frames_and_fleet_agree_on_every_dtype(name):
     frame = getattr(frames, name)(samples.analysis()).schema
     both = [column for column in TABLES[name] if column in frame]
-    assert len(both) >= 6
+    assert len(both) >= 6 - (name == "state")  # counts of functions there, single registers here
     assert {column: frame[column] for column in both} == {column: TABLES[name][column] for column in both}
 
 

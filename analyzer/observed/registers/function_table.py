@@ -191,11 +191,11 @@ class FunctionTable:
         """Accesses to DEVCAP2 of bridges (0) or to an inherited register (from 1), of all functions."""
         known = self._to_register.get(register)
         if known is None:
-            parts = []
+            parts = [RunAccesses.nothing()]
             for start, block in zip(self._starts.tolist(), self._blocks, strict=False):
                 seen, edges = block.registers[register]
                 runs = np.repeat(np.arange(start, start + len(edges) - 1), np.diff(edges))
-                parts.append((place(runs, seen.rows), *seen[2:]))
+                parts.append(RunAccesses(place(runs, seen.rows), *seen[2:]))
             known = RunAccesses._make(map(np.concatenate, zip(*parts, strict=True)))
             self._to_register[register] = known
         return known

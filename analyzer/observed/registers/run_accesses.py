@@ -31,6 +31,12 @@ class RunAccesses(NamedTuple):
     dead: NDArray[np.bool_]
     failed: NDArray[np.bool_]
 
+    @classmethod
+    def nothing(cls) -> RunAccesses:
+        """No access."""
+        numbers, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
+        return cls(numbers, flags, numbers, numbers, flags, flags)
+
     def of(self, chosen: NDArray[np.bool_]) -> RunAccesses:
         """Some of them."""
         return RunAccesses._make(column[chosen] for column in self)
