@@ -71,7 +71,7 @@ def verdict(facts: StateFacts) -> StateVerdictName:
         return "lost" if _is_loss(facts) else "changed"
     if facts.known != state.mask:
         return "undetermined"
-    if facts.written is not None and (facts.written ^ facts.held) & facts.known & _of_interest(facts):
+    if facts.written is not None and (facts.written ^ facts.held) & facts.known & of_interest(facts):
         return "cleared"
     if facts.used is not None and (facts.used & ~facts.held) & facts.known:
         return "expected"
@@ -102,7 +102,7 @@ def clears_flags(state: WatchedState) -> bool:
     return state.code not in _ITS_OWN and state.code != _TUNED
 
 
-def _of_interest(facts: StateFacts) -> int:
+def of_interest(facts: StateFacts) -> int:
     """Bits that the incoming kernel's own write may have taken from what survived.
 
     Of flags those that were on; where the kernel tunes a number (Max Payload Size), all.

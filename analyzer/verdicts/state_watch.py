@@ -252,8 +252,11 @@ class StateWatch:
         dword, bits = int(DWORD_OF[number]), int(BITS_OF[number])
         if facts.from_dump or not facts.known or self._after.written[place, dword] == NONE:
             return False
+        if facts.differing:
+            return not facts.was_reset  # by that it is expected, whatever is written
         left = int(self._before.last.values[place, dword] ^ self._after.last.values[place, dword])
-        return bool(facts.differing or left & bits & int(self._after.last.known[place, dword]))
+        wanted = state_rule.of_interest(facts) << 8 * (facts.state.register.offset & 3)
+        return bool(left & bits & wanted & int(self._after.last.known[place, dword]))
 
     def _verdict(self, place: int, number: int) -> StateVerdict:
         key, now = self._pairs[place]

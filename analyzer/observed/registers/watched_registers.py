@@ -160,11 +160,11 @@ def of_runs(
     live = np.where(writes, ~accesses.failed[places], ~accesses.absent[places] & (values != known))
     if accesses.known is not None:
         known &= accesses.known[places]
-    chosen = np.flatnonzero(live)
+    known = known << 8 * lane & _SHOWN[2 * dword + writes]
+    chosen = np.flatnonzero(live & (known != 0))
     places, dword, lane, writes = places[chosen], dword[chosen], lane[chosen], writes[chosen]
-    values = values[chosen] << 8 * lane & 0xFFFFFFFF
-    known = known[chosen] << 8 * lane & _SHOWN[2 * dword + writes]
-    values &= known
+    known = known[chosen]
+    values = values[chosen] << 8 * lane & known
     keys = run[places] * _COUNT + dword
     return _put_together(accesses.rows[places], values, known, writes, keys, dword, runs, header)
 
@@ -175,16 +175,26 @@ def _unanswered(accesses: Accesses, run: NDArray[np.int64]) -> NDArray[np.bool_]
     No word of the first 16 bytes can be all ones where a function answers. A function above 7 is silent like
     that while the outgoing kernel runs with ARI Forwarding off; its registers keep what they hold.
     """
-    unsized = np.where(accesses.values > 0xFFFF, 4, 2)
-    ones = np.where(accesses.widths == 0, unsized, accesses.widths).astype(np.int64)
-    silent = accesses.absent | accesses.failed | (accesses.values == (1 << 8 * ones) - 1)
-    dead = silent & ~accesses.writes
-    begins = dead & (accesses.offsets < _NEVER_ONES) & (ones > 1)
+    begins: NDArray[np.bool_] = np.zeros(len(run), np.bool_)
+    headers = np.flatnonzero((accesses.offsets < _NEVER_ONES) & ~accesses.writes & ~accesses.live)
+    dead, wide = _silent(accesses, headers)
+    begins[headers[dead & wide]] = True
     if not begins.any():
-        return np.zeros(len(run), np.bool_)
+        return begins
+    dead = _silent(accesses, slice(None))[0] & ~accesses.writes
     events = np.where(begins | (~dead & ~accesses.writes), np.arange(len(run)), NONE)
     last = np.maximum.accumulate(events)
     return np.asarray((last != NONE) & begins[last] & (run[last] == run), np.bool_)
+
+
+def _silent(
+    accesses: Accesses, chosen: NDArray[np.int64] | slice
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of some accesses have all ones for a value, or none; and which are of more than a byte."""
+    values, widths = accesses.values[chosen], accesses.widths[chosen]
+    width = np.where(widths == 0, np.where(values > 0xFFFF, 4, 2), widths).astype(np.int64)
+    silent = accesses.absent[chosen] | accesses.failed[chosen] | (values == (1 << 8 * width) - 1)
+    return np.asarray(silent, np.bool_), np.asarray(width > 1, np.bool_)
 
 
 def _within_dwords(
