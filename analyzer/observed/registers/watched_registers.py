@@ -70,6 +70,19 @@ for _place, _bits, _state in zip(DWORD_OF, BITS_OF, WATCHED, strict=True):
 _SHOWN: Final = _bytes_shown()
 
 
+def _shows() -> NDArray[np.bool_]:
+    """Whether an access shows a watched bit: by dword, first byte in it, width (0: unknown), direction."""
+    found = np.zeros((_COUNT, 4, 8, 2), np.bool_)
+    for lane in range(4):
+        for width in range(5):
+            mask = (1 << 8 * (width or 4)) - 1 << 8 * lane & 0xFFFFFFFF
+            found[:, lane, width] = (_SHOWN.reshape(_COUNT, 2) & mask) != 0
+    return found.reshape(-1)
+
+
+_SHOWS: Final = _shows()
+
+
 class ShownBits(NamedTuple):
     """One value of every dword; arrays have a row for each function and a column for each of :data:`DWORDS`.
 
@@ -181,15 +194,18 @@ def _unanswered(accesses: Accesses, run: NDArray[np.int64]) -> NDArray[np.bool_]
     begins[headers[dead & wide]] = True
     if not begins.any():
         return begins
-    dead = _silent(accesses, slice(None))[0] & ~accesses.writes
-    events = np.where(begins | (~dead & ~accesses.writes), np.arange(len(run)), NONE)
+    of_such: NDArray[np.bool_] = np.zeros(int(run[-1]) + 1, np.bool_)
+    of_such[run[begins]] = True
+    its = np.flatnonzero(of_such[run])
+    begins, run, reads = begins[its], run[its], ~accesses.writes[its]
+    events = np.where(begins | (reads & ~_silent(accesses, its)[0]), np.arange(its.size), NONE)
     last = np.maximum.accumulate(events)
-    return np.asarray((last != NONE) & begins[last] & (run[last] == run), np.bool_)
+    found: NDArray[np.bool_] = np.zeros(len(accesses.rows), np.bool_)
+    found[its] = (last != NONE) & begins[last] & (run[last] == run)
+    return found
 
 
-def _silent(
-    accesses: Accesses, chosen: NDArray[np.int64] | slice
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _silent(accesses: Accesses, chosen: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of some accesses have all ones for a value, or none; and which are of more than a byte."""
     values, widths = accesses.values[chosen], accesses.widths[chosen]
     width = np.where(widths == 0, np.where(values > 0xFFFF, 4, 2), widths).astype(np.int64)
@@ -241,6 +257,10 @@ def _watched(
     offsets = np.minimum(accesses.offsets, EXTENDED_CONFIG_SIZE - 1)
     dword = table.reshape(-1)[run * (EXTENDED_CONFIG_SIZE >> 2) + (offsets >> 2)]
     places = np.flatnonzero((dword > 0) & own & (accesses.offsets < EXTENDED_CONFIG_SIZE))
+    # Most are polls of a status that shares its dword with a watched register.
+    kind = (dword[places] - 1).astype(np.int32) * 4 + (accesses.offsets[places] & 3)
+    kind = (kind * 8 + np.minimum(accesses.widths[places], 4)) * 2 + accesses.writes[places]
+    places = places[_SHOWS[kind]]
     return places, dword[places].astype(np.int64) - 1
 
 
