@@ -278,9 +278,8 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
     )
     result.bridges = [reset_signature.noted(one, machine, watch) for one in result.bridges]
-    said = watch.verdicts()
-    result.state_counts = watch.counts(said)
-    for one in said:
+    result.state_counts = watch.counts()
+    for one in watch.verdicts:
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
     return KexecAnalysis(kexec, machine, asked.profiles, predictions, ran, watch, result)
 

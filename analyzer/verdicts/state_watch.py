@@ -111,14 +111,16 @@ class StateWatch:
         """Key of the outgoing boot -> row of the arrays."""
         return {key: place for place, (key, _) in enumerate(self._pairs)}
 
+    @cached_property
     def verdicts(self) -> list[StateVerdict]:
         """What changed, by function in the order of :data:`schemas.state_watch.WATCHED`."""
-        return self._verdicts
+        return [verdict for _, verdict in self._said]
 
     @cached_property
-    def _verdicts(self) -> list[StateVerdict]:
-        found = (self._verdict(place, number) for place, number in self._candidates())
-        return [one for one in found if one.verdict != "kept"]
+    def _said(self) -> list[tuple[int, StateVerdict]]:
+        """The same, each with the row of its function."""
+        found = ((place, self._verdict(place, number)) for place, number in self._candidates())
+        return [(place, one) for place, one in found if one.verdict != "kept"]
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -160,21 +162,18 @@ class StateWatch:
         reset, had = self._reset_counts
         return int(reset[place]), int(had[place])
 
-    def counts(self, said: Iterable[StateVerdict]) -> list[StateCount]:
-        """Of each state that a function shows how many functions kept it.
-
-        Args:
-            said: :meth:`verdicts`.
-        """
-        return state_counts.by_name(self._worst(said))
+    def counts(self) -> list[StateCount]:
+        """Of each state that a function shows how many functions kept it."""
+        return state_counts.by_name(self._worst)
 
     def groups(self) -> StateGroups:
         """How many functions of each kind have each verdict."""
-        return state_counts.by_kind(self._worst(self.verdicts()), self._kinds)
+        return state_counts.by_kind(self._worst, self._kinds)
 
-    def _worst(self, said: Iterable[StateVerdict]) -> NDArray[np.int8]:
+    @cached_property
+    def _worst(self) -> NDArray[np.int8]:
         return state_counts.with_said(
-            self._unsaid, ((self._places[bdf.parse(one.bdf)], one.name, one.verdict) for one in said)
+            self._unsaid, ((place, one.name, one.verdict) for place, one in self._said)
         )
 
     @cached_property
