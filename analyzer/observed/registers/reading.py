@@ -204,7 +204,7 @@ def _read(batch: Batch, runs: _Runs) -> FunctionBlock:
         watched=watched_registers.of_runs(
             accesses,
             run,
-            rows <= runs.ends[run],
+            runs.ends,
             np.where(header == NONE, NONE, header & config_header.HEADER_TYPE_LAYOUT),
             lambda is_extended, number: (extended if is_extended else standard).first(number),
         ),

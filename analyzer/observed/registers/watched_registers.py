@@ -145,7 +145,7 @@ def joined(parts: Sequence[WatchedRegisters]) -> WatchedRegisters:
 def of_runs(
     accesses: Accesses,
     run: NDArray[np.int64],
-    own: NDArray[np.bool_],
+    ends: NDArray[np.int64],
     header: NDArray[np.int64],
     start_of: Callable[[bool, int], NDArray[np.int64]],
 ) -> WatchedRegisters:
@@ -154,14 +154,14 @@ def of_runs(
     Args:
         accesses: the runs one after the other.
         run: which run each access is of.
-        own: which accesses are the kernel's own.
+        ends: row of the kernel's own last access, for each run.
         header: header layout of each run's function, :data:`NONE` where it is not known.
         start_of: offsets of a capability (extended or not, its ID) of each run, :data:`NONE` without it.
     """
     runs = len(header)
     accesses = accesses._replace(failed=accesses.failed | _unanswered(accesses, run))
-    accesses, run, own = _within_dwords(accesses, run, own)
-    places, dword = _watched(accesses, run, own, _table(header, start_of))
+    accesses, run = _within_dwords(accesses, run)
+    places, dword = _watched(accesses, run, ends, _table(header, start_of))
     offsets = accesses.offsets[places].astype(np.int64)
     lane, width = offsets & 3, accesses.widths[places].astype(np.int64)
     values, writes = accesses.values[places], accesses.writes[places]
@@ -213,14 +213,12 @@ def _silent(accesses: Accesses, chosen: NDArray[np.int64]) -> tuple[NDArray[np.b
     return np.asarray(silent, np.bool_), np.asarray(width > 1, np.bool_)
 
 
-def _within_dwords(
-    accesses: Accesses, run: NDArray[np.int64], own: NDArray[np.bool_]
-) -> tuple[Accesses, NDArray[np.int64], NDArray[np.bool_]]:
+def _within_dwords(accesses: Accesses, run: NDArray[np.int64]) -> tuple[Accesses, NDArray[np.int64]]:
     """The same with each access that crosses into the next dword as two (QEMU logs have some)."""
     lane = accesses.offsets & 3
     crossing = np.flatnonzero(lane + accesses.widths > 4)
     if not crossing.size:
-        return accesses, run, own
+        return accesses, run
     order = np.sort(np.concatenate([np.arange(len(run)), crossing]))
     second = np.flatnonzero(order[1:] == order[:-1]) + 1
     split = Accesses._make(None if column is None else column[order] for column in accesses)
@@ -232,7 +230,7 @@ def _within_dwords(
             column[second - 1] &= (1 << 8 * inside.astype(np.int64)) - 1
             column[second] >>= 8 * inside.astype(np.int64)
     split.offsets[second] += inside
-    return split, run[order], own[order]
+    return split, run[order]
 
 
 def _table(
@@ -251,16 +249,17 @@ def _table(
 
 
 def _watched(
-    accesses: Accesses, run: NDArray[np.int64], own: NDArray[np.bool_], table: NDArray[np.uint8]
+    accesses: Accesses, run: NDArray[np.int64], ends: NDArray[np.int64], table: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the accesses to watched dwords, and which dword each is to."""
+    """Positions of the kernel's own accesses to watched bits, and which dword each is to."""
     offsets = np.minimum(accesses.offsets, EXTENDED_CONFIG_SIZE - 1)
     dword = table.reshape(-1)[run * (EXTENDED_CONFIG_SIZE >> 2) + (offsets >> 2)]
-    places = np.flatnonzero((dword > 0) & own & (accesses.offsets < EXTENDED_CONFIG_SIZE))
+    places = np.flatnonzero((dword > 0) & (accesses.offsets < EXTENDED_CONFIG_SIZE))
     # Most are polls of a status that shares its dword with a watched register.
     kind = (dword[places] - 1).astype(np.int32) * 4 + (accesses.offsets[places] & 3)
     kind = (kind * 8 + np.minimum(accesses.widths[places], 4)) * 2 + accesses.writes[places]
     places = places[_SHOWS[kind]]
+    places = places[accesses.rows[places] <= ends[run[places]]]
     return places, dword[places].astype(np.int64) - 1
 
 
