@@ -18,7 +18,7 @@ from analyzer.replay.world import Node, World
 from schemas.pcie_capability import DOWNSTREAM_TYPES, EXTENDED_BELOW, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -127,33 +127,6 @@ class NodeTable:
         hardware = self.columns["hardware"].copy()
         hardware[row] = bit
         return NodeTable(self.paths, {**self.columns, "hardware": hardware}, self.ignored)
-
-
-def of_world(world: World) -> NodeTable:
-    """The columns of functions that were looked at one by one."""
-    nodes = list(world.nodes())
-    columns = {
-        name: np.array(
-            [NONE if value is None else value for value in (getattr(node, name) for node in nodes)], np.int64
-        )
-        for name in (*NUMBERS, *FLAGS)
-        if name not in ("vendor", "device")
-    }
-    ids = [(node.vendor_device or "").split(":") for node in nodes]
-    for place, name in enumerate(("vendor", "device")):
-        columns[name] = np.array([int(one[place], 16) if len(one) == 2 else NONE for one in ids], np.int64)
-    for name in BUSES:
-        held: Iterable[BusNumbers | None] = (getattr(node, name) for node in nodes)
-        rows = [
-            (NONE,) * 4 if one is None else (one.primary, one.secondary, one.subordinate, one.row)
-            for one in held
-        ]
-        for part, column in zip(PARTS, np.array(rows, np.int64).reshape(-1, 4).T, strict=True):
-            columns[f"{name}_{part}"] = column
-    ignored = {row: node.ignored for row, node in enumerate(nodes) if node.ignored is not None}
-    made = NodeTable([node.path for node in nodes], columns, ignored)
-    made.__dict__.update(nodes=nodes, world=world)
-    return made
 
 
 def correct(paths: Sequence[Path], above: Column, columns: Mapping[str, Column]) -> None:

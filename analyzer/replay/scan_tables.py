@@ -46,7 +46,9 @@ KERNELS: dict[str, pl.DataType] = {
     **dict.fromkeys(("policy", "series"), _TEXT),
     **dict.fromkeys(("noari", "scan_all", "isolated", "keeps_numbers", "renumbers", "observed"), _FLAG),
 }
-#: What a kernel takes for preserved, by address; empty for one that no Live Update rule applies to.
+#: What a kernel takes for preserved, by the address that its scan finds: series v4 to v9 search the set by
+#: domain, bus and devfn alone (lookup in pci_setup_device), so that a function at another address than
+#: before is not recognised. Empty for a kernel that no Live Update rule applies to.
 PRESERVED = dict.fromkeys(("kernel", "address"), _NUMBER)
 #: ARI Forwarding that the outgoing kernel saved for a bridge.
 SAVED: dict[str, pl.DataType] = {**PRESERVED, "saved": _FLAG}

@@ -39,7 +39,7 @@ class KexecContext:
 
     Attributes:
         outgoing, incoming: topologies of the two boots.
-        decided_before, decided_after: ARI decisions of the two boots by bridge key.
+        decided_after: ARI decisions of the incoming boot by bridge key.
         world: the hardware.
         prediction: replay under the policy that verdicts are given under.
         as_observed: that policy is the one that ran, so that what the kernel was seen to decide counts.
@@ -51,7 +51,6 @@ class KexecContext:
 
     outgoing: Topology
     incoming: Topology
-    decided_before: dict[int, list[Decision]]
     decided_after: dict[int, list[Decision]]
     world: World
     prediction: Prediction

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_made_worlds import link, of_machines, of_nodes
+from hand_made_worlds import link, of_machines, of_nodes, of_world
 
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay import node_table
-from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS, NodeTable, of_world
+from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS, NodeTable
 from analyzer.replay.world import Node
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ENDPOINT, TYPE_ROOT_PORT, TYPE_UPSTREAM
 

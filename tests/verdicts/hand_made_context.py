@@ -58,7 +58,6 @@ def kexec_context(
             logged=None,
             silent=frozenset(),
         ),
-        decided_before={},
         decided_after={KEY: list(decided)} if decided else {},
         world=World({0: {8: made}}, {BRIDGE: made}, {KEY: made}),
         prediction=prediction,
