@@ -39,7 +39,12 @@ _LAST_BUS = 255
 
 
 def outcome(
-    renumbers: bool, numbers_silent: bool, unusable: bool, keeps_numbers: bool, series: str, neighbour: bool
+    renumbers: bool,
+    numbers_silent: bool,
+    unusable: bool,
+    keeps_bus_numbers: bool,
+    series: str,
+    neighbour: bool,
 ) -> Outcome:
     """Decide what the scan of a bus does with one bridge on it.
 
@@ -47,7 +52,7 @@ def outcome(
         renumbers: the kernel numbers every bridge anew.
         numbers_silent: the bridge's numbers read all ones.
         unusable: they are unset or broken on the bus that it sits on.
-        keeps_numbers: a Live Update forbids new bus numbers.
+        keeps_bus_numbers: a Live Update forbids new bus numbers.
         series: version of the patches.
         neighbour: a bridge that the scan finds on that bus, perhaps this one, is preserved and has unusable
             numbers.
@@ -58,7 +63,7 @@ def outcome(
         return "silent"
     if not unusable:
         return "use"
-    return "refuse" if keeps_numbers and _refuses(series, neighbour) else "assign"
+    return "refuse" if keeps_bus_numbers and _refuses(series, neighbour) else "assign"
 
 
 class NumbersQuestion(NamedTuple):
@@ -74,7 +79,7 @@ class NumbersQuestion(NamedTuple):
     renumbers: bool
     numbers_silent: bool
     unusable: bool
-    keeps_numbers: bool
+    keeps_bus_numbers: bool
     series: str
     neighbour: bool
     unusable_if_lost: bool
@@ -121,31 +126,21 @@ def node_unusable(bridge: Node, bus: int) -> bool:
 
 def all_usable(machine: NodeTable) -> bool:
     """Whether no bridge has unset, broken or silent numbers: then no kernel assigns new ones of itself."""
-    above, columns = machine.above, machine.columns
-    kept = np.where(
-        columns["numbers_row"] == NONE, columns["outgoing_numbers_secondary"], columns["numbers_secondary"]
-    )
-    on_bus = np.where(
-        above == NONE, np.array([path[0] & 0xFF for path in machine.paths], np.int64), kept[above]
-    )
-    return not unusable_on(machine, on_bus).any()
+    above, (_, secondary, _) = machine.above, machine.kept_numbers
+    roots = np.array([path[0] & 0xFF for path in machine.paths], np.int64)
+    return not unusable_on(machine, np.where(above == NONE, roots, secondary[above])).any()
 
 
 def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which functions are bridges whose numbers are unusable on the bus of a number, one for each."""
     found = np.zeros(len(buses), np.bool_)
     rows = np.flatnonzero(machine.columns["is_bridge"] == 1)
-    silent, read = machine.columns["numbers_silent"][rows] == 1, machine.columns["numbers_row"][rows] != NONE
-    kept = [
-        np.where(
-            read, machine.columns[f"numbers_{part}"][rows], machine.columns[f"outgoing_numbers_{part}"][rows]
-        )
-        for part in ("primary", "secondary", "subordinate")
+    silent = (machine.columns["numbers_silent"][rows] == 1).tolist()
+    known = [
+        [None if number == NONE else number for number in part[rows].tolist()]
+        for part in machine.kept_numbers
     ]
-    known = [[None if number == NONE else number for number in part.tolist()] for part in kept]
-    found[rows] = distinct_questions.each(
-        unusable, zip(silent.tolist(), buses[rows].tolist(), *known, strict=True)
-    )
+    found[rows] = distinct_questions.each(unusable, zip(silent, buses[rows].tolist(), *known, strict=True))
     return found
 
 

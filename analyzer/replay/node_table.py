@@ -103,6 +103,15 @@ class NodeTable:
         return np.where(outgoing != NONE, outgoing, np.maximum(incoming, 0))
 
     @property
+    def kept_numbers(self) -> list[Column]:
+        """Primary, secondary, subordinate numbers as first read; where they were not, the outgoing ones."""
+        read = self.columns["numbers_row"] != NONE
+        return [
+            np.where(read, self.columns[f"numbers_{part}"], self.columns[f"outgoing_numbers_{part}"])
+            for part in PARTS[:3]
+        ]
+
+    @property
     def one_child(self) -> Column:
         """Whether only device 0 can sit on the bus below (``Node.one_child``): 0, 1 or :data:`NONE`."""
         kind, is_pcie = self.columns["pcie_type"], self.columns["is_pcie"]
