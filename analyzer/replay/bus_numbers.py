@@ -127,8 +127,8 @@ def node_unusable(bridge: Node, bus: int) -> bool:
 def all_usable(machine: NodeTable) -> bool:
     """Whether no bridge has unset, broken or silent numbers: then no kernel assigns new ones of itself."""
     above, (_, secondary, _) = machine.above, machine.kept_numbers
-    roots = np.array([path[0] & 0xFF for path in machine.paths], np.int64)
-    return not unusable_on(machine, np.where(above == NONE, roots, secondary[above])).any()
+    buses = np.where(above == NONE, machine.root_buses & 0xFF, secondary[above])
+    return not unusable_on(machine, buses).any()
 
 
 def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -181,11 +181,16 @@ def _nodes(machines: Sequence[tuple[NodeTable, int, dict[int, int]]]) -> pl.Data
     parts = []
     for machine, first, roots in machines:
         on_root_bus = np.array([roots[path[0]] for path in machine.paths], np.int64)
-        devfn = np.array([path[-1] for path in machine.paths], np.int64)
         place = np.where(machine.above == NONE, on_root_bus, machine.above + first)
         node = np.arange(first, first + len(machine.paths))
         parts.append(
-            {**machine.columns, "node": node, "place": place, "devfn": devfn, "one_child": machine.one_child}
+            {
+                **machine.columns,
+                "node": node,
+                "place": place,
+                "devfn": machine.devfns,
+                "one_child": machine.one_child,
+            }
         )
     return scan_tables.nodes({name: np.concatenate([part[name] for part in parts]) for name in NODES})
 

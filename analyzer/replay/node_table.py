@@ -7,6 +7,7 @@ change. Rules that look at one function at a time get the same as a :class:`anal
 
 from __future__ import annotations
 
+import bisect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ class NodeTable:
         self,
         paths: Sequence[Path],
         columns: dict[str, Column],
-        ignored: Mapping[int, IgnoredFor] | None = None,
+        ignored: dict[int, IgnoredFor] | None = None,
     ) -> None:
         self.paths = paths
         self.columns = columns
@@ -62,6 +63,22 @@ class NodeTable:
         """Row of the bridge above each function; :data:`NONE` on a root bus."""
         rows = {path: row for row, path in enumerate(self.paths)}
         return np.array([rows.get(path[:-1], NONE) for path in self.paths], np.int64)
+
+    @cached_property
+    def root_buses(self) -> Column:
+        """Root bus (``domain << 8 | bus``) that each function is below."""
+        return np.array([path[0] for path in self.paths], np.int64)
+
+    @cached_property
+    def devfns(self) -> Column:
+        """Device and function number of each."""
+        return np.array([path[-1] for path in self.paths], np.int64)
+
+    def rows_below(self, row: int) -> Column:
+        """Rows of the functions below a bridge, which follow it."""
+        place = self.paths[row]
+        end = bisect.bisect(self.paths, place, lo=row, key=lambda path: path[: len(place)])
+        return np.arange(row + 1, end)
 
     @cached_property
     def nodes(self) -> list[Node]:
