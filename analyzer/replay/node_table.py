@@ -141,13 +141,6 @@ class NodeTable:
             return [None if value == NONE else value == 1 for value in found]
         return [None if value == NONE else value for value in found]
 
-    def take(self, *names: str) -> None:
-        """Take what was noted in the nodes over into the columns of those names."""
-        for name in names:
-            values = (getattr(node, name) for node in self.nodes)
-            self.columns[name][:] = [NONE if value is None else value for value in values]
-        self.ignored = {row: node.ignored for row, node in enumerate(self.nodes) if node.ignored is not None}
-
     def with_bit(self, row: int, bit: bool) -> NodeTable:
         """The same machine with another bit 5 of DEVCTL2 in one bridge."""
         hardware = self.columns["hardware"].copy()

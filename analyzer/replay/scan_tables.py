@@ -8,6 +8,7 @@ there. Each step reduces its question to a row of plain facts and asks the rule 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -141,11 +142,11 @@ def _places(nodes: pl.DataFrame) -> pl.DataFrame:
     Most buses of a fleet look the same.
     """
     facts = ("devfn", "gated", "multifunction", "has_ari", "next_function")
-    packed = pl.concat_str(*(pl.col(name).cast(pl.String).fill_null("") for name in facts), separator=",")
+    packed = pl.concat_str(*(pl.col(name).cast(_TEXT).fill_null("null") for name in facts), separator=",")
     answering = nodes.filter("present").sort("place", "devfn")
     first = pl.col("devfn") == 0
     buses = answering.group_by("place", maintain_order=True).agg(
-        packed.str.join(";").alias("shape"),
+        packed.str.join("],[").alias("shape"),
         first.any().alias("function_0"),
         pl.col("is_pcie").filter(first).first().alias("function_0_is_pcie"),
         pl.col("has_ari").filter(first).first().alias("function_0_has_ari"),
@@ -177,22 +178,10 @@ class _Sibling(NamedTuple):
     next_function: int | None
 
 
-def _flag(text: str) -> bool | None:
-    return {"true": True, "false": False}.get(text)
-
-
 def _siblings(shape: str | None) -> dict[int, _Sibling]:
-    """The functions of a shape by device and function number."""
-    found = {}
-    for text in shape.split(";") if shape else ():
-        devfn, gated, multifunction, has_ari, following = text.split(",")
-        found[int(devfn)] = _Sibling(
-            gated == "true",
-            _flag(multifunction),
-            _flag(has_ari),
-            int(following) if following else None,
-        )
-    return found
+    """The functions of a shape, rows of a JSON array, by device and function number."""
+    rows = json.loads(f"[[{shape}]]") if shape else []
+    return {devfn: _Sibling(*facts) for devfn, *facts in rows}
 
 
 def _walked(

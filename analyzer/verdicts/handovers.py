@@ -50,29 +50,12 @@ def handovers(pairs: Sequence[tuple[int, Topology, Topology]]) -> list[Handover]
     """
     boots = list(dict.fromkeys(boot for _, *both in pairs for boot in both))
     decided = dict(zip(boots, decisions.of_boots(boots), strict=True))
-    return [
-        _handover(number, outgoing, incoming, decided[outgoing], decided[incoming])
-        for number, outgoing, incoming in pairs
-    ]
-
-
-def _handover(
-    number: int,
-    outgoing: Topology,
-    incoming: Topology,
-    before: dict[int, list[decisions.Decision]],
-    after: dict[int, list[decisions.Decision]],
-) -> Handover:
-    outgoing_states = bridges.outgoing_states(outgoing, before)
-    return Handover(
-        number,
-        outgoing,
-        incoming,
-        before,
-        after,
-        outgoing_states,
-        decisions.observed_policy(
-            after, incoming, {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
-        ),
-        (outgoing.access(outgoing.boot.first), incoming.access(incoming.boot.last)),
-    )
+    found = []
+    for number, outgoing, incoming in pairs:
+        before, after = decided[outgoing], decided[incoming]
+        states = bridges.outgoing_states(outgoing, before)
+        enabled = {key: state.enabled for key, state in states.items()}
+        policy = decisions.observed_policy(after, incoming, enabled)
+        accesses = outgoing.access(outgoing.boot.first), incoming.access(incoming.boot.last)
+        found.append(Handover(number, outgoing, incoming, before, after, states, policy, accesses))
+    return found

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from analyzer.replay.enumeration import FoundRows, Replay
     from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Handover as FlbHandover
-    from analyzer.replay.world import Node, World
+    from analyzer.replay.world import World
     from analyzer.results import KexecKind, PolicyName
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.handovers import Handover
@@ -167,8 +167,7 @@ def question(
         settings: what is known besides the accesses.
     """
     if settings.assign_busses or not bus_numbers.all_usable(machine):
-        bus_numbers.mark_unreachable(machine.world, _reserved(kexec), renumbers=settings.assign_busses)
-        machine.take("beyond_reach", "assigned")
+        bus_numbers.mark_unreachable(machine, _reserved(machine, kexec), renumbers=settings.assign_busses)
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
     inheriting = _inheriting(kexec, preserved, settings)
@@ -285,13 +284,12 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
     return KexecAnalysis(kexec, machine, asked.profiles, predictions, ran, watch, result)
 
 
-def _reserved(kexec: Handover) -> Callable[[Node], int]:
+def _reserved(machine: NodeTable, kexec: Handover) -> Callable[[int], int]:
     """How many buses a function reserves for virtual ones: as the incoming kernel read it, else the other."""
+    incoming, outgoing = (machine.columns[name].tolist() for name in ("incoming", "outgoing"))
 
-    def reserved(node: Node) -> int:
-        function = None if node.incoming is None else kexec.incoming.functions.get(node.incoming)
-        if function is None and node.outgoing is not None:
-            function = kexec.outgoing.functions.get(node.outgoing)
+    def reserved(row: int) -> int:
+        function = kexec.incoming.functions.get(incoming[row]) or kexec.outgoing.functions.get(outgoing[row])
         return 0 if function is None else virtual_functions.buses_reserved(function)
 
     return reserved

@@ -126,19 +126,6 @@ def test_names_and_only_children_are_those_of_the_objects() -> None:
     ]
 
 
-def test_what_is_noted_in_the_objects_is_taken_over() -> None:
-    machine = of_nodes(nodes())
-    port, zero, eight, _ = machine.nodes
-    port.assigned, port.gated, zero.present, zero.ignored = None, True, False, "no-response"
-    eight.ignored, eight.assigned, eight.silent = None, 6, False
-    machine.take("assigned", "present", "gated")
-    assert machine.columns["assigned"].tolist() == [NONE, NONE, 6, NONE]
-    assert machine.columns["present"].tolist() == [1, 0, 0, 1]
-    assert machine.columns["gated"].tolist() == [1, 0, 1, 0]
-    assert machine.columns["silent"].tolist() == [0, 0, 1, 0]  # was not asked for
-    assert machine.ignored == {1: "no-response"}
-
-
 @pytest.mark.parametrize("bit", [True, False])
 def test_another_bit_in_one_bridge(bit: bool) -> None:
     machine = of_nodes(nodes())

@@ -82,31 +82,18 @@ class FunctionBlock:
     def function(self, place: int) -> Function:
         """Make one function."""
         facts, capabilities, first_numbers, last_numbers = self._rows
-        (function, vendor, device, header, several, pcie, is_pcie, flags, kind, supported, *more) = facts[
-            place
-        ]
-        ari, has_ari, next_function, latched = more
+        known = dict(zip(FACTS, facts[place], strict=True))
+        vendor, device = known.pop("vendor"), known.pop("device")
         first, last = self.edges[place : place + 2]
         return Function(
-            function,
-            None if vendor is None or device is None else f"{vendor:04x}:{device:04x}",
-            header,
-            several,
-            capabilities[place],
-            pcie,
-            is_pcie,
-            flags,
-            kind,
-            supported,
-            ari,
-            has_ari,
-            next_function,
-            _numbers(first_numbers[place]),
-            _numbers(last_numbers[place]),
-            latched,
-            place,
-            self.registers,
-            lambda: self.accesses.part(first, last),
+            **known,
+            vendor_device=None if vendor is None or device is None else f"{vendor:04x}:{device:04x}",
+            capabilities=capabilities[place],
+            first_bus_numbers=_numbers(first_numbers[place]),
+            bus_numbers=_numbers(last_numbers[place]),
+            _run=place,
+            _samples=self.registers,
+            _accesses=lambda: self.accesses.part(first, last),
         )
 
     @cached_property
@@ -228,25 +215,17 @@ class Functions(Mapping[int, Function]):
         table: the table that they are in.
         first: row of the first of them.
         keys: their keys, in the order of the rows.
+
+    Attributes:
         finish: told each function that is made, to add what is known besides its accesses.
     """
 
-    def __init__(
-        self,
-        table: FunctionTable,
-        first: int,
-        keys: Sequence[int],
-        finish: Callable[[Function], None] | None = None,
-    ) -> None:
+    def __init__(self, table: FunctionTable, first: int, keys: Sequence[int]) -> None:
         self.table = table
         self.rows = slice(first, first + len(keys))
+        self.finish: Callable[[Function], None] | None = None
         self._rows = dict(zip(keys, range(first, first + len(keys)), strict=True))
         self._made: dict[int, Function] = {}
-        self._finish = finish
-
-    def finished_by(self, finish: Callable[[Function], None]) -> Functions:
-        """The same functions, with something to add to each."""
-        return Functions(self.table, self.rows.start, list(self._rows), finish)
 
     def amend(self, name: str, keys: Iterable[int], value: int | None) -> None:
         """Replace a fact of some functions by what is known besides their accesses (None: unknown).
@@ -279,8 +258,8 @@ class Functions(Mapping[int, Function]):
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = self.table.function(self._rows[key])
-            if self._finish is not None:
-                self._finish(made)
+            if self.finish is not None:
+                self.finish(made)
         return made
 
     def __contains__(self, key: object) -> bool:
