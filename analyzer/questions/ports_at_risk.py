@@ -19,7 +19,7 @@ from analyzer.questions import reset_costs
 from analyzer.replay import one_boot
 from analyzer.replay.enumeration import Replay, ScanningKernel
 from analyzer.replay.profile import Profile
-from analyzer.verdicts import bridges, former_uses
+from analyzer.verdicts import former_uses, handovers
 from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import PORT_TYPES, TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
@@ -147,7 +147,7 @@ class Machine:
             before = self._uses(earlier, study, capture)
             self.uses |= {key: use for key, use in before.items() if key not in topology.functions}
         self.decided = decisions.of_boot(topology)
-        outgoing_states = bridges.outgoing_states(topology, self.decided)
+        outgoing_states = handovers.outgoing_states(topology, self.decided)
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}
         self.table = one_boot.build(topology, self.bits, earlier)

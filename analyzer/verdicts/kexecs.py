@@ -223,9 +223,7 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
     )
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
     context = bridges.KexecContext(
-        kexec.outgoing,
-        kexec.incoming,
-        kexec.decided_after,
+        kexec,
         machine.world,
         predictions[policy],
         as_observed,
@@ -250,7 +248,7 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
         series=asked.version,
         noari=settings.noari,
         preserved_source=preserved.source,
-        bridges=bridges.verdicts(context, kexec.outgoing_states),
+        bridges=bridges.verdicts(context),
         devices=judged,
         policies={name: _outcome(machine, predictions.found(name), asked.what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
