@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.functions import INHERITED_REGISTERS
+from analyzer.observed.registers.function_table import DEVCTL2
 from analyzer.observed.registers.run_accesses import place
 from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS
 from schemas.inherited_state import ARI_FORWARDING
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     #: A table of functions, and the row of each function of the machine in it; :data:`NONE`: it has none.
     Boot = tuple[FunctionTable, Column]
 
-#: DEVCTL2 among the registers of a function table.
-_DEVCTL2 = 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
 _FACTS = ("is_pcie", "pcie_type", "multifunction", "ari_supported", "has_ari", "next_function")
 _IDS = ("vendor", "device")  # known together
 #: A bridge with a PCI-X capability whose status was not read.
@@ -88,7 +86,7 @@ def hardware_bits(table: FunctionTable) -> NDArray[np.int64]:
     (Linux 7.3 pcie_capability_read_word).
     """
     mask = ARI_FORWARDING.mask
-    accesses = table.accesses_to(_DEVCTL2)
+    accesses = table.accesses_to(DEVCTL2)
     accesses = accesses.of(accesses.masks & mask != 0)
     every = np.arange(table.rows)
     first = accesses.first(

@@ -16,9 +16,10 @@ import numpy as np
 from analyzer.observed.registers import watched_registers
 from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.functions import BusNumbers, Function
+from analyzer.observed.registers.functions import INHERITED_REGISTERS, BusNumbers, Function
 from analyzer.observed.registers.run_accesses import RunAccesses, place
 from schemas.config_header import CONFIG_SIZE, HEADER_TYPE_LAYOUT
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +52,8 @@ FACTS = (
 _FLAGS = frozenset({"multifunction", "is_pcie", "ari_supported", "has_ari", "latched"})
 #: Columns of bus numbers; the last is the row of the access.
 BUS_NUMBERS = ("primary", "secondary", "subordinate", "row")
+#: Registers of :meth:`FunctionTable.accesses_to`.
+DEVCAP2, DEVCTL2 = 0, 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
 _NO_FACTS = np.empty(0, np.int64)
 _NO_NUMBERS = np.empty((0, len(BUS_NUMBERS)), np.int64)
 
@@ -175,7 +178,7 @@ class FunctionTable:
         return known
 
     def accesses_to(self, register: int) -> RunAccesses:
-        """Accesses to DEVCAP2 of bridges (0) or to an inherited register (from 1), of all functions."""
+        """Accesses of all functions to :data:`DEVCAP2` (of bridges) or to an inherited register (from 1)."""
         known = self._to_register.get(register)
         if known is None:
             parts = []
