@@ -11,17 +11,45 @@ import numpy as np
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import enumeration, node_table
 from analyzer.replay.enumeration import FoundRows, Replay, ScanningKernel
-from analyzer.replay.node_table import NodeTable, of_world
+from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS, NodeTable
 from analyzer.replay.world import Node, Path, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from analyzer.observed.registers.functions import BusNumbers
     from analyzer.replay.enumeration import Prediction
     from analyzer.replay.profile import Profile
 
 #: What Linux takes otherwise than the function says it.
 CORRECTED = ("pcie_type", "has_ari", "below_conventional")
+
+
+def of_world(world: World) -> NodeTable:
+    """The columns of functions that were looked at one by one."""
+    nodes = list(world.nodes())
+    columns = {
+        name: np.array(
+            [NONE if value is None else value for value in (getattr(node, name) for node in nodes)], np.int64
+        )
+        for name in (*NUMBERS, *FLAGS)
+        if name not in ("vendor", "device")
+    }
+    ids = [(node.vendor_device or "").split(":") for node in nodes]
+    for place, name in enumerate(("vendor", "device")):
+        columns[name] = np.array([int(one[place], 16) if len(one) == 2 else NONE for one in ids], np.int64)
+    for name in BUSES:
+        held: Iterable[BusNumbers | None] = (getattr(node, name) for node in nodes)
+        rows = [
+            (NONE,) * 4 if one is None else (one.primary, one.secondary, one.subordinate, one.row)
+            for one in held
+        ]
+        for part, column in zip(PARTS, np.array(rows, np.int64).reshape(-1, 4).T, strict=True):
+            columns[f"{name}_{part}"] = column
+    ignored = {row: node.ignored for row, node in enumerate(nodes) if node.ignored is not None}
+    made = NodeTable([node.path for node in nodes], columns, ignored)
+    made.__dict__.update(nodes=nodes, world=world)
+    return made
 
 
 def of_machines(machines: Sequence[Iterable[Node]]) -> list[NodeTable]:

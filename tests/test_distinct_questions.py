@@ -35,14 +35,17 @@ ROWS = [(3, 1), (None, 1), (3, 1), (1, 3), (None, 1)]
 def test_each_row_has_its_answer_in_order(questions: list[tuple[object, ...]]) -> None:
     assert distinct_questions.each(total, iter(ROWS)) == [4, None, 4, 4, None]
     assert questions == [(3, 1), (None, 1), (1, 3)]
-    assert distinct_questions.ASKED == {"test_asking.total": (3, 5)}
+    assert distinct_questions.ASKED == {"test_distinct_questions.total": (3, 5)}
 
 
 def test_questions_of_a_rule_add_up(questions: list[tuple[object, ...]]) -> None:
     distinct_questions.each(total, ROWS)
     distinct_questions.each(total, ROWS[:1])
     distinct_questions.each(_both_ways, ROWS[:2])
-    assert distinct_questions.ASKED == {"test_asking.total": (4, 6), "test_asking.both_ways": (2, 2)}
+    assert distinct_questions.ASKED == {
+        "test_distinct_questions.total": (4, 6),
+        "test_distinct_questions.both_ways": (2, 2),
+    }
     assert len(questions) == 6  # answers are not kept from one call to the next
 
 

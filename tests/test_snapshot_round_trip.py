@@ -19,7 +19,7 @@ from analyzer.questions.atrisk import atrisk_of
 from analyzer.questions.snapshot import take, take_capture
 from analyzer.readers import open_capture
 from analyzer.report.lspci_text import lspci_text
-from analyzer.verdicts import bridges
+from analyzer.verdicts import handovers
 from schemas import extended_capabilities
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -112,7 +112,7 @@ def outgoing_states(capture):
     """What the last kernel used on each bridge."""
     found = analysis.study(capture)
     last = found.topologies[-1]
-    return bridges.outgoing_states(last, decisions.of_boot(last))
+    return handovers.outgoing_states(last, decisions.of_boot(last))
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)

@@ -17,7 +17,7 @@ import numpy as np
 from analyzer import distinct_questions
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.functions import INHERITED_REGISTERS
+from analyzer.observed.registers.function_table import DEVCAP2, DEVCTL2
 from analyzer.observed.registers.run_accesses import flags_of, place
 from schemas import pcie_capability
 from schemas.inherited_state import ARI_FORWARDING
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
 Rule = Literal[
     "set", "clear", "inherit", "restore", "untouched", "unsupported", "skipped", "none", "cut"
 ]  # fmt: skip
-
-
-#: DEVCTL2 among the registers of a function table.
-_DEVCTL2 = 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
 
 
 @dataclass(frozen=True)
@@ -173,7 +169,7 @@ def of_boots(topologies: Sequence[Topology]) -> list[dict[int, list[Decision]]]:
     boots, bridges, functions, scans, ends, cut, *keys = np.array(windows, np.int64).T
     table = topologies[0].functions.table
     begin, end = place(bridges, scans), place(bridges, ends)
-    to_devcap2, to_devctl2 = table.accesses_to(0), table.accesses_to(_DEVCTL2)
+    to_devcap2, to_devctl2 = table.accesses_to(DEVCAP2), table.accesses_to(DEVCTL2)
     devcap2 = to_devcap2.of(~to_devcap2.writes).last(begin, end)
     after = place(bridges, devcap2.rows)
     read, wrote = (to_devctl2.of(to_devctl2.writes == write).first(after, end) for write in (False, True))

@@ -84,10 +84,9 @@ class Topology:
     @property
     def functions(self) -> Functions:
         """Key -> function, for every function that answered in this boot, or that a snapshot lists."""
-        if self._functions is None:
-            (found,) = reading.read([self.wanted()])
-            return self.take(found)
-        return self._functions
+        if self._functions is not None:
+            return self._functions
+        return self.take(*reading.read([self.wanted()]))
 
     @cached_property
     def vendor_rows(self) -> NDArray[np.int64]:
@@ -277,8 +276,9 @@ class Topology:
         if self.logged is not None:
             _take_log(found, self.logged)
         # Not a method: the functions would keep the topology, and with it the accesses of its batch.
-        self._functions = found.finished_by(partial(_finish, self._scans, self.silent))
-        return self._functions
+        found.finish = partial(_finish, self._scans, self.silent)
+        self._functions = found
+        return found
 
     @cached_property
     def _scans(self) -> dict[int, list[int]]:

@@ -19,7 +19,7 @@ from analyzer.questions import reset_costs
 from analyzer.replay import one_boot
 from analyzer.replay.enumeration import Replay, ScanningKernel
 from analyzer.replay.profile import Profile
-from analyzer.verdicts import bridges, former_uses
+from analyzer.verdicts import former_uses, handovers
 from schemas.inherited_state import ARI_FORWARDING
 from schemas.pcie_capability import PORT_TYPES, TYPE_DOWNSTREAM, TYPE_ROOT_PORT
 
@@ -147,11 +147,11 @@ class Machine:
             before = self._uses(earlier, study, capture)
             self.uses |= {key: use for key, use in before.items() if key not in topology.functions}
         self.decided = decisions.of_boot(topology)
-        outgoing_states = bridges.outgoing_states(topology, self.decided)
+        outgoing_states = handovers.outgoing_states(topology, self.decided)
         self.kernel = {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
         self.bits = {bridge.function: is_on(bridge, ARI_FORWARDING) for bridge in topology.bridges()}
-        self.nodes = one_boot.build(topology, self.bits, earlier)
-        self.hardware = self.nodes.world
+        self.table = one_boot.build(topology, self.bits, earlier)
+        self.hardware = self.table.world
         self.virtual = virtual_functions.of_topology(topology)
         self.virtual_keys = virtual_functions.keys(topology)
         everything = frozenset(node.name for node in self.hardware.nodes())
@@ -247,18 +247,18 @@ class Machine:
     @cached_property
     def _dependent(self) -> dict[int, list[int]]:
         """The same of every candidate: two kernels for each scan at once."""
-        rows = {node.path: row for row, node in enumerate(self.nodes.nodes)}
+        rows = {node.path: row for row, node in enumerate(self.table.nodes)}
         names = [node.name for node in self.candidates]
         replay = Replay(
             [
-                ScanningKernel(self.nodes.with_bit(rows[node.path], bit), self.profile)
+                ScanningKernel(self.table.with_bit(rows[node.path], bit), self.profile)
                 for node in self.candidates
                 for bit in (True, False)
             ]
         )
         found = [frozenset(replay.found(kernel).rows.tolist()) for kernel in range(2 * len(names))]
         return {
-            name: [self.nodes.nodes[row].name for row in sorted(found[2 * number] - found[2 * number + 1])]
+            name: [self.table.nodes[row].name for row in sorted(found[2 * number] - found[2 * number + 1])]
             for number, name in enumerate(names)
         }
 

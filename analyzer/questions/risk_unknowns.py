@@ -90,7 +90,7 @@ def _names(machine: Machine, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
 def _unreached(machine: Machine, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
     """Functions in the input that a scan does not reach, for no reason that a port says."""
     topology, hardware = machine.topology, machine.hardware
-    reached = enumeration.predict(machine.nodes, machine.profile).keys.keys()
+    reached = enumeration.predict(machine.table, machine.profile).keys.keys()
     explained = {name for port in ports for name in port.dependent}
     for node in hardware.nodes():
         above = hardware.parent(node)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.functions import INHERITED_REGISTERS
+from analyzer.observed.registers.function_table import DEVCTL2
 from analyzer.observed.registers.run_accesses import place
 from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS
 from schemas.inherited_state import ARI_FORWARDING
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     #: A table of functions, and the row of each function of the machine in it; :data:`NONE`: it has none.
     Boot = tuple[FunctionTable, Column]
 
-#: DEVCTL2 among the registers of a function table.
-_DEVCTL2 = 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
 _FACTS = ("is_pcie", "pcie_type", "multifunction", "ari_supported", "has_ari", "next_function")
+_IDS = ("vendor", "device")  # known together
 #: A bridge with a PCI-X capability whose status was not read.
 _UNKNOWN_MODE = 2
 
@@ -38,36 +37,29 @@ def columns(before: Boot, after: Boot) -> dict[str, Column]:
     found |= {name: np.zeros(size, np.int64) for name in FLAGS}
     found["present"] += 1
     found["hardware"] += NONE
-    for name in _FACTS:
-        found[name] = _merged(*((taken(table.facts[name], rows)) for table, rows in (before, after)))
-    ids = [_ids(table, rows) for table, rows in (before, after)]
-    for name, *both in zip(("vendor", "device"), *ids, strict=True):
-        found[name] = _merged(*both)
-    modes, bridges = [], []
-    for table, rows in (before, after):
-        is_bridge = taken(table.is_bridge.astype(np.int64), rows) == 1
-        bridges.append(is_bridge)
-        modes.append(np.where(is_bridge, taken(_pcix_modes(table), rows), NONE))
-    found["is_bridge"] = (bridges[0] | bridges[1]).astype(np.int64)
-    mode = _merged(*modes)
+    earlier, later = _shown(*before), _shown(*after)
+    found |= {name: np.where(column == NONE, earlier[name], column) for name, column in later.items()}
+    found["is_bridge"] = np.maximum(found["is_bridge"], 0)
+    mode = found["pcix_mode_2"]
     found["pcix_mode_2"] = np.where(mode == NONE, 0, np.where(mode == _UNKNOWN_MODE, NONE, mode))
     return found
+
+
+def _shown(table: FunctionTable, rows: Column) -> dict[str, Column]:
+    """What one boot says of the functions; that one is no bridge is left open."""
+    shown = {name: taken(table.facts[name], rows) for name in (*_FACTS, *_IDS)}
+    named = np.all([shown[name] != NONE for name in _IDS], axis=0)
+    shown |= {name: np.where(named, shown[name], NONE) for name in _IDS}
+    is_bridge = taken(table.is_bridge.astype(np.int64), rows) == 1
+    shown["is_bridge"] = np.where(is_bridge, 1, NONE)
+    shown["pcix_mode_2"] = np.where(is_bridge, taken(_pcix_modes(table), rows), NONE)
+    return shown
 
 
 def taken(column: Column, rows: Column) -> Column:
     """The values at some rows; :data:`NONE` where the row is that."""
     nothing = np.full((1, *column.shape[1:]), NONE, np.int64)
     return np.asarray(np.concatenate([column, nothing])[rows], np.int64)
-
-
-def _merged(before: Column, after: Column) -> Column:
-    return np.where(after == NONE, before, after)
-
-
-def _ids(table: FunctionTable, rows: Column) -> tuple[Column, Column]:
-    vendor, device = (taken(table.facts[name], rows) for name in ("vendor", "device"))
-    both = (vendor != NONE) & (device != NONE)
-    return np.where(both, vendor, NONE), np.where(both, device, NONE)
 
 
 def bus_numbers(held: Mapping[str, Column]) -> dict[str, Column]:
@@ -94,7 +86,7 @@ def hardware_bits(table: FunctionTable) -> NDArray[np.int64]:
     (Linux 7.3 pcie_capability_read_word).
     """
     mask = ARI_FORWARDING.mask
-    accesses = table.accesses_to(_DEVCTL2)
+    accesses = table.accesses_to(DEVCTL2)
     accesses = accesses.of(accesses.masks & mask != 0)
     every = np.arange(table.rows)
     first = accesses.first(

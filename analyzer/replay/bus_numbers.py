@@ -13,6 +13,7 @@ because [bus ..] cannot be assigned for them"). Seen live: docs/replay.md.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analyzer.replay.node_table import NodeTable
-    from analyzer.replay.world import Node, World
+    from analyzer.replay.world import Node
 
 #: ``silent``: they read all ones in both passes, so that pass 0 finds them broken and pass 1 finds them set,
 #: and neither scans below. ``unknown``: to assign or to refuse depends on a preserved neighbour that is
@@ -39,7 +40,12 @@ _LAST_BUS = 255
 
 
 def outcome(
-    renumbers: bool, numbers_silent: bool, unusable: bool, keeps_numbers: bool, series: str, neighbour: bool
+    renumbers: bool,
+    numbers_silent: bool,
+    unusable: bool,
+    keeps_bus_numbers: bool,
+    series: str,
+    neighbour: bool,
 ) -> Outcome:
     """Decide what the scan of a bus does with one bridge on it.
 
@@ -47,7 +53,7 @@ def outcome(
         renumbers: the kernel numbers every bridge anew.
         numbers_silent: the bridge's numbers read all ones.
         unusable: they are unset or broken on the bus that it sits on.
-        keeps_numbers: a Live Update forbids new bus numbers.
+        keeps_bus_numbers: a Live Update forbids new bus numbers.
         series: version of the patches.
         neighbour: a bridge that the scan finds on that bus, perhaps this one, is preserved and has unusable
             numbers.
@@ -58,7 +64,7 @@ def outcome(
         return "silent"
     if not unusable:
         return "use"
-    return "refuse" if keeps_numbers and _refuses(series, neighbour) else "assign"
+    return "refuse" if keeps_bus_numbers and _refuses(series, neighbour) else "assign"
 
 
 class NumbersQuestion(NamedTuple):
@@ -74,7 +80,7 @@ class NumbersQuestion(NamedTuple):
     renumbers: bool
     numbers_silent: bool
     unusable: bool
-    keeps_numbers: bool
+    keeps_bus_numbers: bool
     series: str
     neighbour: bool
     unusable_if_lost: bool
@@ -107,7 +113,7 @@ def _refuses(series: str, neighbour: bool) -> bool:
 def unusable(
     numbers_silent: bool, bus: int, primary: int | None, secondary: int | None, subordinate: int | None
 ) -> bool:
-    """Whether bus numbers are unset or broken on the bus of that number; None where they are not known."""
+    """Whether bus numbers are unset or broken on the bus of a number; None or NONE where not known."""
     if numbers_silent or primary is None or secondary is None or subordinate is None:
         return True
     return BusNumbers(primary, secondary, subordinate, 0).broken_on(bus)
@@ -121,96 +127,90 @@ def node_unusable(bridge: Node, bus: int) -> bool:
 
 def all_usable(machine: NodeTable) -> bool:
     """Whether no bridge has unset, broken or silent numbers: then no kernel assigns new ones of itself."""
-    above, columns = machine.above, machine.columns
-    kept = np.where(
-        columns["numbers_row"] == NONE, columns["outgoing_numbers_secondary"], columns["numbers_secondary"]
-    )
-    on_bus = np.where(
-        above == NONE, np.array([path[0] & 0xFF for path in machine.paths], np.int64), kept[above]
-    )
-    return not unusable_on(machine, on_bus).any()
+    above, (_, secondary, _) = machine.above, machine.kept_numbers
+    buses = np.where(above == NONE, machine.root_buses & 0xFF, secondary[above])
+    return not unusable_on(machine, buses).any()
 
 
 def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which functions are bridges whose numbers are unusable on the bus of a number, one for each."""
     found = np.zeros(len(buses), np.bool_)
     rows = np.flatnonzero(machine.columns["is_bridge"] == 1)
-    silent, read = machine.columns["numbers_silent"][rows] == 1, machine.columns["numbers_row"][rows] != NONE
-    kept = [
-        np.where(
-            read, machine.columns[f"numbers_{part}"][rows], machine.columns[f"outgoing_numbers_{part}"][rows]
-        )
-        for part in ("primary", "secondary", "subordinate")
-    ]
-    known = [[None if number == NONE else number for number in part.tolist()] for part in kept]
-    found[rows] = distinct_questions.each(
-        unusable, zip(silent.tolist(), buses[rows].tolist(), *known, strict=True)
+    silent = machine.columns["numbers_silent"][rows] == 1
+    facts = (
+        column.tolist() for column in (silent, buses[rows], *(part[rows] for part in machine.kept_numbers))
     )
+    found[rows] = distinct_questions.each(unusable, zip(*facts, strict=True))
     return found
 
 
-def _reserves_none(_node: Node) -> int:
+def _reserves_none(_row: int) -> int:
     return 0
 
 
 def mark_unreachable(
-    world: World, reserved: Callable[[Node], int] = _reserves_none, *, renumbers: bool = False
+    machine: NodeTable, reserved: Callable[[int], int] = _reserves_none, *, renumbers: bool = False
 ) -> None:
     """Note the bridges whose new bus numbers, if a kernel assigned them, would reach nothing.
 
     Args:
-        world: the hardware.
-        reserved: how many buses above its own one a function reserves for virtual functions.
+        machine: the hardware.
+        reserved: how many buses above its own one the function of a row reserves for virtual functions.
         renumbers: also note the number that each bridge gets from a kernel that numbers all of them.
     """
-    for root in sorted(world.roots):
-        _number(world.roots[root], root & 0xFF, _LAST_BUS, reserved)
+    numbering = _Numbering(machine, reserved)
+    for root in np.unique(machine.root_buses).tolist():
+        numbering.number(~root, root & 0xFF, _LAST_BUS)
         if renumbers:
-            _number_all(world.roots[root], root & 0xFF, reserved)
+            numbering.number_all(~root, root & 0xFF)
 
 
-def _first_highest(present: list[Node], bus: int, reserved: Callable[[Node], int]) -> int:
-    """The highest number in use on a bus before any bridge is visited."""
-    return bus + max(map(reserved, present), default=0)
+class _Numbering:
+    """The numbers that the bridges of a machine would get; a place is a bridge's row, or ``~root bus``."""
 
+    def __init__(self, machine: NodeTable, reserved: Callable[[int], int]) -> None:
+        columns = machine.columns
+        self._beyond_reach, self._assigned = columns["beyond_reach"], columns["assigned"]
+        self._is_bridge, self._silent = columns["is_bridge"] == 1, columns["numbers_silent"] == 1
+        self._numbers = np.array(machine.kept_numbers).T.tolist()
+        self._reserved = reserved
+        self._present: defaultdict[int, list[int]] = defaultdict(list)
+        places = np.where(machine.above == NONE, ~machine.root_buses, machine.above)
+        for row in np.flatnonzero(columns["present"] == 1).tolist():
+            self._present[int(places[row])].append(row)
 
-def _number(
-    devices: dict[int, Node], bus: int, limit: int, reserved: Callable[[Node], int], *, new: bool = False
-) -> int:
-    """Number the buses below one bus; return the highest number then in use.
+    def _first_highest(self, place: int, bus: int) -> int:
+        """The highest number in use on a bus before any bridge is visited."""
+        return bus + max(map(self._reserved, self._present[place]), default=0)
 
-    Args:
-        devices: the functions on the bus.
-        bus: its number.
-        limit: highest number that every bridge above forwards.
-        reserved: as for :func:`mark_unreachable`.
-        new: the bus has a new number, so that the bridge above depends on the answer.
-    """
-    present = [devices[devfn] for devfn in sorted(devices) if devices[devfn].present]
-    bridges = [node for node in present if node.is_bridge and not node.numbers_silent]
-    unnumbered = [bridge for bridge in bridges if node_unusable(bridge, bus)]
-    highest = _first_highest(present, bus, reserved) if unnumbered or new else bus
-    for bridge in bridges:
-        numbers = bridge.numbers or bridge.outgoing_numbers
-        if bridge not in unnumbered and numbers is not None and numbers.secondary > bus:
-            _number(bridge.children, numbers.secondary, min(limit, numbers.subordinate), reserved)
-            highest = max(highest, numbers.subordinate)
-    for bridge in unnumbered:
-        number = highest + 1
-        bridge.beyond_reach = number > limit
-        if bridge.beyond_reach:
-            highest = number
-        else:
-            highest = _number(bridge.children, number, limit, reserved, new=True)
-    return highest
+    def number(self, place: int, bus: int, limit: int, *, new: bool = False) -> int:
+        """Number the buses below one bus; return the highest number then in use.
 
+        Args:
+            place: where the bus is.
+            bus: its number.
+            limit: highest number that every bridge above forwards.
+            new: the bus has a new number, so that the bridge above depends on the answer.
+        """
+        bridges = [row for row in self._present[place] if self._is_bridge[row] and not self._silent[row]]
+        unnumbered = [row for row in bridges if unusable(False, bus, *self._numbers[row])]
+        highest = self._first_highest(place, bus) if unnumbered or new else bus
+        for row in bridges:
+            if row not in unnumbered:
+                _, secondary, subordinate = self._numbers[row]
+                self.number(row, secondary, min(limit, subordinate))
+                highest = max(highest, subordinate)
+        for row in unnumbered:
+            number = highest + 1
+            self._beyond_reach[row] = number > limit
+            highest = number if number > limit else self.number(row, number, limit, new=True)
+        return highest
 
-def _number_all(devices: dict[int, Node], bus: int, reserved: Callable[[Node], int]) -> int:
-    """The same for a kernel that assigns every number anew: depth first, nothing is kept."""
-    present = [devices[devfn] for devfn in sorted(devices) if devices[devfn].present]
-    highest = _first_highest(present, bus, reserved)
-    for bridge in present:
-        if bridge.is_bridge:
-            bridge.assigned = highest + 1
-            highest = _number_all(bridge.children, highest + 1, reserved)
-    return highest
+    def number_all(self, place: int, bus: int) -> int:
+        """The same for a kernel that assigns every number anew: depth first, nothing is kept."""
+        highest = self._first_highest(place, bus)
+        for row in self._present[place]:
+            if self._is_bridge[row]:
+                self._assigned[row] = highest + 1
+                highest = self.number_all(row, highest + 1)
+        return highest

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,10 +15,10 @@ import polars as pl
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import scan_tables
 from analyzer.replay.ari import AriDecision
-from analyzer.replay.scan_tables import KERNELS, NODES, PRESERVED, ROOTS, SAVED, Hardware
+from analyzer.replay.scan_tables import KERNELS, NODES, OF_PROFILE, PRESERVED, ROOTS, SAVED, Hardware
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -117,15 +119,7 @@ class Replay:
     @cached_property
     def _of_bridges(self) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
         """Kernel -> rows of its decisions, and of what became of bus numbers."""
-        return tuple(
-            {
-                kernel: list(zip(*columns, strict=True))
-                for kernel, *columns in frame.group_by("kernel", maintain_order=True)
-                .agg(pl.all())
-                .iter_rows()
-            }
-            for frame in (self.tables.decisions, self.tables.numbers)
-        )  # type: ignore[return-value]  # two of them
+        return self.tables.decisions.rows_by_key("kernel"), self.tables.numbers.rows_by_key("kernel")
 
     def prediction(self, kernel: int) -> Prediction:
         """What one kernel must find, function by function."""
@@ -155,84 +149,50 @@ def _hardware(kernels: Sequence[ScanningKernel]) -> tuple[Hardware, list[int]]:
     machines = {id(kernel.machine): kernel.machine for kernel in kernels}
     edges = [0, *itertools.accumulate(len(machine.paths) for machine in machines.values())]
     firsts = dict(zip(machines, edges, strict=False))
-    roots: dict[int, dict[int, int]] = {}
-    for identity, machine in machines.items():
-        buses = sorted({path[0] for path in machine.paths})
-        below = sum(map(len, roots.values()))
-        roots[identity] = {bus: -1 - below - number for number, bus in enumerate(buses)}
+    places = itertools.count(-1, -1)
+    roots = {
+        identity: dict(zip(sorted({path[0] for path in machine.paths}), places, strict=False))
+        for identity, machine in machines.items()
+    }
     scanning = [(number, kernel) for number, kernel in enumerate(kernels) if not kernel.profile.panics]
-    live = [(number, kernel.profile) for number, kernel in scanning if kernel.profile.live_update]
-    return (
-        Hardware(
-            _nodes([(machine, firsts[one], roots[one]) for one, machine in machines.items()]),
-            pl.DataFrame(
-                [
-                    (number, place, bus)
-                    for number, kernel in scanning
-                    for bus, place in roots[id(kernel.machine)].items()
-                ],
-                schema=ROOTS,
-                orient="row",
-            ),
-            pl.DataFrame(
-                [(number, *_about(kernel)) for number, kernel in scanning], schema=KERNELS, orient="row"
-            ),
-            pl.DataFrame(
-                [(number, key) for number, profile in live for key in profile.preserved],
-                schema=PRESERVED,
-                orient="row",
-            ),
-            pl.DataFrame(
-                [
-                    (number, key, bit)
-                    for number, kernel in scanning
-                    for key, bit in kernel.profile.saved.items()
-                ],
-                schema=SAVED,
-                orient="row",
-            ),
-        ),
-        [firsts[id(kernel.machine)] for kernel in kernels],
-    )
-
-
-def _about(kernel: ScanningKernel) -> tuple[object, ...]:
-    profile = kernel.profile
-    return (
-        profile.policy,
-        profile.series,
-        profile.noari,
-        profile.scan_all,
-        profile.isolated_functions,
-        profile.keeps_bus_numbers,
-        profile.renumbers,
-        kernel.renumbered_as_observed,
-    )
+    of_profile = attrgetter(*OF_PROFILE)
+    rows: defaultdict[str, list[tuple[object, ...]]] = defaultdict(list)
+    for number, (machine, profile, as_observed) in scanning:
+        rows["roots"].extend((number, place, bus) for bus, place in roots[id(machine)].items())
+        rows["kernels"].append((number, *of_profile(profile), as_observed))
+        if profile.live_update:
+            rows["preserved"].extend((number, key) for key in profile.preserved)
+        rows["saved"].extend((number, key, bit) for key, bit in profile.saved.items())
+    schemas: dict[str, Mapping[str, pl.DataType]] = {
+        "roots": ROOTS,
+        "kernels": KERNELS,
+        "preserved": PRESERVED,
+        "saved": SAVED,
+    }
+    tables = {name: pl.DataFrame(rows[name], schema, orient="row") for name, schema in schemas.items()}
+    nodes = _nodes([(machine, firsts[one], roots[one]) for one, machine in machines.items()])
+    return Hardware(nodes, **tables), [firsts[id(kernel.machine)] for kernel in kernels]
 
 
 def _nodes(machines: Sequence[tuple[NodeTable, int, dict[int, int]]]) -> pl.DataFrame:
     """The functions of the machines, each with the first of its nodes and its root buses' places."""
     if not machines:
         return pl.DataFrame(schema=NODES)
-    columns = {
-        name: np.concatenate([machine.columns[name] for machine, _, _ in machines])
-        for name in machines[0][0].columns
-        if all(name in machine.columns for machine, _, _ in machines)
-    }
-    columns["node"] = np.arange(sum(len(machine.paths) for machine, _, _ in machines))
-    columns["devfn"] = np.array([path[-1] for machine, _, _ in machines for path in machine.paths], np.int64)
-    columns["one_child"] = np.concatenate([machine.one_child for machine, _, _ in machines])
-    columns["place"] = np.concatenate(
-        [
-            np.where(
-                machine.above == NONE,
-                np.array([roots[path[0]] for path in machine.paths], np.int64),
-                machine.above + first,
-            )
-            for machine, first, roots in machines
-        ]
-    )
-    return scan_tables.nodes(columns)
+    parts = []
+    for machine, first, roots in machines:
+        on_root_bus = np.array([roots[path[0]] for path in machine.paths], np.int64)
+        place = np.where(machine.above == NONE, on_root_bus, machine.above + first)
+        node = np.arange(first, first + len(machine.paths))
+        parts.append(
+            {
+                **machine.columns,
+                "node": node,
+                "place": place,
+                "devfn": machine.devfns,
+                "one_child": machine.one_child,
+            }
+        )
+    return scan_tables.nodes({name: np.concatenate([part[name] for part in parts]) for name in NODES})
 
 
 def _until_panic(machine: NodeTable, profile: Profile) -> FoundRows:

@@ -7,6 +7,7 @@ change. Rules that look at one function at a time get the same as a :class:`anal
 
 from __future__ import annotations
 
+import bisect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from analyzer.replay.world import Node, World
 from schemas.pcie_capability import DOWNSTREAM_TYPES, EXTENDED_BELOW, TYPE_DOWNSTREAM, TYPE_UPSTREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ class NodeTable:
         self,
         paths: Sequence[Path],
         columns: dict[str, Column],
-        ignored: Mapping[int, IgnoredFor] | None = None,
+        ignored: dict[int, IgnoredFor] | None = None,
     ) -> None:
         self.paths = paths
         self.columns = columns
@@ -62,6 +63,22 @@ class NodeTable:
         """Row of the bridge above each function; :data:`NONE` on a root bus."""
         rows = {path: row for row, path in enumerate(self.paths)}
         return np.array([rows.get(path[:-1], NONE) for path in self.paths], np.int64)
+
+    @cached_property
+    def root_buses(self) -> Column:
+        """Root bus (``domain << 8 | bus``) that each function is below."""
+        return np.array([path[0] for path in self.paths], np.int64)
+
+    @cached_property
+    def devfns(self) -> Column:
+        """Device and function number of each."""
+        return np.array([path[-1] for path in self.paths], np.int64)
+
+    def rows_below(self, row: int) -> Column:
+        """Rows of the functions below a bridge, which follow it."""
+        place = self.paths[row]
+        end = bisect.bisect(self.paths, place, lo=row, key=lambda path: path[: len(place)])
+        return np.arange(row + 1, end)
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -103,6 +120,15 @@ class NodeTable:
         return np.where(outgoing != NONE, outgoing, np.maximum(incoming, 0))
 
     @property
+    def kept_numbers(self) -> list[Column]:
+        """Primary, secondary, subordinate numbers as first read; where they were not, the outgoing ones."""
+        read = self.columns["numbers_row"] != NONE
+        return [
+            np.where(read, self.columns[f"numbers_{part}"], self.columns[f"outgoing_numbers_{part}"])
+            for part in PARTS[:3]
+        ]
+
+    @property
     def one_child(self) -> Column:
         """Whether only device 0 can sit on the bus below (``Node.one_child``): 0, 1 or :data:`NONE`."""
         kind, is_pcie = self.columns["pcie_type"], self.columns["is_pcie"]
@@ -115,45 +141,11 @@ class NodeTable:
             return [None if value == NONE else value == 1 for value in found]
         return [None if value == NONE else value for value in found]
 
-    def take(self, *names: str) -> None:
-        """Take what was noted in the nodes over into the columns of those names."""
-        for name in names:
-            values = (getattr(node, name) for node in self.nodes)
-            self.columns[name][:] = [NONE if value is None else value for value in values]
-        self.ignored = {row: node.ignored for row, node in enumerate(self.nodes) if node.ignored is not None}
-
     def with_bit(self, row: int, bit: bool) -> NodeTable:
         """The same machine with another bit 5 of DEVCTL2 in one bridge."""
         hardware = self.columns["hardware"].copy()
         hardware[row] = bit
         return NodeTable(self.paths, {**self.columns, "hardware": hardware}, self.ignored)
-
-
-def of_world(world: World) -> NodeTable:
-    """The columns of functions that were looked at one by one."""
-    nodes = list(world.nodes())
-    columns = {
-        name: np.array(
-            [NONE if value is None else value for value in (getattr(node, name) for node in nodes)], np.int64
-        )
-        for name in (*NUMBERS, *FLAGS)
-        if name not in ("vendor", "device")
-    }
-    ids = [(node.vendor_device or "").split(":") for node in nodes]
-    for place, name in enumerate(("vendor", "device")):
-        columns[name] = np.array([int(one[place], 16) if len(one) == 2 else NONE for one in ids], np.int64)
-    for name in BUSES:
-        held: Iterable[BusNumbers | None] = (getattr(node, name) for node in nodes)
-        rows = [
-            (NONE,) * 4 if one is None else (one.primary, one.secondary, one.subordinate, one.row)
-            for one in held
-        ]
-        for part, column in zip(PARTS, np.array(rows, np.int64).reshape(-1, 4).T, strict=True):
-            columns[f"{name}_{part}"] = column
-    ignored = {row: node.ignored for row, node in enumerate(nodes) if node.ignored is not None}
-    made = NodeTable([node.path for node in nodes], columns, ignored)
-    made.__dict__.update(nodes=nodes, world=world)
-    return made
 
 
 def correct(paths: Sequence[Path], above: Column, columns: Mapping[str, Column]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from analyzer.series import BusNumberRule, named
@@ -77,19 +76,3 @@ class Profile:
     def panics(self) -> bool:
         """The kernel panics in its first function's setup (another version of the handed-over data)."""
         return self.policy != "stock" and self.handover == "panic"
-
-    def preserves_above_seven(self, bus: int) -> bool:
-        """Whether it takes a function numbered 8 or above on a bus (``domain << 8 | bus``) for preserved."""
-        return self.live_update and bus in self._buses_above_seven
-
-    @cached_property
-    def _buses_above_seven(self) -> frozenset[int]:
-        return frozenset(key >> 8 for key in self.preserved if key & 0xFF > 7)
-
-    def preserves(self, address: int) -> bool:
-        """Whether this kernel takes the function that its scan finds at ``address`` for a preserved one.
-
-        The set is searched by domain, bus and devfn alone (series v4 to v9, lookup in pci_setup_device): a
-        function that the scan finds under another address than the outgoing kernel did is not recognised.
-        """
-        return self.live_update and address in self.preserved

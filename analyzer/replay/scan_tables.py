@@ -8,6 +8,7 @@ there. Each step reduces its question to a row of plain facts and asks the rule 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -15,6 +16,7 @@ import polars as pl
 from analyzer.distinct_questions import ask
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import ari, bus_numbers, slots
+from analyzer.replay.node_table import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,30 +25,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLAG, _NUMBER, _TEXT = pl.Boolean(), pl.Int64(), pl.String()
+#: Columns of a bridge's numbers: as the incoming kernel first read them, as the outgoing one used them, and
+#: the former, or where it read none the latter.
+_FIRST_READ, _OUTGOING, _KEPT = (
+    tuple(f"{name}_{part}" for part in PARTS[:3]) for name in ("numbers", "outgoing_numbers", "kept")
+)
 
 #: A row is a function of the hardware: ``node`` is unique in the table, ``place`` is the bus that it sits on:
-#: the node of the bridge above, or a root bus. The other columns are fields of
-#: :class:`analyzer.replay.world.Node`; the parts of bus numbers are null together.
+#: the node of the bridge above, or a root bus. The other columns are those of
+#: :class:`analyzer.replay.node_table.NodeTable`, with null for what is unknown; the parts of bus numbers are
+#: null together.
 NODES: dict[str, pl.DataType] = {
     **dict.fromkeys(("node", "place", "devfn"), _NUMBER),
     **dict.fromkeys(("present", "gated", "is_bridge", "one_child", "is_pcie", "multifunction"), _FLAG),
     **dict.fromkeys(("ari_supported", "has_ari"), _FLAG),
     "next_function": _NUMBER,
     **dict.fromkeys(("hardware", "numbers_silent", "beyond_reach"), _FLAG),
-    **dict.fromkeys(("primary", "secondary", "subordinate"), _NUMBER),
-    **dict.fromkeys(("outgoing_primary", "outgoing_secondary", "outgoing_subordinate"), _NUMBER),
-    "incoming_secondary": _NUMBER,
+    **dict.fromkeys(_FIRST_READ + _OUTGOING, _NUMBER),
+    "incoming_numbers_secondary": _NUMBER,
 }
 #: A row is a root bus that a kernel scans: ``bus`` is its key (``domain << 8 | bus``).
 ROOTS = dict.fromkeys(("kernel", "place", "bus"), _NUMBER)
-#: A row is a kernel: fields and properties of :class:`analyzer.replay.profile.Profile`. ``observed``: it
-#: names what is below a renumbered bridge by the numbers that the incoming kernel wrote.
-KERNELS: dict[str, pl.DataType] = {
-    "kernel": _NUMBER,
+#: Fields and properties of :class:`analyzer.replay.profile.Profile` that a scan depends on.
+OF_PROFILE: dict[str, pl.DataType] = {
     **dict.fromkeys(("policy", "series"), _TEXT),
-    **dict.fromkeys(("noari", "scan_all", "isolated", "keeps_numbers", "renumbers", "observed"), _FLAG),
+    **dict.fromkeys(("noari", "scan_all", "isolated_functions", "keeps_bus_numbers", "renumbers"), _FLAG),
 }
-#: What a kernel takes for preserved, by address; empty for one that no Live Update rule applies to.
+#: A row is a kernel (:class:`analyzer.replay.enumeration.ScanningKernel`).
+KERNELS: dict[str, pl.DataType] = {"kernel": _NUMBER, **OF_PROFILE, "renumbered_as_observed": _FLAG}
+#: What a kernel takes for preserved, by the address that its scan finds: series v4 to v9 search the set by
+#: domain, bus and devfn alone (lookup in pci_setup_device), so that a function at another address than
+#: before is not recognised. Empty for a kernel that no Live Update rule applies to.
 PRESERVED = dict.fromkeys(("kernel", "address"), _NUMBER)
 #: ARI Forwarding that the outgoing kernel saved for a bridge.
 SAVED: dict[str, pl.DataType] = {**PRESERVED, "saved": _FLAG}
@@ -57,17 +66,13 @@ _WALK: dict[str, pl.DataType] = {"certain": pl.List(_NUMBER), "found": pl.List(_
 
 
 def nodes(columns: Mapping[str, NDArray[np.int64]]) -> pl.DataFrame:
-    """The table of functions, of columns as :class:`analyzer.replay.node_table.NodeTable` has them."""
-    short = {f"numbers_{part}": part for part in ("primary", "secondary", "subordinate")}
-    short |= {f"outgoing_numbers_{part}": f"outgoing_{part}" for part in short.values()}
-    short["incoming_numbers_secondary"] = "incoming_secondary"
-    frame = pl.DataFrame(columns).rename(short, strict=False)
-    known = {
-        name: pl.when(pl.col(name) != NONE).then(pl.col(name) == 1 if dtype == _FLAG else pl.col(name))
+    """The table of functions, of :data:`NODES` as numbers with :data:`NONE` for what is unknown."""
+    frame = pl.DataFrame(columns).select(*NODES)
+    return frame.with_columns(
+        pl.when(pl.col(name) != NONE).then(pl.col(name) == 1 if dtype == _FLAG else pl.col(name)).alias(name)
         for name, dtype in NODES.items()
         if name not in ("node", "place")
-    }
-    return frame.with_columns(**known).select(*NODES)
+    )
 
 
 class Hardware(NamedTuple):
@@ -137,11 +142,11 @@ def _places(nodes: pl.DataFrame) -> pl.DataFrame:
     Most buses of a fleet look the same.
     """
     facts = ("devfn", "gated", "multifunction", "has_ari", "next_function")
-    packed = pl.concat_str(*(pl.col(name).cast(pl.String).fill_null("") for name in facts), separator=",")
+    packed = pl.concat_str(*(pl.col(name).cast(_TEXT).fill_null("null") for name in facts), separator=",")
     answering = nodes.filter("present").sort("place", "devfn")
     first = pl.col("devfn") == 0
     buses = answering.group_by("place", maintain_order=True).agg(
-        packed.str.join(";").alias("shape"),
+        packed.str.join("],[").alias("shape"),
         first.any().alias("function_0"),
         pl.col("is_pcie").filter(first).first().alias("function_0_is_pcie"),
         pl.col("has_ari").filter(first).first().alias("function_0_has_ari"),
@@ -173,22 +178,10 @@ class _Sibling(NamedTuple):
     next_function: int | None
 
 
-def _flag(text: str) -> bool | None:
-    return {"true": True, "false": False}.get(text)
-
-
 def _siblings(shape: str | None) -> dict[int, _Sibling]:
-    """The functions of a shape by device and function number."""
-    found = {}
-    for text in shape.split(";") if shape else ():
-        devfn, gated, multifunction, has_ari, following = text.split(",")
-        found[int(devfn)] = _Sibling(
-            gated == "true",
-            _flag(multifunction),
-            _flag(has_ari),
-            int(following) if following else None,
-        )
-    return found
+    """The functions of a shape, rows of a JSON array, by device and function number."""
+    rows = json.loads(f"[[{shape}]]") if shape else []
+    return {devfn: _Sibling(*facts) for devfn, *facts in rows}
 
 
 def _walked(
@@ -222,7 +215,7 @@ def _decide(rows: pl.DataFrame, kept: pl.DataFrame, above_seven: pl.DataFrame) -
 def _walk(buses: pl.DataFrame) -> pl.DataFrame:
     """The functions that the kernels find on the buses, in the order of each walk."""
     shaped = buses.with_columns(pl.when("heard").then("shape").alias("shape"))
-    walked = ask(shaped, ("shape", "enabled", "one_child", "isolated"), _walked, _WALK)
+    walked = ask(shaped, ("shape", "enabled", "one_child", "isolated_functions"), _walked, _WALK)
     return (
         walked.select(
             *(*_KERNEL, "place", "bus", "sure", "order", "certain", "found"),
@@ -244,16 +237,18 @@ def _walk(buses: pl.DataFrame) -> pl.DataFrame:
 
 def _number(found: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     """What becomes of the bus numbers of bridges that were found."""
-    numbers = ("primary", "secondary", "subordinate")
     bridges = (
         found.with_columns(
             (pl.col("bus") % 256).alias("on_bus"),
-            *(pl.coalesce(name, f"outgoing_{name}").alias(f"kept_{name}") for name in numbers),
+            *(
+                pl.coalesce(*names).alias(name)
+                for *names, name in zip(_FIRST_READ, _OUTGOING, _KEPT, strict=True)
+            ),
         )
         .join(kept.select("kernel", "address", "preserved"), on=["kernel", "address"], how="left")
         .with_columns(pl.col("preserved").fill_null(value=False))
     )
-    facts = ("numbers_silent", "on_bus", *(f"kept_{name}" for name in numbers), *numbers)
+    facts = ("numbers_silent", "on_bus", *_KEPT, *_FIRST_READ)
     bridges = ask(bridges, facts, _unusable, {"unusable": _FLAG, "unusable_if_lost": _FLAG})
     on_one_bus = ["kernel", "place"]
     stands = pl.col("preserved") & pl.col("unusable")
@@ -274,18 +269,18 @@ def _unusable(numbers_silent: bool, bus: int, *parts: int | None) -> tuple[bool,
 
 def _below(bridges: pl.DataFrame) -> pl.DataFrame:
     """The buses that are scanned next: in pass 0 below bridges with usable numbers, then below the others."""
-    assigned = pl.col("least") == "assign"
-    new, old = pl.col("incoming_secondary"), pl.col("outgoing_secondary")
+    assigned, observed = pl.col("least") == "assign", pl.col("renumbered_as_observed")
+    new, old = pl.col("incoming_numbers_secondary"), pl.col("outgoing_numbers_secondary")
     secondary = (
         pl.when(~assigned)
         .then("kept_secondary")
-        .when("observed")
+        .when(observed)
         .then(pl.coalesce(new, old))
         .otherwise(pl.coalesce(old, new))
         .fill_null(0)
     )
     reaches_nothing = (
-        assigned & pl.col("beyond_reach") & ~pl.col("renumbers") & ~(pl.col("observed") & new.is_not_null())
+        assigned & pl.col("beyond_reach") & ~pl.col("renumbers") & ~(observed & new.is_not_null())
     )
     return bridges.filter(pl.col("least").is_in(["use", "assign"])).select(
         *_KERNEL,

@@ -7,6 +7,7 @@ what the kernel did with bridges that lost their bus numbers, the one place wher
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +15,15 @@ import numpy as np
 from analyzer import series
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import bus_numbers
-from analyzer.replay.enumeration import Replay
+from analyzer.replay.enumeration import Replay, ScanningKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from analyzer.preservation.preserved import HandedOver
-    from analyzer.replay.enumeration import Prediction, ScanningKernel
+    from analyzer.replay.enumeration import Prediction
     from analyzer.replay.node_table import NodeTable
-    from analyzer.replay.profile import Handover
+    from analyzer.replay.profile import Handover, Profile
     from analyzer.replay.world import Node
 
 
@@ -44,15 +45,13 @@ def candidates(option: str | None, logged: Iterable[str], handed_over: HandedOve
     return [row.name for row in fitting]
 
 
-def recognise(
-    fitting: list[str], machine: NodeTable, kernel: Callable[[str], ScanningKernel], *, followed: bool
-) -> str:
+def recognise(fitting: list[str], machine: NodeTable, inheriting: Profile, *, followed: bool) -> str:
     """The newest version whose bus-number rules do what the incoming kernel did.
 
     Args:
         fitting: candidates, oldest first.
         machine: the hardware.
-        kernel: that of the inherit policy under one version.
+        inheriting: the incoming kernel under the inherit policy, of any version.
         followed: the incoming kernel followed the inherit policy (else there is nothing to compare).
     """
     if not followed or len(fitting) == 1:
@@ -62,7 +61,7 @@ def recognise(
     lost = [machine.nodes[row] for row in rows.tolist()]
     if not lost:
         return fitting[-1]
-    replay = Replay([kernel(name) for name in fitting])
+    replay = Replay([ScanningKernel(machine, replace(inheriting, series=name)) for name in fitting])
     agreeing = [name for number, name in enumerate(fitting) if _agrees(replay.prediction(number), lost)]
     return (agreeing or fitting)[-1]
 

@@ -20,10 +20,13 @@ from schemas.config_header import HEADER_TYPE_ONES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from analyzer.observed.decisions import Decision
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.topology import Topology
-    from analyzer.replay.world import Node, Path, World
+    from analyzer.replay.node_table import Column
+    from analyzer.replay.world import Path
 
 
 class TwoBoots(NamedTuple):
@@ -72,7 +75,9 @@ def build(kexecs: Sequence[TwoBoots]) -> list[NodeTable]:
         for one, first in zip(machines, edges, strict=False)
     ]
     node_table.correct(paths, np.concatenate(above), columns)
-    return [_marked(one, kexec) for kexec, one in zip(kexecs, machines, strict=True)]
+    for kexec, one in zip(kexecs, machines, strict=True):
+        _mark(one, kexec)
+    return machines
 
 
 def _placed(kexec: TwoBoots) -> dict[Path, list[int]]:
@@ -117,7 +122,6 @@ def _add_silence(one: NodeTable, kexec: TwoBoots) -> None:
         )
         found = columns["incoming"] != NONE
         columns["silent"][:] = np.where(found, now & ((columns["outgoing"] == NONE) | was), was)
-        columns["fallen"] = (now & (columns["outgoing"] != NONE) & ~was).astype(np.int64)
     if kexec.incoming.boot.scan is None:
         return
     unread = (columns["incoming"] != NONE) & (columns["is_bridge"] == 1) & (columns["numbers_row"] == NONE)
@@ -142,106 +146,96 @@ def _numbers_silent(function: Function) -> bool:
     return bool(reads) and all(sample.dead for sample in reads)
 
 
-def _marked(one: NodeTable, kexec: TwoBoots) -> NodeTable:
-    """The machine without what does not answer; nothing is to be looked at where every function was found."""
-    columns = one.columns
-    fallen = np.flatnonzero(columns["fallen"]) if "fallen" in columns else ()
-    moved = (columns["incoming_numbers_row"] != NONE) & (columns["numbers_row"] != NONE)
-    changed = [columns[f"incoming_numbers_{part}"] != columns[f"numbers_{part}"] for part in PARTS[:3]]
-    all_found = (columns["incoming"] != NONE).all() and not kexec.incoming.ignored
-    if all_found and not len(fallen) and not (moved & np.any(changed, axis=0)).any():
-        return one
-    world = one.world
-    mark_fallen([one.nodes[row] for row in fallen], world)
-    mark_ignored(kexec.incoming, world)
-    mark_absent(kexec.incoming, kexec.decisions, world)
-    mark_unroutable(world)
-    one.take("present", "assumed", "gated", "unroutable")
-    return one
+def _mark(machine: NodeTable, kexec: TwoBoots) -> None:
+    """Note what does not answer; where every function was found, only one that has fallen silent since."""
+    if kexec.incoming.silent:
+        mark_fallen(machine, kexec.incoming)
+    if (machine.columns["incoming"] == NONE).any():
+        mark_ignored(machine, kexec.incoming)
+        mark_absent(machine, kexec.incoming, kexec.decisions)
+        mark_unroutable(machine)
 
 
-def mark_unroutable(world: World) -> None:
-    """Note the functions below bridges with new bus numbers that no bridge above forwards.
-
-    Linux 7.3 pci_scan_bridge_extend gives a bridge the number after the highest in use on its bus, and does
-    not widen a bridge above that kept its numbers: in a packed switch nothing answers there.
-    """
-    for node in world.nodes():
-        numbers = node.incoming_numbers
-        if not node.is_bridge or numbers is None or node.numbers is None or numbers == node.numbers:
-            continue
-        above = world.parent(node)
-        while above is not None and numbers is not None:
-            kept = above.numbers
-            if kept is not None and kept == above.incoming_numbers and numbers.secondary > kept.subordinate:
-                _silence(node)
-            above = world.parent(above)
-
-
-def _silence(bridge: Node) -> None:
-    for child in bridge.children.values():
-        if child.incoming is None:
-            child.present, child.assumed, child.unroutable = False, False, True
-        _silence(child)
-
-
-def mark_fallen(fallen: list[Node], world: World) -> None:
+def mark_fallen(machine: NodeTable, incoming: Topology) -> None:
     """Note the functions that answered before the kexec and that a snapshot after it lists as all ones.
 
     Whatever its kernel found when it scanned, they do not answer now: for lack of ARI Forwarding, if they
     need it and it is off above them.
     """
-    for node in fallen:
-        above = world.parent(node)
-        if above is not None and above.one_child is not False and node.devfn > 7 and above.hardware is False:
-            node.gated = True
-        else:
-            node.present, node.assumed = False, False
+    columns = machine.columns
+    fallen = np.isin(columns["incoming"], list(incoming.silent)) & (columns["silent"] != 1)
+    _mark_absent(machine, fallen, off_above=columns["hardware"][machine.above] == 0)
 
 
-def _address(node: Node, world: World) -> int | None:
-    """Where the incoming kernel probed for a function that it did not discover; None: it did, or nowhere."""
-    above = world.parent(node)
-    if node.incoming is not None:
-        return None
-    if above is None:
-        return node.path[0] << 8 | node.devfn
-    if above.incoming is None or above.incoming_numbers is None:
-        return None
-    return above.incoming >> 16 << 16 | above.incoming_numbers.secondary << 8 | node.devfn
-
-
-def mark_ignored(incoming: Topology, world: World) -> None:
+def mark_ignored(machine: NodeTable, incoming: Topology) -> None:
     """Note the functions that the incoming kernel gave up for the header type that it read.
 
     To Linux such a function is as absent as one that does not answer (7.3 pci_scan_single_device): function 0
     ends its slot, a member ends the chain of Next Function Numbers.
     """
-    for node in world.by_path.values() if incoming.ignored else ():
-        layout = incoming.ignored.get(-1 if (address := _address(node, world)) is None else address)
+    for row, address in enumerate(_probed(machine).tolist() if incoming.ignored else ()):
+        layout = incoming.ignored.get(address)
         if layout is not None:
-            node.present, node.assumed = False, False
-            node.ignored = "no-response" if layout == HEADER_TYPE_ONES else "unknown-header-type"
+            machine.columns["present"][row] = machine.columns["assumed"][row] = 0
+            machine.ignored[row] = "no-response" if layout == HEADER_TYPE_ONES else "unknown-header-type"
 
 
-def mark_absent(incoming: Topology, decisions: dict[int, list[Decision]], world: World) -> None:
+def mark_absent(machine: NodeTable, incoming: Topology, decisions: dict[int, list[Decision]]) -> None:
     """Note the functions that did not answer a vendor read of the incoming kernel's scan.
 
     With ARI Forwarding off a downstream port passes device 0 only (PCIe 7.5.3.16), so silence of function 8
     and up is no evidence of absence then.
     """
-    scan = incoming.boot.scan
-    if scan is None:
+    if incoming.boot.scan is None:
         return
-    probed = incoming.probed_in_vain
-    for node in world.by_path.values():
-        address = _address(node, world)
-        if address is None or node.ignored is not None or not (probed == address).any():
-            continue
-        above = world.parent(node)
-        if above is not None and above.one_child is not False and node.devfn > 7:
-            taken = decisions.get(above.incoming or 0)
-            if not taken or not taken[0].enabled:
-                node.gated = True
-                continue
-        node.present, node.assumed = False, False
+    probed = _probed(machine)
+    silent = (probed != NONE) & np.isin(probed, incoming.probed_in_vain)
+    silent[list(machine.ignored)] = False
+    forwarding = [key for key, taken in decisions.items() if taken and taken[0].enabled]
+    on_above = np.isin(machine.columns["incoming"], forwarding)[machine.above]
+    _mark_absent(machine, silent, off_above=~on_above)
+
+
+def _probed(machine: NodeTable) -> Column:
+    """Where the incoming kernel probed for functions that it did not discover; else :data:`NONE`."""
+    above, incoming = machine.above, machine.columns["incoming"]
+    secondary = machine.columns["incoming_numbers_secondary"]
+    known = (incoming != NONE) & (secondary != NONE)
+    below = np.where(known, incoming >> 16 << 8 | secondary, NONE)[above]
+    bus = np.where(above == NONE, machine.root_buses, below)
+    return np.where((incoming == NONE) & (bus != NONE), bus << 8 | machine.devfns, NONE)
+
+
+def _mark_absent(machine: NodeTable, silent: NDArray[np.bool_], *, off_above: NDArray[np.bool_]) -> None:
+    """Note silent functions as gated where they need ARI Forwarding and it is off above, else as absent."""
+    columns, above = machine.columns, machine.above
+    needs_ari = (above != NONE) & (machine.one_child[above] != 0) & (machine.devfns > 7)
+    gated = silent & needs_ari & off_above
+    columns["gated"][gated] = 1
+    for name in ("present", "assumed"):
+        columns[name][silent & ~gated] = 0
+
+
+def mark_unroutable(machine: NodeTable) -> None:
+    """Note the functions below bridges with new bus numbers that no bridge above forwards.
+
+    Linux 7.3 pci_scan_bridge_extend gives a bridge the number after the highest in use on its bus, and does
+    not widen a bridge above that kept its numbers: in a packed switch nothing answers there.
+    """
+    columns, above = machine.columns, machine.above.tolist()
+    first, now = (
+        np.array([columns[f"{name}_{part}"] for part in PARTS[:3]])
+        for name in ("numbers", "incoming_numbers")
+    )
+    known = (first[1] != NONE) & (now[1] != NONE)
+    same = (first == now).all(axis=0)
+    kept, renumbered = known & same, known & ~same & (columns["is_bridge"] == 1)
+    for row in np.flatnonzero(renumbered).tolist():
+        bridge = above[row]
+        while bridge != NONE:
+            if kept[bridge] and now[1][row] > first[2][bridge]:
+                below = machine.rows_below(row)
+                lost = below[columns["incoming"][below] == NONE]
+                columns["present"][lost] = columns["assumed"][lost] = 0
+                columns["unroutable"][lost] = 1
+            bridge = above[bridge]

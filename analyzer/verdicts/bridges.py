@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
-from analyzer.observed import decisions, register_state
+from analyzer.observed import register_state
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers import missing_bytes
 from analyzer.replay import bus_numbers
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.verdicts.causes import Attribution
     from analyzer.verdicts.error_status import FunctionErrors
     from analyzer.verdicts.evidence import EvidenceBuilder
+    from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.reset_evidence import LogMessage
 
 _CAUSED = frozenset({*LOSSES, "healed"}) - {"hidden"}
@@ -38,8 +39,7 @@ class KexecContext:
     """Everything that the verdict on a bridge looks at, once per kexec.
 
     Attributes:
-        outgoing, incoming: topologies of the two boots.
-        decided_before, decided_after: ARI decisions of the two boots by bridge key.
+        handover: the two boots and what they decided.
         world: the hardware.
         prediction: replay under the policy that verdicts are given under.
         as_observed: that policy is the one that ran, so that what the kernel was seen to decide counts.
@@ -49,10 +49,7 @@ class KexecContext:
         whole: no access between the capture's first and its last is known to be missing.
     """
 
-    outgoing: Topology
-    incoming: Topology
-    decided_before: dict[int, list[Decision]]
-    decided_after: dict[int, list[Decision]]
+    handover: Handover
     world: World
     prediction: Prediction
     as_observed: bool
@@ -61,6 +58,16 @@ class KexecContext:
     builder: EvidenceBuilder
     messages: tuple[LogMessage, ...] = ()
     whole: bool = True
+
+    @property
+    def outgoing(self) -> Topology:
+        """The outgoing boot."""
+        return self.handover.outgoing
+
+    @property
+    def incoming(self) -> Topology:
+        """The incoming boot."""
+        return self.handover.incoming
 
     @property
     def error_window(self) -> KexecWindow:
@@ -76,39 +83,23 @@ class _Facts:
     decided: bool | None
 
 
-def outgoing_states(outgoing: Topology, decided: dict[int, list[Decision]]) -> dict[int, OutgoingState]:
-    """ARI Forwarding as the outgoing kernel last used it on each of its bridges, by key.
-
-    It is never inferred from an address: that a function above 7 answers does not show the bit.
-    """
-    return {
-        bridge.function: register_state.outgoing_state(
-            bridge, ARI_FORWARDING, decisions.last_decided(decided.get(bridge.function, []))
-        )
-        for bridge in outgoing.bridges()
-    }
-
-
-def verdicts(context: KexecContext, outgoing_states: dict[int, OutgoingState]) -> list[BridgeVerdict]:
+def verdicts(context: KexecContext) -> list[BridgeVerdict]:
     """One verdict per bridge that either boot enumerated, sorted by BDF."""
-    found = [
-        _verdict(context, _facts(context, node, outgoing_states))
-        for node in context.world.nodes()
-        if node.is_bridge
-    ]
+    found = [_verdict(context, _facts(context, node)) for node in context.world.nodes() if node.is_bridge]
     return sorted(found, key=lambda bridge: bdf.parse(bridge.bdf))
 
 
-def _facts(context: KexecContext, node: Node, outgoing_states: dict[int, OutgoingState]) -> _Facts:
+def _facts(context: KexecContext, node: Node) -> _Facts:
+    handover, nothing = context.handover, OutgoingState()
     before = context.outgoing.functions.get(node.outgoing) if node.outgoing is not None else None
     after = context.incoming.functions.get(node.incoming) if node.incoming is not None else None
-    taken = context.decided_after.get(node.incoming, []) if node.incoming is not None else []
+    taken = handover.decided_after.get(node.incoming, []) if node.incoming is not None else []
     decision = taken[0] if taken else None
     predicted = context.prediction.decisions.get(node.path)
     decided = None if predicted is None else predicted.enabled
     if context.as_observed and decision is not None and decision.enabled is not None:
         decided = decision.enabled
-    held = OutgoingState() if node.outgoing is None else outgoing_states.get(node.outgoing, OutgoingState())
+    held = nothing if node.outgoing is None else handover.outgoing_states.get(node.outgoing, nothing)
     first = register_state.first_after(after, ARI_FORWARDING)
     ari = StateAtKexec(ARI_FORWARDING, before, after, held, first)
     if context.as_observed and context.incoming.is_snapshot:

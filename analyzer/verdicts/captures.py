@@ -7,7 +7,7 @@ once. What is worked out for one kexec alone are causes and evidence.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
@@ -28,7 +28,7 @@ from analyzer.verdicts.kexecs import Predictions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from analyzer.capture import Capture, LoggedScan, PlacedUse
+    from analyzer.capture import Capture, LoggedScan
     from analyzer.observed.boots import BootSpan
     from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSources
@@ -81,14 +81,11 @@ def batches(captures: Sequence[Capture], most: int) -> Iterator[list[Capture]]:
 def studies(captures: Sequence[Capture], options: Options) -> Iterator[Study]:
     """Analyse captures side by side: their accesses some at a time, their replays all at once."""
     asked = [one for batch in batches(captures, INDEXED_ROWS) for one in _asked(batch, options)]
-    kernels = [kernel for one in asked for kexec in one.kexecs for kernel in kexec.question.kernels]
-    replay, first = Replay(kernels), 0
+    every = [kexec for one in asked for kexec in one.kexecs]
+    replay = Replay([kernel for kexec in every for kernel in kexec.question.kernels])
+    predictions = (Predictions(replay, number * len(POLICIES)) for number in range(len(every)))
     for one in asked:
-        predictions = [
-            Predictions(replay, first + number * len(POLICIES)) for number in range(len(one.kexecs))
-        ]
-        first += len(one.kexecs) * len(POLICIES)
-        yield _conclude(one, predictions, options)
+        yield _conclude(one, list(itertools.islice(predictions, len(one.kexecs))))
 
 
 def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]:
@@ -141,9 +138,10 @@ class _CaptureAsked:
     capture: Capture
     index: AccessIndex
     topologies: list[Topology]
+    options: Options
     logs: BootLogs
     opened: PreservedSources
-    kexecs: list[_KexecAsked]
+    kexecs: list[_KexecAsked] = field(default_factory=list)
 
 
 def _ask(
@@ -156,27 +154,21 @@ def _ask(
     """Everything about one capture that its replay needs."""
     logs = BootLogs.open(options, capture, [topology.boot for topology in topologies])
     opened = sources(options, capture, logs.runs_at_kexecs())
-    return _CaptureAsked(
-        capture,
-        index,
-        topologies,
-        logs,
-        opened,
-        [_ask_kexec(capture, index, *kexec, (logs, opened, options)) for kexec in recognised],
-    )
+    asked = _CaptureAsked(capture, index, topologies, options, logs, opened)
+    asked.kexecs.extend(_ask_kexec(asked, *kexec) for kexec in recognised)
+    return asked
 
 
-def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions], chosen: Options) -> Study:
+def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions]) -> Study:
     """The verdicts on one capture: its kexecs one after the other."""
     capture, index, topologies, logs = asked.capture, asked.index, asked.topologies, asked.logs
-    opened, spans = asked.opened, [topology.boot for topology in topologies]
     builder = EvidenceBuilder(index, capture.files)
     kexec_analyses = [
-        _conclude_kexec(kexec, predictions, builder, (logs, capture.notes.uses, chosen))
+        _conclude_kexec(asked, kexec, predictions, builder)
         for kexec, predictions in zip(asked.kexecs, replays, strict=True)
     ]
     results = [kexec_analysis.result for kexec_analysis in kexec_analyses]
-    unmatched = opened.beyond(len(results))
+    unmatched = asked.opened.beyond(len(results))
     whole = (
         capture.notes.whole
         and not unmatched
@@ -194,7 +186,7 @@ def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions], chosen: Opti
         truncated=capture.notes.truncated,
         dropped=capture.notes.dropped,
         verdict=verdict.of_capture(results, whole=whole),
-        boots=[_boot(index, span, logs) for span in spans],
+        boots=[_boot(index, topology.boot, logs) for topology in topologies],
         kexecs=results,
         errors=[
             *capture.notes.problems,
@@ -207,7 +199,7 @@ def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions], chosen: Opti
         missing_dwords=capture.notes.missing_dwords,
         clock=capture.notes.clock,
     )
-    result.weight = verdict.weight(result, chosen, whole=whole and not cut_before_kexec)
+    result.weight = verdict.weight(result, asked.options, whole=whole and not cut_before_kexec)
     return Study(index, topologies, kexec_analyses, builder, logs, result)
 
 
@@ -222,19 +214,13 @@ def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
             yield outgoing, incoming
 
 
-def _ask_kexec(
-    capture: Capture,
-    index: AccessIndex,
-    handover: Handover,
-    machine: NodeTable,
-    known: tuple[BootLogs, PreservedSources, Options],
-) -> _KexecAsked:
+def _ask_kexec(asked: _CaptureAsked, handover: Handover, machine: NodeTable) -> _KexecAsked:
     outgoing, incoming = handover.outgoing, handover.incoming
-    logs, opened, options = known
+    index, options, notes = asked.index, asked.options, asked.capture.notes
     settings = replace(
-        logs.settings(index, handover, options),
-        complete=not capture.notes.may_lack_functions,
-        whole=capture.notes.whole,
+        asked.logs.settings(index, handover, options),
+        complete=not notes.may_lack_functions,
+        whole=notes.whole,
     )
     at_stake = assumed(
         outgoing, incoming, handover.outgoing_states, handover.decided_after, handover.observed_policy
@@ -249,27 +235,23 @@ def _ask_kexec(
     if how not in ("live-update", "none"):
         others = not_handed_over(outgoing, incoming, handover.decided_after)
     fallback = frozenset() if how == "none" else without(at_stake, others, outgoing)
-    preserved = resolve(opened, handover.number, outgoing, fallback)
+    preserved = resolve(asked.opened, handover.number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
     return _KexecAsked(kexecs.question(index, handover, machine, preserved, what_if, settings), how, others)
 
 
 def _conclude_kexec(
-    asked: _KexecAsked,
-    predictions: Predictions,
-    builder: EvidenceBuilder,
-    known: tuple[BootLogs, Sequence[PlacedUse], Options],
+    asked: _CaptureAsked, kexec: _KexecAsked, predictions: Predictions, builder: EvidenceBuilder
 ) -> KexecAnalysis:
-    logs, placed, options = known
-    found = kexecs.conclude(asked.question, predictions, builder)
-    outgoing, incoming = asked.question.handover.outgoing, asked.question.handover.incoming
-    uses = former_uses.of_boot(outgoing.boot.index, asked.question.index, logs, placed)
+    question, logs, placed = kexec.question, asked.logs, asked.capture.notes.uses
+    found = kexecs.conclude(question, predictions, builder)
+    outgoing, incoming = question.handover.outgoing, question.handover.incoming
+    uses = former_uses.of_boot(outgoing.boot.index, asked.index, logs, placed)
     found.result.devices = former_uses.added(found.result.devices, outgoing, incoming, uses, builder)
-    is_assumed = asked.question.preserved.source == "assumed"
-    found.result.preservation = asked.preservation if is_assumed else "known"
+    found.result.preservation = kexec.preservation if question.preserved.source == "assumed" else "known"
     found.result.warnings.extend(logs.warnings)
-    verdict.conclude(found.result, options, frozenset(bdf.text(key) for key in asked.others))
+    verdict.conclude(found.result, asked.options, frozenset(bdf.text(key) for key in kexec.others))
     return found
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def findings(
-    hardware: NodeTable, before: Mapping[int, Function], after: Mapping[int, Function], window: KexecWindow
+    machine: NodeTable, before: Mapping[int, Function], after: Mapping[int, Function], window: KexecWindow
 ) -> list[Secondary]:
     """Every error bit that was set across a kexec, by function: those of one register and window together.
 
     Args:
-        hardware: which function is which where bus numbers have changed.
+        machine: which function is which where bus numbers have changed.
         before: functions of the outgoing boot by key.
         after: those of the incoming boot.
         window: of the kexec.
@@ -34,7 +34,7 @@ def findings(
     if not suspects:
         return []
     found: list[Secondary] = []
-    for node in hardware.nodes:
+    for node in machine.nodes:
         incoming = None if node.incoming is None else after.get(node.incoming)
         if incoming is not None and incoming.function in suspects:
             outgoing = None if node.outgoing is None else before.get(node.outgoing)

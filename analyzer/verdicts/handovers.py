@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.observed import decisions
-from analyzer.verdicts import bridges
+from analyzer.observed import decisions, register_state
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,21 @@ class Handover:
         return access is not None and self.accesses[0] <= access <= self.accesses[1]
 
 
+def outgoing_states(
+    outgoing: Topology, decided: dict[int, list[decisions.Decision]]
+) -> dict[int, OutgoingState]:
+    """ARI Forwarding as the outgoing kernel last used it on each of its bridges, by key.
+
+    It is never inferred from an address: that a function above 7 answers does not show the bit.
+    """
+    return {
+        bridge.function: register_state.outgoing_state(
+            bridge, ARI_FORWARDING, decisions.last_decided(decided.get(bridge.function, []))
+        )
+        for bridge in outgoing.bridges()
+    }
+
+
 def handovers(pairs: Sequence[tuple[int, Topology, Topology]]) -> list[Handover]:
     """Recognise what both kernels of several kexecs decided.
 
@@ -50,29 +65,12 @@ def handovers(pairs: Sequence[tuple[int, Topology, Topology]]) -> list[Handover]
     """
     boots = list(dict.fromkeys(boot for _, *both in pairs for boot in both))
     decided = dict(zip(boots, decisions.of_boots(boots), strict=True))
-    return [
-        _handover(number, outgoing, incoming, decided[outgoing], decided[incoming])
-        for number, outgoing, incoming in pairs
-    ]
-
-
-def _handover(
-    number: int,
-    outgoing: Topology,
-    incoming: Topology,
-    before: dict[int, list[decisions.Decision]],
-    after: dict[int, list[decisions.Decision]],
-) -> Handover:
-    outgoing_states = bridges.outgoing_states(outgoing, before)
-    return Handover(
-        number,
-        outgoing,
-        incoming,
-        before,
-        after,
-        outgoing_states,
-        decisions.observed_policy(
-            after, incoming, {key: outgoing_state.enabled for key, outgoing_state in outgoing_states.items()}
-        ),
-        (outgoing.access(outgoing.boot.first), incoming.access(incoming.boot.last)),
-    )
+    found = []
+    for number, outgoing, incoming in pairs:
+        before, after = decided[outgoing], decided[incoming]
+        states = outgoing_states(outgoing, before)
+        enabled = {key: state.enabled for key, state in states.items()}
+        policy = decisions.observed_policy(after, incoming, enabled)
+        accesses = outgoing.access(outgoing.boot.first), incoming.access(incoming.boot.last)
+        found.append(Handover(number, outgoing, incoming, before, after, states, policy, accesses))
+    return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from analyzer import bdf
+from analyzer import bdf, series
 from analyzer.observed import boots, virtual_functions
 from analyzer.replay import bus_numbers, series_recognition
 from analyzer.replay.enumeration import Prediction, ScanningKernel
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from analyzer.replay.enumeration import FoundRows, Replay
     from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Handover as FlbHandover
-    from analyzer.replay.world import Node, World
+    from analyzer.replay.world import World
     from analyzer.results import KexecKind, PolicyName
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.handovers import Handover
@@ -167,31 +167,31 @@ def question(
         settings: what is known besides the accesses.
     """
     if settings.assign_busses or not bus_numbers.all_usable(machine):
-        bus_numbers.mark_unreachable(machine.world, _reserved(kexec), renumbers=settings.assign_busses)
-        machine.take("beyond_reach", "assigned")
+        bus_numbers.mark_unreachable(machine, _reserved(machine, kexec), renumbers=settings.assign_busses)
     ran = policy_that_ran(kexec.observed_policy)
     policy = ran if settings.options.policy == "observed" else settings.options.policy
-    version = _series(machine, kexec, preserved, settings)
-
-    def profile(name: PolicyName, keys: frozenset[int]) -> Profile:
-        # A what-if is asked of the default command line where the real one is unknown; the kernel that ran is
-        # not: what depends on its command line is then unknown too.
-        noari = settings.noari if name == ran else bool(settings.noari)
-        handed: FlbHandover = "panic" if settings.panicked else "unmatched"
-        if not (settings.panicked or settings.data_not_taken):
-            handed = series_recognition.handover(version, preserved.handed_over)
-        return _profile(
-            name,
-            kexec,
-            keys,
-            settings,
-            version,
-            handed,
-            noari=noari,
-            handed_over=preserved.handed_over is not None,
+    inheriting = _inheriting(kexec, preserved, settings)
+    fitting = series_recognition.candidates(
+        settings.options.series, settings.logged_series, preserved.handed_over
+    )
+    followed = kexec.observed_policy in LIVE_UPDATE_POLICIES
+    version = series_recognition.recognise(fitting, machine, inheriting, followed=followed)
+    handed: FlbHandover = "panic" if settings.panicked else "unmatched"
+    if not (settings.panicked or settings.data_not_taken):
+        handed = series_recognition.handover(version, preserved.handed_over)
+    profiles = {
+        name: replace(
+            inheriting,
+            policy=name,
+            series=version,
+            handover=handed,
+            preserved=preserved.keys if name == policy else what_if,
+            # A what-if is asked of the default command line where the real one is unknown; the kernel that
+            # ran is not: what depends on its command line is then unknown too.
+            noari=settings.noari if name == ran else bool(settings.noari),
         )
-
-    profiles = {name: profile(name, preserved.keys if name == policy else what_if) for name in POLICIES}
+        for name in POLICIES
+    }
     return KexecQuestion(index, kexec, preserved, what_if, settings, machine, profiles, ran, policy, version)
 
 
@@ -223,10 +223,7 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
     )
     stranded = frozenset(bdf.parse(device.bdf) for device in judged if device.verdict == "stranded")
     context = bridges.KexecContext(
-        kexec.outgoing,
-        kexec.incoming,
-        kexec.decided_before,
-        kexec.decided_after,
+        kexec,
         machine.world,
         predictions[policy],
         as_observed,
@@ -251,7 +248,7 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
         series=asked.version,
         noari=settings.noari,
         preserved_source=preserved.source,
-        bridges=bridges.verdicts(context, kexec.outgoing_states),
+        bridges=bridges.verdicts(context),
         devices=judged,
         policies={name: _outcome(machine, predictions.found(name), asked.what_if) for name in POLICIES},
         observed=Observed([bdf.text(key) for key in sorted(kexec.incoming.enumerated)]),
@@ -284,13 +281,12 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
     return KexecAnalysis(kexec, machine, asked.profiles, predictions, ran, watch, result)
 
 
-def _reserved(kexec: Handover) -> Callable[[Node], int]:
+def _reserved(machine: NodeTable, kexec: Handover) -> Callable[[int], int]:
     """How many buses a function reserves for virtual ones: as the incoming kernel read it, else the other."""
+    incoming, outgoing = (machine.columns[name].tolist() for name in ("incoming", "outgoing"))
 
-    def reserved(node: Node) -> int:
-        function = None if node.incoming is None else kexec.incoming.functions.get(node.incoming)
-        if function is None and node.outgoing is not None:
-            function = kexec.outgoing.functions.get(node.outgoing)
+    def reserved(row: int) -> int:
+        function = kexec.incoming.functions.get(incoming[row]) or kexec.outgoing.functions.get(outgoing[row])
         return 0 if function is None else virtual_functions.buses_reserved(function)
 
     return reserved
@@ -302,54 +298,18 @@ def _as_predicted(found: FoundRows, incoming: Topology) -> bool:
     return bool(found.certain.all()) and keys == incoming.enumerated and not incoming.silent
 
 
-def _series(machine: NodeTable, kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> str:
-    """Version of the patches: given, logged, shown by the handed-over data, or recognised."""
-    fitting = series_recognition.candidates(
-        settings.options.series, settings.logged_series, preserved.handed_over
-    )
-
-    def kernel(version: str) -> ScanningKernel:
-        return ScanningKernel(
-            machine,
-            _profile(
-                "inherit",
-                kexec,
-                preserved.keys,
-                settings,
-                version,
-                "matched",
-                noari=settings.noari,
-                handed_over=preserved.handed_over is not None,
-            ),
-        )
-
-    return series_recognition.recognise(
-        fitting, machine, kernel, followed=kexec.observed_policy in LIVE_UPDATE_POLICIES
-    )
-
-
-def _profile(
-    name: PolicyName,
-    kexec: Handover,
-    preserved: frozenset[int],
-    settings: KernelSettings,
-    version: str,
-    handed: FlbHandover,
-    *,
-    noari: bool | None,
-    handed_over: bool,
-) -> Profile:
+def _inheriting(kexec: Handover, preserved: PreservedSet, settings: KernelSettings) -> Profile:
+    """An incoming kernel that inherits, and takes what was handed over; its version is still to be found."""
     return Profile(
-        policy=name,
-        series=version,
-        preserved=preserved,
-        noari=noari,
+        policy="inherit",
+        series=series.newest().name,
+        preserved=preserved.keys,
+        noari=settings.noari,
         scan_all=settings.scan_all,
-        saved={key: outgoing_state.enabled for key, outgoing_state in kexec.outgoing_states.items()},
-        handover=handed,
+        saved={key: held.enabled for key, held in kexec.outgoing_states.items()},
         assign_busses=settings.assign_busses,
         isolated_functions=settings.isolated_functions,
-        handed_over=handed_over,
+        handed_over=preserved.handed_over is not None,
     )
 
 

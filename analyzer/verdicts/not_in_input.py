@@ -98,12 +98,12 @@ def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
             yield function.bus << 8 | function.next_function, key, above.function
 
 
-def never_listed(kexec: Handover, hardware: NodeTable, preserved: PreservedSet) -> list[str]:
+def never_listed(kexec: Handover, machine: NodeTable, preserved: PreservedSet) -> list[str]:
     """Bridges that are on now, and of which the input shows neither that they were nor what was below."""
     if kexec.outgoing.boot.scan is not None:
         return []
     found = []
-    for node in hardware.world.nodes():
+    for node in machine.world.nodes():
         outgoing_state = None if node.outgoing is None else kexec.outgoing_states.get(node.outgoing)
         unknown = (
             node.is_bridge and node.hardware and (outgoing_state is None or outgoing_state.enabled is None)

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from analyzer.verdicts.state_watch import StateWatch
 
 
-def noted(bridge: BridgeVerdict, hardware: NodeTable, watch: StateWatch) -> BridgeVerdict:
+def noted(bridge: BridgeVerdict, machine: NodeTable, watch: StateWatch) -> BridgeVerdict:
     """The verdict on a bridge with the numbers, where it has a cause and the registers were compared."""
     if bridge.cause is None:
         return bridge
     key = bdf.parse(bridge.bdf)
-    node, own = hardware.world.by_outgoing.get(key), watch.at_reset(key)
+    node, own = machine.world.by_outgoing.get(key), watch.at_reset(key)
     if node is None or own is None:
         return bridge
     depth = len(node.path)
     below = [
         counted
-        for path, other in hardware.world.by_path.items()
+        for path, other in machine.world.by_path.items()
         if len(path) > depth and path[:depth] == node.path and other.outgoing is not None
         if (counted := watch.at_reset(other.outgoing)) is not None and counted[1]
     ]

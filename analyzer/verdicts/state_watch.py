@@ -74,7 +74,7 @@ class WatchContext:
 
     outgoing: Topology
     incoming: Topology
-    hardware: NodeTable
+    machine: NodeTable
     preserved: frozenset[int]
     whole: bool
     builder: EvidenceBuilder
@@ -86,7 +86,7 @@ class StateWatch:
     def __init__(self, context: WatchContext) -> None:
         self._context = context
         before, after = context.outgoing.functions, context.incoming.functions
-        columns = (context.hardware.columns[name].tolist() for name in ("outgoing", "incoming"))
+        columns = (context.machine.columns[name].tolist() for name in ("outgoing", "incoming"))
         pairs = sorted(pair for pair in zip(*columns, strict=True) if NONE not in pair)
         was = np.array([before.row_of(key) for key, _ in pairs], np.int64)
         now = np.array([after.row_of(key) for _, key in pairs], np.int64)

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hand_made_worlds import link
+from hand_made_worlds import link, of_world
 
 from analyzer.observed.decisions import Decision
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.observed.topology import Topology
+from analyzer.replay.node_table import NodeTable
 from analyzer.replay.two_boots import mark_absent
 from analyzer.replay.world import Node, World
 from schemas.pcie_capability import TYPE_ROOT_PORT, TYPE_UPSTREAM
@@ -55,8 +56,13 @@ def marked(
 ) -> World:
     """Judge by vendor reads (row, function, value); ``ari``: what the kernel decided on the port."""
     decisions = {} if ari == "none" else {PORT_KEY: [Decision(PORT_KEY, BUS << 8, "set", ari, 1)]}
-    mark_absent(incoming_boot(*reads, absent=absent, scan=scan), decisions, world)
-    return world
+    return judged(world, incoming_boot(*reads, absent=absent, scan=scan), decisions)
+
+
+def judged(world: World, incoming: SimpleNamespace, decisions: dict[int, list[Decision]]) -> World:
+    table = of_world(world)
+    mark_absent(table, incoming, decisions)
+    return NodeTable(table.paths, table.columns, table.ignored).world
 
 
 def state(world: World, devfn: int) -> tuple[bool, bool, bool]:
@@ -155,8 +161,7 @@ def test_the_first_decision_counts() -> None:
     """The scan's; a rescan decides again."""
     world = machine(8)
     decisions = {PORT_KEY: [Decision(PORT_KEY, BUS << 8, "set", enabled, 1) for enabled in (False, True)]}
-    mark_absent(incoming_boot((SCAN, BUS << 8 | 8, SILENT)), decisions, world)
-    assert state(world, 8) == GATED
+    assert state(judged(world, incoming_boot((SCAN, BUS << 8 | 8, SILENT)), decisions), 8) == GATED
 
 
 def test_the_decision_of_a_bridge_at_address_0() -> None:
@@ -165,7 +170,8 @@ def test_the_decision_of_a_bridge_at_address_0() -> None:
     leaf = Node((0, 0, 8), outgoing=0x108, assumed=True)
     world = link({node.path: node for node in (port, leaf)})
     decisions = {0: [Decision(0, 0x100, "set", True, 1)]}
-    mark_absent(incoming_boot((0, 0x108, SILENT), scan=0), decisions, world)
+    found = judged(world, incoming_boot((0, 0x108, SILENT), scan=0), decisions)
+    leaf = found.by_path[leaf.path]
     assert (leaf.present, leaf.gated) == (False, False)
 
 
@@ -174,13 +180,13 @@ def test_every_function_is_judged_for_itself() -> None:
     for order in (1, -1):
         world = machine(*(0, 1, 3, 8)[::order])
         world.by_path[ROOT, 8, 0].incoming = BUS << 8
-        marked(world, *((SCAN + devfn, BUS << 8 | devfn, SILENT) for devfn in (0, 3, 8)), ari=False)
+        world = marked(world, *((SCAN + devfn, BUS << 8 | devfn, SILENT) for devfn in (0, 3, 8)), ari=False)
         assert [state(world, devfn) for devfn in (0, 1, 3, 8)] == [UNKNOWN, UNKNOWN, ABSENT, GATED]
 
 
 def test_functions_of_a_root_bus() -> None:
     world = link({(ROOT, devfn): Node((ROOT, devfn), outgoing=ROOT << 8 | devfn) for devfn in (8, 16)})
-    marked(world, (SCAN, ROOT << 8 | 16, SILENT))
+    world = marked(world, (SCAN, ROOT << 8 | 16, SILENT))
     assert [world.by_path[ROOT, devfn].present for devfn in (8, 16)] == [True, False]
     assert not world.by_path[ROOT, 16].gated
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_made_worlds import link, of_machines, of_nodes
+from hand_made_worlds import link, of_machines, of_nodes, of_world
 
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay import node_table
-from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS, NodeTable, of_world
+from analyzer.replay.node_table import BUSES, FLAGS, NUMBERS, PARTS, NodeTable
 from analyzer.replay.world import Node
 from schemas.pcie_capability import TYPE_DOWNSTREAM, TYPE_ENDPOINT, TYPE_ROOT_PORT, TYPE_UPSTREAM
 
@@ -124,19 +124,6 @@ def test_names_and_only_children_are_those_of_the_objects() -> None:
     assert [None if value == NONE else value == 1 for value in machine.one_child.tolist()] == [
         node.one_child for node in machine.nodes
     ]
-
-
-def test_what_is_noted_in_the_objects_is_taken_over() -> None:
-    machine = of_nodes(nodes())
-    port, zero, eight, _ = machine.nodes
-    port.assigned, port.gated, zero.present, zero.ignored = None, True, False, "no-response"
-    eight.ignored, eight.assigned, eight.silent = None, 6, False
-    machine.take("assigned", "present", "gated")
-    assert machine.columns["assigned"].tolist() == [NONE, NONE, 6, NONE]
-    assert machine.columns["present"].tolist() == [1, 0, 0, 1]
-    assert machine.columns["gated"].tolist() == [1, 0, 1, 0]
-    assert machine.columns["silent"].tolist() == [0, 0, 1, 0]  # was not asked for
-    assert machine.ignored == {1: "no-response"}
 
 
 @pytest.mark.parametrize("bit", [True, False])

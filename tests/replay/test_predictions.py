@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hand_made_worlds import link, predict, predictions
+from hand_made_worlds import link, of_world, predict, predictions
 
 from analyzer import distinct_questions
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.enumeration import Prediction, Replay, ScanningKernel
-from analyzer.replay.node_table import of_world
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World
 from schemas.pcie_capability import TYPE_ROOT_PORT

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hand_made_worlds import of_nodes
 
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.bus_numbers import mark_unreachable
-from analyzer.replay.world import Node, World
+from analyzer.replay.world import Node
 
 LOST = (0, 0, 0)
 
@@ -27,17 +29,13 @@ def bridge(
 
 def beyond(*roots: Node) -> list[tuple[int, ...]]:
     """Paths of the bridges that are noted."""
-    world = World({}, {}, {})
-    for node in roots:
-        world.roots.setdefault(node.path[0], {})[node.devfn] = node
-    mark_unreachable(world)
-    found, waiting = [], list(roots)
+    nodes, waiting = [], list(roots)
     while waiting:
-        node = waiting.pop()
-        waiting.extend(node.children.values())
-        if node.beyond_reach:
-            found.append(node.path)
-    return sorted(found)
+        nodes.append(waiting.pop())
+        waiting.extend(nodes[-1].children.values())
+    machine = of_nodes(nodes)
+    mark_unreachable(machine)
+    return [machine.paths[row] for row in np.flatnonzero(machine.columns["beyond_reach"])]
 
 
 def test_on_a_root_bus_there_is_always_a_number_left() -> None:

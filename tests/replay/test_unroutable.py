@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hand_made_worlds import link
+from hand_made_worlds import of_nodes
 
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.observed.registers.run_accesses import RunAccesses, place
 from analyzer.observed.registers.samples import Sample
 from analyzer.replay.boot_rows import hardware_bits
+from analyzer.replay.node_table import NodeTable
 from analyzer.replay.two_boots import mark_unroutable
 from analyzer.replay.world import Node, World
 
@@ -31,9 +32,9 @@ def bridge(path: tuple[int, ...], first: Triple, last: Triple, *, is_bridge: boo
 
 
 def marked(*nodes: Node) -> World:
-    world = link({node.path: node for node in nodes})
-    mark_unroutable(world)
-    return world
+    machine = of_nodes(nodes)
+    mark_unroutable(machine)
+    return NodeTable(machine.paths, machine.columns).world
 
 
 def chain(downstream: Node, upstream: tuple[Triple, Triple], port: tuple[Triple, Triple]) -> World:

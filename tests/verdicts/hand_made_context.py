@@ -45,21 +45,23 @@ def kexec_context(
         prediction.decisions[BRIDGE] = AriDecision(predicted, "set")
     made = made or node()
     return bridges.KexecContext(
-        outgoing=SimpleNamespace(
-            functions={} if before is None else {KEY: before},
-            boot=SimpleNamespace(scan=scan, first=10, last=400, end=300),
-            logged=None,
-            ancestors={KEY: above}.__getitem__,
+        handover=SimpleNamespace(
+            outgoing=SimpleNamespace(
+                functions={} if before is None else {KEY: before},
+                boot=SimpleNamespace(scan=scan, first=10, last=400, end=300),
+                logged=None,
+                ancestors={KEY: above}.__getitem__,
+            ),
+            incoming=SimpleNamespace(
+                functions={} if after is None else {KEY: after},
+                boot=SimpleNamespace(scan=401, last=900),
+                is_snapshot=snapshot,
+                logged=None,
+                silent=frozenset(),
+            ),
+            decided_after={KEY: list(decided)} if decided else {},
+            outgoing_states={},
         ),
-        incoming=SimpleNamespace(
-            functions={} if after is None else {KEY: after},
-            boot=SimpleNamespace(scan=401, last=900),
-            is_snapshot=snapshot,
-            logged=None,
-            silent=frozenset(),
-        ),
-        decided_before={},
-        decided_after={KEY: list(decided)} if decided else {},
         world=World({0: {8: made}}, {BRIDGE: made}, {KEY: made}),
         prediction=prediction,
         as_observed=as_observed,

@@ -24,7 +24,9 @@ HELD = OutgoingState(True, 50)
 
 def facts(context: bridges.KexecContext, outgoing_state: OutgoingState | None = HELD) -> bridges._Facts:
     (made,) = context.world.nodes()
-    return bridges._facts(context, made, {} if outgoing_state is None else {KEY: outgoing_state})
+    if outgoing_state is not None:
+        context.handover.outgoing_states[KEY] = outgoing_state
+    return bridges._facts(context, made)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ HELD = OutgoingState(True, 50)
 
 
 def judged(context: bridges.KexecContext, outgoing_state: OutgoingState = HELD) -> object:
-    (found,) = bridges.verdicts(context, {KEY: outgoing_state})
+    context.handover.outgoing_states[KEY] = outgoing_state
+    (found,) = bridges.verdicts(context)
     return found
 
 
@@ -114,4 +115,4 @@ def test_preserved_and_stranded() -> None:
 
 
 def test_functions_that_are_no_bridges_have_no_bridge_verdict() -> None:
-    assert bridges.verdicts(kexec_context(made=node(is_bridge=False)), {}) == []
+    assert bridges.verdicts(kexec_context(made=node(is_bridge=False))) == []

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hand_made_worlds import found_rows, link
+from hand_made_worlds import found_rows, link, of_world
 
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import Prediction
-from analyzer.replay.node_table import of_world
 from analyzer.replay.world import Node, World
 from analyzer.results import DeviceVerdict
 from analyzer.verdicts import devices

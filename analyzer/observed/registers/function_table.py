@@ -16,9 +16,10 @@ import numpy as np
 from analyzer.observed.registers import watched_registers
 from analyzer.observed.registers.capability_lists import Capabilities
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.functions import BusNumbers, Function
+from analyzer.observed.registers.functions import INHERITED_REGISTERS, BusNumbers, Function
 from analyzer.observed.registers.run_accesses import RunAccesses, place
 from schemas.config_header import CONFIG_SIZE, HEADER_TYPE_LAYOUT
+from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +52,8 @@ FACTS = (
 _FLAGS = frozenset({"multifunction", "is_pcie", "ari_supported", "has_ari", "latched"})
 #: Columns of bus numbers; the last is the row of the access.
 BUS_NUMBERS = ("primary", "secondary", "subordinate", "row")
+#: Registers of :meth:`FunctionTable.accesses_to`.
+DEVCAP2, DEVCTL2 = 0, 1 + INHERITED_REGISTERS.index(ARI_FORWARDING.register)
 _NO_FACTS = np.empty(0, np.int64)
 _NO_NUMBERS = np.empty((0, len(BUS_NUMBERS)), np.int64)
 
@@ -82,31 +85,18 @@ class FunctionBlock:
     def function(self, place: int) -> Function:
         """Make one function."""
         facts, capabilities, first_numbers, last_numbers = self._rows
-        (function, vendor, device, header, several, pcie, is_pcie, flags, kind, supported, *more) = facts[
-            place
-        ]
-        ari, has_ari, next_function, latched = more
+        known = dict(zip(FACTS, facts[place], strict=True))
+        vendor, device = known.pop("vendor"), known.pop("device")
         first, last = self.edges[place : place + 2]
         return Function(
-            function,
-            None if vendor is None or device is None else f"{vendor:04x}:{device:04x}",
-            header,
-            several,
-            capabilities[place],
-            pcie,
-            is_pcie,
-            flags,
-            kind,
-            supported,
-            ari,
-            has_ari,
-            next_function,
-            _numbers(first_numbers[place]),
-            _numbers(last_numbers[place]),
-            latched,
-            place,
-            self.registers,
-            lambda: self.accesses.part(first, last),
+            **known,
+            vendor_device=None if vendor is None or device is None else f"{vendor:04x}:{device:04x}",
+            capabilities=capabilities[place],
+            first_bus_numbers=_numbers(first_numbers[place]),
+            bus_numbers=_numbers(last_numbers[place]),
+            _run=place,
+            _samples=self.registers,
+            _accesses=lambda: self.accesses.part(first, last),
         )
 
     @cached_property
@@ -188,7 +178,7 @@ class FunctionTable:
         return known
 
     def accesses_to(self, register: int) -> RunAccesses:
-        """Accesses to DEVCAP2 of bridges (0) or to an inherited register (from 1), of all functions."""
+        """Accesses of all functions to :data:`DEVCAP2` (of bridges) or to an inherited register (from 1)."""
         known = self._to_register.get(register)
         if known is None:
             parts = [RunAccesses.nothing()]
@@ -228,25 +218,17 @@ class Functions(Mapping[int, Function]):
         table: the table that they are in.
         first: row of the first of them.
         keys: their keys, in the order of the rows.
+
+    Attributes:
         finish: told each function that is made, to add what is known besides its accesses.
     """
 
-    def __init__(
-        self,
-        table: FunctionTable,
-        first: int,
-        keys: Sequence[int],
-        finish: Callable[[Function], None] | None = None,
-    ) -> None:
+    def __init__(self, table: FunctionTable, first: int, keys: Sequence[int]) -> None:
         self.table = table
         self.rows = slice(first, first + len(keys))
+        self.finish: Callable[[Function], None] | None = None
         self._rows = dict(zip(keys, range(first, first + len(keys)), strict=True))
         self._made: dict[int, Function] = {}
-        self._finish = finish
-
-    def finished_by(self, finish: Callable[[Function], None]) -> Functions:
-        """The same functions, with something to add to each."""
-        return Functions(self.table, self.rows.start, list(self._rows), finish)
 
     def amend(self, name: str, keys: Iterable[int], value: int | None) -> None:
         """Replace a fact of some functions by what is known besides their accesses (None: unknown).
@@ -279,8 +261,8 @@ class Functions(Mapping[int, Function]):
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = self.table.function(self._rows[key])
-            if self._finish is not None:
-                self._finish(made)
+            if self.finish is not None:
+                self.finish(made)
         return made
 
     def __contains__(self, key: object) -> bool:
