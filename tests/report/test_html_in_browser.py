@@ -81,13 +81,13 @@ TREES = {
     LOST: {
         "0000:02:00.0": "ARI on, bus 03 | ✗ LOST: ARI off",
         "0000:03:00.1": "found | ✓ found",
-        "0000:03:01.0": "found | ✗ STRANDED: only ARI can address it and ARI is off",
+        "0000:03:01.0": "found | ✗ STRANDED: only ARI can address it and ARI is off; was nvme",
         "0000:02:01.0": "ARI on, bus 04 | ✓ ARI on, kept",
     },
     HIDDEN: {
         "0000:01:00.0": "ARI off, buses 02 to 04 | ✗ UNCONFIGURED: no bus numbers, nothing below was scanned",
         "0000:02:00.0": "ARI on, bus 03 | ✗ HIDDEN: never reached: a bridge above was lost",
-        "0000:03:02.0": "found | ✗ STRANDED: a bridge further up is unconfigured or gone",
+        "0000:03:02.0": "found | ✗ STRANDED: a bridge further up is unconfigured or gone; was nvme",
         "0000:04:00.0": "found | ! missing: not preserved; a bridge further up is unconfigured or gone",
     },
     HEALED: {

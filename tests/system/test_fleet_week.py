@@ -17,7 +17,7 @@ from fleet_program import Program, counted_rows
 from prometheus_tools import node_exporter, panels, prometheus, promtool, refuted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -282,7 +282,32 @@ def test_every_panel_of_the_dashboard_shows_the_numbers(server, both):
     stranded = {bridge["host"]: bridge["devices_stranded"] for bridge in bridges}
     healed = {bridge["host"]: bridge["healed"] for bridge in bridges}
     assert values("Devices stranded below bridges", "host") == [stranded, healed]
+    states_of_functions(report["registers"], values, shown)
     assert shown == {}
+
+
+def states_of_functions(registers: dict, values: Callable, shown: dict) -> None:
+    """The panels about other registers than ARI Forwarding."""
+    preserved = {one["name"]: one["preserved"] for one in registers["states"]}
+    lost = {name: counts["kexecs_lost"] for name, counts in preserved.items()}
+    assert any(lost.values())
+    assert values("Kexecs at which preserved functions lost other registers", "state") == [lost]
+    decided = {name: counts["loss"] for name, counts in preserved.items() if counts["loss"]["trials"]}
+    assert values("Loss of other registers per kexec, with its 95 % interval", "state") == [
+        {name: pytest.approx(loss[end]) for name, loss in decided.items()} for end in ("rate", "low", "high")
+    ]
+    for found, group in zip(
+        shown.pop("Where other registers were lost"),
+        ("by_vendor_device", "by_port_type", "by_release"),
+        strict=True,
+    ):
+        every = [row["counts"]["kexecs_lost"] for one in registers["states"] for row in one[group]]
+        most = sorted((count for count in every if count), reverse=True)[:20]
+        assert sorted((value for _, value in found if value), reverse=True) == most
+    functions, others = shown.pop("Registers of preserved functions by verdict")
+    for sample, value in functions:
+        assert value == sum(counts[sample["verdict"]] for counts in preserved.values())
+    assert [value for _, value in others] == [registers["without"]]
 
 
 def test_prometheus_loads_the_rules_and_alerts_on_each_bridge(server, both):
