@@ -290,7 +290,7 @@ def states_of_functions(registers: dict, values: Callable, shown: dict) -> None:
     """The panels about other registers than ARI Forwarding."""
     preserved = {one["name"]: one["preserved"] for one in registers["states"]}
     lost = {name: counts["kexecs_lost"] for name, counts in preserved.items()}
-    assert any(lost.values())
+    assert len(lost) > 10
     assert values("Kexecs at which preserved functions lost other registers", "state") == [lost]
     decided = {name: counts["loss"] for name, counts in preserved.items() if counts["loss"]["trials"]}
     assert values("Loss of other registers per kexec, with its 95 % interval", "state") == [
