@@ -111,6 +111,19 @@ def test_where_the_shutdown_is_not_in_the_input_bus_master_is_unknown():
     assert not {"dma-continues", "dma-stopped"} & follows
 
 
+@pytest.mark.parametrize("bus_master", [False, True])
+def test_where_accesses_are_missing_bus_master_is_unknown(bus_master: bool):
+    """A later write to Command may be among them."""
+    story = lost()
+    capture = recorded(story, bus_master=bus_master)
+    capture.notes.dropped = 1
+    (kexec,) = analyze_capture(capture, Options(preserved=",".join(BELOW_PORT))).kexecs
+    assert {device.bus_master for device in kexec.devices if device.verdict == "stranded"} == {None}
+    follows = {item.code for item in kexec.consequences}
+    assert "dma-unattended" in follows
+    assert not {"dma-continues", "dma-stopped"} & follows
+
+
 def test_found_siblings_can_be_given_back():
     _, follows = judged(lost())
     assert follows["siblings-usable"].functions == ["0000:01:00.0", "0000:01:00.1"]

@@ -190,3 +190,12 @@ def test_the_working_of_each_capture_of_a_batch() -> None:
     seen = []
     results = analyze_batch(captures, studied=lambda one: seen.append(one.result))
     assert seen == results == analyze_batch(captures)
+
+
+def test_of_a_capture_that_lacks_accesses_nothing_counts_as_kept() -> None:
+    capture = open_pieces([str(TRACES / "clean-inherit.bin")])
+    capture.notes.dropped = 1
+    (kexec,) = study(capture).kexec_analyses
+    words = {word for *_, word in check(kexec)}
+    assert "undetermined" in words
+    assert words <= {"undetermined", "expected", "cleared"}

@@ -65,6 +65,9 @@ MSI = StateFacts(states.MSI, known=1, held=1, first=1)
         (replace(ACS, first=0, set_again=True), "healed"),
         (replace(ACS, first=0, from_dump=True), "undetermined"),
         (replace(ACS, first=0, whole=False), "undetermined"),
+        (replace(ACS, whole=False), "undetermined"),  # the loss, and the write that mended it, may be missing
+        (replace(ACS, first=0, was_reset=True, whole=False), "expected"),
+        (replace(ACS, written=0, whole=False), "cleared"),
         (replace(ACS, first=0, was_reset=True), "expected"),  # VFIO's freeze
         (replace(ACS, known=0x0F, first=0x0D, held=0x0D), "undetermined"),  # a bit is not in the capture
         (replace(ACS, known=0x01, held=0x01, first=0), "lost"),  # what is known is enough

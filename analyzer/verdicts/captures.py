@@ -244,11 +244,13 @@ def _ask_kexec(asked: _CaptureAsked, handover: Handover, machine: NodeTable) -> 
 def _conclude_kexec(
     asked: _CaptureAsked, kexec: _KexecAsked, predictions: Predictions, builder: EvidenceBuilder
 ) -> KexecAnalysis:
-    question, logs, placed = kexec.question, asked.logs, asked.capture.notes.uses
+    question, logs, notes = kexec.question, asked.logs, asked.capture.notes
     found = kexecs.conclude(question, predictions, builder)
     outgoing, incoming = question.handover.outgoing, question.handover.incoming
-    uses = former_uses.of_boot(outgoing.boot.index, asked.index, logs, placed)
-    found.result.devices = former_uses.added(found.result.devices, outgoing, incoming, uses, builder)
+    uses = former_uses.of_boot(outgoing.boot.index, asked.index, logs, notes.uses)
+    found.result.devices = former_uses.added(
+        found.result.devices, outgoing, incoming, uses, builder, whole=notes.whole
+    )
     found.result.preservation = kexec.preservation if question.preserved.source == "assumed" else "known"
     found.result.warnings.extend(logs.warnings)
     verdict.conclude(found.result, asked.options, frozenset(bdf.text(key) for key in kexec.others))

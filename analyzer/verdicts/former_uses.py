@@ -58,13 +58,18 @@ def added(
     incoming: Topology,
     uses: Mapping[int, FunctionUse],
     builder: EvidenceBuilder,
+    *,
+    whole: bool,
 ) -> list[DeviceVerdict]:
     """The verdicts with what each function was, and of those that were not found Bus Master.
+
+    ``whole``: no access is known to be missing; a later write to Command may be among those that are.
 
     A function without Bus Master makes no memory request (PCI Express 7.5.1.1.3). VFIO's freeze clears it
     (vfio-pci Live Update series v5), and so does the shutdown of every function that is not preserved (Linux
     7.3 pci_device_shutdown): what it was before says nothing where the shutdown is not in the input.
     """
+    ending_known = whole and incoming.boot.orderly is True
     found = []
     for device in devices:
         lost = device.verdict in ("stranded", "missing")
@@ -72,7 +77,7 @@ def added(
             found.append(device)
             continue
         key = bdf.parse(device.bdf)
-        function = outgoing.functions.get(key) if lost and incoming.boot.orderly is True else None
+        function = outgoing.functions.get(key) if lost and ending_known else None
         shown = None if function is None else _bus_master(function)
         found.append(
             replace(

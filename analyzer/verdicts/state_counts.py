@@ -84,7 +84,12 @@ class FunctionKinds(NamedTuple):
 
 
 def unsaid(
-    before: WatchedRegisters, after: WatchedRegisters, *, shutdown_known: bool, who_is_known: bool
+    before: WatchedRegisters,
+    after: WatchedRegisters,
+    *,
+    shutdown_known: bool,
+    from_dump: bool,
+    whole: bool,
 ) -> NDArray[np.int8]:
     """The verdict on each function and name, without those that take single accesses: these are 0.
 
@@ -92,19 +97,21 @@ def unsaid(
         before: what the functions show in the outgoing boot.
         after: the same functions in the incoming boot.
         shutdown_known: how the outgoing kernel ended is in the capture.
-        who_is_known: the input shows who changed what differs: no dump, and no access is missing.
+        from_dump: what the incoming boot shows is a dump, which does not show who changed what differs.
+        whole: no access is known to be missing from the capture.
     """
     ours, theirs = before.last.known[:, DWORD_OF] & BITS_OF, after.first.known[:, DWORD_OF] & BITS_OF
     held, first = before.last.values[:, DWORD_OF], after.first.values[:, DWORD_OF]
     known = ours & theirs
     known[_SIZED & (held & BITS_OF == BITS_OF)] = 0  # sized, and not yet written back
-    found = np.full(known.shape, _KEPT, np.int8)
-    at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS])
-    found[at_reset & ~STATUS] = _AT_RESET
+    found = np.full(known.shape, _KEPT if whole else _UNDETERMINED, np.int8)
+    if whole:
+        at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS])
+        found[at_reset & ~STATUS] = _AT_RESET
     found[before.cleared[:, DWORD_OF] & ~held & known & np.where(_SHUT_DOWN, -1, 0) != 0] = _EXPECTED
     found[known != BITS_OF] = _UNDETERMINED
     differs = (held ^ first) & known != 0
-    found[differs] = 0 if who_is_known else _UNDETERMINED
+    found[differs] = 0 if whole and not from_dump else _UNDETERMINED
     found[differs & (before.reset[:, None] > before.last.rows[:, DWORD_OF])] = _EXPECTED
     if not shutdown_known:
         found[:, _SHUT_DOWN] = _UNDETERMINED

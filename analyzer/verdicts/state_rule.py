@@ -75,7 +75,7 @@ def verdict(facts: StateFacts) -> StateVerdictName:
         return "cleared"
     if facts.used is not None and (facts.used & ~facts.held) & facts.known:
         return "expected"
-    return "kept"
+    return "kept" if facts.whole else "undetermined"  # it may have been lost, and set again, in between
 
 
 def _is_loss(facts: StateFacts) -> bool:

@@ -183,7 +183,8 @@ class StateWatch:
             self._before,
             self._after,
             shutdown_known=context.incoming.boot.orderly is True,
-            who_is_known=not context.incoming.is_snapshot and context.whole,
+            from_dump=context.incoming.is_snapshot,
+            whole=context.whole,
         )
 
     @cached_property
@@ -344,6 +345,7 @@ def _note(facts: StateFacts, word: StateVerdictName) -> str | None:
         return None
     if facts.state.at_shutdown and not facts.shutdown_known:
         return _NO_SHUTDOWN
-    if facts.differing:
-        return _DUMPED if facts.from_dump else _MISSING
-    return None
+    if facts.differing and facts.from_dump:
+        return _DUMPED
+    shown = facts.known == facts.state.mask
+    return _MISSING if not facts.whole and (facts.differing or shown) else None
