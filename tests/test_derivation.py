@@ -1,4 +1,4 @@
-"""How an analysis was worked out is told in words for everything that a capture may show."""
+"""``explain`` has words for everything that a capture may show."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def test_every_rule_of_a_decision_has_words() -> None:
 
 
 @pytest.mark.slow
-def test_every_capture_of_the_corpus_is_told() -> None:
+def test_every_capture_of_the_corpus_is_explained() -> None:
     options = Options()
     for path in CORPUS:
         study = analysis.study(open_capture(str(path)), options)
-        told = [derivation.of_kexec(study, one, options) for one in study.kexec_analyses]
-        assert all(told), path.stem
+        steps = [derivation.of_kexec(study, one, options) for one in study.kexec_analyses]
+        assert all(steps), path.stem

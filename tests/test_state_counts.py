@@ -146,7 +146,7 @@ def test_registers_that_change_at_random(seed: int) -> None:
 
 
 def test_what_a_reset_of_a_port_costs() -> None:
-    """One reset, and everything below it has lost its addresses: they are told from the root port's."""
+    """One endpoint has lost its addresses, three have kept theirs."""
     story = tell(
         switch(),
         preserve=BELOW_SWITCH,

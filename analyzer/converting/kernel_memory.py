@@ -15,6 +15,7 @@ import construct
 from schemas.elf_core import MAGIC, PT_LOAD, ElfHeader, ProgramHeader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -72,10 +73,7 @@ class KernelMemory:
         Raises:
             KernelMemoryError: they are not in the file.
         """
-        for one in self._segments:
-            if one.virtual <= address and address + size <= one.virtual + one.size:
-                return self._at(one.offset + address - one.virtual, size)
-        raise KernelMemoryError(f"/proc/kcore has no memory at {address:#x}")
+        return self._read(((one.virtual, one) for one in self._segments), address, size, "")
 
     def physical(self, address: int, size: int) -> bytes:
         """Bytes at a physical address.
@@ -83,10 +81,13 @@ class KernelMemory:
         Raises:
             KernelMemoryError: they are not in the file.
         """
-        for one in self._segments:
-            if one.physical <= address and address + size <= one.physical + one.size:
-                return self._at(one.offset + address - one.physical, size)
-        raise KernelMemoryError(f"/proc/kcore has no memory at physical address {address:#x}")
+        return self._read(((one.physical, one) for one in self._segments), address, size, "physical address ")
+
+    def _read(self, starts: Iterable[tuple[int, _Segment]], address: int, size: int, kind: str) -> bytes:
+        for start, segment in starts:
+            if start <= address and address + size <= start + segment.size:
+                return self._at(segment.offset + address - start, size)
+        raise KernelMemoryError(f"/proc/kcore has no memory at {kind}{address:#x}")
 
     def _load(self) -> list[_Segment]:
         try:
