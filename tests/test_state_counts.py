@@ -34,7 +34,7 @@ Counts = dict[tuple[str, str | None, str | None, bool, str], int]
 
 def grouped(kexec: KexecAnalysis) -> Counts:
     """State, vendor:device, port type, preserved, verdict -> functions; as the program counts."""
-    groups, names = kexec.watch.groups(), list(NAMES)
+    groups, names = kexec.watch.groups, list(NAMES)
     rows = zip(groups.kind.tolist(), groups.name.tolist(), groups.counts.tolist(), strict=True)
     return {
         (names[name], *groups.kinds[kind], word): number

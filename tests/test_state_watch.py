@@ -59,42 +59,42 @@ MSI = StateFacts(states.MSI, known=1, held=1, first=1)
     ("facts", "word"),
     [
         (ACS, "kept"),
-        (replace(ACS, first=0x19), "lost"),
-        (replace(ACS, first=0), "lost"),
-        (replace(ACS, first=0x1F), "changed"),  # a bit more than before is no reset
-        (replace(ACS, first=0, set_again=True), "healed"),
-        (replace(ACS, first=0, from_dump=True), "undetermined"),
-        (replace(ACS, first=0, whole=False), "undetermined"),
-        (replace(ACS, whole=False), "undetermined"),  # the loss, and the write that mended it, may be missing
-        (replace(ACS, first=0, was_reset=True, whole=False), "expected"),
-        (replace(ACS, written=0, whole=False), "cleared"),
-        (replace(ACS, first=0, was_reset=True), "expected"),  # VFIO's freeze
-        (replace(ACS, known=0x0F, first=0x0D, held=0x0D), "undetermined"),  # a bit is not in the capture
-        (replace(ACS, known=0x01, held=0x01, first=0), "lost"),  # what is known is enough
-        (replace(ACS, written=0), "cleared"),
-        (replace(ACS, written=0x1F), "kept"),  # set in addition
-        (replace(MPS, first=0), "lost"),
-        (replace(MPS, first=0x20), "changed"),
-        (replace(MPS, held=0x60, first=0x20), "changed"),  # a number: one bit of it is no reset
-        (replace(BAR, first=0), "lost"),
-        (replace(BAR, first=0xFDA00000), "changed"),
-        (replace(BAR, first=0, set_again=True), "healed"),
-        (replace(BASE, first=0), "lost"),
-        (replace(BASE, first=0xFFF0), "lost"),  # above its limit: the window of a root port that was reset
-        (replace(BASE, first=0xFDB0), "changed"),
-        (replace(MPS, written=0x20), "cleared"),
+        (ACS._replace(first=0x19), "lost"),
+        (ACS._replace(first=0), "lost"),
+        (ACS._replace(first=0x1F), "changed"),  # a bit more than before is no reset
+        (ACS._replace(first=0, set_again=True), "healed"),
+        (ACS._replace(first=0, from_dump=True), "undetermined"),
+        (ACS._replace(first=0, whole=False), "undetermined"),
+        (ACS._replace(whole=False), "undetermined"),  # the loss, and the write that mended it, may be missing
+        (ACS._replace(first=0, was_reset=True, whole=False), "expected"),
+        (ACS._replace(written=0, whole=False), "cleared"),
+        (ACS._replace(first=0, was_reset=True), "expected"),  # VFIO's freeze
+        (ACS._replace(known=0x0F, first=0x0D, held=0x0D), "undetermined"),  # a bit is not in the capture
+        (ACS._replace(known=0x01, held=0x01, first=0), "lost"),  # what is known is enough
+        (ACS._replace(written=0), "cleared"),
+        (ACS._replace(written=0x1F), "kept"),  # set in addition
+        (MPS._replace(first=0), "lost"),
+        (MPS._replace(first=0x20), "changed"),
+        (MPS._replace(held=0x60, first=0x20), "changed"),  # a number: one bit of it is no reset
+        (BAR._replace(first=0), "lost"),
+        (BAR._replace(first=0xFDA00000), "changed"),
+        (BAR._replace(first=0, set_again=True), "healed"),
+        (BASE._replace(first=0), "lost"),
+        (BASE._replace(first=0xFFF0), "lost"),  # above its limit: the window of a root port that was reset
+        (BASE._replace(first=0xFDB0), "changed"),
+        (MPS._replace(written=0x20), "cleared"),
         (MASTER, "kept"),
-        (replace(MASTER, first=0), "lost"),
-        (replace(MASTER, first=0, shutdown_known=False), "undetermined"),
-        (replace(MASTER, held=0, first=0, used=4), "expected"),
-        (replace(MASTER, held=0, first=0), "kept"),
-        (replace(WIDTH, first=0x80), "lost"),
-        (replace(WIDTH, held=0x80), "changed"),
-        (replace(TAGS, written=0x2910), "kept"),  # Extended Tag is set live
-        (replace(MSI, written=0), "cleared"),
-        (replace(MSI, held=0), "changed"),
-        (replace(MSI, held=0, set_again=True), "changed"),  # found on, and cleared: nobody was without it
-        (replace(ACS, first=0x19, set_again=True), "healed"),
+        (MASTER._replace(first=0), "lost"),
+        (MASTER._replace(first=0, shutdown_known=False), "undetermined"),
+        (MASTER._replace(held=0, first=0, used=4), "expected"),
+        (MASTER._replace(held=0, first=0), "kept"),
+        (WIDTH._replace(first=0x80), "lost"),
+        (WIDTH._replace(held=0x80), "changed"),
+        (TAGS._replace(written=0x2910), "kept"),  # Extended Tag is set live
+        (MSI._replace(written=0), "cleared"),
+        (MSI._replace(held=0), "changed"),
+        (MSI._replace(held=0, set_again=True), "changed"),  # found on, and cleared: nobody was without it
+        (ACS._replace(first=0x19, set_again=True), "healed"),
     ],
 )
 def test_the_word(facts: StateFacts, word: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.capture import Problem
@@ -70,9 +70,9 @@ def names(capture: str) -> list[str]:
     if _ONE_GUEST.search(capture):
         return found
     for _ in range(2):
-        stem = PurePosixPath(found[-1]).stem
-        if stem and stem != found[-1]:
-            found.append(stem)
+        dot = found[-1].rfind(".")
+        if 0 < dot < len(found[-1]) - 1:  # as PurePath.stem of Python 3.11
+            found.append(found[-1][:dot])
     return found
 
 

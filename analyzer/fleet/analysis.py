@@ -115,7 +115,7 @@ def analyze_many(captures: Sequence[Capture], options: Options, *, stages: bool 
     answers: list[_Answer] = []
 
     def keep(study: Study) -> None:
-        states = [one.watch.groups() for one in study.kexec_analyses]
+        states = [one.watch.groups for one in study.kexec_analyses]
         answers.append(_Answer(study.result, states, stage_rows.of_study(study) if stages else None))
 
     analyze_batch(captures, options, studied=keep)

@@ -56,4 +56,4 @@ def isolated_functions(index: AccessIndex, topology: Topology) -> bool:
     value = index.value[first]
     absent = index.absent[first] | np.isin(value, ABSENT_VENDOR_DWORDS) | (value & 0xFFFF == RRS_VENDOR)
     absent |= np.isin(functions, list(topology.ignored))
-    return bool((absent & ~np.isin(functions, list(topology.functions))).any())
+    return not topology.functions.keys() >= set(functions[absent].tolist())

@@ -147,11 +147,15 @@ class Topology:
         """Root bus -> row at which its first scan was over (missing: the capture ends before)."""
         return scan_ends.of_boot(self._index, self.boot, self.vendor_rows, self.root_bus)
 
+    def _scan_end(self, bus: int) -> int:
+        """Row at which the first scan of a bus was over, or the boot is."""
+        return self.scan_ends.get(self.root_bus(bus), self.boot.last + 1)
+
     @cached_property
     def scan_is_cut(self) -> bool:
         """Whether the boot's first scan is in the capture, but not to its end."""
         return self.boot.scan is not None and any(
-            self.root_bus(key >> 8) not in self.scan_ends for key in self.enumerated
+            self.root_bus(bus) not in self.scan_ends for bus in {key >> 8 for key in self.enumerated}
         )
 
     @cached_property
@@ -162,12 +166,10 @@ class Topology:
         it lists, silent ones too: lspci and sysfs show what the kernel has enumerated, whether it answers now
         or not.
         """
-        return {
-            key
-            for key in self.functions
-            if self.boot.scan is None
-            or self._scans[key][0] < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
-        }
+        if self.boot.scan is None:
+            return set(self.functions)
+        ends = {bus: self._scan_end(bus) for bus in {key >> 8 for key in self.functions}}
+        return {key for key in self.functions if self._scans[key][0] < ends[key >> 8]}
 
     @cached_property
     def ignored(self) -> dict[int, int]:
@@ -178,12 +180,8 @@ class Topology:
         """
         rows, layouts = self._ignored
         keys, first = np.unique(self._index.function[rows], return_index=True)
-        columns = (keys, rows[first], layouts[first])
-        found = {
-            key: layout
-            for key, row, layout in zip(*(column.tolist() for column in columns), strict=True)
-            if row < self.scan_ends.get(self.root_bus(key >> 8), self.boot.last + 1)
-        }
+        every = np.stack([keys, rows[first], layouts[first]], axis=1).tolist()
+        found = {key: layout for key, row, layout in every if row < self._scan_end(key >> 8)}
         if self.logged is not None:
             found.update(self.logged.ignored)
         return {key: layout for key, layout in found.items() if key not in self.enumerated}

@@ -238,9 +238,7 @@ def _reader(form: Format, path: str) -> Reader:
 def with_keys(frame: pl.DataFrame, first: int) -> pl.DataFrame:
     """A reader's frame with the keys of capture 0 and file 0, its accesses numbered from ``first`` on."""
     rows = frame.height
-    keys = (
-        pl.Series("capture", np.zeros(rows, np.uint32)),
-        pl.Series("file", np.zeros(rows, np.uint16)),
-        pl.Series("seq", np.arange(first, first + rows, dtype=np.uint64)),
-    )
-    return pl.DataFrame([*keys, *frame.get_columns()])  # no query: one for each frame is half of a decode
+    keys = pl.Series("capture", [0], pl.UInt32), pl.Series("file", [0], pl.UInt16)
+    seq = pl.Series("seq", np.arange(first, first + rows, dtype=np.uint64))
+    every = [*(key.new_from_index(0, rows) for key in keys), seq, *frame.get_columns()]
+    return pl.DataFrame(every)  # no query: one for each frame is half of a decode

@@ -20,10 +20,11 @@ from analyzer.preservation.preserved import assumed, not_handed_over, resolve, s
 from analyzer.replay import two_boots
 from analyzer.replay.enumeration import Replay
 from analyzer.results import POLICIES, Boot, CaptureResult
-from analyzer.verdicts import former_uses, handovers, kexecs, loss_weight, verdict
+from analyzer.verdicts import former_uses, handovers, kexecs, loss_weight, state_watch, verdict
 from analyzer.verdicts.boot_logs import BootLogs
 from analyzer.verdicts.evidence import EvidenceBuilder
 from analyzer.verdicts.kexecs import Predictions
+from analyzer.verdicts.watched_functions import WatchedKexec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from analyzer.results import KexecResult, Preservation
     from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.kexecs import KexecAnalysis, KexecQuestion
+    from analyzer.verdicts.state_watch import StateWatch
 
 #: Accesses that are worked on at a time where captures are analysed together: what fits processor caches
 #: and yet costs little per capture; and those of the captures whose kexecs are replayed at once.
@@ -102,10 +104,29 @@ def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]
         [two_boots.TwoBoots(one.outgoing, one.incoming, one.decided_after) for one in recognised]
     )
     kexecs = zip(recognised, machines, strict=True)
-    return [
+    asked = [
         _ask(capture, index, topologies, [next(kexecs) for _ in _kexecs(topologies)], options)
         for capture, index, topologies in zip(captures, indexes, split, strict=True)
     ]
+    _watch(asked)
+    return asked
+
+
+def _watch(asked: Sequence[_CaptureAsked]) -> None:
+    """Compare the watched registers of all kexecs at once."""
+    numbered = [(one, kexec.question) for one in asked for kexec in one.kexecs]
+    watched = [
+        WatchedKexec(
+            kexec.handover.outgoing,
+            kexec.handover.incoming,
+            kexec.machine,
+            kexec.preserved.keys,
+            kexec.settings.whole,
+        )
+        for _, kexec in numbered
+    ]
+    for (one, _), watch in zip(numbered, state_watch.compare(watched), strict=True):
+        one.watches.append(watch)
 
 
 def _split(capture: Capture, index: AccessIndex, options: Options) -> list[Topology]:
@@ -141,7 +162,9 @@ class _CaptureAsked:
     options: Options
     logs: BootLogs
     opened: PreservedSources
+    builder: EvidenceBuilder
     kexecs: list[_KexecAsked] = field(default_factory=list)
+    watches: list[StateWatch] = field(default_factory=list)
 
 
 def _ask(
@@ -154,7 +177,8 @@ def _ask(
     """Everything about one capture that its replay needs."""
     logs = BootLogs.open(options, capture, [topology.boot for topology in topologies])
     opened = sources(options, capture, logs.runs_at_kexecs())
-    asked = _CaptureAsked(capture, index, topologies, options, logs, opened)
+    builder = EvidenceBuilder(index, capture.files)
+    asked = _CaptureAsked(capture, index, topologies, options, logs, opened, builder)
     asked.kexecs.extend(_ask_kexec(asked, *kexec) for kexec in recognised)
     return asked
 
@@ -162,10 +186,8 @@ def _ask(
 def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions]) -> Study:
     """The verdicts on one capture: its kexecs one after the other."""
     capture, index, topologies, logs = asked.capture, asked.index, asked.topologies, asked.logs
-    builder = EvidenceBuilder(index, capture.files)
     kexec_analyses = [
-        _conclude_kexec(asked, kexec, predictions, builder)
-        for kexec, predictions in zip(asked.kexecs, replays, strict=True)
+        _conclude_kexec(asked, *kexec) for kexec in zip(asked.kexecs, replays, asked.watches, strict=True)
     ]
     results = [kexec_analysis.result for kexec_analysis in kexec_analyses]
     unmatched = asked.opened.beyond(len(results))
@@ -200,7 +222,7 @@ def _conclude(asked: _CaptureAsked, replays: Sequence[Predictions]) -> Study:
         clock=capture.notes.clock,
     )
     result.weight = verdict.weight(result, asked.options, whole=whole and not cut_before_kexec)
-    return Study(index, topologies, kexec_analyses, builder, logs, result)
+    return Study(index, topologies, kexec_analyses, asked.builder, logs, result)
 
 
 def _unsaid(results: Sequence[KexecResult], logs: BootLogs, path: str) -> list[Problem]:
@@ -242,14 +264,14 @@ def _ask_kexec(asked: _CaptureAsked, handover: Handover, machine: NodeTable) -> 
 
 
 def _conclude_kexec(
-    asked: _CaptureAsked, kexec: _KexecAsked, predictions: Predictions, builder: EvidenceBuilder
+    asked: _CaptureAsked, kexec: _KexecAsked, predictions: Predictions, watch: StateWatch
 ) -> KexecAnalysis:
     question, logs, notes = kexec.question, asked.logs, asked.capture.notes
-    found = kexecs.conclude(question, predictions, builder)
+    found = kexecs.conclude(question, predictions, watch, asked.builder)
     outgoing, incoming = question.handover.outgoing, question.handover.incoming
     uses = former_uses.of_boot(outgoing.boot.index, asked.index, logs, notes.uses)
     found.result.devices = former_uses.added(
-        found.result.devices, outgoing, incoming, uses, builder, whole=notes.whole
+        found.result.devices, outgoing, incoming, uses, asked.builder, whole=notes.whole
     )
     found.result.preservation = kexec.preservation if question.preserved.source == "assumed" else "known"
     found.result.warnings.extend(logs.warnings)

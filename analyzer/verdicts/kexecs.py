@@ -29,7 +29,7 @@ from analyzer.verdicts import (
     reset_signature,
     secondary,
 )
-from analyzer.verdicts.state_watch import StateWatch, WatchContext
+from schemas.registers import SRIOV_CTRL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.reset_evidence import LogMessage
+    from analyzer.verdicts.state_watch import StateWatch
 
 
 @dataclass(frozen=True)
@@ -195,12 +196,15 @@ def question(
     return KexecQuestion(index, kexec, preserved, what_if, settings, machine, profiles, ran, policy, version)
 
 
-def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBuilder) -> KexecAnalysis:
+def conclude(
+    asked: KexecQuestion, predictions: Predictions, watch: StateWatch, builder: EvidenceBuilder
+) -> KexecAnalysis:
     """Give the verdicts on a kexec under the chosen policy.
 
     Args:
         asked: the kexec.
         predictions: what a kernel of each policy must find.
+        watch: its watched registers.
         builder: makes evidence.
     """
     kexec, machine, settings, preserved = asked.handover, asked.machine, asked.settings, asked.preserved
@@ -233,9 +237,6 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
         settings.messages,
         settings.whole,
     )
-    watch = StateWatch(
-        WatchContext(kexec.outgoing, kexec.incoming, machine, preserved.keys, settings.whole, builder)
-    )
     result = KexecResult(
         index=kexec.number,
         kind=settings.kind,
@@ -264,6 +265,8 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
                 preserved.keys,
                 builder,
                 watch.settled("STATE003", "STATE011"),
+                kexec.outgoing.functions.accessing(SRIOV_CTRL)
+                & kexec.incoming.functions.accessing(SRIOV_CTRL),
             ),
             *error_observations.findings(
                 machine,
@@ -275,7 +278,7 @@ def conclude(asked: KexecQuestion, predictions: Predictions, builder: EvidenceBu
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
     )
     result.bridges = [reset_signature.noted(one, machine, watch) for one in result.bridges]
-    result.state_counts = watch.counts()
+    result.state_counts = watch.counts
     for one in watch.verdicts:
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
     return KexecAnalysis(kexec, machine, asked.profiles, predictions, ran, watch, result)

@@ -11,7 +11,7 @@ from schemas.extended_capabilities import SRIOV_CTRL_VFE
 from schemas.inherited_state import ACS_CONTROL, ARI_CAPABLE_HIERARCHY, BUS_MASTER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
@@ -26,6 +26,7 @@ def findings(
     preserved: frozenset[int],
     builder: EvidenceBuilder,
     settled: frozenset[int] = frozenset(),
+    with_sriov: Collection[int] | None = None,
 ) -> list[Secondary]:
     """Secondary findings of one kexec, by function.
 
@@ -35,13 +36,14 @@ def findings(
         preserved: functions that were handed over.
         builder: makes evidence.
         settled: functions of which it is known that neither ACS Control nor Command differs.
+        with_sriov: those of which both boots show SR-IOV Control, if it is known.
     """
     found: list[Secondary] = []
-    for key in sorted(incoming.functions):
-        before, after = outgoing.functions.get(key), incoming.functions[key]
-        if before is None:
-            continue
-        if key in preserved and key not in settled:
+    both = outgoing.functions.keys() & incoming.functions.keys()
+    handed_over = preserved - settled
+    for key in sorted(both if with_sriov is None else both & {*handed_over, *with_sriov}):
+        before, after = outgoing.functions[key], incoming.functions[key]
+        if key in handed_over:
             found.extend(_acs(before, after, builder))
             if (
                 incoming.boot.orderly is True

@@ -6,6 +6,7 @@ On arrays of functions by states: a fleet asks this of every capture. The words 
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -86,36 +87,36 @@ class FunctionKinds(NamedTuple):
 def unsaid(
     before: WatchedRegisters,
     after: WatchedRegisters,
-    *,
-    shutdown_known: bool,
-    from_dump: bool,
-    whole: bool,
+    shutdown_known: NDArray[np.bool_],
+    from_dump: NDArray[np.bool_],
+    whole: NDArray[np.bool_],
 ) -> NDArray[np.int8]:
     """The verdict on each function and name, without those that take single accesses: these are 0.
 
     Args:
         before: what the functions show in the outgoing boot.
         after: the same functions in the incoming boot.
-        shutdown_known: how the outgoing kernel ended is in the capture.
-        from_dump: what the incoming boot shows is a dump, which does not show who changed what differs.
-        whole: no access is known to be missing from the capture.
+        shutdown_known: for each function whether its capture holds how the outgoing kernel ended.
+        from_dump: whether what the incoming boot shows is a dump, which does not show who changed what
+            differs.
+        whole: whether no access is known to be missing from its capture.
     """
     ours, theirs = before.last.known[:, DWORD_OF] & BITS_OF, after.first.known[:, DWORD_OF] & BITS_OF
     held, first = before.last.values[:, DWORD_OF], after.first.values[:, DWORD_OF]
     known = ours & theirs
     known[_SIZED & (held & BITS_OF == BITS_OF)] = 0  # sized, and not yet written back
-    found = np.full(known.shape, _KEPT if whole else _UNDETERMINED, np.int8)
-    if whole:
-        at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS])
-        found[at_reset & ~STATUS] = _AT_RESET
+    at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS]) & ~STATUS
+    found = np.where(whole[:, None], np.where(at_reset, _AT_RESET, _KEPT), _UNDETERMINED).astype(np.int8)
     found[before.cleared[:, DWORD_OF] & ~held & known & np.where(_SHUT_DOWN, -1, 0) != 0] = _EXPECTED
     found[known != BITS_OF] = _UNDETERMINED
     differs = (held ^ first) & known != 0
-    found[differs] = 0 if whole and not from_dump else _UNDETERMINED
+    found[differs] = _UNDETERMINED
+    found[differs & (whole & ~from_dump)[:, None]] = 0
     found[differs & (before.reset[:, None] > before.last.rows[:, DWORD_OF])] = _EXPECTED
-    if not shutdown_known:
-        found[:, _SHUT_DOWN] = _UNDETERMINED
+    found[~shutdown_known[:, None] & _SHUT_DOWN] = _UNDETERMINED
     found[ours | theirs == 0] = 0
+    if not len(found):
+        return np.empty((0, len(NAMES)), np.int8)
     return np.maximum.reduceat(found, _FIRST_OF_NAME, axis=1)
 
 
@@ -133,51 +134,64 @@ def with_said(found: NDArray[np.int8], said: Iterable[tuple[int, str, StateVerdi
     return ranks
 
 
-def by_name(ranks: NDArray[np.int8]) -> list[StateCount]:
-    """Counts of all functions by name."""
-    shown = (ranks > 0).sum(axis=0).tolist()
-    missing = (ranks == _UNDETERMINED).sum(axis=0).tolist()
-    lost = (ranks > _UNDETERMINED).sum(axis=0).tolist()
+def by_name(ranks: NDArray[np.int8], edges: list[int]) -> list[list[StateCount]]:
+    """Counts by name, for each kexec.
+
+    Args:
+        ranks: of all functions, one kexec after the other.
+        edges: where the functions of each kexec begin, and the end of the last.
+    """
+    counted = np.stack([ranks > 0, ranks == _UNDETERMINED, ranks > _UNDETERMINED], axis=2)
+    until = np.zeros((len(ranks) + 1, *counted.shape[1:]), np.int64)
+    np.cumsum(counted, axis=0, out=until[1:])
     return [
-        StateCount(name, shown[place] - lost[place] - missing[place], lost[place], missing[place])
-        for place, name in enumerate(NAMES)
-        if shown[place]
+        [
+            StateCount(name, shown - lost - missing, lost, missing)
+            for name, (shown, missing, lost) in zip(NAMES, of_kexec, strict=True)
+            if shown
+        ]
+        for of_kexec in np.diff(until[edges], axis=0).tolist()
     ]
 
 
-def by_kind(ranks: NDArray[np.int8], functions: FunctionKinds) -> StateGroups:
-    """Counts by kind of function and name."""
+def by_kind(ranks: NDArray[np.int8], functions: FunctionKinds, edges: list[int]) -> list[StateGroups]:
+    """Counts by kind of function and name, for each kexec; ``ranks`` and ``edges`` as in :func:`by_name`."""
     names, words, kinds = len(NAMES), len(COUNTED) + 1, len(functions.kinds)
-    cells = (functions.of[:, None] * names + np.arange(names)) * words + ranks
-    counts = np.bincount(cells.reshape(-1), minlength=kinds * names * words).reshape(-1, words)[:, 1:]
+    kexec = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+    present, of = np.unique(kexec * kinds + functions.of, return_inverse=True)
+    cells = (of[:, None] * names + np.arange(names)) * words + ranks
+    counts = np.bincount(cells.reshape(-1), minlength=len(present) * names * words).reshape(-1, words)[:, 1:]
     counts[:, 1] += counts[:, 0]
     rows = np.flatnonzero(counts.any(axis=1))
-    return StateGroups(functions.kinds, rows // names, rows % names, counts[rows])
+    firsts = np.searchsorted(present, np.arange(len(edges)) * kinds).tolist()
+    parts = np.searchsorted(rows, np.array(firsts) * names).tolist()
+    kind_of = [functions.kinds[one] for one in (present % kinds).tolist()] if kinds else []
+    slices = zip(itertools.pairwise(firsts), itertools.pairwise(parts), strict=True)
+    return [
+        StateGroups(kind_of[first:last], its // names - first, its % names, counts[its])
+        for (first, last), its in ((kexec, rows[begin:end]) for kexec, (begin, end) in slices)
+    ]
 
 
 def kinds(
-    before: Mapping[str, NDArray[np.int64]],
+    facts: Mapping[str, NDArray[np.int64]],
     was: NDArray[np.int64],
-    after: Mapping[str, NDArray[np.int64]],
     now: NDArray[np.int64],
     preserved: NDArray[np.bool_],
 ) -> FunctionKinds:
     """What kind of function each is.
 
     Args:
-        before: columns of a function table of the outgoing boot.
-        was: row of each function there.
-        after: those of the incoming boot, which say what the other does not show.
-        now: row of each function there.
+        facts: columns of a function table.
+        was: row of each function in the outgoing boot.
+        now: its row in the incoming boot, which says what the other does not show.
         preserved: which were handed over.
     """
-    facts = {}
-    for name in _FACTS:
-        column = before[name][was]
-        facts[name] = np.where(column == NONE, after[name][now], column)
-    vendor, device = facts["vendor"], facts["device"]
+    known = {name: facts[name][was] for name in _FACTS}
+    known = {name: np.where(column == NONE, facts[name][now], column) for name, column in known.items()}
+    vendor, device = known["vendor"], known["device"]
     identity = np.where((vendor == NONE) | (device == NONE), NONE, vendor << 16 | device)
-    keys = (identity + 1 << 1 | preserved) * len(_PORT_TYPES) + _port_types(facts)
+    keys = (identity + 1 << 1 | preserved) * len(_PORT_TYPES) + _port_types(known)
     different, of = np.unique(keys, return_inverse=True)
     found = []
     for key in different.tolist():

@@ -6,16 +6,14 @@ the incoming kernel's first read, before its own write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from analyzer.results.state import StateVerdictName
     from schemas.state_watch import StateSeverity, WatchedState
 
 
-@dataclass(frozen=True)
-class StateFacts:
+class StateFacts(NamedTuple):
     """What the accesses show of one watched state of one function; values are its bits in the register.
 
     Attributes:

@@ -59,7 +59,7 @@ def test_the_table_of_a_run(fleet, options) -> None:
     wanted: Counter[tuple] = Counter()
     for name in NAMED:
         for number, kexec in enumerate(study(open_pieces([str(TRACES / f"{name}.bin")])).kexec_analyses):
-            groups = kexec.watch.groups()
+            groups = kexec.watch.groups
             rows = zip(groups.kind.tolist(), groups.name.tolist(), groups.counts.tolist(), strict=True)
             for kind, state, counts in rows:
                 for word, count in zip(COUNTED, counts, strict=True):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from analyzer.observed.registers.capability_lists import Entries
     from analyzer.observed.registers.samples import OfRuns
     from analyzer.observed.registers.watched_registers import WatchedRegisters
+    from schemas.registers import Register
 
 #: Facts of a function that are a number or a flag (0, 1); :data:`NONE` where the accesses do not show it.
 #: ``function`` is its key; the others as in :class:`Function`.
@@ -142,6 +143,7 @@ class FunctionTable:
         self.rows = int(self._starts[-1])
         self._offsets: dict[tuple[int, bool], NDArray[np.int64]] = {}
         self._to_register: dict[int, RunAccesses] = {}
+        self._accessed: dict[int, NDArray[np.bool_]] = {}
 
     @cached_property
     def facts(self) -> dict[str, NDArray[np.int64]]:
@@ -188,6 +190,15 @@ class FunctionTable:
                 parts.append(RunAccesses(place(runs, seen.rows), *seen[2:]))
             known = RunAccesses._make(map(np.concatenate, zip(*parts, strict=True)))
             self._to_register[register] = known
+        return known
+
+    def accessed(self, register: int) -> NDArray[np.bool_]:
+        """Which functions have accesses to a register, as of :meth:`accesses_to`."""
+        known = self._accessed.get(register)
+        if known is None:
+            edges = [block.registers[register].edges for block in self._blocks]
+            parts = [np.empty(0, np.bool_), *(np.diff(one) > 0 for one in edges)]
+            known = self._accessed[register] = np.concatenate(parts)
         return known
 
     @cached_property
@@ -241,6 +252,11 @@ class Functions(Mapping[int, Function]):
     def row_of(self, key: int) -> int:
         """Row of a function in the table."""
         return self._rows[key]
+
+    def accessing(self, register: Register) -> set[int]:
+        """Those of which an access shows or changes some of an inherited register."""
+        chosen = self.table.accessed(1 + INHERITED_REGISTERS.index(register))[self.rows]
+        return set(self.table.facts["function"][self.rows][chosen].tolist())
 
     @property
     def keys_of_bridges(self) -> list[int]:

@@ -68,6 +68,8 @@ for _place, _bits, _state in zip(DWORD_OF, BITS_OF, WATCHED, strict=True):
     if _state.at_shutdown:
         _AT_SHUTDOWN[_place] |= _bits
 _SHOWN: Final = _bytes_shown()
+#: For each dword how many of its bytes have a watched bit at them or after them.
+_LANES: Final = [-(-int(shown).bit_length() // 8) for shown in _SHOWN.reshape(_COUNT, 2)[:, 0]]
 
 
 def _shows() -> NDArray[np.bool_]:
@@ -236,15 +238,19 @@ def _within_dwords(accesses: Accesses, run: NDArray[np.int64]) -> tuple[Accesses
 def _table(
     header: NDArray[np.int64], start_of: Callable[[bool, int], NDArray[np.int64]]
 ) -> NDArray[np.uint8]:
-    """For each run and dword of configuration space the watched one that is there, from 1."""
-    table = np.zeros((len(header), EXTENDED_CONFIG_SIZE >> 2), np.uint8)
+    """For each run and byte of configuration space the watched dword, from 1, that an access there may show.
+
+    0 where no watched bit is at the byte or after it in its dword, and beyond configuration space.
+    """
+    table = np.zeros((len(header), EXTENDED_CONFIG_SIZE + 1), np.uint8)
     layouts = {f"HEADER{layout}": np.where(header == layout, 0, NONE) for layout in (0, 1)}
-    for place, (base, offset) in enumerate(DWORDS, start=1):
+    for place, (base, offset) in enumerate(DWORDS):
         starts = layouts.get(base)
         if starts is None:
             starts = layouts[base] = start_of(*WATCHED_BASES[base])
         its = np.flatnonzero((starts != NONE) & (starts + offset < EXTENDED_CONFIG_SIZE))
-        table[its, starts[its] + offset >> 2] = place
+        for lane in range(_LANES[place]):
+            table[its, (starts[its] + offset & ~3) + lane] = place + 1
     return table
 
 
@@ -252,14 +258,14 @@ def _watched(
     accesses: Accesses, run: NDArray[np.int64], ends: NDArray[np.int64], table: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the kernel's own accesses to watched bits, and which dword each is to."""
-    offsets = np.minimum(accesses.offsets, EXTENDED_CONFIG_SIZE - 1)
-    dword = table.reshape(-1)[run * (EXTENDED_CONFIG_SIZE >> 2) + (offsets >> 2)]
-    places = np.flatnonzero((dword > 0) & (accesses.offsets < EXTENDED_CONFIG_SIZE))
-    # Most are polls of a status that shares its dword with a watched register.
+    at = run * table.shape[1]
+    at += np.minimum(accesses.offsets, EXTENDED_CONFIG_SIZE)
+    dword = table.reshape(-1).take(at)
+    # Most are polls of a status that shares its dword with a watched register: they miss it.
+    places = np.flatnonzero(dword > 0)
     kind = (dword[places] - 1).astype(np.int32) * 4 + (accesses.offsets[places] & 3)
     kind = (kind * 8 + np.minimum(accesses.widths[places], 4)) * 2 + accesses.writes[places]
-    places = places[_SHOWS[kind]]
-    places = places[accesses.rows[places] <= ends[run[places]]]
+    places = places[_SHOWS[kind] & (accesses.rows[places] <= ends[run[places]])]
     return places, dword[places].astype(np.int64) - 1
 
 

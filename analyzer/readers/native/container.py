@@ -176,13 +176,13 @@ def _parse_header(window: LookAhead, start: bytes, path: str) -> Any | None:
     """Parse the file header if its checksum is right."""
     if len(start) < FILE_HEADER_START.sizeof():
         return None
-    size = FILE_HEADER_START.parse(start).header_size
+    begin = FILE_HEADER_START.parse(start)
+    size, version = begin.header_size, begin.version
     data = window.peek(size)
     if size % ALIGNMENT or size <= len(start) or len(data) < size:
         return None
     if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         return None
-    version = FILE_HEADER_START.parse(start).version
     if version != VERSION:
         raise UnsupportedFormatError(
             f"expected version {VERSION} of the native format, found version {version}",
