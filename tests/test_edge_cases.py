@@ -381,6 +381,35 @@ def test_what_if_a_stock_kernel_had_renumbered_a_port_of_a_packed_switch() -> No
     assert refused.kexec.policies["stock"].discovered == renumbered.incoming.enumerated
 
 
+def test_what_if_a_stock_kernel_had_numbered_ports_below_a_hidden_switch() -> None:
+    """The first port's device reserves a bus for virtual functions: with new numbers it gets no bus.
+
+    The kernel that inherits does not look below the upstream port, so that nobody knows whether the ports
+    below kept their numbers; the stock kernel finds them lost.
+    """
+    ports = {
+        0: downstream_port(
+            ari_device(0, sriov={0: Sriov(total=4, offset=256)}, model=SILICON), model=SILICON
+        ),
+        8: downstream_port({0: endpoint(model=SILICON)}, model=SILICON),
+    }
+    outcomes = {}
+    for policy in ("inherit", "stock"):
+        root = {
+            "00.0": host_bridge(),
+            "01.0": root_port({0: upstream_port(ports, model=SILICON)}, model=SILICON),
+        }
+        story = tell(
+            Machine({(0, 0): root}, gates_ari=True),
+            preserve=("0000:04:00.0",),
+            incoming=Kernel(policy=policy),
+            blackout=lambda machine: machine.secondary_bus_reset("0000:00:01.0"),
+        )
+        stock = story.kexec.policies["stock"]
+        outcomes[policy] = stock.stranded, stock.undetermined
+    assert outcomes == {"inherit": ([], ["0000:04:00.0"]), "stock": (["0000:04:00.0"], [])}
+
+
 def test_bridges_behind_numbers_that_no_bridge_forwards_are_hidden_not_gone() -> None:
     """Seen live: a port of the outer of two switches gets a number beyond the range of the root port."""
     inner = upstream_port({"00.0": downstream_port(ari_device(0, 8))})

@@ -95,11 +95,15 @@ class CauseCount:
 
 @dataclass(frozen=True)
 class PolicyCount:
-    """What kernels with one policy would have stranded: devices, and kexecs with at least one."""
+    """What kernels with one policy would have stranded: devices, and kexecs with at least one.
+
+    ``undetermined``: devices of which the captures do not show whether it would.
+    """
 
     policy: PolicyName
     devices: int
     rate: Rate
+    undetermined: int
 
 
 @dataclass(frozen=True)

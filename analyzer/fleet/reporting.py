@@ -174,19 +174,26 @@ def _causes(bridges: pl.LazyFrame, decided: int) -> list[CauseCount]:
 
 
 def _policies(kexecs: pl.LazyFrame) -> list[PolicyCount]:
-    stranded = {
-        name: pl.col("policies").struct.field(name).struct.field("stranded").list.len().fill_null(0)
-        for name in POLICIES
-    }
+    def of_each(field: str) -> dict[str, pl.Expr]:
+        policies = pl.col("policies").struct
+        return {name: policies.field(name).struct.field(field).list.len().fill_null(0) for name in POLICIES}
+
+    stranded, perhaps = of_each("stranded"), of_each("undetermined")
     row = _row(
         kexecs.select(
             pl.len().alias("kexecs"),
             *(number.sum().alias(f"{name} devices") for name, number in stranded.items()),
             *(_count(number > 0).alias(f"{name} kexecs") for name, number in stranded.items()),
+            *(number.sum().alias(f"{name} unknown") for name, number in perhaps.items()),
         )
     )
     return [
-        PolicyCount(name, row[f"{name} devices"], rate(row[f"{name} kexecs"], row["kexecs"]))
+        PolicyCount(
+            name,
+            row[f"{name} devices"],
+            rate(row[f"{name} kexecs"], row["kexecs"]),
+            row[f"{name} unknown"],
+        )
         for name in POLICIES
     ]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from schemas.config_header import ABSENT_VENDOR_DWORDS, RRS_VENDOR
 
 if TYPE_CHECKING:
@@ -52,8 +50,14 @@ def isolated_functions(index: AccessIndex, topology: Topology) -> bool:
     first, then = rows[:-1], rows[1:]
     functions = index.function[first]
     next_probed = (functions & 7 == 0) & (index.function[then] == functions + 1)
-    first, functions = first[next_probed], functions[next_probed]
-    value = index.value[first]
-    absent = index.absent[first] | np.isin(value, ABSENT_VENDOR_DWORDS) | (value & 0xFFFF == RRS_VENDOR)
-    absent |= np.isin(functions, list(topology.ignored))
-    return not topology.functions.keys() >= set(functions[absent].tolist())
+    there = topology.functions.keys()
+    return any(
+        function not in there
+        and (
+            function in topology.ignored
+            or index.absent[row]
+            or index.value[row] in ABSENT_VENDOR_DWORDS
+            or int(index.value[row]) & 0xFFFF == RRS_VENDOR
+        )
+        for row, function in zip(first[next_probed].tolist(), functions[next_probed].tolist(), strict=True)
+    )

@@ -24,7 +24,7 @@ from analyzer.observed.registers.functions import BusNumbers
 from analyzer.series import BusNumberRule, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -158,21 +158,42 @@ def mark_unreachable(
         reserved: how many buses above its own one the function of a row reserves for virtual functions.
         renumbers: also note the number that each bridge gets from a kernel that numbers all of them.
     """
-    numbering = _Numbering(machine, reserved)
-    for root in np.unique(machine.root_buses).tolist():
+    columns, roots = machine.columns, np.unique(machine.root_buses).tolist()
+    numbering = _Numbering(machine, reserved, machine.kept_numbers)
+    for root in roots:
         numbering.number(~root, root & 0xFF, _LAST_BUS)
         if renumbers:
             numbering.number_all(~root, root & 0xFF)
+    columns["beyond_reach"][:] = columns["beyond_reach_if_lost"][:] = numbering.beyond_reach
+    columns["assigned"][:] = np.where(numbering.assigned == NONE, columns["assigned"], numbering.assigned)
+    if ((columns["numbers_row"] == NONE) & (columns["outgoing_numbers_row"] != NONE)).any():
+        numbering = _Numbering(machine, reserved, machine.read_numbers)
+        for root in roots:
+            numbering.number(~root, root & 0xFF, _LAST_BUS)
+        columns["beyond_reach_if_lost"][:] = numbering.beyond_reach
 
 
 class _Numbering:
-    """The numbers that the bridges of a machine would get; a place is a bridge's row, or ``~root bus``."""
+    """The numbers that the bridges of a machine would get; a place is a bridge's row, or ``~root bus``.
 
-    def __init__(self, machine: NodeTable, reserved: Callable[[int], int]) -> None:
+    Args:
+        machine: the hardware.
+        reserved: as of :func:`mark_unreachable`.
+        numbers: primary, secondary and subordinate bus of each bridge; :data:`NONE`: lost.
+
+    Attributes:
+        beyond_reach: which bridges would get numbers that reach nothing.
+        assigned: the number that each bridge got from :meth:`number_all`.
+    """
+
+    def __init__(
+        self, machine: NodeTable, reserved: Callable[[int], int], numbers: Sequence[NDArray[np.int64]]
+    ) -> None:
         columns = machine.columns
-        self._beyond_reach, self._assigned = columns["beyond_reach"], columns["assigned"]
+        self.beyond_reach = np.zeros(len(machine.paths), np.int64)
+        self.assigned = np.full(len(machine.paths), NONE, np.int64)
         self._is_bridge, self._silent = columns["is_bridge"] == 1, columns["numbers_silent"] == 1
-        self._numbers = np.array(machine.kept_numbers).T.tolist()
+        self._numbers = np.array(numbers).T.tolist()
         self._reserved = reserved
         self._present: defaultdict[int, list[int]] = defaultdict(list)
         places = np.where(machine.above == NONE, ~machine.root_buses, machine.above)
@@ -202,7 +223,7 @@ class _Numbering:
                 highest = max(highest, subordinate)
         for row in unnumbered:
             number = highest + 1
-            self._beyond_reach[row] = number > limit
+            self.beyond_reach[row] = number > limit
             highest = number if number > limit else self.number(row, number, limit, new=True)
         return highest
 
@@ -211,6 +232,6 @@ class _Numbering:
         highest = self._first_highest(place, bus)
         for row in self._present[place]:
             if self._is_bridge[row]:
-                self._assigned[row] = highest + 1
+                self.assigned[row] = highest + 1
                 highest = self.number_all(row, highest + 1)
         return highest

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 NUMBERS = ("outgoing", "incoming", "vendor", "device", "pcie_type", "next_function", "assigned")
 FLAGS = (
     "present", "gated", "assumed", "is_bridge", "is_pcie", "multifunction", "ari_supported", "has_ari",
-    "numbers_silent", "hardware", "beyond_reach", "pcix_mode_2", "below_conventional", "silent", "unroutable",
+    "numbers_silent", "hardware", "beyond_reach", "beyond_reach_if_lost", "pcix_mode_2", "below_conventional",
+    "silent", "unroutable",
 )  # fmt: skip
 #: Three sets of bus numbers, each four columns: primary, secondary, subordinate, row.
 BUSES = ("numbers", "outgoing_numbers", "incoming_numbers")
@@ -120,12 +121,17 @@ class NodeTable:
         return np.where(outgoing != NONE, outgoing, np.maximum(incoming, 0))
 
     @property
+    def read_numbers(self) -> list[Column]:
+        """Primary, secondary, subordinate numbers as first read."""
+        return [self.columns[f"numbers_{part}"] for part in PARTS[:3]]
+
+    @property
     def kept_numbers(self) -> list[Column]:
         """Primary, secondary, subordinate numbers as first read; where they were not, the outgoing ones."""
         read = self.columns["numbers_row"] != NONE
         return [
-            np.where(read, self.columns[f"numbers_{part}"], self.columns[f"outgoing_numbers_{part}"])
-            for part in PARTS[:3]
+            np.where(read, first, self.columns[f"outgoing_numbers_{part}"])
+            for part, first in zip(PARTS, self.read_numbers, strict=False)
         ]
 
     @property

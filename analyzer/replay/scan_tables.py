@@ -40,7 +40,7 @@ NODES: dict[str, pl.DataType] = {
     **dict.fromkeys(("present", "gated", "is_bridge", "one_child", "is_pcie", "multifunction"), _FLAG),
     **dict.fromkeys(("ari_supported", "has_ari"), _FLAG),
     "next_function": _NUMBER,
-    **dict.fromkeys(("hardware", "numbers_silent", "beyond_reach"), _FLAG),
+    **dict.fromkeys(("hardware", "numbers_silent", "beyond_reach", "beyond_reach_if_lost"), _FLAG),
     **dict.fromkeys(_FIRST_READ + _OUTGOING, _NUMBER),
     "incoming_numbers_secondary": _NUMBER,
 }
@@ -279,15 +279,17 @@ def _below(bridges: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.coalesce(old, new))
         .fill_null(0)
     )
-    reaches_nothing = (
-        assigned & pl.col("beyond_reach") & ~pl.col("renumbers") & ~(observed & new.is_not_null())
-    )
+    # Where the numbers that nobody read make the difference, what is below is merely possible.
+    beyond, if_lost = pl.col("beyond_reach"), pl.col("beyond_reach_if_lost")
+    not_widened = ~pl.col("renumbers") & ~(observed & new.is_not_null())
+    reaches_nothing = not_widened & assigned & beyond & if_lost
+    may_reach_nothing = not_widened & ((assigned & beyond) | ((pl.col("worst") == "assign") & if_lost))
     return bridges.filter(pl.col("least").is_in(["use", "assign"])).select(
         *_KERNEL,
         pl.col("node").alias("place"),
         (pl.col("bus") // 256 * 256 + secondary).alias("bus"),
         "address",
-        (pl.col("certain") & (pl.col("worst") != "refuse")).alias("sure"),
+        (pl.col("certain") & (pl.col("worst") != "refuse") & ~may_reach_nothing).alias("sure"),
         (~(pl.col("numbers_silent") | reaches_nothing)).alias("heard"),
         (
             pl.col("order_of_bus")

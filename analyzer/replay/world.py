@@ -41,6 +41,7 @@ class Node:
         gated: it was seen not to answer while ARI Forwarding was off on the bridge above (PCIe 7.5.3.16).
         hardware: bit 5 of DEVCTL2 as a read returns it to the kernel at the decision point.
         beyond_reach: new bus numbers, if a kernel assigned them, would reach nothing.
+        beyond_reach_if_lost: the same if bus numbers that the incoming kernel was not seen to read are lost.
         pcix_mode_2: it is a bridge with a PCI-X capability whose status shows 266 or 533 MHz.
         below_conventional: its bus has no extended configuration space, by a bridge above it.
         silent: a snapshot lists it, and no read of it was answered in either boot: what it is is unknown.
@@ -70,6 +71,7 @@ class Node:
     incoming_numbers: BusNumbers | None = None
     hardware: bool | None = None
     beyond_reach: bool = False
+    beyond_reach_if_lost: bool = False
     pcix_mode_2: bool | None = False
     below_conventional: bool = False
     silent: bool = False

@@ -174,11 +174,14 @@ def _causes(page: Page, report: FleetReport, most: int | None) -> None:
 
 def _policies(page: Page, title: str, policies: Sequence[PolicyCount]) -> None:
     _title(page, title, f"of {count(policies[0].rate.trials, 'kexec')}" if policies else "")
-    heads = tuple(Span(head, "dim") for head in ("", "devices", "kexecs", "rate", "95 % interval", ""))
-    rows = [
+    unknown = any(policy.undetermined for policy in policies)
+    names = ("", "devices", *(["unknown"] if unknown else []), "kexecs", "rate", "95 % interval", "")
+    heads = tuple(Span(head, "dim") for head in names)
+    rows: list[tuple[str | Span, ...]] = [
         (
             policy.policy,
             f"{policy.devices:,}",
+            *([f"{policy.undetermined:,}"] if unknown else []),
             f"{policy.rate.events:,}",
             share(policy.rate),
             interval(policy.rate),
@@ -186,7 +189,7 @@ def _policies(page: Page, title: str, policies: Sequence[PolicyCount]) -> None:
         )
         for policy in policies
     ]
-    page.table([heads, *rows], indent=2, right=frozenset({1, 2, 3, 4}))
+    page.table([heads, *rows], indent=2, right=frozenset(range(1, len(names) - 1)))
 
 
 def _hosts(page: Page, report: FleetReport, most: int | None) -> None:

@@ -24,24 +24,31 @@ MEANINGS = {
 
 def add_policies(page: Page, kexec: KexecResult, *, indent: int = 4, names: int = _MOST_NAMED) -> None:
     """Add the table of policies; the one that the verdicts are given under is marked with ``*``."""
-    rows: list[tuple[str | Span, ...]] = [
-        ("", Span("policy", "dim"), Span("found", "dim"), Span("stranded", "dim"), Span("", "dim"))
-    ]
+    unknown = any(outcome.undetermined for outcome in kexec.policies.values())
+    heads = ["", "policy", "found", "stranded", *(["unknown"] if unknown else []), ""]
+    rows: list[tuple[str | Span, ...]] = [tuple(Span(head, "dim") for head in heads)]
     for policy in POLICIES:
         outcome = kexec.policies.get(policy)
         if outcome is None:
             continue
-        lost = len(outcome.stranded)
+        lost, perhaps = len(outcome.stranded), len(outcome.undetermined)
         rows.append(
             (
                 "*" if policy == kexec.policy else "",
                 policy,
                 f"{len(outcome.discovered):,}",
-                Span(f"{lost:,}", "bad" if lost else "good"),
+                Span(f"{lost:,}", "bad" if lost else "dim" if perhaps else "good"),
+                *([Span(f"{perhaps:,}", "warn" if perhaps else "dim")] if unknown else []),
                 listed(outcome.stranded, names) if lost else MEANINGS[policy],
             )
         )
-    page.table(rows, indent=indent, right=frozenset({2, 3}))
+    page.table(rows, indent=indent, right=frozenset({2, 3, 4} if unknown else {2, 3}))
+    if unknown:
+        page.prose(
+            "Unknown: whether they find a preserved function depends on what the input does not show.",
+            indent=indent,
+            style="dim",
+        )
     ran = kexec.policies.get(kexec.policy)
     if ran is not None and ran.assumed:
         page.prose(

@@ -169,11 +169,17 @@ class DeviceVerdict:
 
 @dataclass(frozen=True)
 class PolicyOutcome:
-    """What a kernel with one policy finds: every function, and the preserved ones that it does not find."""
+    """What a kernel with one policy finds: every function, and the preserved ones that it does not find.
+
+    Attributes:
+        assumed: those of ``discovered`` that the incoming kernel did not read, taken from the outgoing boot.
+        undetermined: preserved functions of which the input does not show whether it finds them.
+    """
 
     discovered: list[str]
     stranded: list[str]
     assumed: list[str]
+    undetermined: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -320,10 +320,12 @@ def _outcome(machine: NodeTable, found: FoundRows, preserved: frozenset[int]) ->
     certain = found.certain.tolist()
     rows = list(compress(found.rows.tolist(), certain))
     names, assumed = machine.names.tolist(), machine.columns["assumed"].tolist()
+    perhaps = machine.columns["outgoing"][found.rows[~found.certain]].tolist()
     return PolicyOutcome(
         discovered=_texts(compress(found.addresses.tolist(), certain)),
         stranded=_texts(devices.stranded(machine, found, preserved)),
         assumed=_texts(names[row] for row in rows if assumed[row]),
+        undetermined=_texts(preserved.intersection(perhaps)),
     )
 
 

@@ -95,15 +95,34 @@ def test_behind_new_numbers_that_reach_nothing_nobody_answers(
 ) -> None:
     """Unless the kernel that ran is replayed, which was seen to give it numbers."""
     lost = port(FIRST, LOST, None, new)
-    lost.beyond_reach = True
+    lost.beyond_reach = lost.beyond_reach_if_lost = True
     prediction = predict(world(lost, function(BELOW_FIRST)), profile(), renumbered_as_observed=observed)
     assert found(prediction) == [FIRST, BELOW_FIRST][: 1 + reached]
     assert prediction.decisions[FIRST].branch == ("clear" if reached else "no-function-0")
 
 
+@pytest.mark.parametrize(
+    ("now", "kept", "lost", "certain", "possible"),
+    [
+        (None, False, False, {FIRST, BELOW_FIRST}, set()),  # whether its numbers were kept or lost
+        (None, False, True, {FIRST}, {BELOW_FIRST}),  # only if they were kept
+        (LOST, False, True, {FIRST}, {BELOW_FIRST}),  # only if another bridge, not read, kept its numbers
+        (LOST, True, False, {FIRST}, {BELOW_FIRST}),
+        (LOST, True, True, {FIRST}, set()),
+    ],
+)
+def test_reach_that_depends_on_numbers_that_no_read_shows(
+    now: Triple, kept: bool, lost: bool, certain: set[object], possible: set[object]
+) -> None:
+    bridge = port(FIRST, now, (0, 3, 3))
+    bridge.beyond_reach, bridge.beyond_reach_if_lost = kept, lost
+    prediction = predict(world(bridge, function(BELOW_FIRST)), profile())
+    assert (prediction.certain, prediction.possible) == (certain, possible)
+
+
 def test_beyond_reach_does_not_matter_to_numbers_that_are_valid() -> None:
     valid = port(FIRST, (0, 3, 3))
-    valid.beyond_reach = True
+    valid.beyond_reach = valid.beyond_reach_if_lost = True
     assert found(predict(world(valid, function(BELOW_FIRST)), profile())) == [FIRST, BELOW_FIRST]
 
 
@@ -235,7 +254,7 @@ def test_buses_that_look_the_same_are_walked_once(monkeypatch: pytest.MonkeyPatc
 def test_a_bus_that_one_of_two_kernels_does_not_reach(order: tuple[bool, bool]) -> None:
     """The kernel that ran reached it, another would not have; ARI is off in both."""
     lost = port(FIRST, LOST, None, (0, 5, 5))
-    lost.beyond_reach = True
+    lost.beyond_reach = lost.beyond_reach_if_lost = True
     made = of_world(world(lost, function(BELOW_FIRST)))
     replay = Replay([ScanningKernel(made, profile(), observed) for observed in order])
     assert [found(replay.prediction(number)) for number in (0, 1)] == [

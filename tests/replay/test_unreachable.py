@@ -27,7 +27,7 @@ def bridge(
     return node
 
 
-def beyond(*roots: Node) -> list[tuple[int, ...]]:
+def beyond(*roots: Node, column: str = "beyond_reach") -> list[tuple[int, ...]]:
     """Paths of the bridges that are noted."""
     nodes, waiting = [], list(roots)
     while waiting:
@@ -35,7 +35,7 @@ def beyond(*roots: Node) -> list[tuple[int, ...]]:
         waiting.extend(nodes[-1].children.values())
     machine = of_nodes(nodes)
     mark_unreachable(machine)
-    return [machine.paths[row] for row in np.flatnonzero(machine.columns["beyond_reach"])]
+    return [machine.paths[row] for row in np.flatnonzero(machine.columns[column])]
 
 
 def test_on_a_root_bus_there_is_always_a_number_left() -> None:
@@ -91,6 +91,18 @@ def test_below_a_bridge_that_gets_none_no_number_is_used() -> None:
 
 def test_numbers_that_were_not_read_are_taken_from_the_outgoing_kernel() -> None:
     assert beyond(bridge((0, 8), None, outgoing=(0, 1, 255)), bridge((0, 16), LOST)) == [(0, 16)]
+
+
+def test_numbers_that_were_not_read_may_be_lost() -> None:
+    """One port of a switch lost its numbers; those of the other one nobody read after the kexec."""
+
+    def switch(last: int) -> Node:
+        ports = bridge((0, 8, 0, 0), None, outgoing=(2, 3, last)), bridge((0, 8, 0, 8), LOST)
+        return bridge((0, 8), (0, 1, last), bridge((0, 8, 0), (1, 2, last), *ports))
+
+    assert beyond(switch(3)) == beyond(switch(3), column="beyond_reach_if_lost") == [(0, 8, 0, 8)]
+    assert beyond(switch(4)) == [(0, 8, 0, 8)]
+    assert beyond(switch(4), column="beyond_reach_if_lost") == []  # the first port leaves bus 4 free
 
 
 @pytest.mark.parametrize("numbers", [(5, 1, 255), (0, 9, 3), None])

@@ -51,7 +51,7 @@ def test_the_promised_keys_stand_in_order():
     assert list(lost["evidence"][0]) == EVIDENCE
     assert list(kexec["devices"][0]) == DEVICE
     assert list(kexec["policies"]) == ["stock", "inherit", "serialize", "heal"]
-    assert list(kexec["policies"]["stock"]) == ["discovered", "stranded", "assumed"]
+    assert list(kexec["policies"]["stock"]) == ["discovered", "stranded", "assumed", "undetermined"]
     assert list(kexec["observed"]) == ["discovered"]
 
 

@@ -50,6 +50,15 @@ POLICIES = """\
   Self-check: the incoming kernel enumerated exactly the 8 functions predicted.
 """
 
+UNKNOWN = """\
+       policy     found  stranded  unknown
+       stock          9         0        2  sets the bit whenever function 0 can do ARI
+    *  inherit        8         3        0  0000:03:01.0, 0000:03:01.1, 0000:03:02.0
+       serialize     11         0        0  restores the bit that the outgoing kernel used (proposal, in no kernel)
+       heal          11         0        0  sets the bit if a preserved function needs it (proposal, in no kernel)
+    Unknown: whether they find a preserved function depends on what the input does not show.
+"""  # noqa: E501
+
 
 def report(*captures, fancy=False, width=100, **more):
     return plain(fill(Page(width=width, fancy=fancy), samples.analysis(*captures), **more))
@@ -125,6 +134,15 @@ def test_a_capture_without_a_kexec_says_what_to_do():
     )
     cut = report(capture("x.bin", [], "no-kexec", truncated=True))
     assert "what came after the cut is unknown" in cut
+
+
+def test_what_a_policy_may_or_may_not_find_stands_beside_what_it_strands():
+    result = samples.lost()
+    stock = result.kexecs[0].policies["stock"]
+    result.kexecs[0].policies["stock"] = replace(
+        stock, discovered=stock.discovered[:-2], undetermined=stock.discovered[-2:]
+    )
+    assert UNKNOWN in report(result)
 
 
 def test_divergences_warnings_secondary_findings_and_problems_are_shown():

@@ -80,7 +80,7 @@ NODES = {
     "hardware_ari": _FLAG,
     **_columns(NUMBER, "outgoing_secondary", "outgoing_subordinate", "first_secondary", "first_subordinate"),
     **_columns(NUMBER, "incoming_secondary", "incoming_subordinate"),
-    **_columns(_FLAG, "unroutable", "beyond_reach"),
+    **_columns(_FLAG, "unroutable", "beyond_reach", "beyond_reach_if_lost"),
 }
 PREDICTIONS = {
     **_KEXEC,

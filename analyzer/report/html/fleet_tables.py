@@ -261,14 +261,15 @@ class FleetTables:
                 [MEANINGS[one.policy]],
                 *_rated(one.rate, scale, None),
                 [
-                    _plain(one.devices, "bad", good=True),
+                    _plain(one.devices, "bad", good=not one.undetermined),
+                    Number(f"{one.undetermined:,}"),
                     self._number(dimension, (one.policy,), "stranded", one.rate.events, one.policy, "kexecs"),
                     Number(f"{one.rate.trials:,}"),
                 ],
             )
             for one in policies
         ]
-        heads = (["Policy", "What it does"], ["Devices stranded", "Kexecs that strand", "Of"])
+        heads = (["Policy", "What it does"], ["Devices stranded", "Unknown", "Kexecs that strand", "Of"])
         anchor = dimension.replace("_", "-")
         return RateTable(anchor, title, caption, heads, "Kexecs that strand a device", rows, scale.text)
 

@@ -74,6 +74,7 @@ class PolicyRow:
     source: str
     found: str
     stranded: int
+    undetermined: int
     names: str
     judged: bool
     ran: bool
@@ -325,7 +326,8 @@ def _policies(kexec: KexecResult) -> list[PolicyRow]:
                     citations.POLICIES[name],
                     f"{len(outcome.discovered):,}",
                     len(outcome.stranded),
-                    listed(outcome.stranded, 12),
+                    len(outcome.undetermined),
+                    listed(outcome.stranded or outcome.undetermined, 12),
                     name == kexec.policy,
                     name == kexec.observed_policy,
                 )
