@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from analyzer.options import Options
     from analyzer.preservation.preserved import PreservedSources
     from analyzer.replay.node_table import NodeTable
-    from analyzer.results import KexecResult, Preservation
+    from analyzer.results import KexecResult
     from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.kexecs import KexecAnalysis, KexecQuestion
     from analyzer.verdicts.state_watch import StateWatch
@@ -84,7 +84,7 @@ def studies(captures: Sequence[Capture], options: Options) -> Iterator[Study]:
     """Analyse captures side by side: their accesses some at a time, their replays all at once."""
     asked = [one for batch in batches(captures, INDEXED_ROWS) for one in _asked(batch, options)]
     every = [kexec for one in asked for kexec in one.kexecs]
-    replay = Replay([kernel for kexec in every for kernel in kexec.question.kernels])
+    replay = Replay([kernel for kexec in every for kernel in kexec.kernels])
     predictions = (Predictions(replay, number * len(POLICIES)) for number in range(len(every)))
     for one in asked:
         yield _conclude(one, list(itertools.islice(predictions, len(one.kexecs))))
@@ -114,7 +114,7 @@ def _asked(captures: Sequence[Capture], options: Options) -> list[_CaptureAsked]
 
 def _watch(asked: Sequence[_CaptureAsked]) -> None:
     """Compare the watched registers of all kexecs at once."""
-    numbered = [(one, kexec.question) for one in asked for kexec in one.kexecs]
+    numbered = [(one, kexec) for one in asked for kexec in one.kexecs]
     watched = [
         WatchedKexec(
             kexec.handover.outgoing,
@@ -144,15 +144,6 @@ def _logged(capture: Capture, index: AccessIndex, span: BootSpan) -> LoggedScan 
 
 
 @dataclass(frozen=True)
-class _KexecAsked:
-    """One kexec before its replay; the others as :func:`analyzer.verdicts.loss_weight.preservation`."""
-
-    question: KexecQuestion
-    preservation: Preservation
-    others: frozenset[int]
-
-
-@dataclass(frozen=True)
 class _CaptureAsked:
     """One capture before the replay of its kexecs."""
 
@@ -163,7 +154,7 @@ class _CaptureAsked:
     logs: BootLogs
     opened: PreservedSources
     builder: EvidenceBuilder
-    kexecs: list[_KexecAsked] = field(default_factory=list)
+    kexecs: list[KexecQuestion] = field(default_factory=list)
     watches: list[StateWatch] = field(default_factory=list)
 
 
@@ -236,7 +227,7 @@ def _kexecs(topologies: list[Topology]) -> Iterator[tuple[Topology, Topology]]:
             yield outgoing, incoming
 
 
-def _ask_kexec(asked: _CaptureAsked, handover: Handover, machine: NodeTable) -> _KexecAsked:
+def _ask_kexec(asked: _CaptureAsked, handover: Handover, machine: NodeTable) -> KexecQuestion:
     outgoing, incoming = handover.outgoing, handover.incoming
     index, options, notes = asked.index, asked.options, asked.capture.notes
     settings = replace(
@@ -260,22 +251,22 @@ def _ask_kexec(asked: _CaptureAsked, handover: Handover, machine: NodeTable) -> 
     preserved = resolve(asked.opened, handover.number, outgoing, fallback)
     # Where nothing was handed over, the policies are still compared: on what would have been handed over.
     what_if = preserved.keys or at_stake
-    return _KexecAsked(kexecs.question(index, handover, machine, preserved, what_if, settings), how, others)
+    return kexecs.question(index, handover, machine, preserved, what_if, settings, how, others)
 
 
 def _conclude_kexec(
-    asked: _CaptureAsked, kexec: _KexecAsked, predictions: Predictions, watch: StateWatch
+    asked: _CaptureAsked, question: KexecQuestion, predictions: Predictions, watch: StateWatch
 ) -> KexecAnalysis:
-    question, logs, notes = kexec.question, asked.logs, asked.capture.notes
+    logs, notes = asked.logs, asked.capture.notes
     found = kexecs.conclude(question, predictions, watch, asked.builder)
     outgoing, incoming = question.handover.outgoing, question.handover.incoming
     uses = former_uses.of_boot(outgoing.boot.index, asked.index, logs, notes.uses)
     found.result.devices = former_uses.added(
         found.result.devices, outgoing, incoming, uses, asked.builder, whole=notes.whole
     )
-    found.result.preservation = kexec.preservation if question.preserved.source == "assumed" else "known"
+    found.result.preservation = question.preservation if question.preserved.source == "assumed" else "known"
     found.result.warnings.extend(logs.warnings)
-    verdict.conclude(found.result, asked.options, frozenset(bdf.text(key) for key in kexec.others))
+    verdict.conclude(found.result, asked.options, frozenset(map(bdf.text, question.not_handed_over)))
     return found
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from analyzer.replay.node_table import NodeTable
     from analyzer.replay.profile import Handover as FlbHandover
     from analyzer.replay.world import World
-    from analyzer.results import KexecKind, PolicyName
+    from analyzer.results import KexecKind, PolicyName, Preservation
     from analyzer.verdicts.evidence import EvidenceBuilder
     from analyzer.verdicts.handovers import Handover
     from analyzer.verdicts.reset_evidence import LogMessage
@@ -82,6 +82,8 @@ class KexecQuestion:
         ran: the policy that the incoming kernel followed.
         policy: the policy that verdicts are given under.
         version: version of the patches.
+        preservation: how it is known what was handed over (:mod:`analyzer.verdicts.loss_weight`).
+        not_handed_over: bridges of which the input shows that they were not.
     """
 
     index: AccessIndex
@@ -94,6 +96,8 @@ class KexecQuestion:
     ran: PolicyName
     policy: PolicyName
     version: str
+    preservation: Preservation
+    not_handed_over: frozenset[int]
 
     @property
     def kernels(self) -> list[ScanningKernel]:
@@ -156,6 +160,8 @@ def question(
     preserved: PreservedSet,
     what_if: frozenset[int],
     settings: KernelSettings,
+    preservation: Preservation,
+    not_handed_over: frozenset[int],
 ) -> KexecQuestion:
     """Put together what is replayed.
 
@@ -164,8 +170,10 @@ def question(
         kexec: the two boots.
         machine: the hardware as they show it.
         preserved: the set that verdicts go by.
-        what_if: see :class:`KexecQuestion`.
+        what_if: see :class:`KexecQuestion`, also for those after ``settings``.
         settings: what is known besides the accesses.
+        preservation: how the set is known.
+        not_handed_over: bridges outside of it for certain.
     """
     if settings.assign_busses or not bus_numbers.all_usable(machine):
         bus_numbers.mark_unreachable(machine, _reserved(machine, kexec), renumbers=settings.assign_busses)
@@ -193,7 +201,10 @@ def question(
         )
         for name in POLICIES
     }
-    return KexecQuestion(index, kexec, preserved, what_if, settings, machine, profiles, ran, policy, version)
+    return KexecQuestion(
+        index, kexec, preserved, what_if, settings, machine, profiles, ran, policy, version,
+        preservation, not_handed_over,
+    )  # fmt: skip
 
 
 def conclude(
