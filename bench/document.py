@@ -24,7 +24,7 @@ def part(name: str, title: str, tables: Iterable[Table], plan: Plan) -> str:
     """Return the markdown of one section, between marks of its own."""
     day = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
     options = "".join(f" --{option}" for option in ("quick", "long", "profile") if getattr(plan, option))
-    options += f" --against {plan.against}" if plan.against is not None and name == "reach" else ""
+    options += f" --against {plan.against}" if plan.against is not None else ""
     blocks = [f"### {title}", *(table.markdown() for table in tables)]
     blocks.append(f"`python bench/run.py{options} {name}`, {day}.")
     return "\n\n".join([_begin(name), *blocks, _end(name)])

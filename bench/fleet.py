@@ -11,11 +11,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import earlier
 import long_captures
 from machine import cores
 from measuring import ANALYZE, ROOT, Table, megabytes, run_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from measuring import Plan, Run
@@ -62,22 +64,27 @@ def _speed(plan: Plan, counts: tuple[int, ...]) -> Table:
         captures.mkdir()
         many_machines.write(captures, count, ACCESSES)
         if not rows:
-            alone = run_command([ANALYZE, "--quiet", str(captures)], {0, 1, 3})
-            rows.append(["`analyze DIR`, no fleet", *_figures(count, alone), "", ""])
+            alone, then = (
+                [run_command([*program, "--quiet", str(captures)], {0, 1, 3}) for program in programs]
+                for programs in ([[ANALYZE]], earlier.commands(plan))
+            )
+            rows.append(["`analyze DIR`, no fleet", *_figures(count, *alone, then), "", ""])
         for jobs in _processes():
-            run = _run(plan, captures, jobs)
+            run = _run(plan, captures, jobs, [ANALYZE])
+            then = [_run(plan, captures, jobs, program) for program in earlier.commands(plan)]
             warm = ""
             if jobs in before:
                 more = run.seconds - before[jobs]
                 warm = f"{(count - counts[0]) / more:,.0f}" if more > 0 else "too few to tell"
             before.setdefault(jobs, run.seconds)
             target = f"≥ {_TARGET} once warm" if count == counts[-1] and jobs == 2 else ""
-            rows.append([f"`--jobs {jobs}`", *_figures(count, run), warm, target])
+            rows.append([f"`--jobs {jobs}`", *_figures(count, run, then), warm, target])
     shutil.rmtree(captures)
     head = (
         "",
         "captures",
         "seconds",
+        *earlier.heads(plan),
         "captures/s",
         "largest process MB",
         "captures/s once warm",
@@ -87,9 +94,10 @@ def _speed(plan: Plan, counts: tuple[int, ...]) -> Table:
     return Table(f"{about}; warm: what came on top of {counts[0]}", head, rows)
 
 
-def _figures(count: int, run: Run) -> list[str]:
+def _figures(count: int, run: Run, then: Sequence[Run]) -> list[str]:
     each = f"{count / run.seconds:,.0f}"
-    return [f"{count:,}", f"{run.seconds:.2f}", each, megabytes(run.peak_bytes)]
+    seconds = [f"{one.seconds:.2f}" for one in (run, *then)]
+    return [f"{count:,}", *seconds, each, megabytes(run.peak_bytes)]
 
 
 def _memory(plan: Plan, counts: list[int]) -> Table:
@@ -97,17 +105,18 @@ def _memory(plan: Plan, counts: list[int]) -> Table:
     captures = plan.folder / "captures"
     for count in counts:
         _copies(captures, plan.folder / "one.bin", SMALL, count)
-        run = _run(plan, captures, 2)
-        rows.append([*_figures(count, run), "no growth"])
+        run = _run(plan, captures, 2, [ANALYZE])
+        then = [_run(plan, captures, 2, program) for program in earlier.commands(plan)]
+        rows.append([*_figures(count, run, then), "no growth"])
     shutil.rmtree(captures)
-    head = ("captures", "seconds", "captures/s", "largest process MB", "asked for")
+    head = ("captures", "seconds", *earlier.heads(plan), "captures/s", "largest process MB", "asked for")
     return Table(f"Small captures, {SMALL:,} accesses each, two processes", head, rows)
 
 
-def _run(plan: Plan, captures: Path, jobs: int) -> Run:
+def _run(plan: Plan, captures: Path, jobs: int, program: list[str]) -> Run:
     output = plan.folder / "tables"
-    command = [ANALYZE, "fleet", "run", "--quiet", "--jobs", str(jobs), str(captures), "-o", str(output)]
-    run = run_command(command)
+    arguments = ["fleet", "run", "--quiet", "--jobs", str(jobs), str(captures), "-o", str(output)]
+    run = run_command([*program, *arguments])
     shutil.rmtree(output)
     return run
 

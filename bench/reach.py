@@ -57,19 +57,13 @@ def measure(plan: Plan) -> list[Table]:
         (some / path.name).hardlink_to(path)
     trees = {"now": ROOT}
     if plan.against is not None:
-        trees = {plan.against: _checked_out(plan.against, plan.folder / "against"), **trees}
+        trees = {plan.against: plan.folder / "earlier" / "tree", **trees}
     runs: dict[str, list[_Figures]] = {name: [] for name in trees}
     for _ in range(1 if plan.quick else 3):
         for name, tree in trees.items():
             runs[name].append(_figures(tree, (some, captures), counts, plan.folder / "out"))
     found = {name: _median(several) for name, several in runs.items()}
     return [_table(found, plan), _questions(paths[:_ASKED])]
-
-
-def _checked_out(commit: str, folder: Path) -> Path:
-    subprocess.run(["git", "-C", str(ROOT), "clone", "-q", "-n", str(ROOT), str(folder)], check=True)
-    subprocess.run(["git", "-C", str(folder), "checkout", "-q", commit], check=True)
-    return folder
 
 
 def _figures(tree: Path, folders: tuple[Path, Path], counts: tuple[int, int], out: Path) -> _Figures:

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import document
+import earlier
 import machine
 from measuring import ANALYZE, Plan
 
@@ -31,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--long", action="store_true", help="also 10^8 accesses, 10 GB, 100,000 captures")
     parser.add_argument("--profile", action="store_true", help="also say where the time goes")
     parser.add_argument("--write", action="store_true", help="write the tables to docs/performance.md")
-    parser.add_argument("--against", metavar="COMMIT", help="an earlier commit that reach also measures")
+    parser.add_argument("--against", metavar="COMMIT", help="an earlier commit, measured in the same run")
     parser.add_argument("--folder", type=Path, help="where inputs are made (--long: 15 GB)")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):
@@ -54,12 +55,19 @@ def main() -> None:
     parts = {}
     with tempfile.TemporaryDirectory(prefix="aritrace-bench-", dir=arguments.folder) as folder:
         plan = Plan(Path(folder), arguments.quick, arguments.long, arguments.profile, arguments.against)
+        before = None
+        if arguments.against is not None:
+            (Path(folder) / "earlier").mkdir()
+            before = earlier.check_out(arguments.against, Path(folder) / "earlier")
         for name in SECTIONS:
             if arguments.sections and name not in arguments.sections:
                 continue
             start = time.monotonic()
             section = importlib.import_module(name)
-            parts[name] = document.part(name, section.TITLE, section.measure(plan), plan)
+            tables = section.measure(plan)
+            if before is not None and name not in earlier.MEASURED_THERE:
+                tables = earlier.beside(tables, before.seconds(name, plan), before.commit)
+            parts[name] = document.part(name, section.TITLE, tables, plan)
             print(f"\n{parts[name]}", flush=True)
             print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     if arguments.write:

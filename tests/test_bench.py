@@ -68,3 +68,27 @@ def test_only_what_was_measured_is_replaced(tmp_path: Path, monkeypatch: pytest.
     assert "1st native" not in again
     assert "1st pcap" in again
     assert again.count("| b |") == 1
+
+
+def test_the_seconds_of_an_earlier_commit_stand_beside_those_of_the_same_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The earlier benchmark measured one program less, and has no second table."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    from earlier import beside, tables_of
+    from measuring import Table
+
+    head = ("", "accesses", "seconds", "asked for")
+    now = [
+        Table("One", head, [["decode", "10", "0.2", "≥ 1"], ["new program", "10", "0.3", ""]]),
+        Table("Where the time goes", ("function", "time"), [["f", "9%"]]),
+        Table("Two", head, [["decode", "10", "0.4", ""]]),
+    ]
+    then = tables_of(
+        "Then:\n\n|  | accesses | seconds |\n|---|---|---|\n| decode | 10 | 0.1 |\n\n`run`, today."
+    )
+    assert [table.rows for table in beside(now, then, "0f09709")] == [
+        [["decode", "10", "0.2", "0.1", "≥ 1"], ["new program", "10", "0.3", "", ""]],
+        [["f", "9%"]],
+        [["decode", "10", "0.4", "", ""]],
+    ]
