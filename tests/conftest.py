@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from analyzer.cli import application
 
 #: Folders, files and tests of tests/ that take most of the processor time: random machines, damage at every
 #: edge, workers, whole programs. ``-m "not slow"`` leaves them out (CONTRIBUTING.md says how long both take).
@@ -51,6 +55,9 @@ SLOW = (
 settings.register_profile("aritrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aritrace")
 
+# The commands are the same in every call, and putting them together takes as long as a short call.
+application.build = functools.cache(application.build)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow."""
@@ -60,6 +67,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.name.partition("[")[0]
         if any(item.path.is_relative_to(place) and test in ("", name) for place, test in slow):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and thousands of tests, which live as long as the process, out of garbage collections."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the end of the process find everything."""
+    gc.unfreeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
