@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from corpus_answers import TRACES, answer
 
 from analyzer.analysis import analyze, analyze_capture
 from analyzer.cli import exit_status
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from analyzer.capture import Capture
     from analyzer.results import CaptureResult, KexecResult
 
-TRACES = Path(__file__).parent.parent / "traces"
 CASES = sorted(path.stem for path in TRACES.glob("*.toml"))
 WITH_TRUTH = [name for name in CASES if "truth" in tomllib.loads((TRACES / f"{name}.toml").read_text())]
 
@@ -28,16 +27,8 @@ def truth(name: str) -> dict[str, Any]:
     return tomllib.loads((TRACES / f"{name}.toml").read_text())["truth"]
 
 
-def judged(capture: Capture | str, **options: Any) -> CaptureResult:
-    if isinstance(capture, str):
-        capture = open_capture(str(TRACES / f"{capture}.bin"))
+def judged(capture: Capture, **options: Any) -> CaptureResult:
     return analyze_capture(capture, Options(**options))
-
-
-def without_log(name: str) -> Capture:
-    capture = open_capture(str(TRACES / f"{name}.bin"))
-    capture.notes.log.clear()
-    return capture
 
 
 def stranded(kexec: KexecResult) -> list[str]:
@@ -59,8 +50,7 @@ def _stranded(known: dict[str, Any], log: str) -> str:
 @pytest.mark.parametrize("name", WITH_TRUTH)
 def test_verdicts_equal_what_the_guest_saw(name: str, log: str) -> None:
     known = truth(name)
-    result = judged(name) if log == "with-log" else judged(without_log(name))
-    kexec = result.kexecs[-1]
+    kexec = answer(name, log=log == "with-log").kexecs[-1]
     assert kexec.observed.discovered == known["incoming_enumerated"]
     rule = known.get("rule", kexec.observed_policy)
     assert kexec.policies[rule].discovered == known["incoming_enumerated"]
@@ -82,7 +72,7 @@ def test_exit_status_equals_the_truth(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_TRUTH)
 def test_preserved_set_comes_from_the_log(name: str) -> None:
     known = truth(name)
-    kexec = judged(name).kexecs[-1]
+    kexec = answer(name).kexecs[-1]
     assert sorted(device.bdf for device in kexec.devices if device.preserved) == known["preserved"]
     source = known.get("preserved_source", "capture" if known["preserved"] else "assumed")
     assert kexec.preserved_source == source
@@ -92,7 +82,7 @@ def test_preserved_set_comes_from_the_log(name: str) -> None:
 def test_boots_and_kexecs_are_those_of_the_guest(name: str) -> None:
     """Where the case does not say otherwise, firmware and two kernels ran."""
     ran = truth(name).get("boots", ["firmware", "kernel", "kernel"])
-    result = judged(without_log(name))
+    result = answer(name, log=False)
     assert [boot.kind for boot in result.boots] == ran
     pairs = [(kexec.outgoing_boot, kexec.incoming_boot) for kexec in result.kexecs]
     assert pairs == [(n - 1, n) for n in range(1, len(ran)) if ran[n - 1 : n + 1] == ["kernel", "kernel"]]
@@ -101,30 +91,29 @@ def test_boots_and_kexecs_are_those_of_the_guest(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_no_error_is_found_where_none_happened(name: str) -> None:
     """Every kernel of the corpus read the error status of every port at its scan, and QEMU recorded none."""
-    for kexec in judged(name).kexecs:
+    for kexec in answer(name).kexecs:
         assert [item for item in kexec.secondary if item.kind == "error-status"] == []
         assert {bridge.path_errors for bridge in kexec.bridges if bridge.cause} <= {"clean"}
         assert {bridge.path_errors for bridge in kexec.bridges if not bridge.cause} <= {None}
 
 
 def test_stock_on_a_loss_finds_what_the_stock_kernel_found() -> None:
-    lost = judged("lost-selective-in-blackout").kexecs[0]
-    healed = judged("healed-by-stock-kernel").kexecs[0]
+    lost = answer("lost-selective-in-blackout").kexecs[0]
+    healed = answer("healed-by-stock-kernel").kexecs[0]
     assert lost.policies["stock"].discovered == healed.observed.discovered
     assert lost.policies["stock"].assumed == stranded(lost)
 
 
 @pytest.mark.parametrize("log", ["with-log", "without-log"])
 def test_inherit_on_a_healed_loss_finds_what_the_inheriting_kernel_found(log: str) -> None:
-    capture = "healed-by-stock-kernel"
-    healed = (judged(capture) if log == "with-log" else judged(without_log(capture))).kexecs[0]
-    lost = judged("lost-selective-in-blackout").kexecs[0]
+    healed = answer("healed-by-stock-kernel", log=log == "with-log").kexecs[0]
+    lost = answer("lost-selective-in-blackout").kexecs[0]
     assert healed.policies["inherit"].discovered == lost.observed.discovered
     assert healed.policies["inherit"].stranded == stranded(lost)
 
 
 def test_a_plain_kexec_that_preserves_nothing_raises_no_finding() -> None:
-    result = judged("healed-by-stock-kernel")
+    result = answer("healed-by-stock-kernel")
     assert result.kexecs[0].kind == "plain"
     assert [finding for finding in result.kexecs[0].findings if finding.severity != "note"] == []
     assert (result.verdict, result.weight) == ("findings", None)
@@ -134,7 +123,7 @@ def test_a_plain_kexec_that_preserves_nothing_raises_no_finding() -> None:
     "name", ["lost-selective-in-blackout", "lost-explicit-write", "lost-explicit-write-traced-guest"]
 )
 def test_a_capture_cut_right_after_the_decision_read_predicts_the_same_stranded(name: str) -> None:
-    whole = judged(name).kexecs[0]
+    whole = answer(name).kexecs[0]
     bridge = next(item for item in whole.bridges if item.verdict == "lost")
     assert bridge.window is not None
     decision = next(item for item in reversed(bridge.evidence) if item.op == "read")
@@ -149,7 +138,7 @@ def test_a_capture_cut_right_after_the_decision_read_predicts_the_same_stranded(
 
 def test_a_function_that_the_incoming_kernel_never_accessed_is_not_called_clean() -> None:
     capture = open_capture(str(TRACES / "clean-inherit.bin"))
-    boundary = judged("clean-inherit").kexecs[0].at_access
+    boundary = answer("clean-inherit").kexecs[0].at_access
     gone = (pl.col("bus") == 3) & (pl.col("devfn") == 8) & (pl.col("seq") >= boundary)
     capture.accesses = capture.accesses.filter(~gone)
     result = judged(capture)
@@ -165,7 +154,7 @@ def test_a_function_that_the_incoming_kernel_never_accessed_is_not_called_clean(
 
 @pytest.mark.parametrize("marks", ["access", "time"])
 def test_kexec_at_by_hand_gives_the_same_boundary(marks: str) -> None:
-    recognised = judged("clean-inherit").kexecs[0]
+    recognised = answer("clean-inherit").kexecs[0]
     capture = open_capture(str(TRACES / "clean-inherit.bin"))
     row = capture.accesses.row(recognised.at_access, named=True)
     mark = f"access:{recognised.at_access}" if marks == "access" else f"time:{row['time_ns']}"
@@ -173,7 +162,8 @@ def test_kexec_at_by_hand_gives_the_same_boundary(marks: str) -> None:
 
 
 def test_preserved_by_option_implies_the_bridges_above() -> None:
-    kexec = judged("lost-selective-in-blackout", preserved="0000:03:01.0,03:00.0").kexecs[0]
+    capture = open_capture(str(TRACES / "lost-selective-in-blackout.bin"))
+    kexec = judged(capture, preserved="0000:03:01.0,03:00.0").kexecs[0]
     assert kexec.preserved_source == "option"
     assert [device.bdf for device in kexec.devices if device.preserved] == [
         "0000:00:03.0",
@@ -201,7 +191,7 @@ FORMATS = {
 @pytest.mark.parametrize(("file", "case"), sorted(FORMATS.items()))
 def test_log_simpletrace_and_native_of_one_run_agree(file: str, case: str) -> None:
     result = judged(open_capture(str(TRACES / "formats" / file)))
-    native = judged(without_log(case))
+    native = answer(case, log=False)
     assert [_verdicts(kexec) for kexec in result.kexecs] == [_verdicts(kexec) for kexec in native.kexecs]
     assert result.verdict == native.verdict
 

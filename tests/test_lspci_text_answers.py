@@ -9,6 +9,7 @@ import itertools
 import re
 import shutil
 import subprocess
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import deletions
@@ -73,13 +74,18 @@ def facts(function: Function) -> dict[str, object]:
 
 def contradictions(dump: str, text: str) -> tuple[list[tuple[int, str]], set[str]]:
     """Facts of the text that are others than the dump's, and names of those that it does not show."""
-    whole, shown = functions(dump), functions(text)
+    return compared(functions(dump), functions(text))
+
+
+def compared(
+    whole: dict[int, Function], shown: dict[int, Function]
+) -> tuple[list[tuple[int, str]], set[str]]:
+    """The same of functions that were read from both."""
     assert shown.keys() == whole.keys()
-    pairs = [
-        (key, name, fact, facts(shown[key])[name])
-        for key in whole
-        for name, fact in facts(whole[key]).items()
-    ]
+    pairs = []
+    for key, function in whole.items():
+        said = facts(shown[key])
+        pairs += [(key, name, fact, said[name]) for name, fact in facts(function).items()]
     return (
         [(key, name) for key, name, fact, said in pairs if said is not None and said != fact],
         {
@@ -209,35 +215,51 @@ def test_a_snapshot_of_the_text_shows_whole_bytes_alone(sample, tmp_path):
 # --- the real program ---
 
 
-class Texts(NamedTuple):
-    """A dump without a byte that is not known, and what lspci prints of it."""
+class Dump(NamedTuple):
+    """A dump without a byte that is not known, and what is read from it and answered."""
 
-    dump: str
-    text: str
+    path: str
+    functions: dict[int, Function]
+    answer: AtRisk
 
 
-def printed(path: Path, boot: int, folder: Path, *options: str) -> Texts:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """For dumps and texts, each written once."""
+    return tmp_path_factory.mktemp("printed")
+
+
+@cache
+def dumped(path: Path, boot: int, folder: Path) -> Dump:
+    """The dump that the snapshot of one boot of a capture is."""
     snapshot = take_capture(open_capture(str(path)), boot)
     lines = "".join(lspci_text(snapshot)).splitlines(keepends=True)
-    dump = put(folder / f"{boot}.dump", "".join(one for one in lines if one[0] not in "\t#"))
+    dump = put(folder / f"{path.stem}.{boot}.dump", "".join(one for one in lines if one[0] not in "\t#"))
+    return Dump(dump, functions(dump), atrisk(dump))
+
+
+@cache
+def printed(path: Path, boot: int, folder: Path, *options: str) -> str:
+    """What lspci prints of it."""
+    dump = dumped(path, boot, folder).path
     shown = subprocess.run(
         [PROGRAM, "-F", dump, *options], capture_output=True, check=True, text=True, timeout=60
     )
-    return Texts(dump, put(folder / f"{boot}.text", shown.stdout))
+    return put(folder / f"{path.stem}.{boot}{''.join(options)}.text", shown.stdout)
 
 
 @pytest.mark.system
 @pytest.mark.skipif(PROGRAM is None, reason="no lspci")
 @pytest.mark.parametrize("options", [("-vvv",), ("-vv", "-D"), ("-vvv", "-n"), ("-vv", "-nn")], ids="".join)
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_the_real_program(path, options, tmp_path, record_property):
+def test_the_real_program(path, options, folder, record_property):
     """``atrisk`` answers as for the dump; only bit 7 of 0e may be missing for it."""
     for boot in deletions.kernels(path):
-        dump, text = printed(path, boot, tmp_path, *options)
-        wrong, unknown = contradictions(dump, text)
+        dump, text = dumped(path, boot, folder), printed(path, boot, folder, *options)
+        wrong, unknown = compared(dump.functions, functions(text))
         assert not wrong
         assert unknown <= {"multifunction"}
-        whole, found = atrisk(dump), atrisk(text)
+        whole, found = dump.answer, atrisk(text)
         assert answer(found) == answer(whole)
         if found.verdict != whole.verdict:
             assert (found.verdict, {one.missing for one in found.unknown}) == ("cannot-tell", {"0e"})
@@ -257,15 +279,13 @@ def outcome(result: CaptureResult) -> list[object]:
 @pytest.mark.system
 @pytest.mark.skipif(PROGRAM is None, reason="no lspci")
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_the_real_program_before_and_after(path, tmp_path, record_property):
+def test_the_real_program_before_and_after(path, folder, record_property):
     """``--join``: every bridge and device as with the dumps; undetermined only for lack of bit 7 of 0e."""
     boots = deletions.kernels(path)
     for before, after in [*itertools.pairwise(boots), (boots[0], boots[0])]:
-        pairs = [printed(path, boot, tmp_path, "-vvv") for boot in (before, after)]
-        whole, found = (
-            analysis.analyze([pair[side] for pair in pairs], Options(join=True)).captures[0]
-            for side in (0, 1)
-        )
+        dumps = [dumped(path, boot, folder).path for boot in (before, after)]
+        shown = [printed(path, boot, folder, "-vvv") for boot in (before, after)]
+        whole, found = (analysis.analyze(pair, Options(join=True)).captures[0] for pair in (dumps, shown))
         assert outcome(found) == outcome(whole)
         if found.verdict != whole.verdict:
             assert (found.verdict, whole.verdict) == ("undetermined", "clean")

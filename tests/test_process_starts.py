@@ -6,6 +6,7 @@ Ruff's rules S602 to S607 look at shells and at untrusted words; this looks at w
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,14 +54,17 @@ def starters_in(tree: ast.AST) -> set[str]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def module(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
 def test_processes_are_started_only_here():
-    assert {module(path) for path in SOURCES if starters_in(ast.parse(path.read_text("utf-8")))} == set(
-        STARTS
-    )
+    assert {module(path) for path in SOURCES if starters_in(parsed(path))} == set(STARTS)
 
 
 def test_interpreters_are_started_only_on_a_safe_path():
@@ -102,7 +106,7 @@ def test_no_program_is_python():
         (module(path), node.value)
         for path in SOURCES
         if module(path) in STARTS and "/build/requirements" not in module(path)  # packages that a build needs
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("python")
     }
     assert words == set()
@@ -113,7 +117,7 @@ def test_builds_run_in_their_own_folder():
     calls = [
         (module(path), node)
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "run_step"
     ]
     without = {

@@ -51,9 +51,15 @@ def study(path):
     return analysis.study(open_capture(str(path)))
 
 
+@functools.cache
+def snapshot(path, boot):
+    """The snapshot of one boot, which no test changes."""
+    return take_capture(open_capture(str(path)), boot)
+
+
 def reread(path, boot, folder):
     """The snapshot of one boot, and the capture that its text is."""
-    taken = take_capture(open_capture(str(path)), boot)
+    taken = snapshot(path, boot)
     file = folder / f"{boot}.txt"
     file.write_text("".join(lspci_text(taken)))
     return taken, open_capture(str(file))
@@ -89,7 +95,7 @@ def test_the_text_reads_back_as_what_is_known(path, tmp_path):
 def test_the_functions_are_those_that_the_boot_found(path):
     """What it never enumerated is not in it (stranded functions, which firmware or a sweep may read)."""
     for topology in boots(path):
-        taken = take_capture(open_capture(str(path)), topology.boot.index)
+        taken = snapshot(path, topology.boot.index)
         virtual = {space.function for space in taken.functions} - topology.functions.keys()
         assert topology.functions.keys() <= {space.function for space in taken.functions}
         enabled = path.stem == "inherit-virtual-functions" and topology.boot.index == 1

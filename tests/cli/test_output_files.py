@@ -11,6 +11,7 @@ from pathlib import Path
 import fleet_results
 import fleet_runs
 import pytest
+from limited_files import files_up_to
 from unprivileged import unprivileged
 
 from analyzer.cli.application import run
@@ -227,21 +228,13 @@ def test_a_report_beside_the_tables_of_the_run_may_be_replaced():
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_a_full_disk_leaves_what_was_there(way, existing, folder):
+@pytest.mark.usefixtures("folder")
+def test_a_full_disk_leaves_what_was_there(way, existing, capsys):
     if existing:
         Path("out/new").write_bytes(OLD)
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64));"
-    done = subprocess.run(
-        # -B: Python does not notice that a compiled module is cut short, and later imports of it fail.
-        [sys.executable, "-B", "-c", f"{limit} {PROGRAM[2]}", *way, "out/new"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert b"cannot write" in done.stderr
-    assert b"Traceback" not in done.stderr
+    with files_up_to(64):
+        assert run([*way, "out/new"]) == 2
+    assert "cannot write" in said(capsys)
     assert beside() == ["new"] * existing
     if existing:
         assert Path("out/new").read_bytes() == OLD

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fleet_runs import CLEAN, LOST, SELECTIVE, tree
+from fleet_runs import CLEAN, LOST, SELECTIVE, Fleet, tree
+from limited_files import files_up_to
 
 from analyzer.cli.application import run
 from analyzer.errors import UsageError
@@ -38,35 +39,47 @@ def limited(folder: Path, size: int, *arguments: object) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("size", [0, 100, 1000, 2000, 3000, 4000, 6000, 9000])
-def test_a_run_says_that_there_is_no_room_and_goes_on_later(size, fleet, tmp_path):
+OPTIONS = ("-j", 1, "--batch-size", 1)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A fleet, and its run with room enough."""
+    fleet = Fleet(tmp_path_factory.mktemp("whole"))
     for number, capture in enumerate((CLEAN, LOST, SELECTIVE, CLEAN)):
         fleet.add(f"{number}.bin", capture)
-    options = ("-j", 1, "--batch-size", 1)
-    fleet.run(*options, out=tmp_path / "whole")
-    status, err = limited(tmp_path, size, "fleet", "run", fleet.captures, "-o", fleet.out, *options)
+    fleet.run(*OPTIONS)
+    return fleet
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 2000, 3000, 4000, 6000, 9000])
+def test_a_run_says_that_there_is_no_room_and_goes_on_later(size, whole, tmp_path):
+    out = tmp_path / "out"
+    status, err = limited(tmp_path, size, "fleet", "run", whole.captures, "-o", out, *OPTIONS)
     assert status == 2, err
     assert "files may not grow so large here (File too large)" in err
-    assert f"analyze: error: {fleet.out}/" in err
+    assert f"analyze: error: {out}/" in err
     assert "internal error" not in err
     assert "Traceback" not in err
-    done = set(fleet.out.glob("batches/*"))
+    done = set(out.glob("batches/*"))
     before = {path: path.read_bytes() for path in done}
-    fleet.run(*options)
-    assert tree(fleet.out) == tree(tmp_path / "whole")
+    whole.run(*OPTIONS, out=out)
+    assert tree(out) == tree(whole.out)
     assert {path: path.read_bytes() for path in done} == before
 
 
 @pytest.mark.parametrize("size", [0, 500, 3000, 8000])
 @pytest.mark.parametrize("form", ["parquet", "json", "csv"])
-def test_a_report_says_it_too(form, size, tmp_path):
-    status, err = limited(tmp_path, size, LOST, "--format", form, "-o", tmp_path / "new", "-q")
+def test_a_report_says_it_too(form, size, tmp_path, capsys):
+    with files_up_to(size):
+        status = run([str(LOST), "--format", form, "-o", str(tmp_path / "new"), "-q"])
+    err = capsys.readouterr().err
     if size == 8000 and (tmp_path / "new").exists():
         assert status == 1
         return
     assert status == 2, err
     assert f"{tmp_path}/new: cannot write: files may not grow so large here (File too large)" in err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["analyze"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")

@@ -219,14 +219,14 @@ def test_a_file_of_tcpdump():
     assert (first["bus"], first["devfn"], first["op"]) == (0, 0, "read")
 
 
-def send(contents) -> None:
+def send(contents, port) -> None:
     """Send TLPs over the loopback interface as NetTLP does."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0x3005))
+        receiver.bind(("127.0.0.1", port))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for number, content in enumerate(contents):
                 head = bytes(NetTlp(sequence=number + 1, timestamp=number * 250))
-                sender.sendto(head + content, ("127.0.0.1", 0x3005))
+                sender.sendto(head + content, ("127.0.0.1", port))
                 time.sleep(0.002)
 
 
@@ -239,22 +239,24 @@ def recorded(path: Path) -> int:
 
 @pytest.mark.system
 @pytest.mark.parametrize(
-    ("command", "form"),
+    ("port", "command", "form"),
     [
-        (("tcpdump", "-i", "lo", "-U", "-w", "-", "udp port 12293"), "pcap"),
-        (("tcpdump", "-i", "any", "-U", "-w", "-", "udp port 12293"), "pcap"),
-        (("tcpdump", "-i", "lo", "--nano", "-U", "-w", "-", "udp port 12293"), "pcap"),
-        (("dumpcap", "-q", "-i", "lo", "-w", "-", "-f", "udp port 12293"), "pcapng"),
+        (0x3005, ("tcpdump", "-i", "lo", "-U", "-w", "-"), "pcap"),
+        (0x3006, ("tcpdump", "-i", "any", "-U", "-w", "-"), "pcap"),
+        (0x3007, ("tcpdump", "-i", "lo", "--nano", "-U", "-w", "-"), "pcap"),
+        (0x3008, ("dumpcap", "-q", "-i", "lo", "-w", "-", "-f"), "pcapng"),
     ],
 )
-def test_what_a_recorder_of_today_writes(command, form, tmp_path):
+def test_what_a_recorder_of_today_writes(port, command, form, tmp_path):
+    """Each has a port of its own, one of NetTLP's: they may run at the same time."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
     path = tmp_path / "bus"
     rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
     began = time.time_ns()
     with path.open("wb") as output:
-        recorder = subprocess.Popen([*rights, *command], stdout=output, stderr=subprocess.PIPE)
+        command = [*rights, *command, f"udp port {port}"]
+        recorder = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE)
         try:
             # A header is written when the recorder listens, packets when the kernel hands on a block of them.
             while path.stat().st_size == 0 and recorder.poll() is None:
@@ -263,7 +265,7 @@ def test_what_a_recorder_of_today_writes(command, form, tmp_path):
                 pytest.skip(f"not permitted to record: {recorder.stderr.read().decode()}")
             data, edges = small("pcapng")
             tlps = [data[edge + 28 : edge + 28 + 16] for edge in edges]
-            send([part if part[0] == 0x4A else part[:12] for part in tlps])
+            send([part if part[0] == 0x4A else part[:12] for part in tlps], port)
             while recorded(path) < 10:
                 time.sleep(0.05)
             recorder.terminate()

@@ -1,6 +1,7 @@
 """The HTML page as text: structure, references, escapes, size; what it looks like is tested in a browser."""
 
 import base64
+import functools
 import hashlib
 import itertools
 import re
@@ -48,6 +49,7 @@ def real(*names):
     return "".join(pieces(result, gatherer.of))
 
 
+parsed = functools.cache(html_document.parse)
 EVERY_KIND = {
     "lost": [samples.lost()],
     "clean": [samples.clean()],
@@ -75,7 +77,7 @@ def any_page(request, corpus_pages):
 
 
 def test_the_page_is_well_formed_and_says_it_in_one_heading(any_page):
-    root = html_document.parse(any_page)
+    root = parsed(any_page)
     (heading,) = root.all("h1")
     assert heading.inside("main") is not None
     assert any_page.startswith("<!doctype html>\n<html lang=")
@@ -83,17 +85,13 @@ def test_the_page_is_well_formed_and_says_it_in_one_heading(any_page):
 
 
 def test_headings_never_skip_a_level(any_page):
-    levels = [
-        int(element.tag[1])
-        for element in html_document.parse(any_page).all()
-        if re.fullmatch(r"h\d", element.tag)
-    ]
+    levels = [int(element.tag[1]) for element in parsed(any_page).all() if re.fullmatch(r"h\d", element.tag)]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_every_name_is_there_once_and_every_reference_leads_somewhere(any_page):
-    elements = list(html_document.parse(any_page).all())
+    elements = list(parsed(any_page).all())
     names = [element.attributes["id"] for element in elements if "id" in element.attributes]
     assert len(names) == len(set(names))
     targets = {e.attributes["href"] for e in elements if e.tag in ("a", "use")}
@@ -102,7 +100,7 @@ def test_every_name_is_there_once_and_every_reference_leads_somewhere(any_page):
 
 
 def test_nothing_is_loaded_and_nothing_runs_but_the_page_s_own_script(any_page):
-    root = html_document.parse(any_page)
+    root = parsed(any_page)
     for element in root.all():
         assert element.tag not in {"iframe", "object", "embed", "img", "form", "base"}
         assert not any(name.startswith("on") or name in ("style", "src") for name in element.attributes)
@@ -122,7 +120,7 @@ def test_nothing_is_loaded_and_nothing_runs_but_the_page_s_own_script(any_page):
 
 
 def test_tables_have_captions_and_scopes(any_page):
-    for table in html_document.parse(any_page).all("table"):
+    for table in parsed(any_page).all("table"):
         assert next(table.all("caption")).text
         assert all(cell.attributes.get("scope") in ("col", "row") for cell in table.all("th"))
         assert table.parent.attributes.get("tabindex") == "0"
