@@ -47,6 +47,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure the sections that were asked for, and print or write their tables."""
     arguments = _arguments()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its compiled modules
     load = os.getloadavg()[0]
     if load > machine.cores() / 4 and not arguments.quick:
         print(f"the machine is busy (load {load:.1f}): the figures will be too low", file=sys.stderr)
