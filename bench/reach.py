@@ -14,6 +14,7 @@ import tokenize
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import stages
 from measuring import ROOT, Run, Table, megabytes, run_command, times
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def measure(plan: Plan) -> list[Table]:
         for name, tree in trees.items():
             runs[name].append(_figures(tree, (some, captures), counts, plan.folder / "out"))
     found = {name: _median(several) for name, several in runs.items()}
-    return [_table(found, plan), _questions(paths[:_ASKED])]
+    tables = [_table(found, plan), _questions(paths[:_ASKED])]
+    if plan.profile:
+        tables.append(_stages(paths[:_ASKED]))
+    return tables
 
 
 def _figures(tree: Path, folders: tuple[Path, Path], counts: tuple[int, int], out: Path) -> _Figures:
@@ -142,6 +146,17 @@ def _table(found: dict[str, _Figures], plan: Plan) -> Table:
         f" (warm: what came on top of {few}); median of 3 turns"
     )
     return Table(caption, ("", plan.against or "", "now", "better by", "asked for"), rows)
+
+
+def _stages(paths: list[Path]) -> Table:
+    """Which stages the analysis of so many captures spends its time in, as a worker of a fleet does it."""
+    from analyzer.fleet.analysis import analyze_many, open_one
+    from analyzer.options import Options
+
+    def work() -> None:
+        analyze_many([open_one(str(path), Options()) for path in paths], Options())
+
+    return stages.where_the_time_goes(f"{len(paths)} captures opened and analysed together", work)
 
 
 def _questions(paths: list[Path]) -> Table:
