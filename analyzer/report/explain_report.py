@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
+from analyzer.observed.registers import missing_bytes
 from analyzer.report import state_section
 from analyzer.report.evidence import access_text, add_evidence
 from analyzer.report.page import Span
@@ -99,10 +100,10 @@ def _what(explanation: Explanation) -> str:
     words = _WORDS[explanation.kind]
     if not explanation.kind_missing:
         return words
-    missing = ", ".join(explanation.kind_missing)
+    missing = missing_bytes.in_words(explanation.kind_missing)
     if explanation.kind == "unknown":
-        return f"unknown: header type ({missing}) is not in the input"
-    return f"{words}, port type unknown: {missing} is not in the input"
+        return f"unknown: the input lacks the header type ({missing})"
+    return f"{words}, port type unknown: the input lacks {missing}"
 
 
 def _add_place(page: Page, explanation: Explanation) -> None:

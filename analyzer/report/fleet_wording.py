@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from analyzer.report.wording import count
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

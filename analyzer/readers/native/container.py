@@ -15,6 +15,7 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
+from analyzer.plurals import count
 from analyzer.readers.native.chunks import Framing, LookAhead
 from analyzer.readers.native.ledger import Ledger
 from analyzer.readers.native.records import ContentError, SideRecords, split, text
@@ -208,7 +209,7 @@ def _accesses(chunk: Chunk, ledger: Ledger) -> tuple[bytes, NDArray[np.uint64]] 
     except ContentError as error:
         lost = chunk.head.accesses()
         name = ChunkType(chunk.head.type).name.lower()
-        message = f"chunk {chunk.head.number} ({name}): {error}; {lost} accesses lost"
+        message = f"chunk {chunk.head.number} ({name}): {error}; {count(lost, 'access', 'accesses')} lost"
         ledger.problem("damaged", message, chunk.offset)
         ledger.lose(lost)
         return None

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.capture import ENUMERATION_ONLY
+from analyzer.plurals import count
 from analyzer.questions.explain import decode
 from analyzer.report import state_section
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, cause_text, common_errors, count, listed, port
+from analyzer.report.wording import (
+    BRIDGES,
+    CAUSES,
+    cause_text,
+    common_errors,
+    listed,
+    port,
+)
 from analyzer.results import CHANGES, LOSSES, Consequence, rules
 from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.plurals import count
 from analyzer.report.bridge_tree import MARKS
-from analyzer.report.wording import count, port
+from analyzer.report.wording import port
 from analyzer.results import hierarchy
 from analyzer.results.rules import REASONS
 
