@@ -131,7 +131,7 @@ def _kexecs(page: Page, report: FleetReport) -> None:
                 f"{tally.lost:,} lost, {tally.healed:,} healed, {tally.kept:,} kept",
             ),
             ("undetermined", f"{tally.undetermined:,}", "the deciding accesses are not in the captures"),
-            ("nothing at stake", f"{beside.nothing:,}", "no preserved bridge had ARI Forwarding on"),
+            ("nothing to lose", f"{beside.nothing:,}", "no preserved bridge had ARI Forwarding on"),
             ("plain", f"{beside.plain:,}", "handed nothing over"),
             ("crash", f"{beside.crash:,}", "into a crash kernel"),
         ],

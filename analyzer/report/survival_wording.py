@@ -91,7 +91,7 @@ def not_handed_over(registers: RegisterSurvival) -> str:
     if not names:
         return ""
     return (
-        "Functions that were not handed over, which the incoming kernel sets up from nothing, lost: "
+        "Functions that were not handed over, which the incoming kernel sets up anew, lost: "
         f"{', '.join(names)} (kexecs)."
     )
 

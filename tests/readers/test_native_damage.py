@@ -248,7 +248,7 @@ def test_a_length_far_beyond_the_file_is_a_cut() -> None:
     )
     assert found.height == 0
     assert notes.truncated
-    assert "with 600000 records, of which none is used" in notes.problems[-1].message
+    assert "with 600000 records, which are not used" in notes.problems[-1].message
 
 
 def test_an_access_number_beyond_the_limit_is_no_header() -> None:

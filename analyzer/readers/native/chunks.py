@@ -345,7 +345,7 @@ class Framing:
             )
             self._search(stored)
             return
-        self.end = f"inside chunk {head.number} with {head.count} records, of which none is used"
+        self.end = f"inside chunk {head.number} with {head.count} records, which are not used"
 
     def _may_search(self, stored: bytes) -> bool:
         self._searched += len(stored)

@@ -131,7 +131,7 @@ def _judge_end(window: LookAhead, framing: Framing, notes: Notes, *, complete: b
         notes.truncated = True
         notes.problem(
             "truncated",
-            f"expected a trailer, the file ends {framing.end or 'without one'}: it is read up to there",
+            f"expected a trailer, found the end of the file {framing.end}".rstrip(),
             framing.position,
         )
     elif begin := window.peek(len(MAGIC)):

@@ -159,7 +159,10 @@ def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     if beside.nothing:
         yield (
             "none",
-            f"{_kexecs(beside.nothing)} with nothing at stake: no preserved bridge had ARI on; in no rate.",
+            (
+                f"{_kexecs(beside.nothing)} with nothing to lose: no preserved bridge had ARI Forwarding"
+                f" on; in no rate."
+            ),
         )
     if report.hosts.nameless:
         words = "without a known host, in no rate over hosts (--host-from-path names hosts by paths)."
