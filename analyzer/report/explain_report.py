@@ -204,7 +204,8 @@ def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
     )
     if kexec.cause:
         sure = f" (confidence {kexec.confidence})" if kexec.confidence else ""
-        page.prose(f"cause: {kexec.cause}{sure}", indent=2)
+        whose = "cause" if kexec.bridge is not None else "cause, at the bridge above"
+        page.prose(f"{whose}: {kexec.cause}{sure}", indent=2)
         if kexec.cause_source:
             page.prose(f"[{kexec.cause_source}]", indent=4, style="dim")
     add_evidence(page, kexec.evidence, indent=4)

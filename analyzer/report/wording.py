@@ -52,7 +52,7 @@ BRIDGES: dict[BridgeVerdictName, str] = {
     "gained": "gained ARI Forwarding",
     "cleared": "ARI Forwarding cleared by the incoming kernel",
     "ignored": "ARI Forwarding on but not used by the incoming kernel",
-    "renumbered": "bus numbers were assigned anew",
+    "renumbered": "got bus numbers assigned anew",
     "unconfigured": "lost its bus numbers, left unconfigured",
     "hidden": "hidden below a lost bridge",
     "gone": "does not answer",
