@@ -28,7 +28,7 @@ def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
     for text in texts:
         boundary = explicit_boundary(text)
         if boundary is None:
-            raise UsageError(f"--kexec-at wants access:N or time:NS, found {text!r}")
+            raise UsageError(f"--kexec-at: expected access:N or time:NS, found {text!r}")
         word, seq = boundary
         if word == "time":
             later = np.flatnonzero(index.time_ns >= seq)

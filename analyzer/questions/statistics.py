@@ -228,7 +228,7 @@ def _missing(found: CaptureStatistics, spans: list[BootSpan]) -> list[str]:
         (not found.kexecs, "kexec: no boundary between two kernels was found (--kexec-at gives one)"),
         (
             bool(spans) and bool(found.kexecs) and spans[0].kind == "kernel" and spans[0].scan is None,
-            "the outgoing kernel's enumeration: the capture begins in the middle of its life",
+            "the outgoing kernel's enumeration: the capture begins after it",
         ),
         (
             bool(spans) and bool(found.kexecs) and spans[-1].scan is None,

@@ -141,7 +141,7 @@ def _handover(kexec_analysis: KexecAnalysis) -> Iterator[str]:
     if profile.handover != "matched":
         yield f"the incoming kernel does not take the handed-over data ({profile.handover})"
     if result.noari:
-        yield "pci=noari is in force"
+        yield "the incoming kernel runs with pci=noari"
     for policy, prediction in kexec_analysis.predictions.items():
         ran = " (the one compared with the observation)" if policy == kexec_analysis.ran else ""
         certain, open_ = len(prediction.certain), len(prediction.possible)
