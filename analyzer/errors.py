@@ -1,8 +1,7 @@
 """Every error that aritrace raises on purpose, with one root.
 
-An error says what was expected, what was found, in which file, at which byte, and what to do about it
-(docs/format.md and the README list the advice). The parts are attributes, so that a report can show them in
-its own way and a fleet run can put them into columns.
+An error says what was expected, what was found, in which file, at which byte, and what to do about it. The
+parts are attributes, so that a report can show them in its own way and a fleet run can put them into columns.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _row(kexec: KexecResult, path: str, truth: dict[str, Any], *, last: bool) ->
         "lost": sum(verdicts[name] for name in LOSSES),
         "healed": verdicts["healed"],
         "pure": sum(
-            bridge.registers_note is not None and bridge.registers_note.startswith("only this")
+            bridge.registers_note is not None and bridge.registers_note.startswith("none of ")
             for bridge in kexec.bridges
             if bridge.ari_before and bridge.ari_after is False
         ),

@@ -1,8 +1,8 @@
 """Error status of PCI Express: registers that say which errors a function saw until somebody cleared them.
 
-They are witnesses, not state: an error sets a bit, writing 1 clears it (RW1C), and those of the AER
-capability are sticky, so that no hot reset clears them. They stand beside a cause and are none: no PCI
-Express error clears one bit of another register. Sources: PCI Express Base Specification 7.8.4 (AER),
+An error sets a bit, writing 1 clears it (RW1C), and the bits of the AER capability are sticky: no hot reset
+clears them. They accompany a cause and are never one: no PCI Express error clears a single bit of another
+register. Sources: PCI Express Base Specification 7.8.4 (AER),
 7.5.3.5 (Device Status), 7.5.1.3.7 (Secondary Status), 6.2 (error signalling); Linux 7.3
 ``drivers/pci/pcie/aer.c``.
 """
@@ -19,7 +19,7 @@ ErrorSeverity = Literal["fatal", "non-fatal", "correctable"]
 
 _AER = REGISTERS["ECAP_AER"]
 _READ_AND_CLEARED = "a kernel with native AER reads and then clears it when it scans the function"
-_NOTHING = "nothing: evidence beside a cause"
+_NOTHING = "nothing: evidence that accompanies a cause"
 
 ROOT_ERRORS = InheritedState(
     name="Root Error Status",
@@ -78,7 +78,7 @@ SECONDARY_ERRORS = InheritedState(
 READ_AT_SCAN: Final = (ROOT_ERRORS, CORRECTABLE_ERRORS, UNCORRECTABLE_ERRORS)
 #: What only a dump shows.
 IN_DUMPS: Final = (DEVICE_ERRORS, SECONDARY_ERRORS)
-WITNESSES: Final = (*READ_AT_SCAN, *IN_DUMPS)
+ERROR_STATUS_REGISTERS: Final = (*READ_AT_SCAN, *IN_DUMPS)
 
 #: The register that decides whether an uncorrectable error is fatal (1) or not.
 SEVERITY: Final[Register] = _AER[extended_capabilities.AER_UNCOR_SEVERITY]

@@ -20,8 +20,8 @@ class InheritedState:
     Attributes:
         name: as engineers call it (``ARI Forwarding``).
         register: where it is: the capability (``CAP_EXP``) or header, the offset, the size in bytes, lspci's
-            line (``DevCtl2``), setpci's name (``CAP_EXP+28.w``). The state of a register that writing 1
-            clears (RW1C) is a witness: what was written is not what it holds, only reads show it.
+            line (``DevCtl2``), setpci's name (``CAP_EXP+28.w``). Where writing 1 clears the bits (RW1C), as
+            in error status registers, the register does not hold what was written: only reads show it.
         mask: its bits in the register; bits that change by themselves are not among them.
         word: lspci's word for it (``ARIFwd``).
         on_bridge: it belongs to the bridge above what depends on it; else to a function itself.
@@ -54,7 +54,7 @@ class InheritedState:
         return self.mask.bit_count() == 1
 
     @property
-    def is_witness(self) -> bool:
+    def is_error_status(self) -> bool:
         """Only reads show it, because writes clear it."""
         return self.register.cleared_by_ones
 

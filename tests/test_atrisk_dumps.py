@@ -105,4 +105,6 @@ def test_a_log_that_ends_within_a_scan(lines, verdict, unknown, tmp_path):
     (tmp_path / "cut.log").write_bytes(b"".join(data.splitlines(keepends=True)[:lines]))
     found = atrisk(str(tmp_path / "cut.log"))
     assert found.verdict == verdict
-    assert any(one.missing == f"functions: {unknown}" for one in found.unknown) is (unknown is not None)
+    assert any(one.missing == f"functions, because {unknown}" for one in found.unknown) is (
+        unknown is not None
+    )

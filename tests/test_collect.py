@@ -120,7 +120,7 @@ def test_without_root(public):
         found = collect(str(public / "x.bin"), Options(), root=root)
     assert found.short == 19
     assert [(missing.what[:44], missing.decides) for missing in found.missing] == [
-        ("of 19 of 19 functions only the first 64 byte", True),
+        ("of 19 of 19 functions more than the first 64", True),
         ("the kernel's log (/dev/kmsg: no permission)", False),
     ]
     assert atrisk(str(public / "x.bin")).verdict == "cannot-tell"

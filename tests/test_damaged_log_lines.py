@@ -48,7 +48,11 @@ def test_a_set_with_other_functions_says_that_one_may_be_missing() -> None:
     found = answer(run_of(WHOLE, DAMAGED, END), run_of(UPDATE))
     assert found is not None
     assert found.warnings == (
-        f"the preserved set may lack a function: its address in the kernel's log is damaged: '{DAMAGED}'",
+        (
+            "the preserved set may lack a function, whose loss would be reported as not preserved: its"
+            " address "
+            f"in the kernel's log is damaged: '{DAMAGED}'; name it with --preserved"
+        ),
     )
 
 

@@ -21,7 +21,7 @@ def fields(register, value):
         ("CAP_EXP+28.w", "0x0000", "ARIFwd", "5", "ARIFwd-"),
         ("CAP_EXP+28.l", "0x00000020", "ARIFwd", "5", "ARIFwd+"),
         ("BRIDGE_CONTROL", "0x0042", ">Reset", "6", ">Reset+"),
-        ("PRIMARY_BUS.l", "0x00030302", "SECONDARY_BUS", "", "SECONDARY_BUS 3"),
+        ("PRIMARY_BUS.l", "0x00030302", "SECONDARY_BUS", "", "SECONDARY_BUS 0x3"),
         ("COMMAND", "0x0004", "BusMaster", "2", "BusMaster+"),
         ("ECAP_ARI+04.w", "0x0100", "Next Function", "15:8", "Next Function 1"),
     ],

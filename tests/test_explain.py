@@ -79,5 +79,12 @@ def test_a_bridge_without_bus_numbers() -> None:
 
 @pytest.mark.parametrize("function", ["07:00.0", "1:00:00.0"])
 def test_an_unknown_function_is_named(function: str) -> None:
-    with pytest.raises(UsageError, match="found a function"):
+    with pytest.raises(UsageError, match="found function"):
         explain(LOST, function)
+
+
+def test_a_write_in_the_blackout_is_said_to_be_one() -> None:
+    """The monitor of QEMU clears the bit after the kernel's own last access (scenario healed-in-blackout)."""
+    found = explain("traces/healed-in-blackout.bin", "02:00.0")
+    notes = {entry.access: entry.note for entry in found.timeline}
+    assert (notes[3688], notes[4351]) == ("", "in the blackout")

@@ -99,10 +99,10 @@ def small(*rows: dict[tuple[str, int], str | None]) -> str:
             "01:01.0",
             [
                 (
-                    "whether the chain of Next Function Numbers leads to it is unknown: 100-fff of "
-                    "0000:01:00.0 is not in the input"
+                    "whether the chain of Next Function Numbers leads to it is unknown: the input lacks "
+                    "bytes 100-fff of 0000:01:00.0"
                 ),
-                "whether it is a virtual function is unknown: 100-fff of 0000:01:00.0 not in the input",
+                "whether it is a virtual function is unknown: the input lacks bytes 100-fff of 0000:01:00.0",
             ],
         ),
         # Function 0 is not there, or the only one of its device.
@@ -149,7 +149,7 @@ def small(*rows: dict[tuple[str, int], str | None]) -> str:
         (
             dump(PORT, size=4096, rows=CUT_NUMBERS),
             "05:00.0",
-            ["bus numbers of 0000:00:03.0 are not in the input: 19-1a"],
+            ["bus numbers of 0000:00:03.0 are not in the input: bytes 19-1a"],
         ),
         (small(), "05:00.0", []),
         (small(), "00:07.0", []),
@@ -198,7 +198,7 @@ def test_a_trace_across_a_kexec(capture: str, asked: str, where: str, facts: lis
     with pytest.raises(UsageError) as refusal:
         explain(capture, asked)
     found, said = refusal.value.message.partition(": ")[::2]
-    assert found.endswith(f"found a function 0000:{asked}")
+    assert found.endswith(f"found function 0000:{asked}")
     assert said == where
     assert list(refusal.value.details) == facts
 

@@ -26,7 +26,7 @@ BELOW = f"below 0000:{PORT}"
 LED_TO = "by its bus number it would be below 0000:00:03.0 [01-01]"
 NOT_SHOWN = (
     f"{LED_TO}, and whether ARI Forwarding is on there is not in the input; "
-    "whether function 16 needs it is unknown: 40-ff of 0000:00:03.0 is not in the input"
+    "whether function 16 needs it is unknown: the input lacks bytes 40-ff of 0000:00:03.0"
 )
 UNKNOWN = "the bridge above bus 01 is not in the input: whether ARI Forwarding applies is unknown"
 
@@ -93,13 +93,13 @@ def capability(flags: str) -> dict[tuple[str, int], str | None]:
             dump(size=64),
             PORT,
             "bridge",
-            ["[8086:a048] bridge, port type unknown: 40-ff is not in the input", ROOT],
+            ["[8086:a048] bridge, port type unknown: the input lacks bytes 40-ff", ROOT],
         ),
         (
             dump(rows={(EIGHTH, 0x00): "f4 1a 01 10 07 04 10 00 01 00 00 02"}),
             EIGHTH,
             "unknown",
-            ["[1af4:1001] unknown: header type (0e) is not in the input", BELOW],
+            ["[1af4:1001] unknown: the input lacks the header type (byte 0e)", BELOW],
         ),
         (
             dump(rows={(EIGHTH, 0x40): "10 00 92 00" + " 00" * 12}),
@@ -166,7 +166,7 @@ def trace(text: str) -> Capture:
         (
             "r 00:02.0 0.l 00101b36",
             "00:02.0",
-            ["[1b36:0010] unknown: header type (0e) is not in the input", ROOT],
+            ["[1b36:0010] unknown: the input lacks the header type (byte 0e)", ROOT],
         ),
         # the bridge above is there, and not what is above it
         (
@@ -199,7 +199,7 @@ def test_what_a_trace_shows_of_a_function(text: str, asked: str, lines: list[str
             f"{LED_TO}, where ARI Forwarding is on; function 16 does not need it",
         ),
         (dump(size=64), "01:02.0", NOT_SHOWN),
-        (dump(), "00:05.0", "bus 00 is a root bus: ARI Forwarding does not apply"),
+        (dump(), "00:05.0", "no bridge leads to bus 00, a root bus: ARI Forwarding does not apply"),
         (dump(), "07:00.0", "no bridge in the input leads to bus 07"),
         (dump(EIGHTH), "01:02.0", "no bridge in the input leads to bus 01"),
         (
@@ -213,10 +213,12 @@ def test_a_function_that_is_not_in_the_input(tmp_path: Path, text: str, asked: s
     with pytest.raises(UsageError) as refused:
         explained(tmp_path, text, asked)
     path = tmp_path / "dump.txt"
-    assert refused.value.message == f"no kernel in {path} found a function 0000:{asked}: {where}"
+    assert refused.value.message == f"no kernel in {path} found function 0000:{asked}: {where}"
 
 
 def test_a_slot_that_was_probed_in_vain() -> None:
     text = "r 00:02.0 0.l 00101b36; r 00:02.0 e.b 00; r 00:03.0 0.l gone; r 00:03.0 0.l gone"
-    with pytest.raises(UsageError, match="read 2 times, without a response; bus 00 is a root bus"):
+    with pytest.raises(
+        UsageError, match="read 2 times, without a response; no bridge leads to bus 00, a root bus"
+    ):
         explain_capture(trace(text), "00:03.0")

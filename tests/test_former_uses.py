@@ -71,7 +71,7 @@ def test_bus_master_on_cannot_wait():
     assert kexec.consequences[0].code == "dma-continues"
     assert follows["dma-continues"].functions == [EIGHT, NINE]
     assert follows["dma-continues"].text.startswith(
-        "This cannot wait: stop the virtual machines that hold them:"
+        "Do this first: stop the virtual machines that hold them:"
         f" {EIGHT} ({GIVEN_TEXT}), {NINE}. Bus Master was on when the outgoing kernel ended"
     )
     assert f"({ROOT_PORT}: setpci COMMAND=0:4)" in follows["dma-continues"].text
@@ -83,7 +83,7 @@ def test_bus_master_off_may_wait():
     device = next(device for device in kexec.devices if device.bdf == EIGHT)
     assert device.bus_master is False
     assert follows["dma-stopped"].functions == [EIGHT, NINE]
-    assert follows["dma-stopped"].text.startswith(f"{EIGHT} ({GIVEN_TEXT}), {NINE} may wait for the reboot.")
+    assert follows["dma-stopped"].text.startswith(f"{EIGHT} ({GIVEN_TEXT}), {NINE} can wait for the reboot.")
     assert not {"dma-continues", "dma-unattended"} & follows.keys()
 
 
@@ -186,7 +186,7 @@ def output(capsys, *args: str) -> str:
 def test_text(stranded, capsys):
     text = " ".join(output(capsys, stranded).split())
     assert f"STRANDED: only ARI can address it and ARI is off; was {GIVEN_TEXT}" in text
-    assert "What to do now - This cannot wait: stop" in text
+    assert "What to do now - Do this first: stop" in text
 
 
 def test_json(stranded, capsys):
@@ -210,7 +210,7 @@ def test_html(stranded, tmp_path, capsys):
     output(capsys, stranded, "--html", str(tmp_path / "x.html"))
     page = (tmp_path / "x.html").read_text("utf-8")
     assert f"only ARI can address it and ARI is off; was {GIVEN_TEXT}" in page
-    assert "This cannot wait" in page
+    assert "Do this first" in page
 
 
 def test_explain(stranded, capsys):

@@ -25,7 +25,7 @@ results | testing
 capture
 options
 series | writing | extras
-bdf | distinct_questions | errors | escaping | version
+bdf | distinct_questions | errors | escaping | plurals | version
 """
 #: The same inside the package of readers: each family of formats stands alone, but for QEMU's events, which
 #: its trace backends write in the families of others.

@@ -20,7 +20,14 @@ from analyzer.verdicts import causes
 from analyzer.verdicts.causes import CauseContext
 from analyzer.verdicts.state_at_kexec import StateAtKexec, at_kexec
 from schemas import inherited_state, pcie_capability
-from schemas.error_status import DEFAULT_SEVERITY, MASKS, NAMES, SEVERITY, SEVERITY_BY_WORD, WITNESSES
+from schemas.error_status import (
+    DEFAULT_SEVERITY,
+    ERROR_STATUS_REGISTERS,
+    MASKS,
+    NAMES,
+    SEVERITY,
+    SEVERITY_BY_WORD,
+)
 from schemas.inherited_state import ARI_FORWARDING, INHERITED, InheritedState
 from schemas.registers import DEVCTL, REGISTERS, UESTA, setpci_name
 
@@ -56,7 +63,7 @@ ERRORS = InheritedState(
     register=UESTA,
     mask=0x0000_0030,
     word="UESta",
-    rule="a witness: the blackout's errors stay until somebody clears them",
+    rule="an error status: the blackout's errors stay until somebody clears them",
     dependents="nothing",
     kernel="Linux 7.3 drivers/pci/pcie/aer.c",
     specification="PCI Express Base Specification, Uncorrectable Error Status (7.8.4.2)",
@@ -195,13 +202,13 @@ def test_what_a_declaration_says_fits_its_register(state: InheritedState) -> Non
         assert [name for name, value in on.items() if value is True] == [state.word]
 
 
-@pytest.mark.parametrize("witness", WITNESSES, ids=lambda witness: witness.name)
-def test_what_a_witness_declares_fits_its_register(witness: InheritedState) -> None:
-    register = witness.register
+@pytest.mark.parametrize("status", ERROR_STATUS_REGISTERS, ids=lambda status: status.name)
+def test_what_an_error_status_declares_fits_its_register(status: InheritedState) -> None:
+    register = status.register
     assert register is REGISTERS[register.base][register.offset]
-    assert witness.is_witness
-    assert all((witness.rule, witness.dependents, witness.kernel, witness.specification))
-    named = [word for word in register.words(witness.mask) if not word.startswith("bit ")]
+    assert status.is_error_status
+    assert all((status.rule, status.dependents, status.kernel, status.specification))
+    named = [word for word in register.words(status.mask) if not word.startswith("bit ")]
     assert named == list(NAMES[register])
     assert not SEVERITY_BY_WORD.get(register, {}).keys() - set(named)
 
@@ -215,12 +222,12 @@ def test_default_severity_and_masks() -> None:
     assert SEVERITY.setpci == "ECAP_AER+0c.l"
 
 
-def test_the_page_lists_every_witness() -> None:
+def test_the_page_lists_every_error_status() -> None:
     page = (Path(__file__).parents[1] / "docs/replay.md").read_text("utf-8")
-    for witness in WITNESSES:
-        place = f"`{witness.register.setpci}` {witness.bits}"
-        source = f"{witness.kernel}; {witness.specification}"
-        row = (witness.name, place, f"`{witness.word}`", witness.rule, source)
+    for status in ERROR_STATUS_REGISTERS:
+        place = f"`{status.register.setpci}` {status.bits}"
+        source = f"{status.kernel}; {status.specification}"
+        row = (status.name, place, f"`{status.word}`", status.rule, source)
         assert f"| {' | '.join(row)} |" in page
 
 

@@ -69,7 +69,10 @@ def test_what_the_logs_leave_out_is_not_taken_for_nothing(
 def test_the_report_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([str(TRACES / f"{NO_DEVICE}.bin")]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert text.startswith("clean: 1 kexec, ARI Forwarding kept on 2 bridges; nothing lost, nothing stranded")
+    assert text.startswith(
+        "clean: 1 kexec, ARI Forwarding kept on 2 bridges; no ARI Forwarding or bus number lost, no"
+        " device stranded"
+    )
     assert (
         "the incoming kernel followed the stock rule; verdicts under policy stock. "
         "Preserved: no PCI device, from the capture itself." in text

@@ -63,11 +63,11 @@ def words(text):
 
 
 AT_RISK = [
-    ("on", "AT RISK", 0, ["0000:01:01.0", "100-fff of 0000:01:00.0, 100-fff of 0000:01:01.0"]),
+    ("on", "AT RISK", 0, ["0000:01:01.0", "bytes 100-fff of 0000:01:00.0, bytes 100-fff of 0000:01:01.0"]),
     ("on64", "CANNOT TELL", 3, ["40-ff of 0000:00:03.0", "as root"]),
     ("no60", "CANNOT TELL", 3, ["CAP_EXP+24.l, CAP_EXP+28.w of 0000:00:03.0"]),
     ("ep", "CANNOT TELL", 3, ["the bridge above bus 01 (0000:01:01.0)"]),
-    ("off", "CANNOT TELL", 3, ["100-fff of 0000:01:00.0"]),
+    ("off", "CANNOT TELL", 3, ["bytes 100-fff of 0000:01:00.0"]),
     ("fff", "AT RISK", 0, ["0000:01:01.0 (every byte reads ff)"]),
     ("chain", "AT RISK", 0, ["0000:01:01.0"]),
     ("chain_cut", "AT RISK", 0, ["0000:01:01.0", "damaged: rows of 0000:01:00.0 are missing: 10 bytes"]),

@@ -79,7 +79,7 @@ def test_a_capture_that_cannot_be_read_is_a_row_of_captures(tmp_path):
 
 
 def test_no_such_table():
-    with pytest.raises(UsageError, match="no table is named 'brids'; choose of captures, accesses"):
+    with pytest.raises(UsageError, match="no table is named 'brids'; choose from captures, accesses"):
         tables([LOST], None, ["brids"])
 
 

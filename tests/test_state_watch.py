@@ -415,7 +415,7 @@ def test_reports_say_it_once() -> None:
     page = new_page(None)
     add_state(page, story.kexec, verbosity=0)
     text = " ".join(plain(page).split())
-    assert "SR-IOV on 1 function (-v lists them)" in text
+    assert "SR-IOV on 1 function (-v lists each register)" in text
     assert text.count("ARI Capable Hierarchy was 1 and is 0") == 1
     assert beside(story.kexec) == []
     texts = kexec_texts(story.result, story.kexec, None)

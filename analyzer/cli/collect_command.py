@@ -15,8 +15,8 @@ Target = Annotated[
     str,
     typer.Option("--output", "-o", metavar="OUT", show_default=False, help="The file to write, NAME.bin."),
 ]
-Before = Annotated[bool, typer.Option("--before", help="The kexec is still to come.")]
-After = Annotated[bool, typer.Option("--after", help="The kexec is over.")]
+Before = Annotated[bool, typer.Option("--before", help="Collect before the kexec.")]
+After = Annotated[bool, typer.Option("--after", help="Collect after the kexec.")]
 Redact = Annotated[
     bool,
     typer.Option(
@@ -42,11 +42,11 @@ def collect_command(  # noqa: PLR0913 typer makes an option of each parameter
     quiet: QuietOption = False,
     root: Root = "/",
 ) -> None:
-    """Collect what this host shows, into one file: config space, kernel log, what functions are used as.
+    """Collect this host's config space, its kernel log and the users of each function into one file.
 
-    After the kexec also the set of preserved functions. Run it as root before the kexec and after it;
-    analyze --join BEFORE AFTER then says what was lost. Exit status 3 if the file lacks something without
-    which answers stay open.
+    After the kexec it also collects the set of preserved functions. Run it as root before the kexec and after
+    it; analyze --join BEFORE AFTER then says what was lost. Exit status 3: the file lacks something that an
+    answer needs, and a message names it.
     """
     from analyzer.cli.outputs import refuse_inputs
     from analyzer.converting.collection import collect

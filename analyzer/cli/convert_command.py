@@ -35,7 +35,8 @@ Target = Annotated[
 Minimal = Annotated[
     bool,
     typer.Option(
-        "--minimal", help="Keep only the accesses that the verdict needs; it is checked to stay the same."
+        "--minimal",
+        help="Keep only the accesses that the verdict needs; the verdict is checked to stay the same.",
     ),
 ]
 Redact = Annotated[

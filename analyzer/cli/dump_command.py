@@ -52,9 +52,7 @@ LimitOption = Annotated[
 ]
 BytesOption = Annotated[
     bool,
-    typer.Option(
-        "--bytes", help="Also the bytes of each record as they are decompressed, or its line of text."
-    ),
+    typer.Option("--bytes", help="Also the bytes of each record, uncompressed, or its line of text."),
 ]
 DumpForm = Annotated[
     Literal["text", "jsonl"],
@@ -67,7 +65,10 @@ EverythingOption = Annotated[
 PlacesOption = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", rich_help_panel="Output", help="Also the access that each line came before."
+        "--verbose",
+        "-v",
+        rich_help_panel="Output",
+        help="Also the number of the access that follows each line.",
     ),
 ]
 _RANGE = re.compile(r"(\d{1,15})(?:-(\d{1,15}))?")

@@ -17,7 +17,6 @@ from analyzer.cli.parameters import (
     QuietOption,
     SeriesOption,
     StrictOption,
-    VerboseOption,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +92,8 @@ Shard = Annotated[
         metavar="I/N",
         rich_help_panel=_WORK,
         show_default=False,
-        help="Every N-th batch only, from the I-th (0 to N-1): one job of an array; all of them are one run.",
+        help="Only every N-th batch, from the I-th (0 to N-1): one job of an array of N jobs, all of"
+        " one run.",
     ),
 ]
 EngineOption = Annotated[
@@ -126,7 +126,7 @@ HostFromPath = Annotated[
         "--host-from-path",
         metavar="REGEX",
         show_default=False,
-        help="Finds the host in a path: its group 'host', else its first group, else the whole match.",
+        help="Finds the host in a path: the group 'host', else the first group, else the whole match.",
     ),
 ]
 Manifests = Annotated[
@@ -164,8 +164,8 @@ GroupBy = Annotated[
         rich_help_panel=_HISTORIES,
         show_default=False,
         help=(
-            "Files in whose paths it finds the same, in all its groups or else in the whole match, are pieces"
-            " of one history. Groups 'host' and 'time' name its host and time, 'order' a piece's place."
+            "Files in whose paths it matches the same text (in all groups, else as a whole) are pieces of one"
+            " history. The groups 'host' and 'time' name its host and time, 'order' the place of a piece."
         ),
     ),
 ]
@@ -184,7 +184,7 @@ Add = Annotated[
     typer.Option(
         "--add",
         rich_help_panel=_WORK,
-        help="If DIR holds a run, finish it and add what is new or changed since; nothing is done twice.",
+        help="If DIR holds a run, finish it and add what is new or changed since; nothing is analysed twice.",
     ),
 ]
 Tables = Annotated[
@@ -203,6 +203,17 @@ MaxSeconds = Annotated[
     ),
 ]
 MaxMemory = Annotated[str | None, _most("--max-memory", "Memory that reading and analysing it may use")]
+EveryRowOption = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        rich_help_panel="Output",
+        help="Show every row of each list.",
+    ),
+]
 FleetFormat = Annotated[
     Literal["text", "json", "prometheus"],
     typer.Option(
@@ -245,7 +256,7 @@ def run_command(  # noqa: PLR0913 typer makes an option of each parameter
 ) -> None:
     """Analyse captures into Parquet tables, a row for each input; repeat the command to finish a stopped run.
 
-    With --add the same command, every day, takes what is new.
+    With --add, run the same command again, for instance every day, to analyse what is new.
 
     Exit status: 0 when the work is done, with or without findings ('fleet report' counts them); 2 for wrong
     usage or an output that cannot be written; 3 when an object store or a cluster failed: repeat the command.
@@ -296,7 +307,7 @@ def report_command(  # noqa: PLR0913 typer makes an option of each parameter
     form: FleetFormat = "text",
     output: OutputOption = None,
     html: HtmlOption = None,
-    verbose: VerboseOption = 0,
+    verbose: EveryRowOption = 0,
     strict: StrictOption = False,
     exit_zero: ExitZeroOption = False,
 ) -> None:

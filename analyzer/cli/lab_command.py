@@ -23,8 +23,8 @@ Names = Annotated[
         metavar="SCENARIO",
         show_default=False,
         help=(
-            "Names from 'lab list'; all-stock, all-built, all-live-update, all-arm64 for all of a kind; or"
-            " files of yours (./my.toml)."
+            "Names from 'lab list'; all-stock, all-built, all-live-update or all-arm64 for all of a kind; or"
+            " your own files (./my.toml)."
         ),
     ),
 ]
@@ -55,7 +55,7 @@ ModulesOption = Annotated[
         "--modules",
         metavar="DIR",
         show_default=False,
-        help="Its lib/modules/VERSION, if the guest needs any.",
+        help="The lib/modules/VERSION of your kernel, if the guest needs any.",
     ),
 ]
 QemuOption = Annotated[
@@ -84,7 +84,7 @@ ExpectOption = Annotated[
     bool,
     typer.Option(
         "--expect",
-        help="Show what was found as the [expect] table of the scenario, in place of comparing with it.",
+        help="Show what was found as the table 'expect' of the scenario, and do not compare with it.",
     ),
 ]
 SeriesOption = Annotated[

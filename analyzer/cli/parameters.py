@@ -14,7 +14,7 @@ from analyzer.options import PolicyChoice
 _REPLAY = "Replay"
 _PRESERVED = "Preserved set"
 _OUTPUT = "Output"
-_INPUT = "Formats that cannot say everything"
+_INPUT = "Input formats"
 _FLB_NAMES = sorted(series.flb_names())
 
 
@@ -130,7 +130,7 @@ FlbNameOption = Annotated[
         metavar="NAME",
         rich_help_panel=_PRESERVED,
         show_default=False,
-        help=f"Its FLB name, if known: {', '.join(_FLB_NAMES[:-1])} or {_FLB_NAMES[-1]}.",
+        help=f"FLB name of the data of --flb, if known: {', '.join(_FLB_NAMES[:-1])} or {_FLB_NAMES[-1]}.",
     ),
 ]
 DmesgOption = Annotated[
@@ -148,7 +148,7 @@ AssumeOption = Annotated[
     typer.Option(
         "--assume-preserved",
         rich_help_panel=_PRESERVED,
-        help="Take every function seen below a bridge with ARI as preserved.",
+        help="Take every function seen below a bridge with ARI Forwarding as preserved.",
     ),
 ]
 LinkTypeOption = Annotated[
@@ -158,7 +158,7 @@ LinkTypeOption = Annotated[
         metavar="N",
         rich_help_panel=_INPUT,
         show_default=False,
-        help="In pcap files, packets of this link type are bare TLPs (125, 147 to 162).",
+        help="In pcap files, take packets of this link type as bare TLPs (125, 147 to 162).",
     ),
 ]
 InputFormatOption = Annotated[
@@ -192,8 +192,8 @@ MapOption = Annotated[
         rich_help_panel=_INPUT,
         show_default=False,
         help=(
-            "In ftrace recordings, names of fields (domain, bus, devfn, offset, width, value, status) that "
-            "are not the usual ones, and of events that read or write (read=EVENT)."
+            "In ftrace recordings, unusual names of the fields domain, bus, devfn, offset, width, value and "
+            "status, and of events that read or write (read=EVENT)."
         ),
     ),
 ]
@@ -216,8 +216,8 @@ GuestOption = Annotated[
         rich_help_panel=_INPUT,
         show_default=False,
         help=(
-            "Of a host's recording of several guests, the one with this process or thread; 0 is the host "
-            "itself. Default: each is a capture of its own."
+            "In a host's recording of several guests, only the guest with this process or thread; 0 is the "
+            "host itself. Default: each guest is a capture of its own."
         ),
     ),
 ]
@@ -246,7 +246,7 @@ OutputOption = Annotated[
         rich_help_panel=_OUTPUT,
         show_default=False,
         callback=_none_for_standard_output,
-        help="Write the report to FILE, atomically.",
+        help="Write to FILE, atomically, in place of standard output.",
     ),
 ]
 PerfettoOption = Annotated[
@@ -289,14 +289,14 @@ VerboseOption = Annotated[
         ),
     ),
 ]
-VersionOption = Annotated[bool, typer.Option("--version", help="Print the version and end.")]
+VersionOption = Annotated[bool, typer.Option("--version", help="Print the version and exit.")]
 ShowCompletionOption = Annotated[
     Literal["bash", "zsh", "fish"] | None,
     typer.Option(
         "--show-completion",
         metavar="bash|zsh|fish",
         show_default=False,
-        help="Print a shell's completion script and end; 'source' its output.",
+        help="Print a shell's completion script and exit; 'source' its output.",
     ),
 ]
 StrictOption = Annotated[

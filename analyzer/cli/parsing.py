@@ -24,6 +24,7 @@ HELP_NAMES = ["-h", "--help"]
 _SUB_COMMAND: Final = "analyzer.cli.sub_command"
 _PLAIN: Final = (str, int, bool)
 _COMMAND_LIKE: Final = re.compile("[a-z-]{3,20}")
+_INSIDE_A_PARAGRAPH: Final = re.compile(r"(?<!\n)\n(?!\n)")
 #: How like a command a word must be (difflib's ratio): one letter wrong, missing, added or swapped.
 _NEAR: Final = 0.7
 
@@ -145,6 +146,8 @@ def make_plain(command: Any) -> None:
     """
     for below in getattr(command, "commands", {}).values():
         make_plain(below)
+    if command.help:  # rich keeps the line breaks of all paragraphs but the first
+        command.help = _INSIDE_A_PARAGRAPH.sub(" ", command.help)
     # Asked for now, the help option is made and kept by the command.
     context = typer.Context(command, help_option_names=HELP_NAMES)
     for parameter in [*command.params, command.get_help_option(context)]:

@@ -56,7 +56,7 @@ TableOption = Annotated[
         "-t",
         metavar="NAME",
         show_default=False,
-        help=f"One of {', '.join(TABLE_NAMES)}. It is shown; with -o it is written (several: -t A -t B).",
+        help=f"Show one of {', '.join(TABLE_NAMES)}; with -o write it, or several (-t A -t B).",
     ),
 ]
 DirectoryOption = Annotated[
@@ -71,7 +71,7 @@ DirectoryOption = Annotated[
 ]
 FormatOption = Annotated[
     Literal["text", "csv", "jsonl"],
-    typer.Option("--format", help="How a table is shown."),
+    typer.Option("--format", metavar="text|csv|jsonl", help="Form of the table that is shown."),
 ]
 
 

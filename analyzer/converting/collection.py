@@ -19,6 +19,7 @@ from analyzer.converting import handed_over, kernel_memory, vfio_users
 from analyzer.converting.native import write_capture
 from analyzer.errors import AritraceError, EmptyInputError, LimitExceededError
 from analyzer.kernel_logs import kernel_log
+from analyzer.plurals import count
 from analyzer.readers import with_keys
 from analyzer.readers.formats import SYSFS_CONFIG
 from analyzer.readers.kmsg import read_kernel_messages
@@ -202,8 +203,8 @@ def _of_config_spaces(table: pl.DataFrame, notes: Notes) -> Iterator[NotCollecte
     functions, short = _sizes(table)
     if short:
         yield NotCollected(
-            f"of {short} of {functions} functions only the first {HEADER_SIZE} bytes of config space, which"
-            " is what the kernel shows without root",
+            f"of {short} of {count(functions, 'function')} more than the first {HEADER_SIZE} bytes of config"
+            " space, which the kernel shows to root only",
             "no capability of them can be seen, so ARI Forwarding of bridges is unknown: where there are"
             " bridges, atrisk answers CANNOT TELL and --join is undetermined",
             "run it as root",
@@ -248,7 +249,7 @@ def _log(host: _Host, options: Options, missing: list[NotCollected]) -> list[str
     if lost:
         missing.append(
             NotCollected(
-                f"{lost} messages of the kernel's log, which the ring buffer has overwritten",
+                f"{count(lost, 'message')} of the kernel's log, overwritten in the ring buffer",
                 "what the kernel said of PCI and Live Update when it started may be among them",
                 "collect soon after the start, or give the whole log: --dmesg <(journalctl -k)",
             )

@@ -1,7 +1,7 @@
 """What ``fleet report`` says, as plain objects; the field names are those of its JSON output.
 
 A rate counts kexecs (or bridges at a kexec, or hosts). Its denominator holds those with a decided verdict
-and something at stake: ``lost``, ``healed`` and ``kept``. Those that are undetermined, plain, a crash
+and ARI Forwarding to lose: ``lost``, ``healed`` and ``kept``. Those that are undetermined, plain, a crash
 kernel's, or had no ARI Forwarding to lose are counted separately.
 """
 
@@ -63,7 +63,7 @@ class Group:
 
 @dataclass(frozen=True)
 class OutsideRates:
-    """Kexecs outside every rate: nothing at stake, or nothing handed over."""
+    """Kexecs outside every rate: nothing to lose, or nothing handed over."""
 
     nothing: int
     plain: int

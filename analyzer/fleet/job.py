@@ -35,6 +35,8 @@ _BATCH, _BATCH_BYTES, _MOST_BATCHES, _LARGEST_BATCH = 128, 64 << 20, 1024, 2000
 _MIB = 1 << 20
 #: A job names its sources: a command line has at most a few MiB.
 _JOB_LIMIT = 64 << 20
+#: Values of a list in a message before it is only counted.
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -269,12 +271,20 @@ def refuse_other(job: Job, request: Request, tool: str, *, adding: bool = False)
             " -o another directory"
         )
         raise UsageError(
-            f"this directory holds a run with another setting: {name.replace('_', '-')} was {there[name]!r}"
-            f", now it is {asked[name]!r}"
+            f"this directory holds a run with another setting: {name.replace('_', '-')} was "
+            f"{_shown(there[name])}, now it is {_shown(asked[name])}"
             + (f" (and {len(different) - 1} more)" if len(different) > 1 else ""),
             path=job.directory,
             advice=advice,
         )
+
+
+def _shown(value: object) -> str:
+    """A setting in a message; of a long list its length and its first values."""
+    if not isinstance(value, tuple | list) or len(value) <= _MOST_SHOWN:
+        return repr(value)
+    first = ", ".join(map(repr, value[:_MOST_SHOWN]))
+    return f"{len(value):,} values ({first}, ...)"
 
 
 def cannot_write(place: str, error: OSError) -> UsageError:

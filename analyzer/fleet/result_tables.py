@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.fleet.parts import BatchRecord
     from analyzer.fleet.run_selection import Period
 
-#: States of ARI Forwarding that rates are of, and all that concern kexecs with something at stake.
+#: States of ARI Forwarding that rates are of, and all that concern kexecs with ARI Forwarding to lose.
 DECIDED: Final = ("lost", "healed", "kept")
 STATES: Final = (*DECIDED, "undetermined")
 #: Tables that are scanned as one; captures of a piece of the other, which has most rows.

@@ -28,7 +28,7 @@ def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
     for text in texts:
         boundary = explicit_boundary(text)
         if boundary is None:
-            raise UsageError(f"--kexec-at wants access:N or time:NS, found {text!r}")
+            raise UsageError(f"--kexec-at: expected access:N or time:NS, found {text!r}")
         word, seq = boundary
         if word == "time":
             later = np.flatnonzero(index.time_ns >= seq)
@@ -39,6 +39,9 @@ def parse_kexec_at(index: AccessIndex, texts: Sequence[str]) -> list[Boundary]:
             seq = int(index.seq[later[0]])
         if index.rows == 0 or seq > int(index.seq[-1]) or seq <= int(index.seq[0]):
             last = int(index.seq[-1]) if index.rows else 0
-            raise UsageError(f"--kexec-at {text}: the capture holds accesses 0 to {last}")
+            raise UsageError(
+                f"--kexec-at {text}: expected one of accesses 1 to {last}, found {seq}",
+                advice="give the number or time of the incoming kernel's first access",
+            )
         marks.append(Boundary(seq, "kexec"))
     return marks

@@ -39,13 +39,13 @@ def history(function: Function | None, state: InheritedState) -> Iterator[Sample
     """Yield every access of one boot that shows or changes some of a state, in order.
 
     Where an access covers the state in part (a byte of a word), the rest is what earlier accesses showed, if
-    they did. Writes of a witness clear it and are left out.
+    they did. Writes to an error status register clear its bits and are left out.
     """
     if function is None:
         return
     mask, value, known = state.mask, 0, 0
     for sample in function.accesses_to(state.register):
-        if not sample.mask & mask or (sample.write and state.is_witness):
+        if not sample.mask & mask or (sample.write and state.is_error_status):
             continue
         if not sample.dead:
             value, known = value & ~sample.mask | sample.value, known | sample.mask

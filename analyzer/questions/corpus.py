@@ -78,7 +78,10 @@ def cases(directory: str) -> list[Path]:
     """
     root = Path(directory)
     if not root.is_dir():
-        raise UnreadableInputError("expected a directory of NAME.bin with NAME.toml", path=directory)
+        found_there = "a file" if root.exists() else "nothing there"
+        raise UnreadableInputError(
+            f"expected a directory of NAME.bin with NAME.toml, found {found_there}", path=directory
+        )
     found = sorted(path for path in root.glob("*.toml") if path.with_suffix(".bin").is_file())
     if not found:
         raise EmptyInputError("expected NAME.bin with NAME.toml, found no such pair", path=directory)

@@ -266,7 +266,7 @@ class Machine:
         for child in node.children.values():
             missing = self.missing_chain(child)
             if missing:
-                yield f"{', '.join(missing)} of {bdf.text(child.name)}"
+                yield f"{missing_bytes.in_words(missing)} of {bdf.text(child.name)}"
 
     def _not_seen(self, node: Node) -> list[str]:
         """Functions above 7 that are not in the input and that a chain names, if ARI Forwarding is on."""

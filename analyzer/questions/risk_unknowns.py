@@ -44,10 +44,10 @@ def of_machine(machine: Machine, ports: Sequence[PortAtRisk]) -> Iterator[Unknow
 def _every(machine: Machine, ports: Sequence[PortAtRisk]) -> Iterator[Unknown]:
     notes = machine.notes
     if notes.may_lack_functions or notes.dropped or notes.truncated or not notes.whole_order:
-        yield Unknown(None, "functions: the input is damaged or cut, see the problems")
+        yield Unknown(None, "functions, because the input is damaged or cut")
     topology = machine.topology
     if topology.scan_is_cut:
-        yield Unknown(None, "functions: the scan of the last kernel is not in the input to its end")
+        yield Unknown(None, "functions, because the scan of the last kernel is not in the input to its end")
     yield from _bridges_above(machine)
     yield from _names(machine, ports)
     yield from _unreached(machine, ports)

@@ -9,6 +9,7 @@ import numpy as np
 
 from analyzer.observed import boots
 from analyzer.observed.index import AccessIndex, enumerations
+from analyzer.readers.formats import SNAPSHOTS
 from analyzer.results import Boot
 
 if TYPE_CHECKING:
@@ -196,32 +197,38 @@ def _gaps(index: AccessIndex) -> list[Gap]:
 
 
 def _missing(found: CaptureStatistics, spans: list[BootSpan]) -> list[str]:
+    snapshot = any(form in SNAPSHOTS for form in (found.format or "").split("+"))
+    beyond = "run lspci -D -xxxx as root" if snapshot else "record ECAM accesses too"
     lacks = (
         (found.start_ns is None, "time stamps: the length of the blackout is unknown"),
         (
             not found.widths_known,
-            "access widths: the recorder does not say them, they are taken from what the kernel does",
+            "access widths: not recorded, and inferred from what the kernel does",
         ),
         (
             not found.absent,
-            "accesses to absent functions: one that is gone looks like one that was never read",
+            "accesses to absent functions: a function that is gone looks like one that was never accessed",
         ),
         (
             not found.extended,
-            (
-                "registers beyond 0xff: the ARI, SR-IOV and ACS capabilities do not show (record ECAM "
-                "accesses too)"
-            ),
+            f"registers beyond 0xff: the ARI, SR-IOV and ACS capabilities are not shown ({beyond})",
         ),
         (
             not found.log_lines,
-            "kernel log: the kind of a kexec and link events come from accesses alone (--dmesg)",
+            "kernel log: the kind of a kexec and link events are known from accesses only (give --dmesg)",
         ),
-        (not found.preserved_sets, "preserved set: give --preserved, --flb or --dmesg, else it is assumed"),
-        (not found.kexecs, "kexec: no boundary between two kernels was found (--kexec-at sets one)"),
+        (
+            not found.preserved_sets and not found.log_lines,
+            "preserved set: give --preserved, --flb or --dmesg, else it is assumed",
+        ),
+        (
+            bool(not found.preserved_sets and found.log_lines),
+            "preserved set: known only as far as the kernel log says it (--preserved or --flb gives it)",
+        ),
+        (not found.kexecs, "kexec: no boundary between two kernels was found (--kexec-at gives one)"),
         (
             bool(spans) and bool(found.kexecs) and spans[0].kind == "kernel" and spans[0].scan is None,
-            "the outgoing kernel's enumeration: the capture begins in the middle of its life",
+            "the outgoing kernel's enumeration: the capture begins after it",
         ),
         (
             bool(spans) and bool(found.kexecs) and spans[-1].scan is None,

@@ -107,7 +107,7 @@ FTRACE_LATENCY = Format(
     "ftrace-latency-text",
     "text of trace-cmd report -l",
     None,
-    "print it without -l: the columns of that form cannot be told apart for certain",
+    "print it without -l: its columns cannot be separated reliably",
 )
 LEECHCORE = Format("leechcore", "LeechCore/pcileech TLP text", None, "not supported yet")
 PCIESHARK = Format("pcieshark-csv", "pcieshark CSV", None, "not supported yet")

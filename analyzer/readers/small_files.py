@@ -15,6 +15,7 @@ from analyzer.errors import (
     UnreadableInputError,
     UnsupportedFormatError,
 )
+from analyzer.plurals import count
 from analyzer.readers.opening import open_input
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _one_line(path: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) != 1:
         raise UnsupportedFormatError(
-            f"expected a kernel command line, found {len(lines)} lines",
+            f"expected a kernel command line, found {count(len(lines), 'line')}",
             path=path,
             advice="give the one line that /proc/cmdline has",
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from analyzer.plurals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,18 +30,19 @@ class Count:
             self.first = first
         self.number += number
 
-    def report(self, notes: Notes, kind: str, message: str, *, loses: bool = True) -> None:
+    def report(self, notes: Notes, kind: str, message: str, *, loses: bool = True, example: str = "") -> None:
         """Note a problem if there were any.
 
         Args:
             notes: of the reader.
             kind: of the problem.
-            message: with ``{}`` for the number.
+            message: a template of :func:`analyzer.plurals.counted`.
+            example: what stands after it, such as a line of the input.
             loses: each is an access that is known to have happened and cannot be used: it counts as dropped,
                 so that no verdict rests on a history that looks complete.
         """
         if self.number:
-            notes.problem(kind, message.format(self.number), self.first)
+            notes.problem(kind, counted(message, self.number) + example, self.first)
             notes.dropped += self.number if loses else 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from analyzer.plurals import counted
 from analyzer.readers.line_cleaning import DUMP, KERNEL_LOG, LineCleaner, Surroundings, is_doubled, undouble
 
 if TYPE_CHECKING:
@@ -151,5 +152,7 @@ class TextBlocks:
         if self.long:
             self._notes.foreign_lines += self.long
             self._notes.problem(
-                "foreign", f"{self.long} lines of more than {MAX_LINE} bytes are skipped", self.first_long
+                "foreign",
+                counted(f"{{}} [line|lines] of more than {MAX_LINE:,} bytes [is|are] left out", self.long),
+                self.first_long,
             )

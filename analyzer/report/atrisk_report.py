@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.observed.registers import missing_bytes
 from analyzer.observed.virtual_functions import KERNEL_RULE
+from analyzer.plurals import count
 from analyzer.questions.should_be_on import RULE
 from analyzer.report.hints import command
 from analyzer.report.page import Span
-from analyzer.report.wording import count, listed, on_off
+from analyzer.report.wording import listed, on_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,7 +111,7 @@ def _unknown_texts(found: AtRisk) -> Iterator[str]:
         elif missing == [missing[0]] and " " in missing[0]:
             yield f"{bdf}: {missing[0]}"
         else:
-            yield f"{', '.join(missing)} of {bdf}"
+            yield f"{missing_bytes.in_words(missing)} of {bdf}"
 
 
 def _add_unknown(page: Page, found: AtRisk) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from analyzer.plurals import count
 from analyzer.report.page import Span
-from analyzer.report.wording import count, on_off
+from analyzer.report.wording import on_off
 from analyzer.results import CHANGES, LASTING_LOSSES, hierarchy
 from analyzer.results.rules import REASONS
 

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from analyzer.escaping import inert
+from analyzer.plurals import count
 from analyzer.report.problems import complain
-from analyzer.report.wording import count
 
 if TYPE_CHECKING:
     from analyzer.converting.collection import Collected

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from analyzer.escaping import inert
-from analyzer.report.wording import count
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from analyzer.converting.conversion import Converted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.report.page import Span
-from analyzer.report.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.report.explain_report import add_decisions, add_entries, add_walks
 from analyzer.report.page import Span
-from analyzer.report.wording import count
 
 if TYPE_CHECKING:
     from analyzer.questions.explain.working import Details

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from analyzer import bdf
 from analyzer.escaping import inert
+from analyzer.plurals import count
 from analyzer.report.evidence import access_text
 from analyzer.report.problems import complain
-from analyzer.report.wording import clock, count, listed
+from analyzer.report.wording import clock, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

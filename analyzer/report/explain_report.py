@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
+from analyzer.observed.registers import missing_bytes
 from analyzer.report import state_section
 from analyzer.report.evidence import access_text, add_evidence
 from analyzer.report.page import Span
@@ -99,10 +100,10 @@ def _what(explanation: Explanation) -> str:
     words = _WORDS[explanation.kind]
     if not explanation.kind_missing:
         return words
-    missing = ", ".join(explanation.kind_missing)
+    missing = missing_bytes.in_words(explanation.kind_missing)
     if explanation.kind == "unknown":
-        return f"unknown: header type ({missing}) is not in the input"
-    return f"{words}, port type unknown: {missing} is not in the input"
+        return f"unknown: the input lacks the header type ({missing})"
+    return f"{words}, port type unknown: the input lacks {missing}"
 
 
 def _add_place(page: Page, explanation: Explanation) -> None:
@@ -203,7 +204,8 @@ def _add_kexec(page: Page, kexec: KexecExplanation, asked: str) -> None:
     )
     if kexec.cause:
         sure = f" (confidence {kexec.confidence})" if kexec.confidence else ""
-        page.prose(f"cause: {kexec.cause}{sure}", indent=2)
+        whose = "cause" if kexec.bridge is not None else "cause, at the bridge above"
+        page.prose(f"{whose}: {kexec.cause}{sure}", indent=2)
         if kexec.cause_source:
             page.prose(f"[{kexec.cause_source}]", indent=4, style="dim")
     add_evidence(page, kexec.evidence, indent=4)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analyzer.plurals import count
 from analyzer.report import problems
 from analyzer.report.fleet_wording import headline, interval, of, scope, share, unfinished, with_interval
 from analyzer.report.page import Span
 from analyzer.report.policy_table import MEANINGS
 from analyzer.report.registers_section import add_registers
-from analyzer.report.wording import NO_CAUSE, count
+from analyzer.report.wording import NO_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,7 @@ def _kexecs(page: Page, report: FleetReport) -> None:
                 f"{tally.lost:,} lost, {tally.healed:,} healed, {tally.kept:,} kept",
             ),
             ("undetermined", f"{tally.undetermined:,}", "the deciding accesses are not in the captures"),
-            ("nothing at stake", f"{beside.nothing:,}", "no preserved bridge had ARI Forwarding on"),
+            ("nothing to lose", f"{beside.nothing:,}", "no preserved bridge had ARI Forwarding on"),
             ("plain", f"{beside.plain:,}", "handed nothing over"),
             ("crash", f"{beside.crash:,}", "into a crash kernel"),
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from analyzer.report.wording import count
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def _nothing_decided(report: FleetReport) -> FleetHeadline:
         return FleetHeadline("UNDETERMINED", "unknown", "no kexec here has a decided verdict")
     if not report.kexecs:
         return FleetHeadline("NO KEXEC", "none", "none of these captures holds one")
-    return FleetHeadline("clean", "good", f"nothing was at stake at {count(report.kexecs, 'kexec')}")
+    return FleetHeadline("clean", "good", f"no ARI Forwarding to lose at {count(report.kexecs, 'kexec')}")
 
 
 def unfinished(report: FleetReport) -> str:

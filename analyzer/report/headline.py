@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.capture import ENUMERATION_ONLY, LACKS_FUNCTIONS, OUT_OF_ORDER
-from analyzer.report.wording import count, listed, lost_records, missing_dwords
+from analyzer.plurals import count
+from analyzer.report.wording import listed, lost_records, missing_dwords
 from analyzer.results import rules
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ MEANINGS = {
         "a bridge lost ARI Forwarding or its bus numbers, is hidden, or does not answer; or a preserved "
         "function lost ACS, its addresses or Bus Master"
     ),
-    "STRANDED": "no bridge is known to have lost anything, yet a preserved device was not found",
+    "STRANDED": (
+        "no preserved bridge is known to have lost ARI Forwarding or bus numbers, yet a preserved device was "
+        "not found"
+    ),
     "RENUMBERED": "a preserved bridge got new bus numbers",
     "DIVERGES": "the incoming kernel did not do what the replay predicts, for no known reason",
     "UNREADABLE": "the input could not be read",
@@ -47,7 +51,10 @@ MEANINGS = {
     "WARNING": "only other state was lost, such as Max Payload Size, or a fatal PCIe error was recorded",
     "NOTED": "something was lost that was not preserved",
     "NO KEXEC": "the capture holds no kexec",
-    "clean": "every kexec was analysed, nothing was lost, prediction and observation agree",
+    "clean": (
+        "every kexec was analysed, no bridge lost ARI Forwarding or bus numbers, no preserved device was "
+        "stranded, prediction and observation agree"
+    ),
 }
 #: Words that exit status 0 goes with; a doubt about the whole capture outweighs them.
 _ALL_CLEAR = frozenset({"HEALED", "WARNING", "NOTED", "clean"})
@@ -225,7 +232,11 @@ def _losses(found: Sequence[Finding]) -> str:
     parts.extend(panics)
     text = ", ".join(parts)
     if not parts:
-        rest = f"{listed(unknown, _NAMED)} undetermined" if unknown else "no bridge lost anything"
+        rest = (
+            f"{listed(unknown, _NAMED)} undetermined"
+            if unknown
+            else "no preserved bridge lost ARI Forwarding or bus numbers"
+        )
         return f"{devices}, {rest}"
     return f"{text}; {devices}"
 
@@ -247,7 +258,7 @@ def _warnings(capture: CaptureResult, found: Sequence[Finding], code: str) -> st
     if code == "ARI002":
         return f"ARI Forwarding on {named} was lost and switched on again; nothing is stranded"
     texts = [f.text for f in found if f.code == code]
-    return f"{listed(texts, 2)}; no loss is seen otherwise{_where(capture)}"
+    return f"{listed(texts, 2)}; no loss is seen elsewhere{_where(capture)}"
 
 
 def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headline:
@@ -272,9 +283,8 @@ def _without_finding(capture: CaptureResult, found: Sequence[Finding]) -> Headli
             return Headline("HEALED", f"{text}; nothing is stranded")
         return Headline("NOTED", f"{text}; none of it is known to be preserved")
     bridges = [bridge for kexec in capture.kexecs for bridge in kexec.bridges]
-    return Headline(
-        "clean", f"{count(len(capture.kexecs), 'kexec')}, {_kept(bridges)}; nothing lost, nothing stranded"
-    )
+    text = f"{count(len(capture.kexecs), 'kexec')}, {_kept(bridges)}"
+    return Headline("clean", f"{text}; no ARI Forwarding or bus number lost, no device stranded")
 
 
 def _incomplete(capture: CaptureResult) -> str:

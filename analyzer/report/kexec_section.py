@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.report.bridge_tree import add_tree
 from analyzer.report.evidence import add_evidence
 from analyzer.report.page import Span
@@ -13,9 +14,9 @@ from analyzer.report.wording import (
     BRIDGES,
     PRESERVATIONS,
     PRESERVED_SOURCES,
+    agreement,
     cause_text,
     common_errors,
-    count,
     duration,
     listed,
 )
@@ -60,8 +61,12 @@ def add_kexec(
     if not add_tree(page, kexec, everything=verbosity > 0):
         kept = sum(bridge.verdict == "kept" for bridge in kexec.bridges)
         unknown = any(bridge.verdict == "undetermined" for bridge in kexec.bridges)
-        nothing = "No bridge is known to have lost anything" if unknown else "No bridge lost anything"
-        page.prose(f"{nothing}; ARI Forwarding kept on {count(kept, 'bridge')}.", indent=2)
+        known = "is known to have lost" if unknown else "lost"
+        page.prose(
+            f"No bridge {known} ARI Forwarding or bus numbers; ARI Forwarding was kept on"
+            f" {count(kept, 'bridge')}.",
+            indent=2,
+        )
     several_files = len(capture.files) > 1
     for bridge in kexec.bridges:
         explained = bridge.verdict in CHANGES and bridge.verdict != "hidden"  # the bridge above says why
@@ -135,7 +140,7 @@ def _add_why(page: Page, bridge: BridgeVerdict, several_files: bool) -> None:
         off = window.first_off
         first = "never seen off" if off is None else f"first seen off at access {off}"
         phase = f" ({window.phase})" if window.phase else ""
-        page.line(f"    last seen {last}, {first}{phase}")
+        page.line(f"    ARI Forwarding: last seen {last}, {first}{phase}")
     if bridge.path_errors_note is not None:
         style: Style = "warn" if bridge.path_errors == "fatal" else ""
         page.prose(f"errors: {bridge.path_errors_note}", indent=4, style=style)
@@ -174,8 +179,7 @@ def _add_proof(page: Page, kexec: KexecResult, verbosity: int) -> None:
     unseen = [one for one in kexec.devices if one.reason == "not-captured"]
     if not kexec.divergences:
         if kexec.observed.discovered and not unseen:
-            found = count(len(kexec.observed.discovered), "function")
-            page.prose(f"Self-check: the incoming kernel enumerated exactly the {found} predicted.", indent=2)
+            page.prose(f"Self-check: {agreement(kexec).text}.", indent=2)
         return
     fitting = _fitting(kexec)
     standing = [d for d in kexec.divergences if not d.explained]

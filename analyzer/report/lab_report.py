@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from analyzer.escaping import inert
 from analyzer.lab.comparison import bridge_text
+from analyzer.plurals import count
 from analyzer.report import state_section
 from analyzer.report.page import Span
-from analyzer.report.wording import count
 from analyzer.results import UNCHANGED
 
 if TYPE_CHECKING:

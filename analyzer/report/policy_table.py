@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.report.page import Span
-from analyzer.report.wording import count, listed
+from analyzer.report.wording import listed
 from analyzer.results import POLICIES
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from analyzer.capture import OUT_OF_ORDER
 from analyzer.escaping import inert
+from analyzer.plurals import count
 from analyzer.report import hints
-from analyzer.report.wording import count, lost_records, missing_dwords
+from analyzer.report.wording import lost_records, missing_dwords
 from analyzer.version import ISSUES, NAME, version
 
 if TYPE_CHECKING:

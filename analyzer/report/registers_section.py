@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analyzer.plurals import count
 from analyzer.report import survival_wording as wording
 from analyzer.report.fleet_wording import interval, of, share
 from analyzer.report.page import Span
-from analyzer.report.wording import count
 
 if TYPE_CHECKING:
     from analyzer.fleet.answers import FleetReport, StateSurvival, SurvivalCounts, SurvivalGroup

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.report.page import Span
-from analyzer.report.wording import clock, clock_name, count, duration, lost_records
+from analyzer.report.wording import (
+    clock,
+    clock_name,
+    duration,
+    lost_records,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +89,7 @@ def _facts(found: CaptureStatistics) -> list[tuple[str, str]]:
         ("boots", f"{len(found.boots)}"),
         ("kexecs", f"{len(found.kexecs)}"),
         ("also", ", ".join(also)),
-        ("losses", ", ".join(lost) or "none: complete, nothing dropped or missing"),
+        ("losses", ", ".join(lost) or "none known: not cut short, no record dropped or missing"),
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analyzer.plurals import count
 from analyzer.report.page import Span
-from analyzer.report.wording import count
 from analyzer.results.rules import RULES, SECONDARY_CODES
 from analyzer.results.watched_fields import stated_by_watch
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 #: Verdicts that a report says without being asked, and how a line about them begins.
 LINES: Final[tuple[tuple[StateVerdictName, str], ...]] = (
-    ("lost", "Also lost"),
-    ("changed", "Also changed"),
-    ("healed", "Also lost, and set again by the incoming kernel"),
-    ("cleared", "Changed by the incoming kernel's own writes"),
+    ("lost", "Other state lost"),
+    ("changed", "Other state changed"),
+    ("healed", "Other state lost, and set again by the incoming kernel"),
+    ("cleared", "Other state changed by the incoming kernel's own writes"),
 )
-UNDETERMINED: Final = "Differs, and who changed it is not in the input"
+UNDETERMINED: Final = "Other state that differs (what changed it is not in the input)"
 _MOST: Final = 40
 _MOST_NOTES: Final = 5
 #: Values of one register in a line of ``explain``.
@@ -32,7 +32,7 @@ _MOST_VALUES: Final = 8
 
 
 def lines(kexec: KexecResult) -> list[tuple[str, str]]:
-    """Each line's beginning and its text: ``("Also lost", "ACS on 2 bridges, MPS on 1 function")``."""
+    """Each line's beginning and its text: ``("Other state lost", "ACS on 2 bridges, MPS on 1 function")``."""
     found = [(title, [one for one in kexec.state if one.verdict == word]) for word, title in LINES]
     found.append((UNDETERMINED, kexec.state_undetermined))
     bridges = {bridge.bdf for bridge in kexec.bridges}
@@ -72,7 +72,8 @@ def beside(kexec: KexecResult) -> list[Secondary]:
 def row_text(one: StateVerdict) -> str:
     """One register of one function in a line."""
     accesses = " to ".join("?" if a is None else f"{a}" for a in (one.access_before, one.access_after))
-    text = f"{one.bdf} {one.register} {one.field}: {one.before or '?'} to {one.after or '?'}, {one.verdict}"
+    place = one.register if one.field == one.register else f"{one.register} {one.field}"
+    text = f"{one.bdf} {place}: {one.before or '?'} to {one.after or '?'}, {one.verdict}"
     text += f" (accesses {accesses})"
     if one.code is not None:
         text += f" [{one.code}]"
@@ -80,25 +81,25 @@ def row_text(one: StateVerdict) -> str:
 
 
 def add_state(page: Page, kexec: KexecResult, verbosity: int) -> None:
-    """Add the lines, and with ``verbosity`` each register."""
+    """Add the lines, each register that is part of a loss, and with ``verbosity`` every register."""
     found = lines(kexec)
-    worst: Style = "bad" if any(one.severity == "alarm" for one in kexec.state) else "warn"
+    losses = [one for one in kexec.state if one.severity == "alarm"]
+    worst: Style = "bad" if losses else "warn"
     if found:
         page.blank()
     for title, text in found:
-        more = "" if verbosity else " (-v lists them)"
+        more = "" if verbosity else " (-v lists each register)"
         style: Style = worst if title == LINES[0][1] else ""
         page.prose(f"{title}: {text}{more}", indent=2, style=style)
     for title, text in notes(kexec):
         page.prose(f"{title}: {text}", indent=4, bullet=page.glyph("bullet"))
-    alarms = dict.fromkeys(
-        one.code for one in kexec.state if one.severity == "alarm" and one.code is not None
-    )
-    for code in alarms:
+    for code in dict.fromkeys(one.code for one in losses if one.code is not None):
         page.prose(f"{code}: {RULES[code].advice}", indent=4, bullet=page.glyph("bullet"))
-    if verbosity:
-        rows = [*kexec.state, *kexec.state_undetermined]
-        _add_rows(page, rows, len(rows) if verbosity > 1 else _MOST)
+    rows = [*kexec.state, *kexec.state_undetermined] if verbosity else losses
+    if verbosity and rows and not found:
+        page.blank()
+        page.line("  ", Span("Other state", "strong"))
+    _add_rows(page, rows, len(rows) if verbosity > 1 else _MOST)
 
 
 def _add_rows(page: Page, listed: Sequence[StateVerdict], most: int) -> None:

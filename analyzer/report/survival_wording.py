@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from analyzer.report.wording import count
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ def not_handed_over(registers: RegisterSurvival) -> str:
     if not names:
         return ""
     return (
-        "Functions that were not handed over, which the incoming kernel sets up from nothing, lost: "
+        "Functions that were not handed over, which the incoming kernel sets up anew, lost: "
         f"{', '.join(names)} (kexecs)."
     )
 

@@ -9,10 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.distinct_questions import ASKED
+from analyzer.plurals import count
 from analyzer.report import details_section, headline, hints
 from analyzer.report.kexec_section import add_kexec
 from analyzer.report.page import Span
-from analyzer.report.wording import count, dates_in, duration, lost_records, missing_dwords, no_boundary
+from analyzer.report.wording import (
+    dates_in,
+    duration,
+    lost_records,
+    missing_dwords,
+    no_boundary,
+)
 
 if TYPE_CHECKING:
     from analyzer.questions.explain.working import Details, DetailsGatherer

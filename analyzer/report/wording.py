@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
         BridgeVerdictName,
         CaptureResult,
         Cause,
+        KexecResult,
         Preservation,
         PreservedSource,
         Secondary,
@@ -49,7 +52,7 @@ BRIDGES: dict[BridgeVerdictName, str] = {
     "gained": "gained ARI Forwarding",
     "cleared": "ARI Forwarding cleared by the incoming kernel",
     "ignored": "ARI Forwarding on but not used by the incoming kernel",
-    "renumbered": "got new bus numbers",
+    "renumbered": "got bus numbers assigned anew",
     "unconfigured": "lost its bus numbers, left unconfigured",
     "hidden": "hidden below a lost bridge",
     "gone": "does not answer",
@@ -69,25 +72,19 @@ PRESERVED_SOURCES: dict[PreservedSource, str] = {
 #: What an assumed preserved set means for the losses of a kexec.
 PRESERVATIONS: dict[Preservation, str] = {
     "no-scan": (
-        "The input does not say which devices were preserved across this kexec, so every function below a "
-        "bridge with ARI Forwarding is assumed to be preserved, and a loss counts. Use --preserved to name "
-        "the preserved devices."
+        "The input does not say which devices were preserved across this kexec: a loss of any assumed "
+        "function counts (exit status 1). Use --preserved to name the preserved devices."
     ),
     "unrecognised": (
-        "The input does not say which devices were preserved across this kexec, nor what kind of kexec it "
-        "was: losses are reported and count as doubt (exit status 3). --preserved, --assume-preserved or "
-        "--dmesg decides it."
+        "The input says neither which devices were preserved across this kexec nor what kind of kexec it "
+        "was: losses are reported and count as doubt (exit status 3). Use --preserved, --assume-preserved "
+        "or --dmesg to say it."
     ),
     "none": (
-        "As far as the input shows, nothing was preserved across this kexec: losses are reported, but raise "
-        "no alarm (--preserved or --assume-preserved changes that)."
+        "As far as the input shows, nothing was preserved across this kexec: losses are reported and do not "
+        "change the exit status (--preserved or --assume-preserved makes them count)."
     ),
 }
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """Return ``1 bridge``, ``2 bridges``, ``20,123 accesses``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def missing_dwords(number: int) -> str:
@@ -157,6 +154,29 @@ def dates_in(capture: CaptureResult) -> str:
     """Return which clock the dates of a report on a capture are in; empty where it shows none."""
     times = (boot.start_ns for boot in capture.boots if boot.start_ns is not None)
     return clock_name(capture.clock, max(times, default=None))
+
+
+class Agreement(NamedTuple):
+    """What the self-check shows where nothing contradicts the prediction; ``whole``: of every function."""
+
+    text: str
+    whole: bool
+
+
+def agreement(kexec: KexecResult) -> Agreement:
+    """Return how prediction and observation agree, at a kexec without a divergence."""
+    observed = kexec.observed.discovered
+    # Where the rule of the kernel is not recognised, the inherit rule is compared (verdicts.kexecs).
+    policy = "inherit" if kexec.observed_policy == "unknown" else kexec.observed_policy
+    compared = kexec.policies.get(policy)
+    left_open = 0 if compared is None else len(set(observed) - set(compared.discovered))
+    found = count(len(observed), "function")
+    if left_open:
+        text = (
+            f"the incoming kernel enumerated {found}; the input does not decide whether {left_open:,} of them"
+        )
+        return Agreement(f"{text} had to be found", whole=False)
+    return Agreement(f"the incoming kernel enumerated exactly the {found} predicted", whole=True)
 
 
 def port(kind: str | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from analyzer.results.rule import Rule
 
-_ISOLATED = "Treat the IOMMU groups below this port as not isolated until the host was rebooted."
+_ISOLATED = "Treat the IOMMU groups below this port as not isolated until the host is rebooted."
 _RESET = "Look for what reset the function; reset the device or reboot the host before you use it again."
 
 TABLE = (

@@ -248,7 +248,7 @@ def _missing_access(context: KexecContext, facts: _Facts) -> str:
                 *missing_bytes.of_state(function, ARI_FORWARDING, known=bit is not None),
             ]
             if wanted:
-                return f"{', '.join(dict.fromkeys(wanted))} of {place} {when} the kexec"
+                return f"{missing_bytes.in_words(dict.fromkeys(wanted))} of {place} {when} the kexec"
     if facts.ari.outgoing.enabled is None:
         register = ARI_FORWARDING.register.setpci
         return f"the outgoing kernel's ARI decision on {place} ({register} written or read during its scan)"

@@ -220,7 +220,7 @@ def _from_link_errors(context: CauseContext, builder: EvidenceBuilder) -> Attrib
     """Row 5f with a Surprise Down or Data Link Protocol error on a bridge above: its link went down."""
     for place, error in context.link_errors:
         note = f"{error.word}+: the link below had an error"
-        proof = builder.access(error.row, error.witness.register, note, error.function)
+        proof = builder.access(error.row, error.status.register, note, error.function)
         return Attribution("upstream-link-down", "medium", place, [proof])
     return None
 

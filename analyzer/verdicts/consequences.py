@@ -50,31 +50,30 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "kernel-panicked": (
         (
             "The incoming kernel panicked before it enumerated: nothing on this host runs, and preserved "
-            "devices may do DMA until they are reset. Boot the host through its firmware, with a pair of "
-            "kernels that know the same version of the handed-over data for the next Live Update."
+            "devices may do DMA until they are reset. Boot the host through its firmware. For the next Live "
+            "Update use two kernels that know the same version of the handed-over data."
         ),
         _RETRIEVE,
     ),
     "finish-blocked": (
         (
-            "Finishing the Live Update session fails with EBUSY for the whole session: one stranded "
-            "device blocks its healthy siblings, and every bridge above it stays 'incoming'."
+            "Finishing the Live Update session fails with EBUSY: one stranded device blocks every other "
+            "device of its session, and every bridge above it stays 'incoming'."
         ),
         _FINISH,
     ),
     "panic-unfinished": (
         (
-            f"If a driver finishes the session all the same, a kernel with series {_or(_PANICKING)} panics "
-            "because a preserved device was never finished."
+            f"If a driver finishes the session nevertheless, a kernel with series {_or(_PANICKING)} panics: "
+            "a preserved device was never finished."
         ),
         _PANIC,
     ),
     "dma-unattended": (
         (
-            "The stranded functions may still be doing DMA with no driver bound, because the input does not "
-            "show whether Bus Master was off when the outgoing kernel ended: ARI Forwarding stops "
-            "configuration requests, not memory traffic. Do not give the memory of their virtual "
-            "machines to anyone else."
+            "The stranded functions may still do DMA with no driver bound: the input does not show whether "
+            "Bus Master was off when the outgoing kernel ended, and ARI Forwarding that is off stops "
+            "configuration requests, not memory requests. Do not reuse the memory of their virtual machines."
         ),
         _FORWARDING,
     ),
@@ -88,10 +87,12 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "bit-by-hand-useless": (
         (
             f"Setting the bit manually (setpci {ARI_FORWARDING.register.setpci}) and rescanning does not "
-            "bring the devices back: a rescan skips the functions it knows and does not run the ARI "
-            "decision again, and a bridge that is still incoming only inherits. With the bit set, removing "
-            "function 0 before the rescan makes it decide again, at the price of the preserved devices "
-            "that are removed."
+            "bring the devices back: a rescan skips the functions that it knows and does not decide on ARI "
+            "Forwarding again, and a bridge that is still 'incoming' only inherits the bit. With the"
+            " bit set, "
+            "removing function 0 before the rescan makes the kernel decide again, at the cost of the"
+            " preserved "
+            "devices that are removed."
         ),
         _CONFIGURE_ARI,
     ),
@@ -122,16 +123,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "virtual-functions": (
         (
             "The incoming kernel clears VF Enable, which removes the virtual functions and resets their "
-            "state, and no Live Update series preserves them. Stop the virtual machines that hold them; the "
+            "state, and no Live Update series preserves them. Stop the virtual machines that use them; the "
             "driver of the physical function can enable virtual functions again (sriov_numvfs). Before the "
-            "next Live Update, take them away from the virtual machines."
+            "next Live Update, detach them from the virtual machines."
         ),
         _VIRTUAL,
     ),
     "sriov-layout": (
         (
-            "Hidden risk: SR-IOV below this bridge is set up with ARI Capable Hierarchy 0, so the next "
-            "time virtual functions are enabled they get other addresses, or fewer of them fit."
+            "The incoming kernel sets up SR-IOV below this bridge with ARI Capable Hierarchy 0: virtual "
+            "functions that are enabled later get other addresses, or fewer of them fit."
         ),
         _SRIOV,
     ),
@@ -144,8 +145,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "addresses-changed": (
         (
-            "Devices below the renumbered bridge may have other addresses than before; whatever refers "
-            "to the old ones (VFIO, libvirt, scripts) is wrong now."
+            "Devices below the renumbered bridge may have other addresses than before: check everything that "
+            "refers to the old addresses (VFIO, libvirt, scripts)."
         ),
         "Linux 7.3 pci_scan_bridge_extend(), second pass",
     ),
@@ -158,15 +159,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "noari": (
         (
-            "The incoming kernel runs with pci=noari: remove it, functions that only ARI can address "
-            "stay invisible with it."
+            "The incoming kernel runs with pci=noari: remove the option. With it, functions that only"
+            " ARI can "
+            "address are never found."
         ),
         "Linux 7.3 pci_configure_ari(), pcie_ari_disabled",
     ),
     "find-writer": (
         (
             "The register was written: find what wrote it (setpci, a vendor tool, a driver's restore) "
-            "before the next Live Update, it will do so again."
+            "before the next Live Update; otherwise it will be written again."
         ),
         "the write named in the evidence",
     ),
@@ -179,21 +181,21 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "find-reset": (
         (
-            "A reset cleared the bit: look for the pulse, link event or power event named in the cause in "
-            "the host's management controller and kernel logs before the next Live Update."
+            "A reset cleared the bit: before the next Live Update look for the reset, link or power event "
+            "that the cause names, in the logs of the management controller and of both kernels."
         ),
         _RESET,
     ),
     "find-selective": (
         (
             "Only this bit was cleared, its neighbours kept their values: suspect firmware, SMM or the "
-            "management controller, which write registers without any kernel seeing it."
+            "management controller, whose writes no kernel sees."
         ),
         "the first reads after the kexec: Bridge Control, Device Control and bus numbers intact",
     ),
 }
 
-#: What the operator does, as opposed to what simply is so.
+#: What the operator does; the others are what follows by itself.
 ACTIONS = frozenset(
     {
         "kernel-panicked",
@@ -271,11 +273,11 @@ def for_kexec(kexec: KexecResult) -> list[Consequence]:
         "find-reset": bool(causes & (_RESETS - {"secondary-bus-reset"})),
         "find-selective": "selective-loss" in causes,
     }
-    # Of a kernel that did not run nothing is so: it would be.
+    # The kernel of a what-if did not run.
     condition = f"Under policy {kexec.policy}: " if kexec.is_what_if else ""
     reset = {name for name, bridge in bridges.items() if bridge.cause in _RESETS}
     with_functions: list[Consequence] = []
-    if not panicked and not kexec.is_what_if:  # of what did not happen nothing goes on
+    if not panicked and not kexec.is_what_if:  # what did not happen has no DMA
         found = [
             device
             for device in kexec.devices

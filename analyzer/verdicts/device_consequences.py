@@ -1,7 +1,7 @@
-"""What follows for single stranded functions: which may wait, and which may not, each with its source.
+"""What follows for single stranded functions: which can wait, and which cannot, each with its source.
 
-A function that only lost its way (no bridge leads a config request to it any more) was not reset: whether it
-goes on with DMA depends on its Bus Master bit, and whether that reaches memory on the IOMMU.
+A function that no bridge routes config requests to any more was not reset: whether it continues DMA depends
+on its Bus Master bit, and whether the DMA reaches memory depends on the IOMMU.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def of_devices(
         sessions: a Live Update hands devices over in sessions.
     """
     ends = [device for device in stranded if device.bridge not in was_reset]
-    lost_way = [device for device in ends if device.reason in NOT_LOOKED_AT]
-    yield from _going_on([device for device in lost_way if device.bus_master])
-    yield from _stopped([device for device in lost_way if device.bus_master is False])
+    unreached = [device for device in ends if device.reason in NOT_LOOKED_AT]
+    yield from _continuing([device for device in unreached if device.bus_master])
+    yield from _stopped([device for device in unreached if device.bus_master is False])
     if sessions and stranded:
         yield from _siblings(found)
     yield from _names_gone(stranded)
@@ -64,7 +64,7 @@ def virtual_machines(devices: Sequence[DeviceVerdict]) -> str:
     return _listed([f"{name} ({_listed(functions)})" for name, functions in sorted(held.items())])
 
 
-def _going_on(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
+def _continuing(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
     if not devices:
         return
     user = "the virtual machines that hold them" if len(devices) > 1 else "the virtual machine that holds it"
@@ -72,15 +72,15 @@ def _going_on(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
         user = f"what uses {'them' if len(devices) > 1 else 'it'}"
     bridges = ", ".join(dict.fromkeys(device.bridge for device in devices if device.bridge))
     text = (
-        f"This cannot wait: stop {user}: {_named(devices)}. Bus Master was on when the outgoing kernel"
-        " ended, and no driver is bound: as far as the input shows DMA goes on, into the memory of a virtual"
-        " machine where the tables of the IOMMU were preserved too. No function-level"
-        " reset reaches a function whose config space does not answer."
+        f"Do this first: stop {user}: {_named(devices)}. Bus Master was on when the outgoing kernel ended,"
+        " and no driver is bound: as far as the input shows DMA continues, into the memory of a virtual"
+        " machine where the tables of the IOMMU were preserved too. A function-level reset cannot reach a"
+        " function whose config space does not answer."
     )
     if bridges:
         text += (
-            f" Clearing Bus Master of the bridge above ({bridges}: setpci COMMAND=0:4) stops DMA, for every"
-            " function below it, the healthy ones included; so does a reset of the bus, which also costs"
+            f" Clearing Bus Master of the bridge above ({bridges}: setpci COMMAND=0:4) stops DMA of every"
+            " function below it, also of those that were found; so does a reset of the bus, which also clears"
             " their state."
         )
     yield _consequence("dma-continues", text, f"{_BUS_MASTER}; {_UNREACHABLE}; {_IOMMU}", devices)
@@ -90,7 +90,7 @@ def _stopped(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
     if devices:
         subject, them = ("They do", "them") if len(devices) > 1 else ("It does", "it")
         text = (
-            f"{_named(devices)} may wait for the reboot. {subject} no DMA: Bus Master was off when the"
+            f"{_named(devices)} can wait for the reboot. {subject} no DMA: Bus Master was off when the"
             f" outgoing kernel ended, and the incoming kernel, which did not find {them}, did not switch it"
             " on."
         )
@@ -100,9 +100,9 @@ def _stopped(devices: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
 def _siblings(found: Sequence[DeviceVerdict]) -> Iterator[Consequence]:
     if found:
         text = (
-            f"Preserved functions that were found ({_named(found)}) can be given back to what used"
-            " them: a session returns file by file. Sessions that hold no stranded device can be"
-            " finished, the others cannot. The input does not say which session holds which device."
+            f"Preserved functions that were found ({_named(found)}) can be used again: a session returns its"
+            " files one by one. A session without a stranded device can be finished, one with a stranded"
+            " device cannot. The input does not say which session holds which device."
         )
         yield _consequence("siblings-usable", text, _SESSIONS, found)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.results import ErrorBit, Secondary
 from analyzer.verdicts import error_status
-from schemas import error_status as witnesses
+from schemas import error_status as declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,13 +46,13 @@ def findings(
 def _groups(latched: Iterable[LatchedBit]) -> list[list[LatchedBit]]:
     groups: dict[tuple[Register, int | None, int], list[LatchedBit]] = {}
     for one in latched:
-        groups.setdefault((one.witness.register, one.since, one.row), []).append(one)
+        groups.setdefault((one.status.register, one.since, one.row), []).append(one)
     return list(groups.values())
 
 
 def _observation(place: str, group: Sequence[LatchedBit], window: KexecWindow) -> Secondary:
     first, builder = group[0], window.builder
-    register = first.witness.register
+    register = first.status.register
     words = " ".join(f"{one.word}+" for one in group)
     proof = [] if first.since is None else [builder.access(first.since, register, "clear", first.function)]
     proof.append(builder.access(first.row, register, f"first read after the kexec: {words}", first.function))
@@ -62,10 +62,10 @@ def _observation(place: str, group: Sequence[LatchedBit], window: KexecWindow) -
 
 
 def _bit_of(one: LatchedBit, window: KexecWindow) -> ErrorBit:
-    register = one.witness.register
+    register = one.status.register
     return ErrorBit(
         register=register.setpci,
-        status=one.witness.word,
+        status=one.status.word,
         bit=one.word,
         name=_name(one),
         severity=one.severity,
@@ -78,7 +78,7 @@ def _bit_of(one: LatchedBit, window: KexecWindow) -> ErrorBit:
 
 
 def _name(one: LatchedBit) -> str:
-    return witnesses.NAMES[one.witness.register].get(one.word, "an error that lspci has no word for")
+    return declared.NAMES[one.status.register].get(one.word, "an error that lspci has no word for")
 
 
 def _lead(since: int | None, window: KexecWindow) -> int | None:
@@ -94,7 +94,7 @@ def _text(group: Sequence[LatchedBit], window: KexecWindow) -> str:
     first = group[0]
     words = " ".join(f"{one.word}+" for one in group)
     names = ", ".join(f"{_name(one)}{_qualities(one)}" for one in group)
-    return f"{first.witness.word}: {words}, {_between(first, window)}: {names}"
+    return f"{first.status.word}: {words}, {_between(first, window)}: {names}"
 
 
 def _between(one: LatchedBit, window: KexecWindow) -> str:
@@ -114,11 +114,11 @@ def _duration(ns: int) -> str:
 def _qualities(one: LatchedBit) -> str:
     parts: list[str] = [] if one.severity is None else [one.severity]
     if one.severity_by_default:
-        parts = [f"{one.severity} by default: {witnesses.SEVERITY.setpci} is not in the capture"]
+        parts = [f"{one.severity} by default: {declared.SEVERITY.setpci} is not in the capture"]
     if one.masked:
         parts.append("masked")
-    elif one.masked is None and one.witness.register in witnesses.MASKS:
-        parts.append(f"{witnesses.MASKS[one.witness.register].setpci} is not in the capture")
+    elif one.masked is None and one.status.register in declared.MASKS:
+        parts.append(f"{declared.MASKS[one.status.register].setpci} is not in the capture")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -1,7 +1,7 @@
 """PCI Express errors that were recorded across a kexec: which bits, in which window, how severe.
 
-The registers are witnesses (:mod:`schemas.error_status`): a bit that the incoming kernel's first read shows
-was set after the last access that shows it clear or clears it. A kernel with native AER reads them at its
+The registers are in :mod:`schemas.error_status`. A bit that the incoming kernel's first read shows was set
+after the last access that shows it clear or clears it. A kernel with native AER reads them at its
 scan and clears them at once (Linux 7.3 pci_aer_raw_clear_status), so that only its first read counts; on
 hosts whose firmware handles errors no kernel reads them. A dump that was taken after a scan shows what
 happened since: a bit that is clear there proves nothing.
@@ -16,7 +16,7 @@ import numpy as np
 
 from analyzer import bdf
 from analyzer.verdicts import reset_evidence
-from schemas import error_status as witnesses
+from schemas import error_status as declared
 from schemas.pcie_capability import TYPE_RC_EVENT_COLLECTOR, TYPE_ROOT_PORT
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Bytes of the AER capability that are in a register of errors, and from which to before which they lie.
 _STATUS_BYTES = frozenset(
-    one.register.offset + byte for one in witnesses.READ_AT_SCAN for byte in range(one.register.size)
+    one.register.offset + byte for one in declared.READ_AT_SCAN for byte in range(one.register.size)
 )
 _FIRST, _LAST = min(_STATUS_BYTES), max(_STATUS_BYTES)
 
@@ -40,7 +40,7 @@ class LatchedBit(NamedTuple):
 
     Attributes:
         function: that has it, in the boot of that read.
-        witness: its register.
+        status: the register that has it.
         mask: the bit.
         since: row of the last access before that shows it clear or clears it, None if no access does.
         row: row of that read.
@@ -48,7 +48,7 @@ class LatchedBit(NamedTuple):
     """
 
     function: Function
-    witness: InheritedState
+    status: InheritedState
     mask: int
     since: int | None
     row: int
@@ -59,7 +59,7 @@ class LatchedBit(NamedTuple):
     @property
     def word(self) -> str:
         """The word that lspci has for it."""
-        return self.witness.register.words(self.mask)[0]
+        return self.status.register.words(self.mask)[0]
 
 
 @dataclass(frozen=True)
@@ -130,20 +130,20 @@ def of_function(
     is_unread = True
     if may_lack_power and reset_evidence.sticky_lost(before, after, window.builder) is not None:
         doubts.append("it lost power, and its error status with it")
-    for witness in _witnesses(after, dump=window.dump):
-        first = _first_read(after, witness)
+    for status in _status_registers(after, dump=window.dump):
+        first = _first_read(after, status)
         is_unread &= not first.shown
-        if witness in witnesses.READ_AT_SCAN and (window.dump or first.shown != witness.mask):
-            doubts.append(witness.register.setpci)
-        held = _track(before, witness, since)
+        if status in declared.READ_AT_SCAN and (window.dump or first.shown != status.mask):
+            doubts.append(status.register.setpci)
+        held = _track(before, status, since)
         for mask, row in first.set_bits:
             if mask & held.standing:
-                doubts.append(f"{witness.word}: {witness.register.words(mask)[0]} was set before already")
+                doubts.append(f"{status.word}: {status.register.words(mask)[0]} was set before already")
             else:
-                latched.append(_latched(witness, mask, (held.clear(mask), row), before, after))
+                latched.append(_latched(status, mask, (held.clear(mask), row), before, after))
         if before is not None:
             handled.extend(
-                _latched(witness, mask, rows, before, after)._replace(function=before)
+                _latched(status, mask, rows, before, after)._replace(function=before)
                 for mask, rows in held.handled.items()
             )
     if not has_registers and not (after.is_pcie is False or after.capabilities.extended_end):
@@ -154,16 +154,16 @@ def of_function(
 
 
 def _latched(
-    witness: InheritedState,
+    status: InheritedState,
     mask: int,
     rows: tuple[int | None, int],
     before: Function | None,
     after: Function,
 ) -> LatchedBit:
     """A bit that was read set, with the row before which it was clear and that of the read."""
-    severity, by_default = _severity(witness, mask, before, after)
-    masked = _masked(witness, mask, before, after)
-    return LatchedBit(after, witness, mask, *rows, severity, by_default, masked)
+    severity, by_default = _severity(status, mask, before, after)
+    masked = _masked(status, mask, before, after)
+    return LatchedBit(after, status, mask, *rows, severity, by_default, masked)
 
 
 def _may_have_lost_power(function: Function) -> bool:
@@ -173,7 +173,7 @@ def _may_have_lost_power(function: Function) -> bool:
 
 
 def _is_quiet(before: Function | None, after: Function, since: int | None) -> bool:
-    """Whether a glance shows that all was read and clean, without working out each register.
+    """Whether a cheap check shows that all was read and clean, without working out each register.
 
     That holds for most: each status register was first read as 0, whole and by itself, and the outgoing
     kernel read nothing else after ``since``.
@@ -185,8 +185,8 @@ def _is_quiet(before: Function | None, after: Function, since: int | None) -> bo
     places = np.flatnonzero((into >= _FIRST) & (into <= _LAST))
     offsets, firsts = np.unique(into[places], return_index=True)
     first = dict(zip(offsets.tolist(), places[firsts].tolist(), strict=True))
-    for witness in _witnesses(after, dump=False):
-        register = witness.register
+    for status in _status_registers(after, dump=False):
+        register = status.register
         place = first.get(register.offset)
         if place is None or any(register.offset + byte in first for byte in range(1, register.size)):
             return False
@@ -209,18 +209,18 @@ def _reads_errors(function: Function | None, since: int) -> bool:
     return any(offset in _STATUS_BYTES for offset in np.unique(found).tolist())
 
 
-def _witnesses(function: Function, *, dump: bool) -> Iterator[InheritedState]:
+def _status_registers(function: Function, *, dump: bool) -> Iterator[InheritedState]:
     """The registers that a function has and that the input can show before they are cleared."""
     if function.start_of("ECAP_AER") is not None:
         if function.pcie_type in (TYPE_ROOT_PORT, TYPE_RC_EVENT_COLLECTOR):
-            yield witnesses.ROOT_ERRORS
-        yield witnesses.CORRECTABLE_ERRORS
-        yield witnesses.UNCORRECTABLE_ERRORS
+            yield declared.ROOT_ERRORS
+        yield declared.CORRECTABLE_ERRORS
+        yield declared.UNCORRECTABLE_ERRORS
     if dump:
         if function.pcie is not None:
-            yield witnesses.DEVICE_ERRORS
+            yield declared.DEVICE_ERRORS
         if function.is_bridge:
-            yield witnesses.SECONDARY_ERRORS
+            yield declared.SECONDARY_ERRORS
 
 
 class _FirstRead(NamedTuple):
@@ -230,10 +230,10 @@ class _FirstRead(NamedTuple):
     set_bits: list[tuple[int, int]]
 
 
-def _first_read(function: Function, witness: InheritedState) -> _FirstRead:
-    shown, left = 0, witness.mask
+def _first_read(function: Function, status: InheritedState) -> _FirstRead:
+    shown, left = 0, status.mask
     set_bits: list[tuple[int, int]] = []
-    for sample in function.accesses_to(witness.register):
+    for sample in function.accesses_to(status.register):
         if sample.write:
             left &= ~(sample.value & sample.mask)
         elif not sample.dead:
@@ -269,17 +269,17 @@ class _Held(NamedTuple):
         return next((row for bits, row in reversed(self.cleared) if bits & bit), None)
 
 
-def _track(before: Function | None, witness: InheritedState, since: int | None) -> _Held:
+def _track(before: Function | None, status: InheritedState, since: int | None) -> _Held:
     cleared: list[tuple[int, int]] = []
     handled: dict[int, tuple[int, int]] = {}
     standing = 0
     unanswered = False
-    for sample in () if before is None else before.accesses_to(witness.register):
+    for sample in () if before is None else before.accesses_to(status.register):
         if not sample.write:
             unanswered = sample.dead
         if sample.dead or unanswered:
             continue  # no write arrives where no read is answered
-        shown = sample.mask & witness.mask
+        shown = sample.mask & status.mask
         lit = shown & sample.value
         if not sample.write and since is not None and sample.row > since:
             for bit in _each(lit & ~standing):
@@ -294,22 +294,22 @@ def _track(before: Function | None, witness: InheritedState, since: int | None) 
 
 
 def _severity(
-    witness: InheritedState, mask: int, before: Function | None, after: Function
+    status: InheritedState, mask: int, before: Function | None, after: Function
 ) -> tuple[ErrorSeverity | None, bool]:
-    register = witness.register
-    if witness is witnesses.CORRECTABLE_ERRORS:
+    register = status.register
+    if status is declared.CORRECTABLE_ERRORS:
         return "correctable", False
-    if witness is not witnesses.UNCORRECTABLE_ERRORS:
-        return witnesses.SEVERITY_BY_WORD.get(register, {}).get(register.words(mask)[0]), False
-    known = _bit(witnesses.SEVERITY, mask, before, after)
-    fatal = bool(witnesses.DEFAULT_SEVERITY & mask) if known is None else known
+    if status is not declared.UNCORRECTABLE_ERRORS:
+        return declared.SEVERITY_BY_WORD.get(register, {}).get(register.words(mask)[0]), False
+    known = _bit(declared.SEVERITY, mask, before, after)
+    fatal = bool(declared.DEFAULT_SEVERITY & mask) if known is None else known
     return "fatal" if fatal else "non-fatal", known is None
 
 
-def _masked(witness: InheritedState, mask: int, before: Function | None, after: Function) -> bool | None:
-    if witness is witnesses.ROOT_ERRORS:
+def _masked(status: InheritedState, mask: int, before: Function | None, after: Function) -> bool | None:
+    if status is declared.ROOT_ERRORS:
         return False  # the message was sent
-    register = witnesses.MASKS.get(witness.register)
+    register = declared.MASKS.get(status.register)
     return None if register is None else _bit(register, mask, before, after)
 
 
@@ -329,5 +329,5 @@ def link_errors(path: Sequence[FunctionErrors]) -> list[tuple[str, LatchedBit]]:
         (errors.bdf, one)
         for errors in reversed(path)
         for one in (*errors.handled, *errors.latched)
-        if one.witness is witnesses.UNCORRECTABLE_ERRORS and one.word in ("SDES", "DLP")
+        if one.status is declared.UNCORRECTABLE_ERRORS and one.word in ("SDES", "DLP")
     ]

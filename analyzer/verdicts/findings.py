@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.results import Finding, rules
 from analyzer.results.watched_fields import stated_by_watch
 from analyzer.verdicts.loss_weight import WEIGHTS
@@ -86,7 +87,7 @@ def _for_kexec(
         text = f"{divergence.bdf} was {said}" + (f": {divergence.note}" if divergence.note else "")
         found.append(Finding(rules.DIVERGENCE, severity, divergence.bdf, text))
     watched = _watched(kexec)
-    # VFIO's freeze resets a function: what that took is no finding.
+    # VFIO's freeze resets a function: what that cleared is no finding.
     frozen = {(one.bdf, "acs-lost") for one in kexec.state if one.verdict == "expected" and one.name == "ACS"}
     # One statement of one fact: that of the watch, unless it is ignored.
     stated = [
@@ -134,7 +135,7 @@ def _panic(unreached: list[DeviceVerdict]) -> Finding:
     stranded = sum(device.verdict == "stranded" for device in unreached)
     text = (
         "the incoming kernel panicked over the handed-over data when it set up the first function:"
-        f" {stranded} preserved devices stranded"
+        f" {count(stranded, 'preserved device')} stranded"
     )
     return Finding(rules.PANICKED, "error", None, text)
 
@@ -159,9 +160,11 @@ def _bridge(bridge: BridgeVerdict, affected: bool) -> Finding:
     undetermined = bridge.verdict == "undetermined"
     severity = rule.severity if bridge.preserved or (undetermined and affected) else "note"
     text = f"{rule.title} on {bridge.bdf}"
+    if rule.title.startswith("bridge "):
+        text = rule.title.replace("bridge", f"bridge {bridge.bdf}", 1)
     if undetermined:
         missing = f", not in the capture: {bridge.missing_access}" if bridge.missing_access else ""
-        text = f"{bridge.bdf}: undetermined{missing}"
+        text = f"{bridge.bdf} is undetermined{missing}"
     elif bridge.cause == "unknown":
         text += " (cause unknown)"
     elif bridge.cause:
@@ -178,5 +181,5 @@ def _device(device: DeviceVerdict, affected: bool, gone_counts: bool) -> Finding
         severity: Severity = "error" if gone_counts and affected else "note"
         return Finding(rules.MISSING, severity, device.bdf, f"{device.bdf} missing{reason}")
     if device.verdict == "undetermined" and affected:
-        return Finding(rules.UNDETERMINED, "warning", device.bdf, f"{device.bdf}: undetermined{reason}")
+        return Finding(rules.UNDETERMINED, "warning", device.bdf, f"{device.bdf} is undetermined{reason}")
     return None

@@ -33,7 +33,7 @@ def of_snapshots(kexec: Handover, preserved: PreservedSet) -> list[str]:
         for key, function in sorted(topology.functions.items()):
             if not function.silent:
                 found.extend(
-                    f"{name} of {bdf.text(key)} {when} the kexec"
+                    f"{missing_bytes.in_words([name])} of {bdf.text(key)} {when} the kexec"
                     for name in missing_bytes.of_header_type(function)
                 )
         for key, by, bridge in _named_by_chains(topology):
@@ -48,7 +48,8 @@ def of_snapshots(kexec: Handover, preserved: PreservedSet) -> list[str]:
                     and first.header_type is not None
                 ):
                     named = (
-                        f"{HEADER_TYPE:02x} of {bdf.text(first.function)} (is it multi-function?), or {named}"
+                        f"byte {HEADER_TYPE:02x} of {bdf.text(first.function)} (is it multi-function?), or "
+                        f"{named}"
                     )
                 found.append(named)
     return found

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
+from analyzer.plurals import count, counted
 
 if TYPE_CHECKING:
     from analyzer.replay.node_table import NodeTable
@@ -47,13 +48,14 @@ def text(own: tuple[int, int], below: list[tuple[int, int]]) -> str:
     if not had:
         said = "no other watched register of the port had a value that a reset would change"
     elif not reset:
-        said = f"only this: none of {had} other registers of the port is at its reset value"
+        registers = count(had, "other watched register")
+        said = f"none of {registers} of the port has its reset value"
     elif reset == had:
-        said = f"all {had} other registers of the port are at their reset values"
+        said = counted("[the one other|all {} other] watched [register|registers] of the port ", had)
+        said += "has its reset value" if had == 1 else "have their reset values"
     else:
-        said = f"{reset} of {had} other registers of the port are at their reset values"
+        said = f"{reset} of {had} other watched registers of the port have their reset values"
     if not below:
         return said
     counts = f"{sum(one for one, _ in below)} of {sum(all_of for _, all_of in below)}"
-    where = "1 function" if len(below) == 1 else f"{len(below)} functions"
-    return f"{said}; below it {counts} on {where}"
+    return f"{said}; on {count(len(below), 'function')} below it {counts}"

@@ -8,8 +8,8 @@ from analyzer.cli.application import run
 KMSG = f"5,0,0,-;{BANNER}\n6,1,0,-;Command line: root=/dev/vda1\n"
 
 SHORT = (
-    "analyze: warning: not collected: of 19 of 19 functions only the first 64 bytes of config space, which is"
-    " what the kernel shows without root; no capability of them can be seen, so ARI Forwarding of bridges is"
+    "analyze: warning: not collected: of 19 of 19 functions more than the first 64 bytes of config space,"
+    " which the kernel shows to root only; no capability of them can be seen, so ARI Forwarding of bridges is"
     " unknown: where there are bridges, atrisk answers CANNOT TELL and --join is undetermined; run it as root"
 )
 NO_LOG = (

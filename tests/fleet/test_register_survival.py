@@ -176,7 +176,7 @@ def test_the_answer_in_words(directory):
     found = fleet.report(str(directory)).registers
     assert answer(found) == ("bad", "Not all: preserved functions lost some at 1 of 3 kexecs: BAR at 1.")
     assert not_handed_over(found) == (
-        "Functions that were not handed over, which the incoming kernel sets up from nothing, lost: BAR at 1"
+        "Functions that were not handed over, which the incoming kernel sets up anew, lost: BAR at 1"
         " of 1 (kexecs)."
     )
 

@@ -114,5 +114,5 @@ def test_a_false_alarm_fails_a_scenario(result: CaptureResult, tmp_path: Path) -
 
 def test_a_run_says_it_in_a_line(result: CaptureResult) -> None:
     page = lab_report.fill_run(Page(), [Outcome("mine", "Mine", [], result=result)])
-    (line,) = [line for line in plain(page).splitlines() if "Also lost" in line]
-    assert line.strip() == "Also lost: ACS on 1 bridge, bridge window on 1 bridge"
+    (line,) = [line for line in plain(page).splitlines() if "Other state lost" in line]
+    assert line.strip() == "Other state lost: ACS on 1 bridge, bridge window on 1 bridge"

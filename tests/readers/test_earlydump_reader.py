@@ -121,7 +121,7 @@ def test_missing_rows_are_not_read_and_told():
         *range(0x40, 0x100, 4),
     ]
     assert (notes.dropped, notes.missing_dwords) == (0, 8)
-    assert "missing in 1 dumps; the first is 0000:01:00.0 at line 1" in notes.problems[0].message
+    assert "missing in 1 dump; the first is 0000:01:00.0 at line 1" in notes.problems[0].message
 
 
 def test_a_log_that_ends_within_a_dump():

@@ -205,7 +205,7 @@ def test_reads_at_the_entry_are_left_out_where_returns_were_recorded():
     entry = FIELDS.replace(" <- raw_pci_read+0x58/0x60", "").replace("val=0x20", "val=0x7")
     table, notes = read(line("rd_entry", entry) + line("rd", FIELDS))
     assert table["value"].to_list() == [0x20]
-    assert "1 reads are not used" in notes.problems[0].message
+    assert "1 read is not used" in notes.problems[0].message
     assert read(line("rd_entry", entry))[0]["value"].to_list() == [7]
 
 

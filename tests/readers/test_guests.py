@@ -121,7 +121,7 @@ def test_which_thread_is_of_which_guest(parts, expected):
 def test_threads_that_cannot_be_assigned_are_not(parts, tmp_path):
     path = tmp_path / "host.txt"
     path.write_text("".join(line for part in parts for line in part))
-    with pytest.raises(SeveralGuestsError, match="nothing that says which of the") as caught:
+    with pytest.raises(SeveralGuestsError, match="nothing that says to which guest") as caught:
         open_capture(str(path))
     assert (caught.value.guests, "trace-cmd record -P" in caught.value.advice) == ((), True)
     assert analyze([str(path)]).captures[0].verdict == "unreadable"

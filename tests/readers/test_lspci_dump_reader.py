@@ -153,7 +153,7 @@ def test_a_register_shown_twice_has_its_last_value():
 
 def test_devices_without_bytes_are_counted():
     _, notes = read(DEVICE + "\n" + DEVICE.replace("00.0", "01.0") + ROW)
-    assert any("1 functions are named without" in problem.message for problem in notes.problems)
+    assert any("1 function is named without" in problem.message for problem in notes.problems)
 
 
 def test_a_last_row_without_its_end_counts_if_it_is_whole():

@@ -303,11 +303,11 @@ def head(function: str) -> str:
     ("text", "said"),
     [
         ("00:03.0 PCI bridge: X (rev 01)\n01:00.0 Ethernet controller: Y\n",
-         "2 of 2 functions are only named"),
+         "without details (no -v): 2 of 2 functions"),
         (texts.text(*(head(one) + DENIED for one in (texts.PORT, texts.FIRST))),
          "2 functions show no capabilities (access denied)"),
         (texts.text(TERSE, "01:00.0 Ethernet controller: X\n\tFlags: fast devsel\n"),
-         "1 functions are shown without their registers (lspci -v)"),
+         "1 function is shown without registers (lspci -v)"),
         (texts.text(texts.PORT, head(texts.FIRST)), "no extended capability is shown"),
     ],
 )  # fmt: skip

@@ -134,8 +134,8 @@ def test_an_unknown_chunk_is_skipped_and_counted() -> None:
     found, notes = read(data + chunk(ChunkType.TRAILER, (1).to_bytes(24, "little"), 1, first=1, number=4))
     assert found.height == 1
     assert [(p.kind, p.message, p.offset_bytes) for p in notes.problems] == [
-        ("unknown-chunk", "2 chunks of unknown type 99 skipped", len(EMPTY)),
-        ("unknown-chunk", "1 chunks of unknown type 7000 skipped", len(EMPTY) + 40 + 16 + 40),
+        ("unknown-chunk", "2 chunks of unknown type 99 left out", len(EMPTY)),
+        ("unknown-chunk", "1 chunk of unknown type 7000 left out", len(EMPTY) + 40 + 16 + 40),
     ]
 
 
@@ -248,7 +248,7 @@ def test_a_length_far_beyond_the_file_is_a_cut() -> None:
     )
     assert found.height == 0
     assert notes.truncated
-    assert "with 600000 records, of which none is used" in notes.problems[-1].message
+    assert "with 600000 records, which are not used" in notes.problems[-1].message
 
 
 def test_an_access_number_beyond_the_limit_is_no_header() -> None:

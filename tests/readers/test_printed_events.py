@@ -153,4 +153,4 @@ def test_dumps_of_earlydump_in_the_same_log_are_named(tmp_path):
     dump = "[    1.000000] pci 0000:00:02.0: config space:"
     capture = read(tmp_path, f"{event('1.000001', VENDOR)}\n{dump}\n")
     assert [problem.kind for problem in capture.notes.problems] == ["unsupported"]
-    assert "1 dumps of pci=earlydump" in capture.notes.problems[0].message
+    assert "1 dump of pci=earlydump" in capture.notes.problems[0].message

@@ -188,6 +188,6 @@ def test_lines_that_are_too_long_are_counted(read, monkeypatch):
     monkeypatch.setattr(scan_log, "_BLOCK", 4096)
     capture = read(f"{'x' * 100_000}\n{log()}")
     assert [(one.kind, one.message, one.offset_bytes) for one in capture.notes.problems][:1] == [
-        ("foreign", "1 lines of more than 65536 bytes are skipped", 0)
+        ("foreign", "1 line of more than 65,536 bytes is left out", 0)
     ]
     assert capture.accesses.height == read(log()).accesses.height

@@ -60,7 +60,7 @@ class TestLost:
         one, two = config_read(0x0300, 0, 4, tag=1), config_read(0x0300, 4, 4, tag=2)
         rows, notes = bulk(bare(one, completion(one, 1), two))
         assert (len(rows), notes.dropped) == (1, 0)
-        assert "the capture ends in front of" in notes.problems[0].message
+        assert "the capture ends before" in notes.problems[0].message
 
     def test_a_completion_from_before_the_capture(self):
         one, two = config_read(0x0300, 0, 4, tag=1), config_read(0x0300, 4, 4, tag=2)

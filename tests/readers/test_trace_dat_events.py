@@ -36,7 +36,7 @@ def test_reads_at_the_entry_of_a_function_have_no_value_yet():
     page = Pages().page(1, [record("entry_read", **GOOD), record("cfg_read", **GOOD)])
     table, notes = read(TraceFile().buffer(page).build())
     assert table.height == 1
-    assert "1 reads are not used: they were recorded where a function is entered" in notes.problems[0].message
+    assert "1 read is not used: recorded at the entry of a function" in notes.problems[0].message
     assert notes.dropped == 0
     # In the middle of a function, with no other probe, they have one.
     alone = TraceFile(events=[probes()["entry_read"]]).buffer(Pages().page(1, [record("entry_read", **GOOD)]))
@@ -64,7 +64,7 @@ def test_errors_and_all_ones():
     ]
     # The kernel refuses registers beyond 0xfff itself: no access. Without an error such a record is damage.
     assert notes.dropped == 5
-    assert "5 events name a register that cannot be" in notes.problems[0].message
+    assert "5 events name a register that does not exist" in notes.problems[0].message
 
 
 def test_lost_events():
@@ -80,7 +80,7 @@ def test_lost_events():
     assert table.height == 4  # the second buffer's record is one of the first buffer's
     # Marks: 9 and at least 1. Counted: 10 + 2 there, 3 + 2 + 4 on CPU 1, and 1 + 2 in the other buffer.
     assert notes.dropped == 10 + 2 + 9 + 3
-    places = [p.offset_bytes for p in notes.problems if "in front of" in p.message]
+    places = [p.offset_bytes for p in notes.problems if "before this page" in p.message]
     assert places == [places[0], places[0] + 4096]
     assert "lost 9 events of CPU 0" in notes.problems[0].message
     assert "lost some events" in notes.problems[1].message

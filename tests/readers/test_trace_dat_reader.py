@@ -71,7 +71,7 @@ def test_what_real_recordings_lost(name, dropped, problems):
     assert (notes.dropped, [p.kind for p in notes.problems]) == (dropped, problems)
     if name == "overrun.dat":
         assert {p.offset_bytes for p in notes.problems} == {73_728, 77_824, 81_920, 86_016}
-        assert "lost 1012 events of CPU" in notes.problems[0].message
+        assert "lost 1,012 events of CPU" in notes.problems[0].message
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -32,7 +32,7 @@ def several(*verdicts):
         ),
         (
             capture("x", [kexec([bridge(PORT, "kept")], ABOVE_EIGHT[:1], "chain-broken")]),
-            "STRANDED: 1 preserved device stranded, no bridge lost anything",
+            "STRANDED: 1 preserved device stranded, no preserved bridge lost ARI Forwarding or bus numbers",
         ),
         (
             capture("x", [kexec([bridge(PORT, "undetermined")], ABOVE_EIGHT[:1], "needs-ari")]),
@@ -57,9 +57,9 @@ def several(*verdicts):
         (
             samples.undetermined(),
             (
-                "UNDETERMINED (capture cut short): 0000:02:00.0: undetermined, not in the capture: a "
+                "UNDETERMINED (capture cut short): 0000:02:00.0 is undetermined, not in the capture: a "
                 "read of CAP_EXP+28 "
-                "after the kexec; no loss is seen otherwise"
+                "after the kexec; no loss is seen elsewhere"
             ),
         ),
         (
@@ -80,15 +80,24 @@ def several(*verdicts):
         ),
         (
             capture("x", [kexec([bridge(PORT, "off")])], "clean", truncated=True),
-            ("clean up to the cut: 1 kexec, no bridge used ARI Forwarding; nothing lost, nothing stranded"),
+            (
+                "clean up to the cut: 1 kexec, no bridge used ARI Forwarding; no ARI Forwarding or bus"
+                " number lost, no device stranded"
+            ),
         ),
         (
             samples.clean(),
-            "clean: 1 kexec, ARI Forwarding kept on 2 bridges; nothing lost, nothing stranded",
+            (
+                "clean: 1 kexec, ARI Forwarding kept on 2 bridges; no ARI Forwarding or bus number lost, no"
+                " device stranded"
+            ),
         ),
         (
             capture("x", [kexec([bridge(PORT, "off")])], "clean"),
-            "clean: 1 kexec, no bridge used ARI Forwarding; nothing lost, nothing stranded",
+            (
+                "clean: 1 kexec, no bridge used ARI Forwarding; no ARI Forwarding or bus number lost, no"
+                " device stranded"
+            ),
         ),
         (
             capture("x", [], "no-kexec"),

@@ -71,8 +71,8 @@ def test_lines_count_functions_and_begin_with_the_alarms() -> None:
         state(DEVICE, "MSI", "expected", "note"),
     ]
     assert lines(kexec) == [
-        ("Also lost", "ACS on 1 bridge, MPS on 2 functions"),
-        ("Also lost, and set again by the incoming kernel", "BAR on 1 function"),
+        ("Other state lost", "ACS on 1 bridge, MPS on 2 functions"),
+        ("Other state lost, and set again by the incoming kernel", "BAR on 1 function"),
     ]
 
 
@@ -87,7 +87,7 @@ def test_a_row_in_a_line() -> None:
 def test_the_text_report() -> None:
     text = said(RESET)
     lost = "Bus Master on 1 bridge, Memory or I/O Enable on 1 bridge, bridge window on 1 bridge"
-    assert f"Also lost: {lost} (-v lists them)" in text
+    assert f"Other state lost: {lost} (-v lists each register)" in text
     assert "bus-master-lost" not in text
     assert "0000:03:00.0 COMMAND BusMaster: 0x0004 to 0x0000, lost" in said(RESET, 1)
     assert "Also" not in said("clean-inherit")
@@ -118,7 +118,7 @@ def test_findings_reach_the_other_formats() -> None:
 @pytest.mark.parametrize(
     ("name", "section"),
     [
-        (RESET, "<details open><summary>Also lost: Bus Master on 1 bridge"),
+        (RESET, "<details open><summary>Other state lost: Bus Master on 1 bridge"),
         ("clean-inherit", "<details><summary>Other registers: of those that both kernels show, none was"),
     ],
 )

@@ -1,7 +1,15 @@
 import pytest
 from result_samples import PORT, bridge
 
-from analyzer.report.wording import cause_text, clock, clock_name, count, duration, listed, on_off
+from analyzer.plurals import count
+from analyzer.report.wording import (
+    cause_text,
+    clock,
+    clock_name,
+    duration,
+    listed,
+    on_off,
+)
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_each_has_its_own_text_and_source() -> None:
     assert "v5 (14 Jul 2026)" in found["finish-blocked"].source
     assert "panics" in found["panic-unfinished"].text
     assert "panic 'preserved device(s) were never finished!'" in found["panic-unfinished"].source
-    assert "the others cannot" in found["siblings-usable"].text
+    assert "one with a stranded device cannot" in found["siblings-usable"].text
     assert len({item.text for item in found.values()}) == len(found) == 8
 
 

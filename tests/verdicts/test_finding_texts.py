@@ -32,17 +32,14 @@ def texts(result: object) -> list[str]:
         (bridge(PORT, "lost", cause="hot-reset"), f"ARI Forwarding lost on {PORT} (hot-reset)"),
         (
             bridge(PORT, "unconfigured", cause="secondary-bus-reset", cause_bdf=ROOT),
-            (
-                "bridge lost its bus numbers and was left unconfigured on "
-                f"{PORT} (secondary-bus-reset of {ROOT})"
-            ),
+            (f"bridge {PORT} lost its bus numbers and was left unconfigured (secondary-bus-reset of {ROOT})"),
         ),
-        (bridge(PORT, "undetermined"), f"{PORT}: undetermined"),
+        (bridge(PORT, "undetermined"), f"{PORT} is undetermined"),
         (
             bridge(PORT, "undetermined", missing_access="a read of CAP_EXP+28.w"),
-            f"{PORT}: undetermined, not in the capture: a read of CAP_EXP+28.w",
+            f"{PORT} is undetermined, not in the capture: a read of CAP_EXP+28.w",
         ),
-        (bridge(PORT, "gone", cause="unknown"), f"bridge gone on {PORT} (cause unknown)"),
+        (bridge(PORT, "gone", cause="unknown"), f"bridge {PORT} gone (cause unknown)"),
         (bridge(PORT, "gained"), f"ARI Forwarding gained on {PORT}"),
     ],
 )
@@ -61,7 +58,7 @@ def test_text_of_a_bridge_finding(found: object, expected: str) -> None:
         (device(PORT, "missing", "noari", preserved=False), ("ARI015", "note", f"{PORT} missing (noari)")),
         (
             device(PORT, "undetermined", "never-seen"),
-            ("ARI010", "warning", f"{PORT}: undetermined (never-seen)"),
+            ("ARI010", "warning", f"{PORT} is undetermined (never-seen)"),
         ),
         (device(PORT, "undetermined", "never-seen", preserved=False), None),
         (device(PORT), None),

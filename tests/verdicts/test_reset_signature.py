@@ -10,17 +10,17 @@ from analyzer.analysis import analyze
 from analyzer.verdicts.reset_signature import text
 
 TRACES = Path(__file__).parents[2] / "traces"
-ALL = "all 7 other registers of the port are at their reset values"
-SOME = "6 of 7 other registers of the port are at their reset values"
-NONE = "only this: none of 9 other registers of the port is at its reset value"
+ALL = "all 7 other watched registers of the port have their reset values"
+SOME = "6 of 7 other watched registers of the port have their reset values"
+NONE = "none of 9 other watched registers of the port has its reset value"
 
 
 @pytest.mark.parametrize(
     ("own", "below", "said"),
     [
         ((7, 7), [], ALL),
-        ((6, 7), [(16, 20), (0, 1)], f"{SOME}; below it 16 of 21 on 2 functions"),
-        ((0, 9), [(0, 4)], f"{NONE}; below it 0 of 4 on 1 function"),
+        ((6, 7), [(16, 20), (0, 1)], f"{SOME}; on 2 functions below it 16 of 21"),
+        ((0, 9), [(0, 4)], f"{NONE}; on 1 function below it 0 of 4"),
         ((0, 0), [], "no other watched register of the port had a value that a reset would change"),
     ],
 )
@@ -31,10 +31,10 @@ def test_the_words(own: tuple[int, int], below: list[tuple[int, int]], said: str
 @pytest.mark.parametrize(
     ("name", "cause", "said"),
     [
-        ("lost-selective-in-blackout", "selective-loss", "only this: none of"),
-        ("lost-explicit-write", "explicit-write", "only this: none of"),
-        ("switch-reset-in-blackout", "secondary-bus-reset", "all 6 other registers"),
-        ("inherit-nested-hot-reset", "hot-reset", "all 7 other registers"),
+        ("lost-selective-in-blackout", "selective-loss", "none of"),
+        ("lost-explicit-write", "explicit-write", "none of"),
+        ("switch-reset-in-blackout", "secondary-bus-reset", "all 6 other watched registers"),
+        ("inherit-nested-hot-reset", "hot-reset", "all 7 other watched registers"),
     ],
 )
 def test_the_numbers_of_a_capture(name: str, cause: str, said: str) -> None:

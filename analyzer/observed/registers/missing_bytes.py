@@ -6,7 +6,8 @@ Named as setpci names registers where the capability is known (``CAP_EXP+24.l``)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from schemas import config_header, extended_capabilities, registers
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
     from schemas.inherited_state import InheritedState
 
 _LISTS = config_header.HEADER_SIZE
+_PLAIN_OFFSETS: Final = re.compile(r"[0-9a-f]{2,3}(-[0-9a-f]{2,3})?")
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Names of this module in a sentence, plain offsets with their noun: ``CAP_EXP+24.l, bytes 40-ff``."""
+    return ", ".join(_with_noun(name) for name in names)
+
+
+def _with_noun(name: str) -> str:
+    offsets = _PLAIN_OFFSETS.fullmatch(name)
+    if offsets is None:
+        return name
+    return f"bytes {name}" if offsets[1] else f"byte {name}"
 
 
 def of_header_type(function: Function) -> list[str]:

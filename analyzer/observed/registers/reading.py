@@ -237,9 +237,9 @@ def _latched(reads: FirstReads, aer: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the first read of an error status register of each function's AER capability shows an error."""
     found: NDArray[np.bool_] = np.zeros(len(aer), np.bool_)
     its = np.flatnonzero(aer != NONE)
-    offsets = np.concatenate([aer[its] + witness.register.offset for witness in READ_AT_SCAN])
+    offsets = np.concatenate([aer[its] + status.register.offset for status in READ_AT_SCAN])
     values = reads.at(np.tile(its, len(READ_AT_SCAN)), offsets, UESTA.size, bits=0)
-    errors = np.repeat([witness.mask for witness in READ_AT_SCAN], its.size)
+    errors = np.repeat([status.mask for status in READ_AT_SCAN], its.size)
     found[np.tile(its, len(READ_AT_SCAN))[(values != NONE) & (values & errors != 0)]] = True
     return found
 

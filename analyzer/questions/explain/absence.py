@@ -10,6 +10,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.observed import virtual_functions
 from analyzer.observed.registers import missing_bytes
+from analyzer.plurals import counted
 from analyzer.questions.explain import logged_headers
 from analyzer.questions.explain.function_facts import reach
 
@@ -67,7 +68,7 @@ class _AbsentAddress:
         way, bus = self.way, f"bus {self.key >> 8 & 0xFF:02x}"
         if way.bridge is None:
             if way.needs_ari is False:
-                return f"{bus} is a root bus: ARI Forwarding does not apply"
+                return f"no bridge leads to {bus}, a root bus: ARI Forwarding does not apply"
             return f"no bridge in the input leads to {bus}"
         name, numbers = bdf.text(way.bridge.function), way.bridge.bus_numbers
         buses = "" if numbers is None else f" [{numbers.secondary:02x}-{numbers.subordinate:02x}]"
@@ -81,11 +82,11 @@ class _AbsentAddress:
             None: "and whether ARI Forwarding is on there is not in the input",
         }[way.ari]
         function = f"function {self.key & 0xFF}"
-        type_bytes = ", ".join(missing_bytes.of_port_type(way.bridge))
+        type_bytes = missing_bytes.in_words(missing_bytes.of_port_type(way.bridge))
         needs = {
             True: f"{function} needs it",
             False: f"{function} does not need it",
-            None: f"whether {function} needs it is unknown: {type_bytes} of {name} is not in the input",
+            None: f"whether {function} needs it is unknown: the input lacks {type_bytes} of {name}",
         }[way.needs_ari]
         return f"by its bus number it would be below {name}{buses}, {state}; {needs}"
 
@@ -130,8 +131,8 @@ class _AbsentAddress:
             name = bdf.text(at.function)
             if missing:
                 return (
-                    "whether the chain of Next Function Numbers leads to it is unknown: "
-                    f"{', '.join(missing)} of {name} is not in the input"
+                    "whether the chain of Next Function Numbers leads to it is unknown: the input lacks "
+                    f"{missing_bytes.in_words(missing)} of {name}"
                 )
             following = at.next_function if at.has_ari else 0
             if not following or following in seen:
@@ -173,9 +174,9 @@ class _AbsentAddress:
                     continue
                 missing = missing_bytes.of_virtual_function_places(function)
                 if key >> 8 == self.key >> 8 and missing:
-                    unknown.setdefault(bdf.text(key), ", ".join(missing))
+                    unknown.setdefault(bdf.text(key), missing_bytes.in_words(missing))
         for name, missing_text in list(unknown.items())[:1]:
-            yield f"whether it is a virtual function is unknown: {missing_text} of {name} not in the input"
+            yield f"whether it is a virtual function is unknown: the input lacks {missing_text} of {name}"
 
     def _not_shown(self) -> Iterator[str]:
         """What the input lacks to say more."""
@@ -203,9 +204,14 @@ class _AbsentAddress:
         ]
         for name, missing in found[:_MOST_BRIDGES]:
             unset = f"the bus numbers of {name} are unset, so that nothing below it is reached"
-            yield f"bus numbers of {name} are not in the input: {', '.join(missing)}" if missing else unset
+            yield (
+                f"bus numbers of {name} are not in the input: {missing_bytes.in_words(missing)}"
+                if missing
+                else unset
+            )
         if len(found) > _MOST_BRIDGES:
-            yield f"{len(found) - _MOST_BRIDGES} more bridges have no bus numbers in the input"
+            rest = len(found) - _MOST_BRIDGES
+            yield counted("{} more [bridge has|bridges have] no bus numbers in the input", rest)
 
 
 def _last_way(kernels: Sequence[Topology], key: int) -> tuple[Topology, Reach]:

@@ -95,13 +95,16 @@ def describe(register: Register, value: int, mask: int | None = None) -> str:
     """A register's value in lspci's vocabulary: ``CTO 50us to 50ms, TimeoutDis- ARIFwd+ ...``."""
     text = ""
     for name, field in fields(register, value, mask):
-        if isinstance(field, bool):
-            text += f"{name}{'+' if field else '-'} "
-        elif isinstance(field, int) and (name == "reserved" or register.layout is None):
-            text += f"{name} {field:#x}, "
-        else:
-            text += f"{name} {field}, "
+        text += f"{_field_text(register, name, field)}{' ' if isinstance(field, bool) else ', '}"
     return text.rstrip(", ")
+
+
+def _field_text(register: Register, name: str, field: FieldValue) -> str:
+    if isinstance(field, bool):
+        return f"{name}{'+' if field else '-'}"
+    if isinstance(field, int) and (name == "reserved" or register.layout is None):
+        return f"{name} {field:#x}"
+    return f"{name} {field}"
 
 
 def parts(base: str, offset: int, width: int, value: int, known: int = -1) -> list[RegisterShare]:
@@ -150,7 +153,7 @@ def of_access(base: str, offset: int, width: int, value: int, known: int = -1) -
             name,
             bit_ranges(part.register).get(name, ""),
             0 if isinstance(field, str) else int(field),
-            f"{name}{'+' if field else '-'}" if isinstance(field, bool) else f"{name} {field}",
+            _field_text(part.register, name, field),
         )
         for part in parts(base, offset, width, value, known)
         for name, field in fields(part.register, part.value, part.mask)

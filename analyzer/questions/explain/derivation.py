@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer import bdf
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def _boots(study: Study) -> Iterator[str]:
         accesses = f"accesses {index.seq[boot.first]} to {index.seq[boot.last]}"
         yield (
             f"boot {boot.index} ({boot.kind}), {accesses}: {how}; {scan}, "
-            f"{len(topology.enumerated):,} functions enumerated"
+            f"{count(len(topology.enumerated), 'function')} enumerated"
         )
 
 
@@ -136,13 +137,13 @@ def _series(study: Study, kexec_analysis: KexecAnalysis, options: Options) -> st
 def _handover(kexec_analysis: KexecAnalysis) -> Iterator[str]:
     result = kexec_analysis.result
     profile = kexec_analysis.profiles[result.policy]
-    yield f"preserved: {len(profile.preserved):,} functions, source {result.preserved_source}"
+    yield f"preserved: {count(len(profile.preserved), 'function')}, source {result.preserved_source}"
     if profile.handover != "matched":
         yield f"the incoming kernel does not take the handed-over data ({profile.handover})"
     if result.noari:
-        yield "pci=noari is in force"
+        yield "the incoming kernel runs with pci=noari"
     for policy, prediction in kexec_analysis.predictions.items():
         ran = " (the one compared with the observation)" if policy == kexec_analysis.ran else ""
         certain, open_ = len(prediction.certain), len(prediction.possible)
         unknown = f", {open_:,} that the capture leaves open" if open_ else ""
-        yield f"replay of {policy}{ran}: {certain:,} functions found{unknown}"
+        yield f"replay of {policy}{ran}: {count(certain, 'function')} found{unknown}"

@@ -65,8 +65,8 @@ def explain_capture(capture: Capture, function: str, options: Options | None = N
     if not known and virtual is None and not _is_in_input(study, key):
         missing = absence.of_function(study, key)
         raise UsageError(
-            f"no kernel in {capture.path} found a function {bdf.text(key)}: {missing.where}",
-            advice="analyze --format json lists every function under devices",
+            f"no kernel in {capture.path} found function {bdf.text(key)}: {missing.where}",
+            advice="analyze --format json lists every function ('devices')",
             details=missing.facts,
         )
     physical = None if virtual is None or virtual.physical is None else bdf.parse(virtual.physical)

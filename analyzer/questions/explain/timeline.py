@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.analysis import Study
+    from analyzer.observed.boots import BootSpan
     from analyzer.observed.decisions import Decision
     from analyzer.observed.registers.functions import Function
     from analyzer.observed.registers.samples import Sample
@@ -235,5 +236,10 @@ def _entry(
         value=f"0x{value:0{2 * shown}x}" if index.is_whole(row) else None,
         fields=of_access(base, offset, width, value, known),
         ari=ari,
-        note=note,
+        note="; ".join(part for part in (note, _when(topology.boot, row)) if part),
     )
+
+
+def _when(boot: BootSpan, row: int) -> str:
+    """What is to be said of the time of an access that a boot's kernel did not make itself."""
+    return "in the blackout" if row > boot.end else ""

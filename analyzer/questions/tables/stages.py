@@ -82,7 +82,7 @@ def _analyzed(
 def _chosen(names: Sequence[str]) -> list[str]:
     unknown = [name for name in names if name not in SCHEMAS]
     if unknown:
-        raise UsageError(f"no table is named {unknown[0]!r}", advice=f"choose of {', '.join(SCHEMAS)}")
+        raise UsageError(f"no table is named {unknown[0]!r}", advice=f"choose from {', '.join(SCHEMAS)}")
     return [name for name in SCHEMAS if not names or name in names]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import zstandard
 
 from analyzer.errors import LimitExceededError
+from analyzer.plurals import count, counted
 from schemas.bulk import dtype_of
 from schemas.native import (
     ALIGNMENT,
@@ -231,8 +232,9 @@ class Framing:
                 yield chunk
                 if head.type == ChunkType.TRAILER:
                     break
-        for kind, (count, first) in sorted(self._unknown.items()):
-            self._ledger.problem("unknown-chunk", f"{count} chunks of unknown type {kind} skipped", first)
+        for kind, (number, first) in sorted(self._unknown.items()):
+            message = f"{count(number, 'chunk')} of unknown type {kind} left out"
+            self._ledger.problem("unknown-chunk", message, first)
 
     def _resynchronise(self, data: bytes) -> None:
         start = self.position
@@ -243,7 +245,7 @@ class Framing:
             return
         if not self._lost:
             found = data[:8].hex(" ")
-            message = f"expected a chunk header, found {found}; {skipped} bytes passed over"
+            message = f"expected a chunk header, found {found}; {count(skipped, 'byte')} left out"
             self._ledger.problem("damaged", message, start)
         self._lost = True
 
@@ -256,13 +258,14 @@ class Framing:
         elif head.first_access < due:
             trouble = f"chunk {number}: expected access {due} to come next, found {head.first_access}"
         if trouble:
-            self._ledger.problem("damaged", f"{trouble}; passed over", start)
+            self._ledger.problem("damaged", f"{trouble}; left out", start)
             self._number = max(self._number, number)
             self._pass(head)
             return False
         missing = number - self._number - 1
         if missing and not self._lost:
-            self._ledger.problem("damaged", f"{missing} chunks before chunk {number} are missing", start)
+            message = counted("{} [chunk|chunks] before chunk ", missing) + f"{number} missing"
+            self._ledger.problem("damaged", message, start)
         self._ledger.skip_to(head.first_access, start)
         self._number = number
         self._lost = False
@@ -312,7 +315,7 @@ class Framing:
 
     def _damaged(self, head: ChunkHead, start: int, reason: object) -> None:
         accesses = head.accesses()
-        cost = f"; {accesses} accesses lost" if accesses else ""
+        cost = f"; {count(accesses, 'access', 'accesses')} lost" if accesses else ""
         name = ChunkType(head.type).name.lower()
         self._ledger.problem("damaged", f"chunk {head.number} ({name}): {reason}{cost}", start)
         self._ledger.lose(accesses)
@@ -342,7 +345,7 @@ class Framing:
             )
             self._search(stored)
             return
-        self.end = f"inside chunk {head.number} with {head.count} records, of which none is used"
+        self.end = f"inside chunk {head.number} with {head.count} records, which are not used"
 
     def _may_search(self, stored: bytes) -> bool:
         self._searched += len(stored)

@@ -15,6 +15,7 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
+from analyzer.plurals import count
 from analyzer.readers.native.chunks import Framing, LookAhead
 from analyzer.readers.native.ledger import Ledger
 from analyzer.readers.native.records import ContentError, SideRecords, split, text
@@ -130,7 +131,7 @@ def _judge_end(window: LookAhead, framing: Framing, notes: Notes, *, complete: b
         notes.truncated = True
         notes.problem(
             "truncated",
-            f"expected a trailer, the file ends {framing.end or 'without one'}: it is read up to there",
+            f"expected a trailer, found the end of the file {framing.end}".rstrip(),
             framing.position,
         )
     elif begin := window.peek(len(MAGIC)):
@@ -208,7 +209,7 @@ def _accesses(chunk: Chunk, ledger: Ledger) -> tuple[bytes, NDArray[np.uint64]] 
     except ContentError as error:
         lost = chunk.head.accesses()
         name = ChunkType(chunk.head.type).name.lower()
-        message = f"chunk {chunk.head.number} ({name}): {error}; {lost} accesses lost"
+        message = f"chunk {chunk.head.number} ({name}): {error}; {count(lost, 'access', 'accesses')} lost"
         ledger.problem("damaged", message, chunk.offset)
         ledger.lose(lost)
         return None

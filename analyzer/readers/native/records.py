@@ -13,6 +13,7 @@ import numpy as np
 
 from analyzer import bdf
 from analyzer.capture import Boundary, Event, LogLine, PlacedUse, PreservedDump, Problem, uses
+from analyzer.plurals import count
 from analyzer.readers.formats import SNAPSHOTS
 from schemas.bulk import dtype_of
 from schemas.native import (
@@ -152,7 +153,9 @@ class SideRecords:
                 notes.uses.append(PlacedUse(function, row_of(access), use))
         if self._left_out:
             limits = f"{MAX_RECORDS} records or {MAX_BYTES} bytes besides the accesses"
-            self._ledger.problem("too-large", f"{self._left_out} chunks left out: more than {limits}", None)
+            self._ledger.problem(
+                "too-large", f"{count(self._left_out, 'chunk')} left out: more than {limits}", None
+            )
 
     def _add_boundaries(self, records: NDArray[np.void], parts: list[bytes]) -> None:
         found = []

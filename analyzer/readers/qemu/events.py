@@ -17,6 +17,7 @@ import polars as pl
 
 from analyzer.capture import accesses
 from analyzer.errors import UnsupportedFormatError
+from analyzer.plurals import count
 from analyzer.readers.columns import Columns
 from analyzer.readers.tallies import Count, report_kinds
 
@@ -128,8 +129,8 @@ class EventTally:
         advice = "record with QEMU 7.0 or newer, or add -trace 'memory_region_ops_*', whose lines say it"
         if self.no_bus.number and not self.accesses:
             raise UnsupportedFormatError(
-                "the pci_cfg_* events of QEMU before 7.0 do not say the bus number, and there are only such"
-                f" {record}s ({self.no_bus.number})",
+                f"found {count(self.no_bus.number, record)} of pci_cfg_* events of QEMU before 7.0, which do"
+                " not say the bus number, and no others",
                 path=notes.path,
                 offset=self.no_bus.first,
                 advice=advice,
@@ -137,15 +138,17 @@ class EventTally:
         self.no_bus.report(
             notes,
             "no-bus",
-            f"{{}} {record}s are of QEMU before 7.0, which does not say the bus number, and are left out;"
-            f" {advice}",
+            f"{{}} [{record} is|{record}s are] of QEMU before 7.0, which does not say the bus number,"
+            f" and left"
+            f" out; {advice}",
         )
+        records, example = f"{{}} [{record}|{record}s]", ""
         if self.accesses or not self.example:
-            message = f"{{}} {record}s of pci_cfg_* events are damaged and left out; this is the first"
+            message = f"{records} of pci_cfg_* events [is|are] damaged and left out; this is the first"
         else:
-            shown = repr(self.example).replace("{", "{{").replace("}", "}}")
-            message = f"{{}} {record}s with pci_cfg_* events are in no known form; the first: {shown}"
-        self.damaged.report(notes, "damaged", message)
+            message = f"{records} with pci_cfg_* events [is|are] in no known form; the first: "
+            example = repr(self.example)
+        self.damaged.report(notes, "damaged", message, example=example)
         if not self.accesses and self.assigned:
             self._report_assigned(notes)
         report_kinds(notes, "trace events of other kinds", self.others)

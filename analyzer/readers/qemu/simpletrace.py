@@ -16,6 +16,7 @@ import numpy as np
 
 from analyzer.capture.accesses import READ, WRITE
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
+from analyzer.plurals import count, counted
 from analyzer.readers.qemu.events import CfgEvents, EventTally
 from analyzer.readers.tallies import ProblemList
 from schemas import simpletrace as layout
@@ -115,13 +116,16 @@ class RecordFinder:
             base, left = self._lost_from, base + left - self._lost_from
         if left:
             notes.truncated = True
-            notes.problem("truncated", f"the last {left} bytes are not a whole record", base)
+            notes.problem(
+                "truncated", counted("the last {} [byte is|bytes are] not a whole record", left), base
+            )
         if self._damages:
             notes.dropped += self._damages
             notes.problem(
                 "damaged",
-                f"the chain of records breaks at {self._damages} places, this is the first; {self._skipped}"
-                " bytes with at least one record at each place are left out",
+                f"the chain of records breaks at {count(self._damages, 'place')}, this is the first;"
+                f" left out:"
+                f" {count(self._skipped, 'byte')}, with at least one record at each place",
                 self._first_damage,
             )
         self._marks.close("dropped")
@@ -139,7 +143,11 @@ class RecordFinder:
             notes.dropped += nameless
             notes.problem(
                 "damaged",
-                f"{nameless} events have a number that the file gives no name: they may be config accesses",
+                counted(
+                    "{} [event has|events have] a number that the file gives no name, and may be of a config"
+                    " access",
+                    nameless,
+                ),
             )
 
     def _size(self, data: bytes, pos: int) -> int:
@@ -175,7 +183,7 @@ class RecordFinder:
         # The writer thread puts the mark in front of what its full ring still held.
         self._marks.add(
             "dropped",
-            f"QEMU dropped {number} events, which are missing somewhere in the next"
+            f"QEMU dropped {count(number, 'event')}, missing somewhere in the next"
             f" {layout.MAX_RECORD >> 10} KiB",
             place,
         )

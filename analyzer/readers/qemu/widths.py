@@ -37,10 +37,12 @@ _CONVENTIONAL = 256
 #: An ECAM window begins at a multiple of its size; the smallest has 64 buses.
 _SMALLEST_WINDOW = FULL_WINDOW >> 2
 _NO_ADDRESS = (
-    "{} accesses to the port 0xcfc are left out: what was written to 0xcf8 before them is not in the log"
+    "{} [access to the port 0xcfc is|accesses to the port 0xcfc are] left out: what was written to 0xcf8"
+    " before is not in the log"
 )
 _NO_WINDOW = (
-    "{} accesses to an ECAM window are left out, as the log does not say where it is: give --ecam-base"
+    "{} [access|accesses] to an ECAM window [is|are] left out: the log does not say where the window is; give"
+    " --ecam-base"
 )
 
 

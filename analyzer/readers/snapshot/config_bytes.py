@@ -14,6 +14,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, accesses
 from analyzer.errors import LimitExceededError
+from analyzer.plurals import counted
 from analyzer.readers.tallies import ProblemList
 from schemas.config_header import EXTENDED_CONFIG_SIZE, HEADER_TYPE
 
@@ -188,7 +189,7 @@ class Reads:
             yield from self._frame()
         self._problems.close()
         if self._without_bytes:
-            message = f"{self._without_bytes} functions are named without a byte of them"
+            message = counted("{} [function is|functions are] named without bytes", self._without_bytes)
             self._notes.problem(LACKS_FUNCTIONS, message)
         size = min((size for size in lacks if self._largest <= size), default=None)
         if self._seen and size is not None:

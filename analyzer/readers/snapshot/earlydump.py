@@ -20,6 +20,7 @@ from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, Boundary, LogLine
 from analyzer.errors import LimitExceededError
 from analyzer.kernel_logs import kernel_log, log_lines
+from analyzer.plurals import count, counted
 from analyzer.readers import text_blocks
 from analyzer.readers.snapshot.config_bytes import NO_EXTENDED, ConfigBytes, Reads
 from schemas.config_header import CONFIG_SIZE, EXTENDED_CONFIG_SIZE
@@ -185,15 +186,18 @@ class _Log:
             missing = sum(dump.missing + max(CONFIG_SIZE - dump.expected, 0) for dump in lacking)
             self._notes.missing_dwords += missing // 4
             first = f"the first is {bdf.text(lacking[0].key)} at line {lacking[0].line}"
-            self._notes.problem("damaged", f"rows are missing in {len(lacking)} dumps; {first}")
+            self._notes.problem("damaged", f"rows are missing in {count(len(lacking), 'dump')}; {first}")
         if lacking and lacking[-1] is self.dumps[-1] and self._number <= self._last_row + 1:
             message = "this log ends within a dump: the dumps after it may be missing"
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._ownerless:
             self._notes.problem(
                 "foreign",
-                f"{self._ownerless} rows of hex dumps are left out: they are another driver's, or the line"
-                " with their function is missing",
+                counted(
+                    "{} [row|rows] of hex dumps [is|are] left out: of another driver, or the line with the"
+                    " function is missing",
+                    self._ownerless,
+                ),
             )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS
+from analyzer.plurals import count, counted
 from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
 from analyzer.readers.text_blocks import TextBlocks
@@ -125,14 +126,22 @@ class _DumpReader:
             message = "this dump ends within a device: those after it may be missing"
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._lacking > 1:
-            self._notes.problem("damaged", f"rows are missing in {self._lacking - 1} more functions")
+            self._notes.problem("damaged", f"rows are missing in {count(self._lacking - 1, 'more function')}")
         if self._ownerless:
             self._notes.missing_dwords += self._ownerless * (_ROW_BYTES // 4)
-            message = f"{self._ownerless} rows of bytes are left out: the line with their function is missing"
+            message = counted(
+                "{} [row|rows] of bytes [is|are] left out: the line with the function is missing",
+                self._ownerless,
+            )
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._odd:
             self._notes.problem(
-                "short", f"{self._odd} functions end after another row than lspci's last: rows may be missing"
+                "short",
+                counted(
+                    "{} [function ends|functions end] after another row than lspci's last: rows may be"
+                    " missing",
+                    self._odd,
+                ),
             )
         yield from self._reads.finish(
             {
@@ -184,7 +193,8 @@ class _DumpReader:
         if self._lacking == 1:
             self._notes.problem(
                 "damaged",
-                f"rows of {bdf.text(device.function)} are missing: {missing} bytes before the last one",
+                f"rows of {bdf.text(device.function)} are missing: {count(missing, 'byte')} before its"
+                f" last row",
             )
 
     def _damage(self, what: str, where: int) -> None:

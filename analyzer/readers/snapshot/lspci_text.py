@@ -25,6 +25,7 @@ import numpy as np
 from analyzer import bdf
 from analyzer.capture import LACKS_FUNCTIONS, accesses
 from analyzer.errors import LimitExceededError
+from analyzer.plurals import count, counted
 from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot import lspci_lines
 from analyzer.readers.snapshot.config_bytes import MAX_FUNCTIONS, NO_CAPABILITIES, NO_EXTENDED
@@ -251,13 +252,16 @@ class _TextReader:
         """Say what the text lacks."""
         notes = self._notes
         if self._ownerless:
-            message = f"{self._ownerless} lines are left out: the line with their function is missing"
+            message = counted(
+                "{} [line is|lines are] left out: the line with the function is missing", self._ownerless
+            )
             notes.problem(LACKS_FUNCTIONS, message)
         lacking = [function for function in functions if function.lacking]
         if lacking:
             notes.missing_dwords += sum(function.lacking for function in lacking)
             names = ", ".join(bdf.text(function.function) for function in lacking[:4])
-            message = f"lines are missing in {len(lacking)} functions ({names}): what follows is not theirs"
+            functions_lacking = count(len(lacking), "function")
+            message = f"lines are missing in {functions_lacking} ({names}): what follows them is not used"
             notes.problem("damaged", message, lacking[0].where)
             notes.problem(LACKS_FUNCTIONS, "functions may be missing where lines are")
         answering = [function for function in functions if not function.silent]
@@ -265,15 +269,17 @@ class _TextReader:
         plain = sum(not function.detailed for function in answering)
         terse = sum(function.terse for function in answering)
         if denied:
-            message = f"{denied} functions show no capabilities (access denied): {NO_CAPABILITIES}"
+            shown = counted("{} [function shows|functions show] no capabilities", denied)
+            message = f"{shown} (access denied): {NO_CAPABILITIES}"
             notes.problem("short", f"{message}; {_RUN_AS_ROOT}")
         elif plain:
-            message = f"{plain} of {len(answering)} functions are only named: {NO_CAPABILITIES}"
+            message = (
+                f"without details (no -v): {plain} of {count(len(answering), 'function')}: {NO_CAPABILITIES}"
+            )
             notes.problem("short", f"{message}; {_RUN_AS_ROOT}")
         elif terse:
-            message = (
-                f"{terse} functions are shown without their registers (lspci -v): ARI Forwarding is unknown"
-            )
+            shown = counted("{} [function is|functions are] shown without registers", terse)
+            message = f"{shown} (lspci -v): ARI Forwarding is unknown"
             notes.problem("short", f"{message}; {_RUN_AS_ROOT}")
         elif answering and not extended:
             notes.problem("short", f"no extended capability is shown: {NO_EXTENDED}; {_RUN_AS_ROOT}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from analyzer.errors import DamagedInputError, UnsupportedFormatError
+from analyzer.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -327,7 +328,8 @@ class PacketFile:
         if len(part.pieces) < _STEP and (self._source.offset > place or self._source.refused):
             if self._source.at_end and not self._container.broken and not self._source.refused:
                 left = self._source.offset - place
-                self.damage = (place, "truncated", f"the last {left} bytes are not a whole record")
+                message = counted("the last {} [byte is|bytes are] not a whole record", left)
+                self.damage = (place, "truncated", message)
             else:
                 message = "expected a record, found one that contradicts itself; the rest is left out"
                 self.damage = (place, "damaged", message)

@@ -28,71 +28,100 @@ class ProblemKind(NamedTuple):
 
 #: By name; in the order in which they are reported.
 REASONS = {
-    "interface": ProblemKind("damaged", True, "{} packets are of interfaces that the file does not describe"),
-    "dropped": ProblemKind("dropped", True, "the recorder lost {} packets, by its own count"),
+    "interface": ProblemKind(
+        "damaged",
+        True,
+        "{} [packet is of an interface|packets are of interfaces] that the file does not describe",
+    ),
+    "dropped": ProblemKind("dropped", True, "the recorder lost {} [packet|packets], by its own count"),
     "fragment": ProblemKind(
-        "unsupported", True, "{} packets are fragments of IPv4 packets, which are not put together"
+        "unsupported",
+        True,
+        "{} [packet is a fragment of an IPv4 packet|packets are fragments of IPv4 packets]: fragments"
+        " are not reassembled",
     ),
     "cut": ProblemKind(
         "cut",
         True,
-        "{} config TLPs were cut by the recorder before their end, and with it their value; record whole"
-        " packets (tcpdump -s 0)",
+        "{} config [TLP was|TLPs were] cut by the recorder before the value; record whole packets (tcpdump"
+        " -s 0)",
     ),
-    "short": ProblemKind("damaged", True, "{} config TLPs are shorter than their header or data says"),
-    "prefixes": ProblemKind("damaged", True, "{} TLPs have more prefixes than there are kinds of them"),
+    "short": ProblemKind("damaged", True, "{} config [TLP is|TLPs are] shorter than the header or data says"),
+    "prefixes": ProblemKind(
+        "damaged", True, "{} [TLP has|TLPs have] more prefixes than there are kinds of prefixes"
+    ),
     "malformed": ProblemKind(
         "damaged",
         True,
-        "{} config TLPs break the rules of PCI Express (Length, TC, AT, Last DW BE, status) and are left out",
+        "{} config [TLP breaks|TLPs break] the rules of PCI Express (Length, TC, AT, Last DW BE,"
+        " status) and [is|are] left out",
     ),
-    "framing": ProblemKind("damaged", True, "{} frames with config TLPs do not end with END or EDB"),
+    "framing": ProblemKind(
+        "damaged",
+        True,
+        "{} [frame with a config TLP does|frames with config TLPs do] not end with END or EDB",
+    ),
     "lcrc": ProblemKind(
-        "damaged", False, "{} config TLPs have a wrong LCRC; a link discards such TLPs and sends them again"
+        "damaged",
+        False,
+        "{} config [TLP has|TLPs have] a wrong LCRC; a link discards such TLPs and sends them again",
     ),
-    "nullified": ProblemKind("nullified", False, "{} config TLPs were taken back by their sender (EDB)"),
-    "flit": ProblemKind("unsupported", True, "{} config requests are of flit mode and are left out"),
+    "nullified": ProblemKind(
+        "nullified", False, "{} config [TLP was|TLPs were] nullified by the sender (EDB)"
+    ),
+    "flit": ProblemKind("unsupported", True, "{} config [request is|requests are] of flit mode and left out"),
     "tcfg": ProblemKind(
         "unsupported",
         False,
-        "{} TLPs are of the types TCfgRd and TCfgWr (the latter now a memory write), which are not used",
+        "{} [TLP is|TLPs are] of the types TCfgRd and TCfgWr (the latter now a memory write) and not used",
     ),
     "poisoned": ProblemKind(
-        "poisoned", True, "{} config reads were answered with poisoned data, which is left out"
+        "poisoned", True, "{} config [read was|reads were] answered with poisoned data, which is left out"
     ),
-    "poisoned write": ProblemKind("poisoned", False, "{} config writes carried poisoned data"),
-    "no bytes": ProblemKind("no-bytes", False, "{} config requests enable no byte, so they access nothing"),
+    "poisoned write": ProblemKind("poisoned", False, "{} config [write|writes] carried poisoned data"),
+    "no bytes": ProblemKind(
+        "no-bytes", False, "{} config [request enables|requests enable] no byte and [accesses|access] nothing"
+    ),
     "mismatch": ProblemKind(
-        "damaged", True, "{} config requests have a completion that cannot be theirs (with or without data)"
+        "damaged",
+        True,
+        "{} config [request has|requests have] a completion that does not fit (with or without data)",
     ),
     "reused": ProblemKind(
         "lost-completion",
         False,
-        "{} config requests have no completion in the capture: their tag was used again before one came",
+        "{} config [request has|requests have] no completion in the capture: the tag was used again"
+        " before one came",
     ),
-    "lost": ProblemKind("lost-completion", False, "{} config requests have no completion in the capture"),
+    "lost": ProblemKind(
+        "lost-completion", False, "{} config [request has|requests have] no completion in the capture"
+    ),
     "lost read": ProblemKind(
         "dropped",
         True,
-        "{} config reads without completion are left out: what they would have returned is unknown",
+        "{} config [read|reads] without completion [is|are] left out: what would have been returned is"
+        " unknown",
     ),
     "open": ProblemKind(
-        "lost-completion", False, "the capture ends in front of the completions of {} config requests"
+        "lost-completion", False, "the capture ends before the completions of {} config [request|requests]"
     ),
     "early": ProblemKind(
         "stray-completion",
         False,
-        "{} completions have no request in the capture; their requesters made no config request before",
+        "{} [completion has|completions have] no request in the capture; the requester made no config"
+        " request before",
     ),
     "stray": ProblemKind(
         "stray-completion",
         True,
-        "{} completions for requesters of config requests have no request: accesses are missing",
+        "{} [completion|completions] for requesters of config requests [has|have] no request: accesses"
+        " are missing",
     ),
     "repeated": ProblemKind(
         "repeated",
         False,
-        "{} config TLPs were seen again on a further link, or repeated by the link, and count once",
+        "{} config [TLP was|TLPs were] seen again on another link, or repeated by the link, and"
+        " [counts|count] once",
     ),
 }
 

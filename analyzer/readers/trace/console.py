@@ -171,21 +171,25 @@ class _EventLog:
 
     def close(self) -> None:
         """Write the account into the notes."""
-        self.torn.report(self.notes, "damaged", "{} lines of config accesses are torn and left out")
+        self.torn.report(
+            self.notes,
+            "damaged",
+            "{} [line of a config access is|lines of config accesses are] torn and left out",
+        )
         self.not_printed.report(
             self.notes,
             "dropped",
-            "the kernel dropped {} messages because the console was too slow; accesses may be among them"
-            " (a faster console, fewer messages)",
+            "the kernel dropped {} [message|messages] because the console was too slow; accesses may be among"
+            " them: use a faster console, or print fewer messages",
         )
         self.dumps.report(
             self.notes,
             "unsupported",
-            "{} dumps of pci=earlydump in this log are not used, as it is read for its trace events; put the"
-            " lines of that kernel into a file of their own, and --join",
+            "{} [dump|dumps] of pci=earlydump in this log [is|are] not used: the log is read for its trace"
+            " events; put the lines of that kernel into a file of their own, and give both with --join",
             loses=False,
         )
-        self.lost.report(self.notes, "dropped", "the ring buffer that was dumped had lost {} events")
+        self.lost.report(self.notes, "dropped", "the ring buffer that was dumped had lost {} [event|events]")
 
 
 def _once(events: list[_Event], starts: list[int], notes: Notes) -> list[_Event]:
@@ -220,7 +224,10 @@ def _once(events: list[_Event], starts: list[int], notes: Notes) -> list[_Event]
         else:
             kept.append(event)
     again.report(
-        notes, "duplicate", "{} events are in the log a second time, and do not count again", loses=False
+        notes,
+        "duplicate",
+        "{} [event is|events are] in the log a second time and [does|do] not count again",
+        loses=False,
     )
     return kept
 

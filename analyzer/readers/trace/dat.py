@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from analyzer.plurals import count
 from analyzer.readers.config_events import FieldNames
 from analyzer.readers.tallies import ProblemList
 from analyzer.readers.trace.dat_events import EventReader
@@ -138,8 +139,8 @@ class _Decoding:
             self._missed[buffer.name, cpu.cpu] += max(number, 1)
             self._marks.add(
                 "dropped",
-                f"the kernel lost {number if number > 0 else 'some'} events of CPU {cpu.cpu} in front of"
-                " this page; record with a larger buffer (trace-cmd record -b)",
+                f"the kernel lost {count(number, 'event') if number > 0 else 'some events'} of CPU {cpu.cpu}"
+                " before this page; record with a larger buffer (trace-cmd record -b)",
                 block.where + page * buffer.page_size,
             )
 

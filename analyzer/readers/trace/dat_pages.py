@@ -63,21 +63,42 @@ class Trouble:
 _WITHOUT_LOSS = ("cut", "clock", "entry")
 #: Problem kind and message of each kind of trouble.
 _TROUBLES = {
-    "cut": ("truncated", "the file ends within the data of {} CPUs: they are read up to there"),
-    "chunk": ("damaged", "{} chunks of compressed pages are damaged and left out; this is the first"),
-    "page": ("damaged", "{} ring-buffer pages say more data than they have and are left out"),
-    "record": ("damaged", "records end before the data of their page does in {} pages; the rest is left out"),
-    "clock": ("damaged", "the time of {} ring-buffer pages does not fit between their neighbours"),
-    "unnamed": ("damaged", "{} records are of events that the file does not describe; this is the first"),
-    "short": ("damaged", "{} records are shorter than their event's format says and left out"),
+    "cut": ("truncated", "the file ends within the data of {} [CPU: it is|CPUs: they are] read up to there"),
+    "chunk": (
+        "damaged",
+        "{} [chunk|chunks] of compressed pages [is|are] damaged and left out; this is the first",
+    ),
+    "page": (
+        "damaged",
+        "{} ring-buffer [page|pages] with more data by the header than fits [is|are] left out",
+    ),
+    "record": (
+        "damaged",
+        "in {} [page|pages] the records end before the data of the page does; the rest is left out",
+    ),
+    "clock": (
+        "damaged",
+        "the time of {} ring-buffer [page|pages] does not fit between those of the pages beside it",
+    ),
+    "unnamed": (
+        "damaged",
+        "{} [record is of an event|records are of events] that the file does not describe; this is the first",
+    ),
+    "short": (
+        "damaged",
+        "{} [record is|records are] shorter than the format of the event says and left out",
+    ),
     "entry": (
         "foreign",
         (
-            "{} reads are not used: they were recorded where a function is entered and their value is not"
-            " known yet, and other events record its return"
+            "{} [read is|reads are] not used: recorded at the entry of a function, where the value is not"
+            " known yet; other events record its return"
         ),
     ),
-    "several": ("unsupported", "{} accesses to the config ports are of several items (rep) and left out"),
+    "several": (
+        "unsupported",
+        "{} [access|accesses] to the config ports [is|are] of several items (rep) and left out",
+    ),
 }
 
 

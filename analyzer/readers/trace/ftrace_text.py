@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.capture.accesses import READ
+from analyzer.plurals import counted
 from analyzer.readers.config_events import FieldNames, refuse
 from analyzer.readers.line_cleaning import FTRACE
 from analyzer.readers.tallies import Count, ProblemList, report_kinds
@@ -115,20 +116,30 @@ class EventReading:
         self._marks.close("dropped")
         if self._unsaid > self._lost:
             notes.problem(
-                "dropped", f"the header says that {self._unsaid - self._lost} events were overwritten"
+                "dropped",
+                counted(
+                    "the header says that {} [event was|events were] overwritten", self._unsaid - self._lost
+                ),
             )
         notes.dropped += max(self._lost, self._unsaid)
         self._damaged.report(
-            notes, "damaged", "{} lines of config accesses lack a field or are cut, and are left out"
+            notes,
+            "damaged",
+            "{} [line of a config access lacks a field or is cut, and is|lines of config accesses lack"
+            " a field"
+            " or are cut, and are] left out",
         )
         self._several.report(
-            notes, "unsupported", "{} accesses to the config ports are of several items and left out"
+            notes,
+            "unsupported",
+            "{} [access|accesses] to the config ports [is|are] of several items and left out",
         )
         self._entries.report(
             notes,
             "foreign",
-            "{} reads are not used: they were recorded where a function is entered and their value is not"
-            " known yet, and others record its return",
+            "{} [read is|reads are] not used: recorded at the entry of a function, where the value is"
+            " not known"
+            " yet; other events record its return",
             loses=False,
         )
         report_kinds(notes, "events of other kinds", self._others)
@@ -139,7 +150,9 @@ class EventReading:
         self._unsaid += lines.unsaid
         for where, number in lines.lost:
             self._lost += number
-            self._marks.add("dropped", f"{number} events were lost in front of this line", where)
+            self._marks.add(
+                "dropped", counted("{} [event was|events were] lost before this line", number), where
+            )
 
     def _learn(self, event: pl.DataFrame) -> None:
         """Look at the first line of an event: what it is, and how its lines are made."""

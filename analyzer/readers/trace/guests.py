@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analyzer.errors import Guest, SeveralGuestsError
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +61,9 @@ class Threads:
         self._seen_by_kvm |= seen_by_kvm
         for these, step in ((agents[known], 1), (agents[~known], 0)):
             found, counts = np.unique(these, return_counts=True)
-            for thread, count in zip(found.tolist(), counts.tolist(), strict=True):
+            for thread, number in zip(found.tolist(), counts.tolist(), strict=True):
                 if thread in self._accesses or len(self._accesses) < _MOST_THREADS:
-                    self._accesses[thread] += count * step
+                    self._accesses[thread] += number * step
 
     def add_writes(self, agents: NDArray[np.int64], address: NDArray[Any]) -> None:
         """Look at writes to 00:00.0, of the register ``address``."""
@@ -143,8 +144,9 @@ def _several(path: str, guests: list[Guest], *, sure: bool) -> SeveralGuestsErro
     threads = sorted(thread for guest in guests for thread in guest.threads)
     listed = ", ".join(map(str, threads[:_MOST_LISTED])) + (", ..." if len(threads) > _MOST_LISTED else "")
     return SeveralGuestsError(
-        "expected accesses of one machine, found those of several guests, and nothing that says which of the"
-        f" {len(threads)} threads ({listed}) is of which guest",
+        "expected accesses of one machine, found those of several guests, and nothing that says to"
+        " which guest"
+        f" each of {count(len(threads), 'thread')} belongs ({listed})",
         path=path,
         advice=_ADVICE,
     )
@@ -152,7 +154,8 @@ def _several(path: str, guests: list[Guest], *, sure: bool) -> SeveralGuestsErro
 
 def _words(guests: list[Guest]) -> str:
     words = [
-        f"{'the host itself' if guest.pid == HOST else f'pid {guest.pid}'} ({guest.accesses} accesses)"
+        f"{'the host itself' if guest.pid == HOST else f'pid {guest.pid}'}"
+        f" ({count(guest.accesses, 'access', 'accesses')})"
         for guest in guests[:_MOST_LISTED]
     ]
     more = f" and {len(guests) - _MOST_LISTED} more" if len(guests) > _MOST_LISTED else ""

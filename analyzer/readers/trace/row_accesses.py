@@ -14,6 +14,7 @@ import polars as pl
 
 from analyzer.capture import Notes, accesses
 from analyzer.capture.accesses import ABORT, OK, WRITE
+from analyzer.plurals import counted
 from analyzer.readers.config_mechanisms import ConfigMechanisms, Touches
 from analyzer.readers.qemu.log import QemuText
 from analyzer.readers.tallies import Count
@@ -137,14 +138,16 @@ _WIDTHS = (0, 1, 2, 4)
 _MOST_CPU = 0xFFFF
 _MOST_EVENTS = 100_000
 _NO_ADDRESS = (
-    "{} accesses to the port 0xcfc are left out: what was written to 0xcf8 before them is not in the trace"
+    "{} [access to the port 0xcfc is|accesses to the port 0xcfc are] left out: what was written to 0xcf8"
+    " before is not in the trace"
 )
 _NO_WINDOW = (
-    "{} accesses to memory may be to an ECAM window: nothing in the trace says where it is; give --ecam-base"
+    "{} [access|accesses] to memory may be to an ECAM window: nothing in the trace says where it is; give"
+    " --ecam-base"
     " (the guest's kernel log has it: MCFG)"
 )
-_ODD = "{} accesses to the ECAM window have a size or place that no config access has"
-_IMPOSSIBLE = "{} events name a register that cannot be and are left out"
+_ODD = "{} [access|accesses] to the ECAM window [has|have] a size or place that no config access has"
+_IMPOSSIBLE = "{} [event names|events name] a register that does not exist and [is|are] left out"
 
 
 class _Table:
@@ -254,11 +257,14 @@ class TraceAccesses:
         if self._no_window.number and self._mechanisms.may_have_window:
             # Most memory that a guest touches is not an ECAM window; whether any of this is, is not known.
             self._notes.dropped += 1
-            self._notes.problem("dropped", _NO_WINDOW.format(self._no_window.number), self._no_window.first)
+            message = counted(_NO_WINDOW, self._no_window.number)
+            self._notes.problem("dropped", message, self._no_window.first)
         self._nested.count.report(
             self._notes,
             "duplicate",
-            "{} records are of accesses that another probe or buffer recorded, too, and do not count again",
+            "{} [record is of an access|records are of accesses] that another probe or buffer recorded"
+            " too, and"
+            " [does|do] not count again",
             loses=False,
         )
         return frames

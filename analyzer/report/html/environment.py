@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analyzer.escaping import inert
+from analyzer.plurals import count
 from analyzer.report import wording
 from analyzer.version import NAME, version
 
@@ -46,9 +47,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_shown,
     )
-    made.filters.update(
-        count=wording.count, duration=wording.duration, clock=wording.clock, listed=wording.listed
-    )
+    made.filters.update(count=count, duration=wording.duration, clock=wording.clock, listed=wording.listed)
     style, script = _own("style.css"), _own("page.js")
     made.globals.update(
         signs=SIGNS,

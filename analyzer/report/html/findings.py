@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.capture import ENUMERATION_ONLY
+from analyzer.plurals import count
 from analyzer.questions.explain import decode
 from analyzer.report import state_section
 from analyzer.report.html import grounds
-from analyzer.report.wording import BRIDGES, CAUSES, cause_text, common_errors, count, listed, port
+from analyzer.report.wording import (
+    BRIDGES,
+    CAUSES,
+    cause_text,
+    common_errors,
+    listed,
+    port,
+)
 from analyzer.results import CHANGES, LOSSES, Consequence, rules
 from analyzer.results.rules import REASONS
 from analyzer.verdicts import consequences
@@ -282,7 +290,7 @@ def _nothing_lost(capture: CaptureResult, kexec: KexecResult, *, doubted: bool) 
         yield ("unknown", f"For {some} the capture does not show whether {verb} found.")
     if unknown or unseen:
         return
-    text = f"o bridge lost anything; ARI Forwarding was kept on {count(kept, 'bridge')}."
+    text = f"o bridge lost ARI Forwarding or bus numbers; ARI Forwarding was kept on {count(kept, 'bridge')}."
     if capture.verdict == "undetermined" and not doubted:
         cut = "It does not contain the complete scan of the incoming kernel."
         if any(problem.kind == ENUMERATION_ONLY for problem in capture.errors):
@@ -305,7 +313,7 @@ def _what(bridge: BridgeVerdict) -> str:
         "unconfigured": (
             "lost its bus numbers and the incoming kernel left it without any: nothing below it was scanned."
         ),
-        "renumbered": "got new bus numbers; devices below may have new addresses.",
+        "renumbered": "got bus numbers assigned anew; devices below it may have new addresses.",
         "gone": "no longer answers.",
         "cleared": "had ARI Forwarding on, and the incoming kernel itself switched it off.",
         "ignored": "has ARI Forwarding on, but the incoming kernel does not use it.",

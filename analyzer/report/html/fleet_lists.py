@@ -14,8 +14,8 @@ from markupsafe import escape
 
 from analyzer.escaping import inert
 from analyzer.fleet.drilldown import MOST, Cell
+from analyzer.plurals import count
 from analyzer.report.html import fleet_queries
-from analyzer.report.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from analyzer.fleet.drilldown import Shown
+from analyzer.plurals import count
 from analyzer.report import survival_wording
 from analyzer.report.fleet_wording import headline, of, scope, unfinished, with_interval, without_intervals
 from analyzer.report.html.environment import render
@@ -14,7 +15,7 @@ from analyzer.report.html.fleet_tables import FleetTables
 from analyzer.report.html.host_grid import hosts_over_time
 from analyzer.report.html.rate_chart import Scale, bar, trend
 from analyzer.report.html.register_chart import made_registers
-from analyzer.report.wording import NO_CAUSE, count
+from analyzer.report.wording import NO_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +159,10 @@ def _limits(report: FleetReport) -> Iterator[tuple[Sign, str]]:
     if beside.nothing:
         yield (
             "none",
-            f"{_kexecs(beside.nothing)} with nothing at stake: no preserved bridge had ARI on; in no rate.",
+            (
+                f"{_kexecs(beside.nothing)} with nothing to lose: no preserved bridge had ARI Forwarding"
+                f" on; in no rate."
+            ),
         )
     if report.hosts.nameless:
         words = "without a known host, in no rate over hosts (--host-from-path names hosts by paths)."

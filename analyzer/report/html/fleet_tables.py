@@ -36,7 +36,7 @@ _POLICIES: Final = (
     " the kernels that ran."
 )
 _POLICIES_PLAIN: Final = (
-    "Plain kexecs handed nothing over and are in no rate above. This is what they would have cost."
+    "Plain kexecs handed nothing over and are in no rate above. This is what they would have stranded."
 )
 _CAUSES: Final = {str(cause): meaning for cause, meaning in CAUSES.items()}
 _TALLY: Final = ("Lost", "Healed", "Kept", "Decided", "Undetermined", "Hosts")

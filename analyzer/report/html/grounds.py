@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.replay import citations
-from analyzer.report.wording import BRIDGES, CAUSES, PRESERVED_SOURCES, count, listed
+from analyzer.report.wording import (
+    BRIDGES,
+    CAUSES,
+    PRESERVED_SOURCES,
+    listed,
+)
 from analyzer.results.rules import REASONS
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.plurals import count
 from analyzer.questions.explain.lanes import Lanes
 from analyzer.questions.explain.working import MOST_QUIET, MOST_REPORTED
 from analyzer.replay import citations
@@ -13,7 +14,7 @@ from analyzer.report.html import findings, timeline, tree
 from analyzer.report.html.environment import render
 from analyzer.report.policy_table import MEANINGS
 from analyzer.report.wording import (
-    count,
+    agreement,
     dates_in,
     duration,
     listed,
@@ -340,14 +341,8 @@ def _check(kexec: KexecResult) -> tuple[str, Sign]:
     if not kexec.divergences:
         if not kexec.observed.discovered:
             return "the capture does not show what the incoming kernel enumerated.", "unknown"
-        found = count(len(kexec.observed.discovered), "function")
-        return (
-            (
-                f"the replay of the incoming kernel's rules predicts {found}, and the kernel in the capture "
-                "enumerated exactly those."
-            ),
-            "good",
-        )
+        agreed = agreement(kexec)
+        return f"{agreed.text}.", "good" if agreed.whole else "unknown"
     standing = sum(not item.explained for item in kexec.divergences)
     differing = count(len(kexec.divergences), "function")
     text = f"prediction and observation differ for {differing}, {standing} of them unexplained."

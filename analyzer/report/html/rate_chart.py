@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from analyzer.plurals import count
 from analyzer.report.fleet_wording import of, percent, with_interval
-from analyzer.report.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from analyzer.fleet.drilldown import Cell
+from analyzer.plurals import count
 from analyzer.report import survival_wording as wording
 from analyzer.report.fleet_wording import interval, share
 from analyzer.report.html.fleet_lists import Number, shortened
 from analyzer.report.html.fleet_tables import RateRow, RateTable
 from analyzer.report.html.rate_chart import Scale, bar
-from analyzer.report.wording import count
 from schemas.state_watch import WATCHED
 
 if TYPE_CHECKING:

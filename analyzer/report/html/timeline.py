@@ -11,8 +11,14 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from analyzer.plurals import count
 from analyzer.report.evidence import access_text
-from analyzer.report.wording import SINCE_1970, clock, count, duration, port
+from analyzer.report.wording import (
+    SINCE_1970,
+    clock,
+    duration,
+    port,
+)
 from analyzer.results import CHANGES, LASTING_LOSSES
 from schemas.inherited_state import ARI_FORWARDING
 

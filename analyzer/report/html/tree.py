@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from analyzer.plurals import count
 from analyzer.report.bridge_tree import MARKS
-from analyzer.report.wording import count, port
+from analyzer.report.wording import port
 from analyzer.results import hierarchy
 from analyzer.results.rules import REASONS
 
@@ -258,11 +259,11 @@ class _HtmlTree:
 def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
     """Sign, word and explanation of what the incoming kernel had of a bridge."""
     sign: Sign = MARKS.get(bridge.verdict, "good")
-    new = (
-        ""
-        if bridge.new_secondary is None
-        else f": bus {bridge.secondary or 0:02x} is now {bridge.new_secondary:02x}"
-    )
+    new = ""
+    if bridge.new_secondary is not None:
+        same = bridge.new_secondary == bridge.secondary
+        now = "again" if same else f"is now {bridge.new_secondary:02x}"
+        new = f": bus {bridge.secondary or 0:02x} {now}"
     texts = {
         "kept": "ARI on, kept",
         "lost": "ARI off",
@@ -271,7 +272,7 @@ def _after(bridge: BridgeVerdict) -> tuple[Sign, str, str]:
         "gained": "ARI on",
         "cleared": "the kernel switched ARI off",
         "ignored": "ARI on, but the kernel did not use it",
-        "renumbered": f"new bus numbers{new}",
+        "renumbered": f"bus numbers assigned anew{new}",
         "unconfigured": "no bus numbers, nothing below was scanned",
         "hidden": "never reached: a bridge above was lost",
         "gone": "does not answer",

@@ -1,6 +1,6 @@
 """Random errors and partial ACS losses in the blackout: each is named with bit, function and window.
 
-``ARITRACE_WITNESS_CASES`` sets the number of kexecs.
+``ARITRACE_ERROR_STATUS_CASES`` sets the number of kexecs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from random_witnesses import BYTES, STATUS, acs_of, build, expected_acs, expected_errors
+from random_error_status import BYTES, STATUS, acs_of, build, expected_acs, expected_errors
 from simulator import Recording
 
 from analyzer import Options
@@ -21,11 +21,11 @@ from analyzer.analysis import analyze_capture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from random_witnesses import Case
+    from random_error_status import Case
 
     from analyzer.results import KexecResult
 
-CASES = int(os.environ.get("ARITRACE_WITNESS_CASES", "100"))
+CASES = int(os.environ.get("ARITRACE_ERROR_STATUS_CASES", "100"))
 
 
 def recorded(case: Case) -> tuple[Recording, KexecResult, dict[str, int]]:
