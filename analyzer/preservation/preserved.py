@@ -57,11 +57,12 @@ class HandedOver:
 
 @dataclass(frozen=True)
 class PreservedAnswer:
-    """What one source says of one kexec."""
+    """What one source says of one kexec; ``may_lack``: it may have named further functions."""
 
     keys: frozenset[int]
     handed_over: HandedOver | None = None
     warnings: tuple[str, ...] = ()
+    may_lack: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,14 @@ class PreservedSet:
         source: where the set comes from.
         warnings: disagreements between sources, for the report.
         handed_over: form of the kernel data, where the set comes from such data.
+        may_lack: the source named functions that cannot be read.
     """
 
     keys: frozenset[int]
     source: PreservedSource
     warnings: tuple[str, ...] = ()
     handed_over: HandedOver | None = None
+    may_lack: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,7 @@ def _logged(runs_at: RunsAt) -> Ask:
         unnamed = [run.unnamed_preserved for run in (outgoing, incoming) if run is not None]
         damaged = tuple(_UNNAMED.format(text[:_SHOWN]) for text in unnamed if text is not None)
         if listed:
-            return PreservedAnswer(listed, warnings=damaged)
+            return PreservedAnswer(listed, warnings=damaged, may_lack=bool(damaged))
         if damaged:
             return None
         if outgoing is None or incoming is None:
@@ -293,7 +296,7 @@ def resolve(
         if missing or extra:
             shown = ", ".join(bdf.text(key) for key in sorted(missing | extra)[:8])
             warnings.append(f"preserved sets disagree: {source} is used, {other} differs on {shown}")
-    return PreservedSet(keys, source, tuple(warnings), answer.handed_over)
+    return PreservedSet(keys, source, tuple(warnings), answer.handed_over, answer.may_lack)
 
 
 def with_bridges(keys: Iterable[int], outgoing: Topology) -> frozenset[int]:

@@ -168,7 +168,7 @@ class _TextTree:
         if function.verdict == "stranded":
             return _Row("bad", function.bdf, f"{ids}STRANDED{why}", "bad")
         if function.verdict == "missing":
-            return _Row("warn", function.bdf, f"{ids}missing, not preserved{why}", "warn")
+            return _Row("warn", function.bdf, f"{ids}missing, not in the preserved set{why}", "warn")
         if function.verdict == "undetermined":
             return _Row("unknown", function.bdf, f"{ids}{kept}undetermined{why}", "warn")
         return _Row("", function.bdf, f"{ids}{kept}found", "")

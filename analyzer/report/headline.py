@@ -226,7 +226,8 @@ def _losses(found: Sequence[Finding]) -> str:
     if stranded:
         devices = f"{count(stranded, 'preserved device')} stranded"
     else:
-        devices = f"no preserved device {'known to be ' if unknown else ''}stranded"
+        in_doubt = any(finding.code == rules.UNDETERMINED for finding in found)
+        devices = f"no preserved device {'known to be ' if in_doubt else ''}stranded"
     if panics and not (parts or stranded):
         return listed(panics, 2)
     parts.extend(panics)

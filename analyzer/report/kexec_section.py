@@ -166,7 +166,7 @@ def _add_undetermined(page: Page, kexec: KexecResult) -> None:
         page.prose(f"{bridge.bdf}: not in the capture: {missing}", indent=4, bullet=page.glyph("unknown"))
     for device in devices[:_MOST]:
         why = REASONS[device.reason] if device.reason else "the capture does not show it"
-        kept = "" if device.preserved else " (not preserved)"
+        kept = "" if device.preserved else " (not in the preserved set)"
         page.prose(f"{device.bdf}{kept}: {why}", indent=4, bullet=page.glyph("unknown"))
     rest = max(len(bridges) - _MOST, 0) + max(len(devices) - _MOST, 0)
     if rest:

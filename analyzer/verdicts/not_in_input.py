@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 from analyzer import bdf
 from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
+from analyzer.results import LOSSES
 from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from analyzer.observed.topology import Topology
     from analyzer.preservation.preserved import PreservedSet
     from analyzer.replay.node_table import NodeTable
+    from analyzer.results import BridgeVerdict, DeviceVerdict
     from analyzer.verdicts.handovers import Handover
+
+#: Functions that one sentence names.
+_MOST_NAMED = 4
 
 
 def of_snapshots(kexec: Handover, preserved: PreservedSet) -> list[str]:
@@ -97,6 +102,23 @@ def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
             reachable = first is not None and first.multifunction is not False
         if reachable:
             yield function.bus << 8 | function.next_function, key, above.function
+
+
+def of_set(
+    preserved: PreservedSet, devices: Sequence[DeviceVerdict], bridges: Sequence[BridgeVerdict]
+) -> list[str]:
+    """What was lost, and may have been preserved: the line that says so cannot be read."""
+    if not preserved.may_lack:
+        return []
+    lost = [one.bdf for one in bridges if not one.preserved and one.verdict in (*LOSSES, "undetermined")]
+    lost += [one.bdf for one in devices if not one.preserved and one.verdict in ("missing", "undetermined")]
+    names = list(dict.fromkeys(lost))
+    if not names:
+        return []
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    named = ", ".join(names[:_MOST_NAMED]) + more
+    verb = "was" if len(names) == 1 else "were"
+    return [f"whether {named} {verb} preserved (an address in the kernel's log is damaged)"]
 
 
 def never_listed(kexec: Handover, machine: NodeTable, preserved: PreservedSet) -> list[str]:

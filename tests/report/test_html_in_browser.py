@@ -88,7 +88,9 @@ TREES = {
         "0000:01:00.0": "ARI off, buses 02 to 04 | ✗ UNCONFIGURED: no bus numbers, nothing below was scanned",
         "0000:02:00.0": "ARI on, bus 03 | ✗ HIDDEN: never reached: a bridge above was lost",
         "0000:03:02.0": "found | ✗ STRANDED: a bridge further up is unconfigured or gone; was nvme",
-        "0000:04:00.0": "found | ! missing: not preserved; a bridge further up is unconfigured or gone",
+        "0000:04:00.0": (
+            "found | ! missing: not in the preserved set; a bridge further up is unconfigured or gone"
+        ),
     },
     HEALED: {
         "0000:02:00.0": "ARI on, bus 03 | ! HEALED: ARI was off, the kernel switched it on",

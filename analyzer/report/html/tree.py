@@ -252,7 +252,7 @@ class _HtmlTree:
         if device.verdict == "stranded":
             return sign, "STRANDED", why
         if device.verdict == "missing":
-            return sign, "missing", f"not preserved; {why}" if why else "not preserved"
+            return sign, "missing", f"not in the preserved set; {why}" if why else "not in the preserved set"
         return sign, "undetermined", why
 
 
