@@ -86,8 +86,13 @@ def commands(plan: Plan) -> list[list[str]]:
     """How to start the earlier commit's ``analyze``, if one is measured."""
     if plan.against is None:
         return []
-    folder = plan.folder / "earlier"
-    return [["env", f"PYTHONPATH={folder / 'tree'}", str(folder / "environment" / "bin" / "analyze")]]
+    analyze = plan.folder / "earlier" / "environment" / "bin" / "analyze"
+    return [["env", f"PYTHONPATH={tree(plan)}", str(analyze)]]
+
+
+def tree(plan: Plan) -> Path:
+    """The earlier commit's clone."""
+    return plan.folder / "earlier" / "tree"
 
 
 def heads(plan: Plan) -> list[str]:

@@ -1,6 +1,6 @@
 """The replay as tables against an earlier commit (``--against``): a fleet, one capture, memory, code.
 
-Both versions are run from their sources by the Python that runs this, in turns. The captures are of as many
+Both versions are run by the Python that runs this, in turns. The captures are of as many
 different machines.
 """
 
@@ -14,8 +14,9 @@ import tokenize
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import earlier
 import stages
-from measuring import ROOT, Run, Table, megabytes, run_command, times
+from measuring import ANALYZE, ROOT, Run, Table, megabytes, run_command, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,6 @@ ACCESSES = 20_000
 COUNTS, QUICK_COUNTS = (200, 1_000), (2, 4)
 #: Captures that are asked how many of their questions are distinct.
 _ASKED = 100
-_PROGRAM = "from analyzer.cli import main; main()"
 _PACKAGES = ("observed", "preservation", "replay", "verdicts")
 
 
@@ -56,13 +56,14 @@ def measure(plan: Plan) -> list[Table]:
     paths = sorted(captures.iterdir())
     for path in paths[: counts[0]]:
         (some / path.name).hardlink_to(path)
-    trees = {"now": ROOT}
+    versions = {"now": (ROOT, [ANALYZE])}
     if plan.against is not None:
-        trees = {plan.against: plan.folder / "earlier" / "tree", **trees}
-    runs: dict[str, list[_Figures]] = {name: [] for name in trees}
+        (program,) = earlier.commands(plan)
+        versions = {plan.against: (earlier.tree(plan), program), **versions}
+    runs: dict[str, list[_Figures]] = {name: [] for name in versions}
     for _ in range(1 if plan.quick else 3):
-        for name, tree in trees.items():
-            runs[name].append(_figures(tree, (some, captures), counts, plan.folder / "out"))
+        for name, version in versions.items():
+            runs[name].append(_figures(*version, (some, captures), counts, plan.folder / "out"))
     found = {name: _median(several) for name, several in runs.items()}
     tables = [_table(found, plan), _questions(paths[:_ASKED])]
     if plan.profile:
@@ -70,21 +71,21 @@ def measure(plan: Plan) -> list[Table]:
     return tables
 
 
-def _figures(tree: Path, folders: tuple[Path, Path], counts: tuple[int, int], out: Path) -> _Figures:
+def _figures(
+    tree: Path, program: list[str], folders: tuple[Path, Path], counts: tuple[int, int], out: Path
+) -> _Figures:
+    def run(*arguments: str) -> Run:
+        return run_command([*program, *arguments], {0, 1, 3})
+
     few, many = (
-        _command(tree, ["fleet", "run", "--quiet", "--jobs", "2", str(folder), "-o", f"{out}-{number}"])
+        run("fleet", "run", "--quiet", "--jobs", "2", str(folder), "-o", f"{out}-{number}")
         for number, folder in enumerate(folders)
     )
     for number in range(2):
         subprocess.run(["rm", "-r", f"{out}-{number}"], check=True)
-    alone = [_command(tree, [str(min(folders[0].iterdir()))]).seconds for _ in range(5)]
+    alone = [run(str(min(folders[0].iterdir()))).seconds for _ in range(5)]
     rate = (counts[1] - counts[0]) / max(many.seconds - few.seconds, 1e-9)
     return _Figures(rate, many.peak_bytes, statistics.median(alone), sum(_lines(tree)))
-
-
-def _command(tree: Path, arguments: list[str]) -> Run:
-    command = ["env", f"PYTHONPATH={tree}", sys.executable, "-c", _PROGRAM, *arguments]
-    return run_command(command, {0, 1, 3})
 
 
 def _lines(tree: Path) -> Iterator[int]:
