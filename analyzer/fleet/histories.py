@@ -181,11 +181,14 @@ class _RowReader:
         if value is None:
             return None
         try:
-            return nanoseconds(value)
+            found = nanoseconds(value) if isinstance(value, str | dt.date) else None
         except (ValueError, TypeError, OverflowError):
+            found = None
+        if found is None:
             raise self._error(
                 "time", "a date or time of ISO 8601", repr(value)[:80], "as in 2026-03-31T12:00:00Z"
-            ) from None
+            )
+        return found
 
     def text(self, column: str, value: Any) -> str:
         r"""A value that must be text; in JSON, ``\udcNN`` is a byte of a name that is not UTF-8 (PEP 383)."""
