@@ -146,6 +146,7 @@ def tar_repaired(data: bytes, _: random.Random) -> bytes:
 
 
 BINARY: tuple[Mutator, ...] = (blocks, numbers, numbers, bits)
+MIXED: tuple[Mutator, ...] = (blocks, numbers, bits, lines, digits)
 TEXT: tuple[Mutator, ...] = (lines, lines, digits, digits, blocks, bits)
 
 
