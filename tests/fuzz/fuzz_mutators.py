@@ -25,6 +25,7 @@ _STRANGE = (
     b"\0", b"\xff", b"\xc3\x28", b"\xe2\x80\xae", b"\xed\xa0\x80", b"\x1b[2J", b"\r", b"\t", b"\n\n", b"-",
     b"=cmd|' /C calc'!A0", b"<script>", b"%s%n", b"ffff:ff:1f.7", b"10000:e1:00.0", b"0x", b"-1", b"1e999",
     b"99999999999999999999", "\u0661\u0662".encode(), b":", b"...", b" " * 64, b"[", b"]", b"(", b"{",
+    b"null", b"true", b"[]", b"{}", b'""', b"NaN", b"1.5",
 )  # fmt: skip
 
 
