@@ -54,6 +54,8 @@ _DUMPED: Final = re.compile(
 _PRINTED: Final = re.compile(r"(?P<event>\w{1,64}): (?P<said>.*)")
 _LOST: Final = re.compile(r"CPU:\d{1,5} \[(?:LOST )?(\d{0,15}) ?EVENTS(?: DROPPED)?\]")
 _NOT_PRINTED: Final = re.compile(r"\*\* (\d{1,15}) printk messages dropped \*\*")
+#: How a kernel's message begins, or the first bytes of one: it always ends with its line. A prompt does not.
+_MESSAGE: Final = re.compile(rb"(?:<(?:\d{0,3}$|\d{1,3}>))?(?:\[ *(?:\d|$)|$)")
 _ENTERED: Final[dict[str | None, BoundaryName]] = {"firmware": "boot", "kexec": "kexec", "crash": "crash"}
 
 
@@ -125,8 +127,15 @@ class _EventLog:
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
-        for line, where in text_blocks.log_lines(stream, self.notes, _BLOCK, **limits):
+        lines = text_blocks.log_lines(
+            stream,
+            self.notes,
+            _BLOCK,
+            most_lines=MAX_LINES,
+            most_bytes=MAX_BYTES,
+            is_whole=lambda line: not _MESSAGE.match(line) and not self._likely.search(line),
+        )
+        for line, where in lines:
             self.number += 1
             self._line(line, where)
 
