@@ -37,9 +37,9 @@ def log_lines(
     stream: ByteStream,
     notes: Notes,
     block: int,
-    *,
     most_lines: int,
     most_bytes: int,
+    *,
     is_whole: Callable[[bytes], bool] = lambda _: True,
 ) -> Iterator[tuple[bytes, int]]:
     """Yield each line of a kernel log without its newline, and its place, up to limits that a note reports.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import bisect
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,7 +60,7 @@ _MESSAGE: Final = re.compile(rb"(?:<(?:\d{0,3}$|\d{1,3}>))?(?:\[ *(?:\d|$)|$)")
 _ENTERED: Final[dict[str | None, BoundaryName]] = {"firmware": "boot", "kexec": "kexec", "crash": "crash"}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Event:
     """One event line: number and start of the line, time, and what it says. ``dumped``: it is of a dump."""
 
@@ -131,8 +132,8 @@ class _EventLog:
             stream,
             self.notes,
             _BLOCK,
-            most_lines=MAX_LINES,
-            most_bytes=MAX_BYTES,
+            MAX_LINES,
+            MAX_BYTES,
             is_whole=lambda line: not _MESSAGE.match(line) and not self._likely.search(line),
         )
         for line, where in lines:
@@ -170,9 +171,8 @@ class _EventLog:
             return False
         time_us = message.time_us if dumped is None else int(dumped["us"])
         cpu, thread = (-1, -1) if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
-        event = _Event(
-            self.number, where, time_us, cpu, thread, match["event"], match["said"], dumped is not None
-        )
+        name = sys.intern(match["event"])  # there are few, each on many lines
+        event = _Event(self.number, where, time_us, cpu, thread, name, match["said"], dumped is not None)
         self.events.append(event)
         if len(self.names) < _MOST_NAMES and event.name not in KINDS:
             self.names.add(event.name.encode())
