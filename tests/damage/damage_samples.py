@@ -60,6 +60,7 @@ class Sample:
             then, and no answer takes it for known (tests/test_lspci_text_deletions.py).
         join: it is read as a piece of a history.
         corruptions: how many single bytes are damaged.
+        cuts: at how many edges it is cut at most, and at how many random bytes.
     """
 
     data: bytes
@@ -73,6 +74,7 @@ class Sample:
     unseen: int = 10
     join: bool = False
     corruptions: int = 1000
+    cuts: int = 200
 
 
 def line_ends(data: bytes) -> list[int]:
@@ -215,7 +217,8 @@ def _tar_with_links() -> Sample:
         name="x.tar",
         complete=lambda _, cut: cut > last,
         partial=3,
-        corruptions=300,
+        corruptions=100,
+        cuts=40,
     )
 
 
@@ -226,7 +229,7 @@ def _console() -> Sample:
         for number in (1, 2)
     )
     data = printed_consoles.console(first, second).encode()
-    return Sample(data, line_ends(data), complete=at_a_line, corruptions=300)
+    return Sample(data, line_ends(data), complete=at_a_line, corruptions=100, cuts=40)
 
 
 def _scan_log() -> Sample:
@@ -240,7 +243,8 @@ def _scan_log() -> Sample:
         complete=lambda data, cut: cut > shown or at_a_line(data, cut),
         in_order=False,
         join=True,
-        corruptions=300,
+        corruptions=100,
+        cuts=40,
     )
 
 

@@ -37,18 +37,19 @@ def shown_bits(capture: Capture) -> dict[tuple[int, int, int, int], tuple[int, i
     return found
 
 
-def test_cut_at_200_edges_and_at_200_random_bytes(of_format, tmp_path):
+def test_cut_at_edges_and_at_random_bytes(of_format, tmp_path):
     data, edges = of_format.data, of_format.edges
     generator = random.Random(SEED)  # noqa: S311 - repeatable, nothing secret
     whole = outcome(tmp_path, data, of_format.name, join=of_format.join)
     rows = registers(whole)
-    chosen = edges if len(edges) <= 200 else generator.sample(edges, 200)
+    most = of_format.cuts
+    chosen = edges if len(edges) <= most else generator.sample(edges, most)
     cuts = {
         edge + shift
         for edge in chosen
         for shift in (0, *(of_format.shifts or (generator.choice((-2, -1, 1, 7)),)))
     }
-    cuts |= {generator.randrange(len(data)) for _ in range(200)}
+    cuts |= {generator.randrange(len(data)) for _ in range(most)}
     answers = 0
     for cut in sorted(cut for cut in cuts if 0 < cut < len(data)):
         found = judged(tmp_path, data[:cut], of_format.name, join=of_format.join)

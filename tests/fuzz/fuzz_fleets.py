@@ -36,9 +36,9 @@ def manifests(data: bytes) -> None:
     root = None if len(data) % 4 else "s3://bucket/day"
     entries = list(histories.read([str(path)], root).entries())
     assert entries
-    below = f"{room()}/" if root is None else f"{root}/"
+    below = str(room()) if root is None else root
     for entry in entries:
-        assert all(os.fsdecode(piece).startswith(below) for piece in entry.piece_locations)
+        assert all(f"{os.fsdecode(piece)}/".startswith(f"{below}/") for piece in entry.piece_locations)
         Options(**json.loads(entry.options or "{}"))
     frame = manifest.listed(entries)
     written = io.BytesIO()

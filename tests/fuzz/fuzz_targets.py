@@ -219,21 +219,21 @@ TARGETS: dict[str, Target] = {
     "preserved-dump": Target(preserved_dump, seeds.dumps, mutators.BINARY),
     "options": Target(option_texts, seeds.options, mutators.TEXT, longest=4096),
     "sysfs-archive": Target(
-        hosts.sysfs_archive, hosts.archive_seeds, mutators.BINARY, mutators.tar_repaired, rounds=10
+        hosts.sysfs_archive, hosts.archive_seeds, mutators.BINARY, mutators.tar_repaired, rounds=5
     ),
     "several-guests": Target(hosts.several_guests, hosts.guest_seeds, mutators.TEXT),
     "kernel-messages": Target(hosts.kernel_messages, hosts.message_seeds, mutators.TEXT),
     "kernel-memory": Target(hosts.kernel_memory, hosts.memory_seeds, mutators.BINARY),
-    "collect": Target(hosts.collect, hosts.host_seeds, mutators.MIXED, rounds=5),
-    "two-dumps": Target(snapshots.two_dumps, snapshots.dump_seeds, mutators.TEXT, rounds=5),
-    "two-snapshots": Target(snapshots.two_snapshots, snapshots.snapshot_seeds, mutators.BINARY, rounds=5),
+    "collect": Target(hosts.collect, hosts.host_seeds, mutators.MIXED, rounds=2),
+    "two-dumps": Target(snapshots.two_dumps, snapshots.dump_seeds, mutators.TEXT, rounds=2),
+    "two-snapshots": Target(snapshots.two_snapshots, snapshots.snapshot_seeds, mutators.BINARY, rounds=2),
     "every-form": Target(snapshots.every_form, lambda: [seeds.simulated()], mutators.BINARY, rounds=3),
     "manifest": Target(fleets.manifests, fleets.manifest_seeds, mutators.TEXT),
     "manifest-parquet": Target(fleets.manifests, fleets.parquet_seeds, mutators.BINARY, rounds=2),
     "source-list": Target(fleets.source_list, fleets.list_seeds, mutators.TEXT),
     "scenario": Target(fleets.scenario, fleets.scenario_seeds, mutators.TEXT),
-    "corpus-case": Target(fleets.corpus_case, fleets.case_seeds, mutators.TEXT, rounds=5),
-    "fleet-file": Target(fleets.fleet_file, fleets.file_seeds, mutators.MIXED, rounds=5),
+    "corpus-case": Target(fleets.corpus_case, fleets.case_seeds, mutators.TEXT, rounds=2),
+    "fleet-file": Target(fleets.fleet_file, fleets.file_seeds, mutators.MIXED, rounds=2),
     "fleet-cells": Target(fleets.fleet_cells, fleets.cell_seeds, mutators.BINARY, longest=512, rounds=3),
 }
 
