@@ -17,7 +17,7 @@ from fuzz_tables import capture_of
 
 from analyzer import fleet
 from analyzer.converting.native import write_capture
-from analyzer.fleet import histories, listing, manifest
+from analyzer.fleet import grouping, histories, listing, manifest
 from analyzer.fleet.drilldown import drill_down
 from analyzer.lab import scenarios
 from analyzer.options import Options
@@ -96,6 +96,33 @@ def source_list(data: bytes) -> None:
 
 def list_seeds() -> list[bytes]:
     return [b"a.bin\nb[1].txt\n\nx.toml\n", b"*.bin\r\n**\nb[!a]*\n[a\n{a,b}.bin\n", b".\n\xff\na.bin\n"]
+
+
+_PATTERNS = (
+    ("[^_]+_", None),
+    (r"(?P<host>[^_/]*)_(?P<time>[^_/]*)_(?P<order>.*)", None),
+    (r"(?P<host>[^_/]+)_", "before,after"),
+    (r"(?P<time>\d{8}|x)?(?P<order>\d+)?", None),
+)
+
+
+def group_by(data: bytes) -> None:
+    """Names of files, one on each line, grouped to histories by a pattern: nothing twice, nothing lost."""
+    pattern = grouping.read(*_PATTERNS[(data[0] if data else 0) % len(_PATTERNS)])
+    names = dict.fromkeys(name[:4096] for name in data[1:].split(b"\n")[:2000] if name)
+    files = (manifest.Entry(name, size=1, modified_ns=at) for at, name in enumerate(names))
+    found = list(pattern.grouped(files))
+    assert sorted(piece for entry in found for piece in entry.piece_locations) == sorted(names)
+    manifest.listed(found)
+
+
+def group_seeds() -> list[bytes]:
+    return [
+        b"\0h1_2.txt\nh1_10.txt\nh2_1.txt\nother\n",
+        b"\1h1_20260331_2\nh1_20260331_10\nh2_2026-03-31T12:00:00Z_1\n",
+        b"\2h1_after.txt\nh1_before.txt\n",
+        b"\3202603312\n2026033110\nx7\n",
+    ]
 
 
 def scenario(data: bytes) -> None:

@@ -231,6 +231,7 @@ TARGETS: dict[str, Target] = {
     "manifest": Target(fleets.manifests, fleets.manifest_seeds, mutators.TEXT),
     "manifest-parquet": Target(fleets.manifests, fleets.parquet_seeds, mutators.BINARY, rounds=2),
     "source-list": Target(fleets.source_list, fleets.list_seeds, mutators.TEXT),
+    "group-by": Target(fleets.group_by, fleets.group_seeds, mutators.TEXT),
     "scenario": Target(fleets.scenario, fleets.scenario_seeds, mutators.TEXT),
     "corpus-case": Target(fleets.corpus_case, fleets.case_seeds, mutators.TEXT, rounds=2),
     "fleet-file": Target(fleets.fleet_file, fleets.file_seeds, mutators.MIXED, rounds=2),
