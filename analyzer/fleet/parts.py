@@ -166,7 +166,7 @@ def check_schema(part: Path) -> None:
     """
     try:
         found = json.loads(pl.read_parquet_metadata(part)[METADATA_KEY])["schema"]
-    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, pl.exceptions.PolarsError) as error:
         raise UsageError(
             "expected a table of a fleet run, found something else", path=str(part), advice="run it again"
         ) from error
