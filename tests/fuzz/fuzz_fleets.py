@@ -12,7 +12,7 @@ from pathlib import Path
 import fleet_results
 import fuzz_seeds as seeds
 import polars as pl
-from fuzz_oracle import allowed, room
+from fuzz_oracle import allowed, quiet, room
 from fuzz_tables import capture_of
 
 from analyzer import fleet
@@ -148,8 +148,8 @@ def corpus_case(data: bytes) -> None:
     (case,) = corpus.check(str(folder))
     assert case.ok == (case.proposal is None)
     case.difference()
-    page.plain(corpus_report.fill_check(page.Page(), [case]))
-    page.plain(corpus_report.fill_update(page.Page(), [case], written=False))
+    quiet(page.plain(corpus_report.fill_check(page.Page(), [case])))
+    quiet(page.plain(corpus_report.fill_update(page.Page(), [case], written=False)))
 
 
 def case_seeds() -> list[bytes]:
@@ -171,10 +171,14 @@ def _reported(folder: Path) -> None:
     """Every form of the report."""
     report = fleet.report(str(folder), most_named=10)
     json.loads(fleet_json.text(report))
-    fleet_prometheus.text(report)
-    page.plain(fleet_report.fill(page.Page(), report, everything=True))
     shown = fleet_page.shown_part(report)
-    "".join(fleet_page.pieces(shown, drill_down(shown)))
+    for text in (
+        fleet_json.text(report),
+        fleet_prometheus.text(report),
+        page.plain(fleet_report.fill(page.Page(), report, everything=True)),
+        "".join(fleet_page.pieces(shown, drill_down(shown))),
+    ):
+        quiet(text)
 
 
 def fleet_file(data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: Processor time that one input of the sizes used here may take.
 SECONDS = 5.0
 _ROOM = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108 shared memory: a disk would wear
+_ACTS = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _VERDICTS = {"clean", "findings", "undetermined", "no-kexec", "unreadable"}
 
 
@@ -82,6 +84,12 @@ def check(capture: Capture) -> None:
     capture_statistics.describe(capture)
 
 
+def quiet(text: str) -> None:
+    """Nothing that would act on a terminal: no control character but the line's end, none that misleads."""
+    found = _ACTS.search(text)
+    assert found is None, repr(found)
+
+
 def analysed(capture: Capture, options: Options) -> None:
     """Every verb on a capture, and its reports."""
     working = study(capture, options)
@@ -89,7 +97,8 @@ def analysed(capture: Capture, options: Options) -> None:
     assert result.verdict in _VERDICTS
     analysis = Analysis(options.policy, [result], verdict.summarise([result]))
     json.loads(json_report.json_text(analysis))
-    page.plain(text_report.fill(page.Page(), analysis, verbosity=2))
+    quiet(json_report.json_text(analysis))
+    quiet(page.plain(text_report.fill(page.Page(), analysis, verbosity=2)))
     for number in {int(working.index.function[0]), int(working.index.function[-1])}:
         allowed(lambda _, key=number: explain.explain_capture(capture, bdf_text(key), options), b"")
     allowed(lambda _: atrisk_of(capture, options), b"")

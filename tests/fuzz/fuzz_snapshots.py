@@ -12,7 +12,7 @@ import lspci_texts
 import numpy as np
 import small_dumps
 import sriov_dumps
-from fuzz_oracle import allowed, analysed, check, opened
+from fuzz_oracle import allowed, analysed, check, opened, quiet
 
 from analyzer import bdf
 from analyzer.analysis import study
@@ -144,16 +144,16 @@ def every_form(data: bytes) -> None:
     done = study(capture, options)
     analysis = Analysis(options.policy, [done.result], verdict.summarise([done.result]))
     json.loads(sarif_report.sarif_text(analysis))
-    junit_report.junit_text(analysis)
-    verdict_table.csv_text(analysis)
+    quiet(junit_report.junit_text(analysis))
+    quiet(verdict_table.csv_text(analysis))
     allowed(lambda _: perfetto_report.perfetto_trace(done.result, lanes.gather(capture, done)), b"")
     details = DetailsGatherer(options)
     details(capture, done)
-    "".join(html_page.pieces(analysis, details.of))
-    page.plain(text_report.fill(page.Page(), analysis, verbosity=3, details=details))
+    quiet("".join(html_page.pieces(analysis, details.of)))
+    quiet(page.plain(text_report.fill(page.Page(), analysis, verbosity=3, details=details)))
     part = working.tables(done, list(SCHEMAS))
     for name in SCHEMAS:
         table = stages.of_stage(name, analysis, part)
         assert table.columns
         for form in ("text", "csv", "jsonl"):
-            "".join(stage_table_report.text([table], form))
+            quiet("".join(stage_table_report.text([table], form)))
