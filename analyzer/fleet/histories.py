@@ -206,7 +206,8 @@ class _RowReader:
         return f"@{self.location(column, text[1:])}" if text.startswith("@") else text
 
     def preserved(self, column: str, value: Any) -> str:
-        text = self.text_or_file(column, ",".join(value) if isinstance(value, list) else value)
+        listed = value if isinstance(value, list) else [value]
+        text = self.text_or_file(column, ",".join(self.text(column, one) for one in listed))
         if not text.startswith("@"):
             self._checked(column, text, entries_of)
         return text

@@ -228,13 +228,15 @@ TARGETS: dict[str, Target] = {
     "two-dumps": Target(snapshots.two_dumps, snapshots.dump_seeds, mutators.TEXT, rounds=2),
     "two-snapshots": Target(snapshots.two_snapshots, snapshots.snapshot_seeds, mutators.BINARY, rounds=2),
     "every-form": Target(snapshots.every_form, lambda: [seeds.simulated()], mutators.BINARY, rounds=3),
-    "manifest": Target(fleets.manifests, fleets.manifest_seeds, mutators.TEXT),
+    "manifest": Target(fleets.manifests, fleets.manifest_seeds, mutators.STRUCTURED),
     "manifest-parquet": Target(fleets.manifests, fleets.parquet_seeds, mutators.BINARY, rounds=2),
     "source-list": Target(fleets.source_list, fleets.list_seeds, mutators.TEXT),
     "group-by": Target(fleets.group_by, fleets.group_seeds, mutators.TEXT),
-    "scenario": Target(fleets.scenario, fleets.scenario_seeds, mutators.TEXT),
-    "corpus-case": Target(fleets.corpus_case, fleets.case_seeds, mutators.TEXT, rounds=2),
-    "fleet-file": Target(fleets.fleet_file, fleets.file_seeds, mutators.MIXED, rounds=2),
+    "scenario": Target(fleets.scenario, fleets.scenario_seeds, mutators.STRUCTURED),
+    "corpus-case": Target(fleets.corpus_case, fleets.case_seeds, mutators.STRUCTURED, rounds=2),
+    "fleet-file": Target(
+        fleets.fleet_file, fleets.file_seeds, (*mutators.MIXED, mutators.values, mutators.values), rounds=2
+    ),
     "fleet-cells": Target(fleets.fleet_cells, fleets.cell_seeds, mutators.BINARY, longest=512, rounds=3),
 }
 
