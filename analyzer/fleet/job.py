@@ -227,7 +227,7 @@ def read(directory: str, addition: int = 0) -> Job | None:
             request=Request(sources=sources, limits=limits, **request),
             manifest=_manifest_name(found["manifest"]),
             captures=_number(found["captures"]),
-            batch_size=_number(found["batch_size"], least=1),
+            batch_size=_number(found["batch_size"], 1, None),
             tool=str(found["tool"]),
             schema=schema,
             addition=addition,
@@ -255,13 +255,15 @@ def _manifest_name(value: Any) -> str:
     return str(value)
 
 
-def _number(value: Any, least: int = 0) -> int:
-    """A count or number of captures or batches.
+def _number(value: Any, least: int = 0, most: int | None = _MOST_CAPTURES) -> int:
+    """A count or number of captures or batches; how large a batch may be is what the user said.
 
     Raises:
         ValueError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST_CAPTURES:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"the number {value!r}"[:80])
+    if most is not None and value > most:
         raise ValueError(f"the number {value!r}"[:80])
     return value
 

@@ -234,6 +234,18 @@ def test_a_job_that_no_run_writes_is_refused(tmp_path, name, value):
         fleet.report(str(tmp_path / "out"))
 
 
+def test_a_batch_may_be_as_large_as_the_user_says(tmp_path):
+    write(tmp_path / "out", FLEET, 10**30)
+    assert fleet.report(str(tmp_path / "out")).complete
+
+
+@pytest.mark.parametrize("limit", ["max_bytes", "max_memory"])
+def test_a_limit_that_no_system_takes_is_refused(tmp_path, limit):
+    limits = fleet.Limits(**{limit: 1 << 63})
+    with pytest.raises(UsageError, match="expected limits of at most 4611686018427387904 bytes"):
+        fleet.run([str(CLEAN)], str(tmp_path / "out"), limits=limits)
+
+
 def test_of_how_many_batches_a_job_speaks_costs_nothing(tmp_path):
     write(tmp_path / "out", FLEET)
     path = tmp_path / "out" / "job.json"
