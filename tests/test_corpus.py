@@ -12,7 +12,7 @@ import pytest
 
 from analyzer.analysis import analyze, analyze_capture
 from analyzer.cli import exit_status
-from analyzer.errors import DamagedInputError
+from analyzer.errors import DamagedInputError, UnreadableInputError
 from analyzer.options import Options
 from analyzer.questions import corpus
 from analyzer.readers import open_capture
@@ -234,6 +234,11 @@ def test_a_case_file_that_is_none_is_refused(text: str, message: str, tmp_path: 
     (tmp_path / "a.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DamagedInputError, match=re.escape(message)):
         corpus.check(str(tmp_path))
+
+
+def test_a_directory_with_a_name_that_no_system_takes() -> None:
+    with pytest.raises(UnreadableInputError, match="expected a directory of NAME.bin"):
+        corpus.check("9" * 5000)
 
 
 def test_options_of_a_case_are_those_of_its_analysis(tmp_path: Path) -> None:
