@@ -237,7 +237,7 @@ def test_a_case_file_that_is_none_is_refused(text: str, message: str, tmp_path: 
 
 
 def test_a_directory_with_a_name_that_no_system_takes() -> None:
-    with pytest.raises(UnreadableInputError, match="expected a directory of NAME.bin"):
+    with pytest.raises(UnreadableInputError, match=r"expected a directory of NAME\.bin"):
         corpus.check("9" * 5000)
 
 
