@@ -103,7 +103,7 @@ def main() -> None:
     arguments = [
         sys.argv[0],
         f"-max_len={target.longest}",
-        "-timeout=60",
+        "-timeout=300",  # of wall-clock time, for what hangs: a busy machine may stand still
         "-rss_limit_mb=3000",
         *sys.argv[1:],
     ]
