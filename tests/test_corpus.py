@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,14 @@ from corpus_answers import TRACES, answer
 
 from analyzer.analysis import analyze, analyze_capture
 from analyzer.cli import exit_status
+from analyzer.errors import DamagedInputError, UnreadableInputError
 from analyzer.options import Options
 from analyzer.questions import corpus
 from analyzer.readers import open_capture
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analyzer.capture import Capture
     from analyzer.results import CaptureResult, KexecResult
 
@@ -202,3 +206,43 @@ def _verdicts(kexec: KexecResult) -> object:
         for bridge in kexec.bridges
     ]
     return bridges, kexec.devices, kexec.policies, kexec.observed, kexec.divergences
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[options]\nax = 1\n", "options: expected one of policy, series"),
+        ("options = 5\n", "options: expected a table, found 5"),
+        ("[options]\nkexec_at = [1]\n", "options: expected list for kexec_at, found [1]"),
+        ("[options]\npreserved = true\n", "options: expected str for preserved, found True"),
+        ('[options]\npolicy = "x"\n', "options: found no policy 'x'"),
+        ("a = " + "9" * 5000 + "\n", "expected TOML, found Exceeds the limit"),
+        ("a = " + "[" * 5000 + "\n", "expected TOML, found maximum recursion depth"),
+        ("a = '\udcff'\n", "expected TOML, found 'utf-8' codec can't decode"),
+    ],
+)
+def test_a_case_file_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"")
+    (tmp_path / "a.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DamagedInputError, match=re.escape(message)):
+        corpus.check(str(tmp_path))
+
+
+def test_a_directory_with_a_name_that_no_system_takes() -> None:
+    with pytest.raises(UnreadableInputError, match=r"expected a directory of NAME\.bin"):
+        corpus.check("9" * 5000)
+
+
+def test_options_of_a_case_are_those_of_its_analysis(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes((TRACES / "lost-explicit-write.bin").read_bytes())
+    (tmp_path / "a.toml").write_text('[options]\npolicy = "stock"\nkexec_at = ["access:9"]\n')
+    (case,) = corpus.check(str(tmp_path))
+    assert len(case.found["kexecs"]) == 2
+
+
+def test_a_table_in_two_places_cannot_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"")
+    (tmp_path / "a.toml").write_text("[[expect.kexecs]]\n[expect]\n[expect.kexecs.bridges]\n")
+    (case,) = corpus.check(str(tmp_path))
+    with pytest.raises(DamagedInputError, match="expected TOML in which one table can be replaced"):
+        _ = case.proposal

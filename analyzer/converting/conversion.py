@@ -7,6 +7,7 @@ one file then holds what several held before, and gives the same verdict.
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ def plan(
     Raises:
         UsageError: several captures for one file, two captures for one name, or an unknown ending.
     """
-    if not (output.endswith("/") or Path(output).is_dir()):
+    if not (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 raises for no name
         if len(paths) > 1:
             raise UsageError(
                 f"{len(paths)} captures cannot become one file",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import UsageError
 from analyzer.fleet import grouping, histories, listing, stores
@@ -14,6 +14,10 @@ from analyzer.readers.small_files import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+#: What the operating system takes as a limit, and more than there is.
+_LARGEST: Final = 1 << 62
 
 
 def asked(  # noqa: PLR0913 as of the library's one verb
@@ -44,6 +48,8 @@ def asked(  # noqa: PLR0913 as of the library's one verb
     _refuse_options_of_one(chosen)
     if min(limits.max_bytes, limits.max_seconds, limits.max_memory) <= 0:
         raise UsageError("limits must be greater than 0")
+    if max(limits.max_bytes, limits.max_memory) > _LARGEST:
+        raise UsageError(f"expected limits of at most {_LARGEST} bytes, found more")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"expected a batch of at least 1 capture, found {batch_size}")
     if host_from_path is not None:

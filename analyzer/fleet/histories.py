@@ -181,11 +181,14 @@ class _RowReader:
         if value is None:
             return None
         try:
-            return nanoseconds(value)
+            found = nanoseconds(value) if isinstance(value, str | dt.date) else None
         except (ValueError, TypeError, OverflowError):
+            found = None
+        if found is None:
             raise self._error(
                 "time", "a date or time of ISO 8601", repr(value)[:80], "as in 2026-03-31T12:00:00Z"
-            ) from None
+            )
+        return found
 
     def text(self, column: str, value: Any) -> str:
         r"""A value that must be text; in JSON, ``\udcNN`` is a byte of a name that is not UTF-8 (PEP 383)."""
@@ -203,7 +206,8 @@ class _RowReader:
         return f"@{self.location(column, text[1:])}" if text.startswith("@") else text
 
     def preserved(self, column: str, value: Any) -> str:
-        text = self.text_or_file(column, ",".join(value) if isinstance(value, list) else value)
+        listed = value if isinstance(value, list) else [value]
+        text = self.text_or_file(column, ",".join(self.text(column, one) for one in listed))
         if not text.startswith("@"):
             self._checked(column, text, entries_of)
         return text

@@ -6,9 +6,11 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from analyzer.errors import AritraceError, UsageError
 from analyzer.options import Options
@@ -37,6 +39,9 @@ _MIB = 1 << 20
 _JOB_LIMIT = 64 << 20
 #: Values of a list in a message before it is only counted.
 _MOST_SHOWN = 3
+#: More captures, or additions of them, than anybody has: their numbers are never near the limits of a column.
+_MOST_CAPTURES: Final = 1 << 40
+_MANIFEST_NAME: Final = re.compile(r"manifest-[0-9a-f]+\.parquet")
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Job:
         """The numbers of its batches."""
         return range(self.first_batch, self.first_batch - (-self.captures // self.batch_size))
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Hex digest of everything that the results depend on."""
         return hashlib.sha256(_text(self).encode()).hexdigest()
@@ -222,23 +227,47 @@ def read(directory: str, addition: int = 0) -> Job | None:
         return Job(
             directory=directory,
             request=Request(sources=sources, limits=limits, **request),
-            manifest=str(found["manifest"]),
-            captures=int(found["captures"]),
-            batch_size=int(found["batch_size"]),
+            manifest=_manifest_name(found["manifest"]),
+            captures=_number(found["captures"]),
+            batch_size=_number(found["batch_size"], 1, None),
             tool=str(found["tool"]),
             schema=schema,
             addition=addition,
-            first_capture=int(found.get("first_capture", 0)),
-            first_batch=int(found.get("first_batch", 0)),
-            replaced=tuple(map(int, found.get("replaced", ()))),
+            first_capture=_number(found.get("first_capture", 0)),
+            first_batch=_number(found.get("first_batch", 0)),
+            replaced=tuple(map(_number, found.get("replaced", ()))),
             working_directory=str(found.get("working_directory", "")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"expected the job file of a fleet run, found something else ({error})",
             path=str(path),
             advice="start over in another directory",
         ) from error
+
+
+def _manifest_name(value: Any) -> str:
+    """The name of a manifest in the directory.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    if not _MANIFEST_NAME.fullmatch(value):
+        raise ValueError(f"the manifest {value!r}"[:80])
+    return str(value)
+
+
+def _number(value: Any, least: int = 0, most: int | None = _MOST_CAPTURES) -> int:
+    """A count or number of captures or batches; how large a batch may be is what the user said.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"the number {value!r}"[:80])
+    if most is not None and value > most:
+        raise ValueError(f"the number {value!r}"[:80])
+    return value
 
 
 def refuse_other(job: Job, request: Request, tool: str, *, adding: bool = False) -> None:

@@ -7,6 +7,8 @@ written after all its parts: without it the batch is done again, and gives the s
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,6 +38,7 @@ _RECORD_LIMIT: Final = 16 << 20
 #: Folders of the output directory that hold nothing but files of the run.
 FOLDERS: Final = (_RECORDS, *TABLES, REPLACED, stage_rows.FOLDER)
 _TEMPORARY: Final = ".aritrace-*.tmp"
+_RECORD_NAME: Final = re.compile(r"batch-([0-9]{6,15})-[0-9a-f]{16}\.json")
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,31 @@ def record_of(job: Job, batch: int) -> BatchRecord | None:
         found = BatchRecord(
             **json.loads(read_limited(str(_record_path(job, batch)), _RECORD_LIMIT, "a record"))
         )
-        whole = all(Path(job.directory, part).is_file() for parts in found.parts.values() for part in parts)
-    except (AritraceError, OSError, ValueError, TypeError, AttributeError):
+        named = [(table, part) for table, parts in found.parts.items() for part in parts]
+        whole = all(_is_of(table, part) and Path(job.directory, part).is_file() for table, part in named)
+    except (AritraceError, OSError, ValueError, TypeError, AttributeError, RecursionError):
         # None, or no record that we wrote: the batch is simply done again.
         return None
-    return found if whole else None
+    return found if whole and isinstance(found.captures, int) else None
+
+
+def _is_of(table: str, part: str) -> bool:
+    """Whether a file that a record names lies in the folder of its table."""
+    return part.startswith(f"{table}/") and os.path.normpath(part) == part
 
 
 def records(job: Job) -> Iterator[BatchRecord]:
-    """Yield the records of all finished batches in order."""
-    for batch in job.batches:
-        found = record_of(job, batch)
+    """Yield the records of all finished batches in order.
+
+    The files are what is looked through: of how many batches a job speaks is not to be believed.
+    """
+    try:
+        names = os.listdir(Path(job.directory, _RECORDS))  # noqa: PTH208 names only
+    except OSError:
+        return
+    numbers = {int(match[1]) for match in map(_RECORD_NAME.fullmatch, names) if match is not None}
+    for batch in sorted(numbers):
+        found = record_of(job, batch) if batch in job.batches else None
         if found is not None:
             yield found
 
@@ -149,7 +166,7 @@ def check_schema(part: Path) -> None:
     """
     try:
         found = json.loads(pl.read_parquet_metadata(part)[METADATA_KEY])["schema"]
-    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, pl.exceptions.PolarsError) as error:
         raise UsageError(
             "expected a table of a fleet run, found something else", path=str(part), advice="run it again"
         ) from error

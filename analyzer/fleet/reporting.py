@@ -19,6 +19,7 @@ from analyzer.fleet.answers import (
     OutsideRates,
     PolicyCount,
 )
+from analyzer.fleet.cell_checks import refuse_other_rows
 from analyzer.fleet.rates import rate
 from analyzer.fleet.register_survival import survival
 from analyzer.fleet.result_tables import DECIDED, STATES, bridges_at_stake, opened, period
@@ -62,6 +63,7 @@ def report(
     """
     directories = [directory] if isinstance(directory, str) else list(directory)
     with opened(directories, period_of_days(since, until)) as tables:
+        refuse_other_rows(tables)
         found = _report(tables, trend_by, most_named)
         return replace(found, since=_iso(since), until=_iso(until))
 

@@ -72,9 +72,10 @@ def opened(directories: Sequence[str], within: Period | None = None) -> Iterator
     run_selection.refuse_unlike([jobs[0] for jobs in runs])
     try:
         yield _tables(runs, within)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnreadableInputError(
-            f"a table cannot be read: {str(error).splitlines()[0]}",
+            f"a table cannot be read: {reason}",
             path=" + ".join(directories),
             advice="remove the part that is damaged and run the same command again: its batch is done again",
         ) from error

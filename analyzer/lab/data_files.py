@@ -58,7 +58,7 @@ def read_file(path: str) -> Table:
         return Table(path, tomllib.loads(data.decode("utf-8")))
     except UnicodeDecodeError as error:
         raise UsageError(f"not UTF-8: byte {error.start:#x}", path=path) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise UsageError(f"not TOML: {error}", path=path) from error
 
 

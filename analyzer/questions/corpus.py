@@ -6,13 +6,14 @@ Nothing updates an expectation by itself: ``update`` only shows what would chang
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from analyzer.errors import DamagedInputError, EmptyInputError, UnreadableInputError
-from analyzer.options import Options
+from analyzer.options import Options, PolicyChoice
 from analyzer.readers.small_files import read_limited
 from analyzer.results import UNCHANGED
 from analyzer.writing import replacing
@@ -23,7 +24,23 @@ if TYPE_CHECKING:
 #: Where this project keeps its corpus.
 DIRECTORY = "traces"
 _CASE_LIMIT = 1 << 20
-#: Bridge verdicts that go without saying in an expectation file.
+#: Options that a case may give, by the type of their value in TOML.
+_OPTIONS: Final[dict[str, type]] = {
+    "policy": str,
+    "series": str,
+    "preserved": str,
+    "flb": str,
+    "flb_name": str,
+    "dmesg": str,
+    "cmdline": str,
+    "assume_preserved": bool,
+    "kexec_at": list,
+    "seed": str,
+    "ecam_base": int,
+    "guest": int,
+    "strict": bool,
+}
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True)
@@ -49,14 +66,25 @@ class CaseResult:
 
     @property
     def proposal(self) -> str | None:
-        """The expectation file with what was found, comments and all else kept; None if nothing differs."""
+        """The expectation file with what was found, comments and all else kept; None if nothing differs.
+
+        Raises:
+            DamagedInputError: the file is valid TOML, but in an order that no change can keep.
+        """
         if self.ok:
             return None
         import tomlkit
 
-        document = tomlkit.parse(_text(self.file))
-        document["expect"] = self.found
-        return tomlkit.dumps(document)
+        try:
+            document = tomlkit.parse(_text(self.file))
+            document["expect"] = self.found
+            return tomlkit.dumps(document)
+        except (tomlkit.exceptions.TOMLKitError, ValueError, RecursionError) as error:
+            raise DamagedInputError(
+                f"expected TOML in which one table can be replaced, found {error}",
+                path=self.file,
+                advice="keep the lines of each table together, [expect] at the end",
+            ) from error
 
     def difference(self) -> list[str]:
         """A unified diff of the file against the proposal, line by line; empty if they agree."""
@@ -77,8 +105,8 @@ def cases(directory: str) -> list[Path]:
         EmptyInputError: it holds no case.
     """
     root = Path(directory)
-    if not root.is_dir():
-        found_there = "a file" if root.exists() else "nothing there"
+    if not os.path.isdir(directory):  # noqa: PTH112 Path.is_dir raises for a name that is too long
+        found_there = "a file" if os.path.exists(directory) else "nothing there"  # noqa: PTH110 (as above)
         raise UnreadableInputError(
             f"expected a directory of NAME.bin with NAME.toml, found {found_there}", path=directory
         )
@@ -113,12 +141,39 @@ def _case(path: Path) -> CaseResult:
 
     try:
         document = tomllib.loads(_text(str(path)))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also what is not UTF-8, and endless numbers
         raise DamagedInputError(f"expected TOML, found {error}", path=str(path)) from error
     capture = str(path.with_suffix(".bin"))
-    result = analyze([capture], Options(**document.get("options", {}))).captures[0]
-    title, expected = document.get("title", ""), document.get("expect", {})
+    result = analyze([capture], _options(document.get("options", {}), str(path))).captures[0]
+    title, expected = str(document.get("title", "")), document.get("expect", {})
     return CaseResult(path.stem, title, str(path), expected, expectation(result))
+
+
+def _options(found: Any, path: str) -> Options:
+    """The options of a case.
+
+    Raises:
+        DamagedInputError: there is no option of that name, or not of that type.
+    """
+    if not isinstance(found, dict):
+        raise DamagedInputError(f"options: expected a table, found {found!r}"[:_SHOWN], path=path)
+    for name, value in found.items():
+        kind = _OPTIONS.get(name)
+        if kind is None:
+            known = ", ".join(_OPTIONS)
+            raise DamagedInputError(
+                f"options: expected one of {known}; found {name!r}", path=path, advice="correct the name"
+            )
+        right = type(value) is kind and not (isinstance(value, list) and {*map(type, value)} - {str})
+        if not right:
+            raise DamagedInputError(
+                f"options: expected {kind.__name__} for {name}, found {value!r}"[:_SHOWN], path=path
+            )
+    policy = found.get("policy", "observed")
+    if policy not in get_args(PolicyChoice):
+        raise DamagedInputError(f"options: found no policy {policy!r}"[:_SHOWN], path=path)
+    chosen: Any = {name: tuple(value) if type(value) is list else value for name, value in found.items()}
+    return Options(**chosen)
 
 
 def expectation(capture: CaptureResult) -> dict[str, Any]:

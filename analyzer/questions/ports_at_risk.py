@@ -181,6 +181,8 @@ class Machine:
             if node.is_bridge and node.children and node.one_child is not False and self._matters(node)
             if node.name in topology.functions
         ]
+        # A function that only the earlier kernel saw as a bridge: what its bit is now nobody can tell.
+        self.bits |= {node.name: None for node in self.candidates if node.name not in self.bits}
 
     @staticmethod
     def _uses(topology: Topology, study: Study, capture: Capture) -> dict[int, FunctionUse]:

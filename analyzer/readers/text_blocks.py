@@ -35,11 +35,15 @@ def line_table(text: bytes, base: int) -> pl.DataFrame:
 
 
 def log_lines(
-    stream: ByteStream, notes: Notes, block: int, *, most_lines: int, most_bytes: int
+    stream: ByteStream,
+    notes: Notes,
+    block: int,
+    most_lines: int,
+    most_bytes: int,
+    *,
+    is_whole: Callable[[bytes], bool] = lambda _: True,
 ) -> Iterator[tuple[bytes, int]]:
     """Yield each line of a kernel log without its newline, and its place, up to limits that a note reports.
-
-    A last line without a newline is whole: a console ends anywhere.
 
     Args:
         stream: the text.
@@ -47,8 +51,10 @@ def log_lines(
         block: bytes to read at once.
         most_lines: lines that are read.
         most_bytes: bytes that are read, without newlines.
+        is_whole: whether a last line without a newline is whole. By default every one is: a console ends
+            anywhere.
     """
-    blocks = TextBlocks(stream, notes, KERNEL_LOG, is_whole=lambda _: True)
+    blocks = TextBlocks(stream, notes, KERNEL_LOG, is_whole=is_whole)
     lines = size = 0
     for text, base in blocks.read(block):
         where = base

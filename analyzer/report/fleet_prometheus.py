@@ -153,16 +153,17 @@ def _registers(registry: CollectorRegistry, registers: RegisterSurvival) -> None
         }.items()
     ]
     for one in registers.states:
+        state = inert(one.name), inert(one.code)
         for preserved, counts in (("yes", one.preserved), ("no", one.others)):
             for word in _KEXEC_WORDS:
                 number = getattr(counts, f"kexecs_{word}")
-                kexecs.labels(one.name, one.code, preserved, word).set(number)
+                kexecs.labels(*state, preserved, word).set(number)
             by_verdict = vars(counts) | {"kept": counts.kept - counts.kept_at_reset}
             for verdict in _VERDICTS:
-                functions.labels(one.name, one.code, preserved, verdict).set(by_verdict[verdict])
+                functions.labels(*state, preserved, verdict).set(by_verdict[verdict])
         for gauge, value in zip(ratios, _values(one.preserved.loss), strict=True):
             if value is not None:
-                gauge.labels(one.name, one.code).set(value)
+                gauge.labels(*state).set(value)
     _gauge(registry, "state_kexecs_not_counted", "Kexecs of runs whose version did not count registers.").set(
         registers.without
     )
@@ -186,7 +187,7 @@ def _where_lost(registry: CollectorRegistry, registers: RegisterSurvival) -> Non
         lost.sort(key=lambda row: -row[0])
         for number, one, value in lost[:_MOST]:
             values = _ids(value) if name == "device" else (inert(value or _UNKNOWN),)
-            gauge.labels(one.name, one.code, *values).inc(number)
+            gauge.labels(inert(one.name), inert(one.code), *values).inc(number)
 
 
 def _location(bridge: BridgeCount) -> tuple[str, ...]:
@@ -197,7 +198,7 @@ def _location(bridge: BridgeCount) -> tuple[str, ...]:
 
 def _ids(vendor_device: str | None) -> tuple[str, ...]:
     vendor, _, product = (vendor_device or "").partition(":")
-    return tuple(f"0x{number}" if number else _UNKNOWN for number in (vendor, product))
+    return tuple(f"0x{inert(number)}" if number else _UNKNOWN for number in (vendor, product))
 
 
 def _states(tally: AriCounts) -> dict[str, int]:

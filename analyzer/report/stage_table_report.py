@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,16 +82,18 @@ def refuse_directory(path: str) -> None:
     Raises:
         UsageError: it exists, and is not an empty directory.
     """
-    place = Path(path)
-    if place.is_dir():
-        entries = sum(1 for _ in place.iterdir())
+    if os.path.isdir(path):  # noqa: PTH112 raises for no name, as Path.is_dir does for one that is too long
+        try:
+            entries = len(os.listdir(path))  # noqa: PTH208 how many
+        except OSError as error:
+            raise UsageError(f"this directory cannot be listed: {error.strerror}", path=path) from error
         if entries:
             raise UsageError(
                 f"expected a new or empty directory, found one with {entries} entries",
                 path=path,
                 advice="name another directory, or remove this one",
             )
-    elif place.exists():
+    elif os.path.lexists(path):
         raise UsageError("expected a directory, found a file", path=path, advice="name a directory: -o DIR")
 
 

@@ -298,3 +298,15 @@ def test_files_are_closed_before_the_next_is_opened(folder):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("length", [300, 5000])
+@pytest.mark.parametrize(
+    "words", [["a.bin", "-o"], ["convert", "a.bin", "-o"], ["tables", "a.bin", "-o"], ["corpus", "check"]]
+)
+def test_a_name_that_no_system_takes_is_an_error(folder, words, length, capsys):
+    assert run([*words, "x" * length + ".bin"]) in (2, 3)
+    text = said(capsys)
+    assert "internal error" not in text
+    assert "error: xxx" in text
+    assert sorted(path.name for path in folder.iterdir()) == ["a.bin", "out"]

@@ -31,7 +31,8 @@ def wrong_values(data: bytes, field: Field) -> Iterator[bytes]:
         yield data[: field.place] + value.to_bytes(field.size, field.order) + data[field.place + field.size :]
 
 
-def _fields_of(layout: object, base: int, what: str, wanted: tuple[str, ...]) -> Iterator[Field]:
+def fields_of(layout: object, base: int, what: str, wanted: tuple[str, ...]) -> Iterator[Field]:
+    """The fields of a declaration whose names end so."""
     at = base
     for part in layout.subcons:
         size = part.sizeof()
@@ -41,15 +42,15 @@ def _fields_of(layout: object, base: int, what: str, wanted: tuple[str, ...]) ->
 
 
 def native(data: bytes) -> list[Field]:
-    found = list(_fields_of(FILE_HEADER_START, 0, "file header", ("size", "count", "version")))
+    found = list(fields_of(FILE_HEADER_START, 0, "file header", ("size", "count", "version")))
     for begin, _ in chunks(data):
         head = CHUNK_HEADER.parse(data[begin:])
         name = ChunkType(head.type).name
         wanted = ("length", "count", "access", "number", "type", "codec")
-        found += _fields_of(CHUNK_HEADER, begin, f"{name} chunk", wanted)
+        found += fields_of(CHUNK_HEADER, begin, f"{name} chunk", wanted)
         if head.type in RECORDS and head.type != ChunkType.ACCESSES:  # whose offsets are registers
             wanted = ("length", "access", "accesses", "dropped", "kexec", "offset", "kind")
-            found += _fields_of(RECORDS[head.type][0], begin + CHUNK_HEADER.sizeof(), name, wanted)
+            found += fields_of(RECORDS[head.type][0], begin + CHUNK_HEADER.sizeof(), name, wanted)
     return found
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import re
+import tarfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import printed_consoles
+import small_logs
 import zstandard
 from simulator import Kernel, Recording, one_port
 from work_done import counted
 
-from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.capture import Boundary, Event, FunctionUse, LogLine, PlacedUse, PreservedDump, Problem
 from analyzer.converting.native import NativeWriter
 from analyzer.errors import AritraceError
 from analyzer.options import Options
@@ -55,6 +58,9 @@ class Sample:
         unseen: of a thousand damaged bytes how many may hide a row without a word: of text, a byte of a word
             makes another line, which another version of its producer may print. What it showed is unknown
             then, and no answer takes it for known (tests/test_lspci_text_deletions.py).
+        join: it is read as a piece of a history.
+        corruptions: how many single bytes are damaged.
+        cuts: at how many edges it is cut at most, and at how many random bytes.
     """
 
     data: bytes
@@ -66,6 +72,9 @@ class Sample:
     shifts: tuple[int, ...] = ()
     checked: bool = False
     unseen: int = 10
+    join: bool = False
+    corruptions: int = 1000
+    cuts: int = 200
 
 
 def line_ends(data: bytes) -> list[int]:
@@ -116,6 +125,9 @@ def _native() -> Sample:
         writer.log(LogLine("[    0.000000] Linux version 7.3.4 (x)"), LogLine("a line", 5, 77))
         writer.event(Event("aer", 6, (0, 1, 2), "corrected", 9))
         writer.problem(Problem("foreign", "old.log", 12, "a line of another program"))
+        writer.uses(
+            PlacedUse(0x0100, 5, FunctionUse("vfio-pci", 17, "vfio3", vm="web1", source="sysfs, /proc"))
+        )
         for first in range(0, 160, 40):
             writer.boundary(Boundary(first, "kexec", f"7.3.{first}"))
             writer.accesses(table.slice(first, 40))
@@ -182,6 +194,60 @@ def _tar() -> Sample:
     )
 
 
+def _tar_with_links() -> Sample:
+    """Derived: a folder of a device as sysfs has it: its config file, then what it is used as."""
+    config = content("formats/sysfs-config.tar.zst")[512 : 512 + 4096]
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, kind, link, data in (
+            ("config", tarfile.REGTYPE, "", config),
+            ("uevent", tarfile.REGTYPE, "", b"DRIVER=ixgbe\nPCI_CLASS=20000\n"),
+            ("driver", tarfile.SYMTYPE, "../" * 40 + "bus/pci/drivers/ixgbe", b""),
+            ("iommu_group", tarfile.SYMTYPE, "../../../kernel/iommu_groups/17", b""),
+            ("net/eth0", tarfile.DIRTYPE, "", b""),
+        ):
+            member = tarfile.TarInfo(f"devices/0000:00:00.0/{name}")
+            member.type, member.linkname, member.size = kind, link, len(data)
+            archive.addfile(member, io.BytesIO(data))
+    data = stream.getvalue()[: archive.offset + 1024]
+    last = archive.offset - 512
+    return Sample(
+        data,
+        list(range(512, last, 256)),
+        name="x.tar",
+        complete=lambda _, cut: cut > last,
+        partial=3,
+        corruptions=100,
+        cuts=40,
+    )
+
+
+def _console() -> Sample:
+    """The accesses of a real recording of two kernels, as tp_printk prints them on a console (derived)."""
+    first, second = (
+        printed_consoles.printed(TRACES / f"formats/trace-dat-kprobes-kernel{number}.dat")[:40]
+        for number in (1, 2)
+    )
+    data = printed_consoles.console(first, second).encode()
+    return Sample(data, line_ends(data), complete=at_a_line, corruptions=100, cuts=40)
+
+
+def _scan_log() -> Sample:
+    """A derived log of the scans of two kernels."""
+    text = small_logs.log() + small_logs.log(before=(small_logs.KEXEC,), release="7.3.4")
+    data = text.encode()
+    shown = data.rindex(b"pci_bus 0000:00: resource")  # its line says that the scan is over
+    return Sample(
+        data,
+        line_ends(data),
+        complete=lambda data, cut: cut > shown or at_a_line(data, cut),
+        in_order=False,
+        join=True,
+        corruptions=100,
+        cuts=40,
+    )
+
+
 def _config() -> Sample:
     data = content("formats/sysfs-config.tar.zst")[512 : 512 + 4096]
     sizes = (64, 256, 4096)
@@ -244,7 +310,10 @@ MAKERS: dict[str, Callable[[], Sample]] = {
     ),
     "earlydump": _earlydump,
     "sysfs-config archive": _tar,
+    "sysfs-config archive with links": _tar_with_links,
     "sysfs-config file": _config,
+    "printed-events": _console,
+    "dmesg": _scan_log,
 }
 
 
@@ -253,12 +322,14 @@ def sample(name: str) -> Sample:
     return MAKERS[name]()
 
 
-def outcome(folder: Path, data: bytes, name: str = "capture") -> Capture | AritraceError:
+def outcome(
+    folder: Path, data: bytes, name: str = "capture", *, join: bool = False
+) -> Capture | AritraceError:
     """What the readers make of a file with these bytes: a capture, or the reason why there is none."""
     path = folder / name
     path.write_bytes(data)
     try:
-        return open_capture(str(path), Options())
+        return open_capture(str(path), Options(join=join))
     except AritraceError as error:
         found = error
     assert found.path == str(path)
@@ -266,10 +337,12 @@ def outcome(folder: Path, data: bytes, name: str = "capture") -> Capture | Aritr
     return found
 
 
-def judged(folder: Path, data: bytes, name: str = "capture") -> Capture | AritraceError:
+def judged(
+    folder: Path, data: bytes, name: str = "capture", *, join: bool = False
+) -> Capture | AritraceError:
     """The outcome, with work and memory that follow the size of the file and not the numbers in it."""
     with counted() as work:
-        found = outcome(folder, data, name)
+        found = outcome(folder, data, name, join=join)
     assert work.calls < MOST_CALLS
     assert work.memory < MOST_MEMORY
     return found
@@ -289,4 +362,5 @@ def tells_more(found: Capture, whole: Capture) -> bool:
         or new.dropped > old.dropped
         or new.foreign_lines > old.foreign_lines
         or any((problem.kind, problem.message) not in told for problem in new.problems)
+        or any(scan.missing != other.missing for scan, other in zip(new.scans, old.scans, strict=False))
     )

@@ -11,7 +11,6 @@ from analyzer.capture import Capture, accesses
 from analyzer.errors import AritraceError
 
 SEED = 20261122
-CORRUPTIONS = 1000
 
 
 @pytest.fixture(params=list(MAKERS))
@@ -20,7 +19,7 @@ def of_format(request):
 
 
 def test_every_sample_is_whole(of_format, tmp_path):
-    found = outcome(tmp_path, of_format.data, of_format.name)
+    found = outcome(tmp_path, of_format.data, of_format.name, join=of_format.join)
     assert not isinstance(found, AritraceError)
     assert not found.notes.truncated
     assert found.accesses.height >= 10
@@ -38,21 +37,22 @@ def shown_bits(capture: Capture) -> dict[tuple[int, int, int, int], tuple[int, i
     return found
 
 
-def test_cut_at_200_edges_and_at_200_random_bytes(of_format, tmp_path):
+def test_cut_at_edges_and_at_random_bytes(of_format, tmp_path):
     data, edges = of_format.data, of_format.edges
     generator = random.Random(SEED)  # noqa: S311 - repeatable, nothing secret
-    whole = outcome(tmp_path, data, of_format.name)
+    whole = outcome(tmp_path, data, of_format.name, join=of_format.join)
     rows = registers(whole)
-    chosen = edges if len(edges) <= 200 else generator.sample(edges, 200)
+    most = of_format.cuts
+    chosen = edges if len(edges) <= most else generator.sample(edges, most)
     cuts = {
         edge + shift
         for edge in chosen
         for shift in (0, *(of_format.shifts or (generator.choice((-2, -1, 1, 7)),)))
     }
-    cuts |= {generator.randrange(len(data)) for _ in range(200)}
+    cuts |= {generator.randrange(len(data)) for _ in range(most)}
     answers = 0
     for cut in sorted(cut for cut in cuts if 0 < cut < len(data)):
-        found = judged(tmp_path, data[:cut], of_format.name)
+        found = judged(tmp_path, data[:cut], of_format.name, join=of_format.join)
         if isinstance(found, AritraceError):
             continue
         answers += 1
@@ -69,17 +69,17 @@ def test_cut_at_200_edges_and_at_200_random_bytes(of_format, tmp_path):
     assert answers
 
 
-def test_1000_single_damaged_bytes(of_format, tmp_path):
+def test_single_damaged_bytes(of_format, tmp_path):
     data = of_format.data
     generator = random.Random(SEED + 1)  # noqa: S311 - repeatable, nothing secret
-    whole = outcome(tmp_path, data, of_format.name)
+    whole = outcome(tmp_path, data, of_format.name, join=of_format.join)
     rows = registers(whole)
     answers = silent = 0
-    for _ in range(CORRUPTIONS):
+    for _ in range(of_format.corruptions):
         damaged = bytearray(data)
         place = generator.randrange(len(data))
         damaged[place] ^= generator.choice((1 << generator.randrange(8), 0xFF))
-        found = judged(tmp_path, bytes(damaged), of_format.name)
+        found = judged(tmp_path, bytes(damaged), of_format.name, join=of_format.join)
         if isinstance(found, AritraceError):
             continue
         answers += 1
@@ -87,8 +87,8 @@ def test_1000_single_damaged_bytes(of_format, tmp_path):
         assert found.accesses.height <= rows.height + 2, place
         # Rows that are gone were not lost silently, as far as the format lets anybody see it.
         silent += found.accesses.height < rows.height and not tells_more(found, whole)
-    assert answers > CORRUPTIONS // 10
-    assert silent <= (0 if of_format.checked else CORRUPTIONS * of_format.unseen // 1000)
+    assert answers > of_format.corruptions // 10
+    assert silent <= (0 if of_format.checked else of_format.corruptions * of_format.unseen // 1000)
 
 
 def test_emptied_and_overwritten_blocks(of_format, tmp_path):
@@ -97,6 +97,11 @@ def test_emptied_and_overwritten_blocks(of_format, tmp_path):
     for fill in (b"\0", b"\xff", b"\n", b" "):
         for size in (16, 512, 4096):
             place = generator.randrange(len(data))
-            judged(tmp_path, data[:place] + fill * size + data[place + size :], of_format.name)
-            judged(tmp_path, data[:place] + fill * size + data[place:], of_format.name)
-            judged(tmp_path, data[:place] + data[place + size :], of_format.name)
+            judged(
+                tmp_path,
+                data[:place] + fill * size + data[place + size :],
+                of_format.name,
+                join=of_format.join,
+            )
+            judged(tmp_path, data[:place] + fill * size + data[place:], of_format.name, join=of_format.join)
+            judged(tmp_path, data[:place] + data[place + size :], of_format.name, join=of_format.join)

@@ -95,6 +95,11 @@ def test_the_three_forms_say_the_same(form, folder):
         (b"pieces\na;b\nc\na;b\n", "found the one of line 4 also in line 2 of m"),
         (b"pieces,time\na,yesterday\n", "expected a date or time of ISO 8601 in column 'time' of line 2"),
         (b"pieces,time\na,9999-12-31\n", "expected a date or time of ISO 8601 in column 'time' of line 2"),
+        (
+            b'{"pieces": "a", "preserved": [1]}\n',
+            "expected a text in column 'preserved' of line 1, found int",
+        ),
+        (b'{"pieces": "a", "time": [1]}\n', "expected a date or time of ISO 8601 in column 'time' of line 1"),
         (b"pieces,kexec_at\na,7\n", "expected access:N or time:NS in column 'kexec_at' of line 2, found '7'"),
         (b"pieces,preserved\na,99\n", "column 'preserved' in line 2: --preserved:"),
         (b"pieces,map\na,devfn\n", "column 'map' in line 2: --map: expected FIELD=NAME"),

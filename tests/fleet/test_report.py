@@ -9,14 +9,14 @@ import duckdb
 import polars as pl
 import pytest
 import result_samples as samples
-from fleet_results import FLEET, write
+from fleet_results import FLEET, REGISTERS, write
 from fleet_runs import CLEAN, LOST, RESET, STOCK, Fleet
 from prometheus_client.parser import text_string_to_metric_families
 from result_samples import PORT
 
 from analyzer import fleet
 from analyzer.cli.fleet_command import _status
-from analyzer.errors import AritraceError
+from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet.reporting import rate, tally
 from analyzer.report.fleet_wording import headline
 
@@ -191,6 +191,93 @@ def test_a_damaged_part_is_an_error_with_advice(tmp_path):
     with pytest.raises(AritraceError) as error:
         fleet.report(job.directory)
     assert error.value.advice
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("captures", "path", None),
+        ("captures", "outcome", None),
+        ("kexecs", "ari", None),
+        ("bridges", "bdf", "00:03.0"),
+        ("state", "name", None),
+    ],
+)
+def test_a_row_that_no_run_writes_is_refused(tmp_path, table, column, value):
+    job = write(tmp_path / "out", FLEET, states=REGISTERS)
+    part = next(path for path in (tmp_path / "out" / table).rglob("part-0*") if pl.read_parquet(path).height)
+    rows = pl.read_parquet(part).with_columns(pl.lit(value, pl.String).alias(column))
+    rows.write_parquet(part, metadata={"aritrace": pl.read_parquet_metadata(part)["aritrace"]})
+    message = f"expected a value of {column} in each row of the table {table}, found {rows.height} row"
+    with pytest.raises(AritraceError, match=message):
+        fleet.report(job.directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0),
+        ("captures", 10**30),
+        ("captures", 1e999),
+        ("captures", True),
+        ("replaced", [10**30]),
+        ("first_batch", -1),
+        ("manifest", "../manifest-0.parquet"),
+        ("manifest", [1]),
+    ],
+)
+def test_a_job_that_no_run_writes_is_refused(tmp_path, name, value):
+    write(tmp_path / "out", FLEET)
+    path = tmp_path / "out" / "job.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(UsageError, match="expected the job file of a fleet run"):
+        fleet.report(str(tmp_path / "out"))
+
+
+def test_a_batch_may_be_as_large_as_the_user_says(tmp_path):
+    write(tmp_path / "out", FLEET, 10**30)
+    assert fleet.report(str(tmp_path / "out")).complete
+
+
+@pytest.mark.parametrize("limit", ["max_bytes", "max_memory"])
+def test_a_limit_that_no_system_takes_is_refused(tmp_path, limit):
+    limits = fleet.Limits(**{limit: 1 << 63})
+    with pytest.raises(UsageError, match="expected limits of at most 4611686018427387904 bytes"):
+        fleet.run([str(CLEAN)], str(tmp_path / "out"), limits=limits)
+
+
+def test_of_how_many_batches_a_job_speaks_costs_nothing(tmp_path):
+    write(tmp_path / "out", FLEET)
+    path = tmp_path / "out" / "job.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "captures": 1 << 40}))
+    found = fleet.report(str(tmp_path / "out"))
+    assert (found.batches, found.complete) == (1 << 38, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("captures", "3"),
+        ("parts", {"captures": ["../captures/x.parquet"]}),
+        ("parts", {"captures": ["job.json"]}),
+        ("parts", {"captures": 1}),
+    ],
+)
+def test_a_record_that_no_run_writes_is_a_batch_that_is_not_done(tmp_path, name, value):
+    write(tmp_path / "out", FLEET)
+    (path,) = (tmp_path / "out" / "batches").glob("batch-000001-*")
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    assert fleet.report(str(tmp_path / "out")).batches_done == 2
+
+
+def test_endless_brackets_are_no_job_and_no_record(tmp_path):
+    write(tmp_path / "out", FLEET)
+    (record,) = (tmp_path / "out" / "batches").glob("batch-000001-*")
+    record.write_text("[" * 100_000)
+    assert fleet.report(str(tmp_path / "out")).batches_done == 2
+    (tmp_path / "out" / "job.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="expected the job file of a fleet run"):
+        fleet.report(str(tmp_path / "out"))
 
 
 def test_tables_of_another_version_are_refused(tmp_path):

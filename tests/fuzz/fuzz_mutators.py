@@ -20,11 +20,17 @@ _EDGES = (0, 1, 2, 3, 4, 7, 8, 15, 16, 0x1F, 0x20, 0x3F, 0x40, 0x7F, 0x80, 0xFE,
 _EDGES = (*_EDGES, 0x1000, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 1 << 20, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _EDGES = (*_EDGES, 1 << 32, 1 << 40, 1 << 48, (1 << 53) + 1, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 _SIZES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_VALUE = re.compile(rb'"(?:[^"\\\n]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|\[\]|\{\}')
+_VALUES = (
+    b"null", b"true", b"[]", b"{}", b'""', b"[1]", b"[[]]", b'{"a": 1}', b"-1", b"0", b"1e999", b"NaN",
+    b"9" * 40, b"9" * 5000, b'"x"', b'"\\ud800"', b'"\\u0000"', b'["x", 1]', b"[" * 500, b"2026-01-01",
+)  # fmt: skip
 _CHUNK_MAGIC, _CHUNK_HEADER = b"\xab\x43\x48\x4b", 40
 _STRANGE = (
     b"\0", b"\xff", b"\xc3\x28", b"\xe2\x80\xae", b"\xed\xa0\x80", b"\x1b[2J", b"\r", b"\t", b"\n\n", b"-",
     b"=cmd|' /C calc'!A0", b"<script>", b"%s%n", b"ffff:ff:1f.7", b"10000:e1:00.0", b"0x", b"-1", b"1e999",
     b"99999999999999999999", "\u0661\u0662".encode(), b":", b"...", b" " * 64, b"[", b"]", b"(", b"{",
+    b"null", b"true", b"[]", b"{}", b'""', b"NaN", b"1.5",
 )  # fmt: skip
 
 
@@ -108,6 +114,16 @@ def digits(data: bytes, rng: random.Random, other: bytes) -> bytes:
     return data[: place.start()] + new + data[place.end() :]
 
 
+def values(data: bytes, rng: random.Random, other: bytes) -> bytes:
+    """Put another value in place of one of JSON or TOML, or into a list."""
+    places = list(_VALUE.finditer(data[:65536]))
+    if not places:
+        return lines(data, rng, other)
+    place, new = rng.choice(places), rng.choice(_VALUES)
+    end = place.start() if rng.randrange(3) == 0 else place.end()  # in front of it, or in its place
+    return data[: place.start()] + new + (b", " if end < place.end() else b"") + data[end:]
+
+
 def native_repaired(data: bytes, rng: random.Random) -> bytes:
     """Make the checksums of a native file right again, and often its running numbers."""
     changed = bytearray(data)
@@ -145,7 +161,9 @@ def tar_repaired(data: bytes, _: random.Random) -> bytes:
     return bytes(changed)
 
 
+STRUCTURED: tuple[Mutator, ...] = (lines, digits, values, values, blocks, bits)
 BINARY: tuple[Mutator, ...] = (blocks, numbers, numbers, bits)
+MIXED: tuple[Mutator, ...] = (blocks, numbers, bits, lines, digits)
 TEXT: tuple[Mutator, ...] = (lines, lines, digits, digits, blocks, bits)
 
 

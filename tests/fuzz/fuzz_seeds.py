@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lspci_texts
+import small_logs
 import zstandard
 from fuzz_tables import bytes_of
 from simulator import Kernel, Recording, lab_topology, one_port
 
-from analyzer.capture import Boundary, Event, LogLine, PreservedDump, Problem
+from analyzer.capture import Boundary, Event, FunctionUse, LogLine, PlacedUse, PreservedDump, Problem
 from analyzer.converting.minimal import minimise
 from analyzer.converting.native import NativeWriter
 from analyzer.readers import open_capture
@@ -50,6 +51,13 @@ def text(*patterns: str) -> list[bytes]:
                 begin = data.find(b"\n", start) + 1
                 pieces.append(data[begin : data.rfind(b"\n", 0, begin + PIECE) + 1])
     return pieces
+
+
+def logs() -> list[bytes]:
+    """Real consoles, and derived logs of a small machine's kernels, which a piece of a history must be."""
+    found = [small_logs.log(), small_logs.log(small_logs.PORT, small_logs.FIRST, begin=False)]
+    found.append(small_logs.log() + small_logs.log(before=(small_logs.KEXEC,), release="7.3.4"))
+    return [*text("console*"), *(one.encode() for one in found)]
 
 
 def printed_events() -> bytes:
@@ -92,11 +100,10 @@ def hex_dump() -> bytes:
 
 def lspci_text() -> list[bytes]:
     """What lspci prints between its rows of bytes: of a real machine, and hand-made."""
-    between = [
-        b"".join(line for line in piece.splitlines(True) if not _ROW.match(line))
-        for piece in text("lspci*v*")
-    ]
-    return [*between, *(one.encode() for one in (lspci_texts.CHAIN, lspci_texts.VIRTUAL, lspci_texts.SILENT))]
+    lines = content(FORMATS / "lspci-xxxx-vvv.txt.zst").splitlines(keepends=True)
+    real = b"".join(line for line in lines if not _ROW.match(line))
+    pieces = [real[start : real.find(b"\n\n", start + 6000) + 2] for start in (0, len(real) // 2)]
+    return [*pieces, *(one.encode() for one in (lspci_texts.CHAIN, lspci_texts.VIRTUAL, lspci_texts.SILENT))]
 
 
 def native() -> list[bytes]:
@@ -112,6 +119,8 @@ def native() -> list[bytes]:
         writer.log(LogLine("[    0.000000] Linux version 6.1 x"), LogLine("line", 5, 77))
         writer.event(Event("aer", 6, (0, 1, 2), "corrected", 9))
         writer.problem(Problem("foreign", "old.log", 12, "m"))
+        use = FunctionUse("ixgbe", 17, "vfio3", ["eth0"], ["nvme3n1"], "web1", "sysfs, /proc")
+        writer.uses(PlacedUse(0x0300, 0, use), PlacedUse(0x0308, 5, FunctionUse("nvme", source="kernel log")))
         for part in range(3):
             writer.boundary(Boundary(part * 40, "kexec", f"6.{part}"))
             writer.accesses(small.accesses.slice(part * 40, 40))

@@ -1,4 +1,4 @@
-"""One target per reader, and for the replay, kernel logs, dumps of preserved sets and options.
+"""One target per reader, and for all else that is an input: logs, dumps, options, hosts, snapshots, fleets.
 
 A target takes any bytes. Its oracle: an answer that keeps the promises of the access table, or an
 :class:`AritraceError`; no other exception, no warning, and within ``SECONDS`` of processor time.
@@ -7,38 +7,29 @@ A target takes any bytes. Its oracle: an answer that keeps the promises of the a
 from __future__ import annotations
 
 import io
-import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fuzz_fleets as fleets
+import fuzz_hosts as hosts
 import fuzz_mutators as mutators
 import fuzz_seeds as seeds
+import fuzz_snapshots as snapshots
 import fuzz_tables
-import polars as pl
+from fuzz_oracle import allowed, analysed, opened, room
 
-from analyzer.analysis import analyze_capture, study
-from analyzer.bdf import text as bdf_text
-from analyzer.capture import accesses
+from analyzer.analysis import analyze_capture
 from analyzer.converting import minimal, redaction
-from analyzer.errors import AritraceError
 from analyzer.kernel_logs import cmdline, kernel_log
 from analyzer.observed import junctions
 from analyzer.options import Options
 from analyzer.preservation import flb
-from analyzer.questions import statistics as capture_statistics
 from analyzer.questions.atrisk import atrisk_of
-from analyzer.questions.explain import function as explain
 from analyzer.questions.snapshot import take_capture
-from analyzer.readers import open_capture, sniff
+from analyzer.readers import sniff
 from analyzer.readers.unwrap import ByteStream, open_stream
-from analyzer.report import json_report, page, text_report
 from analyzer.report.lspci_text import lspci_text
-from analyzer.results import Analysis
 from analyzer.series import names
-from analyzer.verdicts import verdict
 
 if TYPE_CHECKING:
     import random
@@ -46,10 +37,8 @@ if TYPE_CHECKING:
 
     from analyzer.capture import Capture
 
-#: Processor time that one input of the sizes used here may take.
-SECONDS = 5.0
-_ROOM = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108 shared memory: a disk would wear
-_VERDICTS = {"clean", "findings", "undetermined", "no-kexec", "unreadable"}
+#: Changed inputs of a target in the short form.
+ROUNDS = 25
 
 
 @dataclass(frozen=True)
@@ -61,6 +50,7 @@ class Target:
     mutators: tuple[mutators.Mutator, ...]
     repair: Callable[[bytes, random.Random], bytes] | None = None
     longest: int = 1 << 16
+    rounds: int = ROUNDS
 
     def mutate(self, data: bytes, rng: random.Random, other: bytes) -> bytes:
         """A changed input, its checksums mostly right again."""
@@ -68,60 +58,6 @@ class Target:
         if self.repair is not None and rng.randrange(8):
             data = self.repair(data, rng)
         return data[: self.longest]
-
-
-def allowed(run: Callable[[bytes], object], data: bytes) -> object | None:
-    """The answer, or None where the input was refused in good order."""
-    try:
-        return run(data)
-    except AritraceError as error:
-        said = str(error)
-    assert said
-    return None
-
-
-def opened(data: bytes, name: str = "input", options: Options | None = None) -> Capture:
-    """What the readers make of a file with these bytes; checked."""
-    path = _ROOM / f"{os.getpid()}" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    capture = open_capture(str(path), options)
-    check(capture)
-    return capture
-
-
-def check(capture: Capture) -> None:
-    """The promises of an access table and its notes."""
-    table = capture.accesses
-    mask = [name for name in (accesses.KNOWN,) if name in table.columns]
-    assert table.drop(mask).schema == accesses.SCHEMA
-    for name in mask:  # bits that the input does not show are 0
-        assert not (table["value"].to_numpy() & ~table[name].to_numpy()).any()
-    assert table.height
-    highest = table.select(pl.col("offset", "width", "bus", "devfn").max()).row(0, named=True)
-    assert highest["offset"] <= 4095
-    assert set(table["width"].unique().to_list()) <= {0, 1, 2, 4}
-    assert table["seq"].is_sorted()
-    notes = capture.notes
-    assert notes.dropped >= 0
-    for problem in notes.problems:
-        assert problem.message
-        assert problem.offset_bytes is None or problem.offset_bytes >= 0
-    capture_statistics.describe(capture)
-
-
-def analysed(capture: Capture, options: Options) -> None:
-    """Every verb on a capture, and its reports."""
-    working = study(capture, options)
-    result = working.result
-    assert result.verdict in _VERDICTS
-    analysis = Analysis(options.policy, [result], verdict.summarise([result]))
-    json.loads(json_report.json_text(analysis))
-    page.plain(text_report.fill(page.Page(), analysis, verbosity=2))
-    for number in {int(working.index.function[0]), int(working.index.function[-1])}:
-        allowed(lambda _, key=number: explain.explain_capture(capture, bdf_text(key), options), b"")
-    allowed(lambda _: atrisk_of(capture, options), b"")
-    allowed(lambda _: list(lspci_text(take_capture(capture, None, options))), b"")
 
 
 def native(data: bytes) -> None:
@@ -163,7 +99,7 @@ def hex_dump(data: bytes) -> None:
 
 
 def unwrap(data: bytes) -> None:
-    path = _ROOM / f"packed-{os.getpid()}"
+    path = room() / "packed"
     path.write_bytes(data)
     with open_stream(str(path)) as stream:
         while stream.read(1 << 16):
@@ -224,7 +160,7 @@ def log_piece(data: bytes) -> None:
 
 def log_beside(data: bytes) -> None:
     """A hostile log given beside a real capture."""
-    path = _ROOM / f"log-{os.getpid()}"
+    path = room() / "log"
     path.write_bytes(data)
     capture = _small_capture()
     analysed(capture, Options(dmesg=str(path)))
@@ -278,10 +214,30 @@ TARGETS: dict[str, Target] = {
     "replay": Target(replay, lambda: [b"\x80" + seed for seed in seeds.tables()], mutators.BINARY),
     "convert": Target(convert, seeds.tables, mutators.BINARY),
     "kernel-log": Target(log, lambda: seeds.text("console*", "earlydump*"), mutators.TEXT),
-    "log-piece": Target(log_piece, lambda: seeds.text("console*"), mutators.TEXT),
+    "log-piece": Target(log_piece, seeds.logs, mutators.TEXT),
     "log-beside": Target(log_beside, lambda: seeds.text("console*", "earlydump*"), mutators.TEXT),
     "preserved-dump": Target(preserved_dump, seeds.dumps, mutators.BINARY),
     "options": Target(option_texts, seeds.options, mutators.TEXT, longest=4096),
+    "sysfs-archive": Target(
+        hosts.sysfs_archive, hosts.archive_seeds, mutators.BINARY, mutators.tar_repaired, rounds=5
+    ),
+    "several-guests": Target(hosts.several_guests, hosts.guest_seeds, mutators.TEXT),
+    "kernel-messages": Target(hosts.kernel_messages, hosts.message_seeds, mutators.TEXT),
+    "kernel-memory": Target(hosts.kernel_memory, hosts.memory_seeds, mutators.BINARY),
+    "collect": Target(hosts.collect, hosts.host_seeds, mutators.MIXED, rounds=2),
+    "two-dumps": Target(snapshots.two_dumps, snapshots.dump_seeds, mutators.TEXT, rounds=2),
+    "two-snapshots": Target(snapshots.two_snapshots, snapshots.snapshot_seeds, mutators.BINARY, rounds=2),
+    "every-form": Target(snapshots.every_form, lambda: [seeds.simulated()], mutators.BINARY, rounds=3),
+    "manifest": Target(fleets.manifests, fleets.manifest_seeds, mutators.STRUCTURED),
+    "manifest-parquet": Target(fleets.manifests, fleets.parquet_seeds, mutators.BINARY, rounds=2),
+    "source-list": Target(fleets.source_list, fleets.list_seeds, mutators.TEXT),
+    "group-by": Target(fleets.group_by, fleets.group_seeds, mutators.TEXT),
+    "scenario": Target(fleets.scenario, fleets.scenario_seeds, mutators.STRUCTURED),
+    "corpus-case": Target(fleets.corpus_case, fleets.case_seeds, mutators.STRUCTURED, rounds=2),
+    "fleet-file": Target(
+        fleets.fleet_file, fleets.file_seeds, (*mutators.MIXED, mutators.values, mutators.values), rounds=2
+    ),
+    "fleet-cells": Target(fleets.fleet_cells, fleets.cell_seeds, mutators.BINARY, longest=512, rounds=3),
 }
 
 

@@ -106,3 +106,12 @@ def test_a_list_that_is_a_device(tmp_path):
     ended = limited.analyze("fleet", "run", "@/dev/zero", "-o", tmp_path / "out", memory=1 << 30)
     assert ended.status == 2
     assert "expected a list of sources, found a device or socket" in ended.err
+
+
+def test_a_manifest_that_grows(tmp_path):
+    (tmp_path / "m").write_bytes(ZSTD.compress(b"pieces\n" + b"a\n" * (100 << 20)))
+    ended = limited.analyze(
+        "fleet", "run", "--manifest", tmp_path / "m", "-o", tmp_path / "out", memory=2 << 30
+    )
+    assert ended.status == 2
+    assert "compressed bytes that became" in ended.err

@@ -9,10 +9,15 @@ import json
 import re
 import xml.etree.ElementTree as ET  # of our own output
 from collections import Counter
+from pathlib import Path
 
+import fake_hosts
 import limited
 import pytest
-from hostile_texts import assert_quiet
+import tomlkit
+from hostile_texts import HOSTILE, HOSTILE_NAME, assert_quiet
+
+from analyzer.cli.application import run
 
 
 @pytest.fixture
@@ -109,3 +114,85 @@ def test_other_commands(pair, command):
     assert ended.status in (0, 1, 3), ended.err
     assert_quiet(ended.out.replace("\t", " "))  # lspci's own format has tabs
     assert_quiet(ended.err)
+
+
+@pytest.fixture
+def here(capsys):
+    """Runs the program in this process, which is quicker; status, and what it says on both streams."""
+
+    def call(*arguments):
+        status = run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        assert_quiet(said.out)
+        assert_quiet(said.err)
+        return status, said.out + said.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["atrisk", "--format", "json"],
+        ["explain", "0000:02:00.0", "-vv"],
+        ["tables", "-t", "captures"],
+        ["tables", "-t", "bridges", "--format", "csv"],
+        ["tables", "-t", "evidence", "--format", "jsonl"],
+    ],
+)
+def test_further_commands(pair, here, command):
+    status, _ = here(command[0], pair["hostile"], *command[1:])
+    assert status in (0, 1, 3)
+
+
+def test_a_host_that_is_collected(tmp_path, here):
+    """Names of drivers, interfaces, virtual machines and the host, its log and its command line."""
+    text = HOSTILE.replace("\0", "").replace("/", "_")
+    spaces = fake_hosts.functions(fake_hosts.BEFORE)
+    root = fake_hosts.host(tmp_path / HOSTILE_NAME, spaces, kmsg=f"6,3,0,-;{text}\n6,4,1,-;pci {text}\n")
+    for name in ("proc/sys/kernel/hostname", "proc/cmdline", "proc/version"):
+        Path(root, name).write_text(text)
+    fake_hosts.give(root, "0000:03:01.0", text[:200], group=17)
+    Path(root, "sys/devices/pci0000:00/0000:03:01.0/net", text[:200]).mkdir(parents=True)
+    Path(root, "sys/devices/pci0000:00/0000:03:01.0/driver").unlink()
+    Path(root, "sys/devices/pci0000:00/0000:03:01.0/driver").symlink_to(f"../vfio-{text[:100]}")
+    fake_hosts.process(root, 900, ["qemu", "-name", text], ["/dev/vfio/17"])
+    output = tmp_path / "x.bin"
+    here("collect", "-o", output, "--after", "--root", root)
+    for command in (["atrisk", output], ["explain", output, "0000:03:01.0"], ["log", output]):
+        status, said = here(*command)
+        assert status in (0, 1, 3), said
+        assert "calc" in said  # else it proves nothing
+
+
+def test_files_that_are_refused_with_what_is_wrong(tmp_path, here):
+    """A manifest, a scenario, a case of a corpus, a job: the message shows what it quotes harmlessly."""
+    (tmp_path / "m").write_text(json.dumps({"pieces": "a", HOSTILE: "x"}))
+    (tmp_path / "x.toml").write_text(tomlkit.dumps({"parts": HOSTILE}))
+    corpus, run = tmp_path / "corpus", tmp_path / "run"
+    corpus.mkdir()
+    run.mkdir()
+    (corpus / "a.bin").write_bytes(b"")
+    (corpus / "a.toml").write_text(tomlkit.dumps({"options": {HOSTILE: 1}}))
+    (run / "job.json").write_text(json.dumps({"schema": HOSTILE}))
+    for command in (
+        ["fleet", "run", "--manifest", tmp_path / "m", "-o", tmp_path / "out"],
+        ["fleet", "report", run],
+        ["corpus", "check", corpus],
+        ["lab", "run", tmp_path / "x.toml"],
+    ):
+        status, said = here(*command)
+        assert status in (2, 3), said
+        assert "calc" in said
+
+
+def test_a_corpus(pair, tmp_path, here):
+    """Its titles and what it expects, in the differences that are shown."""
+    (tmp_path / "a.bin").write_bytes(pair["hostile"].read_bytes())
+    case = {"title": HOSTILE, "what": HOSTILE, "expect": {"verdict": HOSTILE}}
+    (tmp_path / "a.toml").write_text(tomlkit.dumps(case))
+    for command in (["check", tmp_path], ["update", tmp_path]):
+        status, said = here("corpus", *command)
+        assert status in (0, 1), said
+        assert "calc" in said

@@ -11,6 +11,7 @@ import struct
 
 import hostile_captures as hostile
 import limited
+import polars as pl
 import pytest
 import zstandard
 from hostile_captures import BRIDGE, ari, express, space
@@ -140,6 +141,26 @@ def test_a_machine_that_cannot_be(functions, registers, tmp_path):
     assert ended.status in (0, 1, 3)
     (capture,) = json.loads(report.read_text())["captures"]
     assert len(capture["kexecs"]) == 1
+
+
+OTHER_QUESTIONS = {"all buses claimed": everything_claimed}
+if LONG:
+    OTHER_QUESTIONS |= {"next-function ring": next_function_ring, "looping lists": looping_lists}
+
+
+@pytest.mark.parametrize("name", OTHER_QUESTIONS)
+def test_other_questions_about_a_machine_that_cannot_be(name, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(hostile.twice(OTHER_QUESTIONS[name]()))
+    for command in (
+        ["atrisk", path, "--format", "json", "-o", tmp_path / "atrisk.json"],
+        ["explain", path, "0000:01:00.0", "--format", "json", "-o", tmp_path / "explain.json"],
+        ["tables", path, "-o", tmp_path / "tables"],
+    ):
+        ended = limited.analyze(*command, memory=MEMORY, seconds=SECONDS)
+        assert ended.status in (0, 1, 3), ended.err
+    assert json.loads((tmp_path / "atrisk.json").read_text())["verdict"] != "safe"
+    assert pl.read_parquet(tmp_path / "tables/functions").height > 0
 
 
 def scanning():

@@ -26,7 +26,9 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
 from prometheus_client.parser import text_string_to_metric_families
 
 from analyzer import fleet
-from analyzer.report import fleet_prometheus
+from analyzer.fleet.drilldown import drill_down
+from analyzer.report import fleet_json, fleet_prometheus, fleet_report, page
+from analyzer.report.html import fleet_page
 from analyzer.report.html.fleet_queries import CountedTables, query
 from schemas.native import MAGIC
 
@@ -218,6 +220,31 @@ def test_names_that_become_one_are_counted_together(tmp_path):
         "aritrace_fleet_bridge_lost_kexecs": 2,
         "aritrace_fleet_bridge_devices_stranded": 6,
     }
+
+
+def test_tables_with_other_texts_in_every_column(tmp_path):
+    """Tables that somebody else gives: in each column of texts but those that are counted by their words."""
+    fleet_results.write(tmp_path / "out", fleet_results.FLEET, 16, states=fleet_results.REGISTERS)
+    counted = {"outcome", "verdict", "ari", "kind", "bdf"}
+    for part in (tmp_path / "out").rglob("part-0*.parquet"):
+        rows, about = pl.read_parquet(part), pl.read_parquet_metadata(part).get("aritrace")
+        texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in counted]
+        rows = rows.with_columns(pl.lit(f"{name} {HOSTILE}").alias(name) for name in texts)
+        if about is not None:
+            rows.write_parquet(part, metadata={"aritrace": about})
+    report = fleet.report(str(tmp_path / "out"))
+    shown = fleet_page.shown_part(report)
+    html = "".join(fleet_page.pieces(shown, drill_down(shown)))
+    for text in (
+        fleet_json.text(report),
+        fleet_prometheus.text(report),
+        page.plain(fleet_report.fill(page.Page(), report, everything=True)),
+        html,
+    ):
+        assert_quiet(text)
+        assert "calc" in text
+    assert {one.tag for one in parse(html).all()}.isdisjoint({"img", "iframe", "object"})
+    list(text_string_to_metric_families(fleet_prometheus.text(report)))
 
 
 def test_queries_of_the_page(runs):

@@ -57,6 +57,23 @@ def test_what_the_example_says(tmp_path):
     assert (capture.notes.clock, capture.notes.log) == ("local", [])
 
 
+@pytest.mark.parametrize("prefix", ["[   47.501556] ", "<6>[   47.501556] ", ""])
+def test_a_message_that_is_cut_is_no_access_and_said(prefix, tmp_path):
+    """0x80 that is cut after 0x8 would be another value."""
+    first, last = event("47.501553", VENDOR), f"{prefix}rd_conf1: {HEADER}"
+    begin = 1 if prefix else last.index("bus=") + 4  # without a time it must be seen what it is
+    for end in range(begin, len(last)):
+        capture = read(tmp_path, f"{first}\n{last[:end]}")
+        assert capture.accesses["value"].to_list() == [0x8086]
+        assert (capture.notes.truncated, capture.notes.log) == (True, [])
+
+
+def test_a_prompt_at_the_end_is_whole(tmp_path):
+    capture = read(tmp_path, f"{event('47.501553', VENDOR)}\nlocalhost login: ")
+    assert capture.notes.truncated is False
+    assert [line.text for line in capture.notes.log] == ["localhost login: "]
+
+
 DUMP = [
     "[   60.000001] Dumping ftrace buffer:",
     "[   60.000002] ---------------------------------",

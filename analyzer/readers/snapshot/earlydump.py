@@ -134,8 +134,7 @@ class _Log:
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
-        for line, where in text_blocks.log_lines(stream, self._notes, _BLOCK, **limits):
+        for line, where in text_blocks.log_lines(stream, self._notes, _BLOCK, MAX_LINES, MAX_BYTES):
             self._number += 1
             self._line(line, where)
         self._finish()

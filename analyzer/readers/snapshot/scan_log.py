@@ -79,8 +79,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
 def _lines(stream: ByteStream, notes: Notes) -> list[int]:
     """Keep the lines of the log, up to the limits of a log in a capture; returns their places."""
     places: list[int] = []
-    limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
-    for line, where in text_blocks.log_lines(stream, notes, _BLOCK, **limits):
+    for line, where in text_blocks.log_lines(stream, notes, _BLOCK, MAX_LINES, MAX_BYTES):
         notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
         places.append(where)
     return places

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import bisect
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,10 +55,12 @@ _DUMPED: Final = re.compile(
 _PRINTED: Final = re.compile(r"(?P<event>\w{1,64}): (?P<said>.*)")
 _LOST: Final = re.compile(r"CPU:\d{1,5} \[(?:LOST )?(\d{0,15}) ?EVENTS(?: DROPPED)?\]")
 _NOT_PRINTED: Final = re.compile(r"\*\* (\d{1,15}) printk messages dropped \*\*")
+#: How a kernel's message begins, or the first bytes of one: it always ends with its line. A prompt does not.
+_MESSAGE: Final = re.compile(rb"(?:<(?:\d{0,3}$|\d{1,3}>))?(?:\[ *(?:\d|$)|$)")
 _ENTERED: Final[dict[str | None, BoundaryName]] = {"firmware": "boot", "kexec": "kexec", "crash": "crash"}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Event:
     """One event line: number and start of the line, time, and what it says. ``dumped``: it is of a dump."""
 
@@ -125,8 +128,15 @@ class _EventLog:
 
     def read(self, stream: ByteStream) -> None:
         """Take every line up to the limits."""
-        limits = {"most_lines": MAX_LINES, "most_bytes": MAX_BYTES}
-        for line, where in text_blocks.log_lines(stream, self.notes, _BLOCK, **limits):
+        lines = text_blocks.log_lines(
+            stream,
+            self.notes,
+            _BLOCK,
+            MAX_LINES,
+            MAX_BYTES,
+            is_whole=lambda line: not _MESSAGE.match(line) and not self._likely.search(line),
+        )
+        for line, where in lines:
             self.number += 1
             self._line(line, where)
 
@@ -161,9 +171,8 @@ class _EventLog:
             return False
         time_us = message.time_us if dumped is None else int(dumped["us"])
         cpu, thread = (-1, -1) if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
-        event = _Event(
-            self.number, where, time_us, cpu, thread, match["event"], match["said"], dumped is not None
-        )
+        name = sys.intern(match["event"])  # there are few, each on many lines
+        event = _Event(self.number, where, time_us, cpu, thread, name, match["said"], dumped is not None)
         self.events.append(event)
         if len(self.names) < _MOST_NAMES and event.name not in KINDS:
             self.names.add(event.name.encode())
