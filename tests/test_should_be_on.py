@@ -87,7 +87,7 @@ def small(*rows: dict[tuple[str, int], str | None], size: int = 4096) -> str:
             None,
             "cannot-tell",
             [],
-            f"{LACKS}: 100-fff of 0000:01:00.0",
+            f"{LACKS}: bytes 100-fff of 0000:01:00.0",
         ),
     ],
 )  # fmt: skip
