@@ -17,6 +17,7 @@ from analyzer.cli.parameters import (
     QuietOption,
     SeriesOption,
     StrictOption,
+    verbosity,
 )
 
 if TYPE_CHECKING:
@@ -205,14 +206,7 @@ MaxSeconds = Annotated[
 MaxMemory = Annotated[str | None, _most("--max-memory", "Memory that reading and analysing it may use")]
 EveryRowOption = Annotated[
     int,
-    typer.Option(
-        "--verbose",
-        "-v",
-        count=True,
-        show_default=False,
-        rich_help_panel="Output",
-        help="Show every row of each list.",
-    ),
+    verbosity("Show every row of each list."),
 ]
 FleetFormat = Annotated[
     Literal["text", "json", "prometheus"],

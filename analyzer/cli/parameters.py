@@ -3,7 +3,7 @@
 # No "from __future__ import annotations" here and in the commands: typer evaluates the annotations at start,
 # and strings would cost it a lookup each.
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -275,18 +275,18 @@ QuietOption = Annotated[
         "--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress, no warnings on standard error."
     ),
 ]
+
+
+def verbosity(text: str) -> Any:
+    """``-v``, counted; ``text`` says what each of them adds."""
+    return typer.Option("--verbose", "-v", count=True, show_default=False, rich_help_panel=_OUTPUT, help=text)
+
+
 VerboseOption = Annotated[
     int,
-    typer.Option(
-        "--verbose",
-        "-v",
-        count=True,
-        show_default=False,
-        rich_help_panel=_OUTPUT,
-        help=(
-            "-v: all captures, bridges, functions and sources; -vv: also the accesses that show or change "
-            "ARI Forwarding, and what each policy decides; -vvv: how everything was worked out."
-        ),
+    verbosity(
+        "-v: all captures, bridges, functions and sources; -vv: also the accesses that show or change "
+        "ARI Forwarding, and what each policy decides; -vvv: how everything was worked out."
     ),
 ]
 VersionOption = Annotated[bool, typer.Option("--version", help="Print the version and exit.")]

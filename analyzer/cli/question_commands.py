@@ -31,6 +31,7 @@ from analyzer.cli.parameters import (
     SeedOption,
     SeriesOption,
     TextOrJsonOption,
+    verbosity,
 )
 
 if TYPE_CHECKING:
@@ -58,14 +59,7 @@ Function = Annotated[
 ]
 ExplainVerboseOption = Annotated[
     int,
-    typer.Option(
-        "--verbose",
-        "-v",
-        count=True,
-        show_default=False,
-        rich_help_panel="Output",
-        help="-v: every access and field; -vv: also the packets of the evidence (captures of TLPs).",
-    ),
+    verbosity("-v: every access and field; -vv: also the packets of the evidence (captures of TLPs)."),
 ]
 StrictRiskOption = Annotated[
     bool,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from analyzer.errors import UnreadableInputError
+from analyzer.plurals import count
 
 if TYPE_CHECKING:
     from analyzer.fleet.result_tables import ResultTables
@@ -38,7 +39,7 @@ def refuse_other_rows(tables: ResultTables) -> None:
             if column is not None:
                 raise UnreadableInputError(
                     f"expected a value of {column} in each row of the table {table}, found"
-                    f" {found[column]} row{'s' * (found[column] != 1)} without one",
+                    f" {count(found[column], 'row')} without one",
                     path=" + ".join(run.directory for run in tables.runs),
                     advice="this is not as a run wrote it: run it again in another directory",
                 )

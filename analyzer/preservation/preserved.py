@@ -38,9 +38,8 @@ _ADOPTING = frozenset({"inherit", "restore"})
 #: Rules that a kernel follows on bridges that were not handed over to it.
 _RULES_OF_OTHERS = frozenset({"set", "clear", "untouched", "skipped"})
 _UNNAMED = (
-    "the preserved set may lack a function, whose loss would be reported as not preserved: its address"
-    " in the "
-    "kernel's log is damaged: {!r}; name it with --preserved"
+    "the preserved set may lack a function, whose loss would be reported as not preserved: its address in the"
+    " kernel's log is damaged: {!r}; name it with --preserved"
 )
 _SHOWN = 120
 _FORM = "[KEXEC:]dddd:bb:dd.f"
