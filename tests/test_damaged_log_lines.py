@@ -123,7 +123,23 @@ def test_a_function_that_died_and_may_have_been_preserved_leaves_the_answer_open
     whole, damaged = (
         preserved.PreservedSet(frozenset({0x0300}), "dmesg", may_lack=may_lack) for may_lack in (False, True)
     )
-    assert not_in_input.of_set(whole, gone, []) == []
-    assert not_in_input.of_set(damaged, gone, []) == [
+    assert not_in_input.of_set(whole, gone, [], []) == []
+    assert not_in_input.of_set(damaged, gone, [], []) == [
         "whether 0000:03:01.0 was preserved (an address in the kernel's log is damaged)"
+    ]
+
+
+def test_a_function_that_was_found_without_its_addresses_leaves_the_answer_open(tmp_path: Path) -> None:
+    """The real log of a capture that is LOST because of them."""
+    name = str(TRACES / "inherit-bar-cleared.bin")
+    lines = "\n".join(line.text for line in open_capture(name).notes.log)
+    log = tmp_path / "console.log"
+    log.write_text(lines.replace(" 0000:05:00.0: Device w", " 000:05:00.0: Device w"), encoding="utf-8")
+    whole, damaged = (
+        analyze([name], options).captures[0] for options in (Options(), Options(dmesg=str(log)))
+    )
+    assert (whole.verdict, whole.weight) == ("findings", "loss")
+    assert (damaged.verdict, damaged.weight) == ("undetermined", "doubt")
+    assert damaged.kexecs[0].not_in_input == [
+        "whether 0000:05:00.0 was preserved (an address in the kernel's log is damaged)"
     ]

@@ -289,10 +289,10 @@ def conclude(
         warnings=[*preserved.warnings, *not_in_input.noted_in_log(kexec.incoming)],
     )
     result.bridges = [reset_signature.noted(one, machine, watch) for one in result.bridges]
-    result.not_in_input += not_in_input.of_set(preserved, result.devices, result.bridges)
     result.state_counts = watch.counts
     for one in watch.verdicts:
         (result.state_undetermined if one.verdict == "undetermined" else result.state).append(one)
+    result.not_in_input += not_in_input.of_set(preserved, result.devices, result.bridges, result.state)
     return KexecAnalysis(kexec, machine, asked.profiles, predictions, ran, watch, result)
 
 

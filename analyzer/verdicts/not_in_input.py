@@ -8,8 +8,10 @@ from analyzer import bdf
 from analyzer.observed.register_state import is_on
 from analyzer.observed.registers import missing_bytes
 from analyzer.results import LOSSES
+from analyzer.verdicts import state_rule
 from schemas.config_header import HEADER_TYPE
 from schemas.inherited_state import ARI_FORWARDING
+from schemas.state_watch import WATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from analyzer.preservation.preserved import PreservedSet
     from analyzer.replay.node_table import NodeTable
     from analyzer.results import BridgeVerdict, DeviceVerdict
+    from analyzer.results.state import StateVerdict
     from analyzer.verdicts.handovers import Handover
 
+_STATE_OF_NAME = {state.short: state for state in WATCHED}  # those of one name weigh the same
 #: Functions that one sentence names.
 _MOST_NAMED = 4
 
@@ -105,13 +109,17 @@ def _named_by_chains(topology: Topology) -> Iterator[tuple[int, int, int]]:
 
 
 def of_set(
-    preserved: PreservedSet, devices: Sequence[DeviceVerdict], bridges: Sequence[BridgeVerdict]
+    preserved: PreservedSet,
+    devices: Sequence[DeviceVerdict],
+    bridges: Sequence[BridgeVerdict],
+    states: Sequence[StateVerdict],
 ) -> list[str]:
-    """What was lost, and may have been preserved: the line that says so cannot be read."""
+    """What was lost, or lost a watched register, and may have been preserved: the line cannot be read."""
     if not preserved.may_lack:
         return []
     lost = [one.bdf for one in bridges if not one.preserved and one.verdict in (*LOSSES, "undetermined")]
     lost += [one.bdf for one in devices if not one.preserved and one.verdict in ("missing", "undetermined")]
+    lost += [one.bdf for one in states if one.code is None and _would_alarm(one)]
     names = list(dict.fromkeys(lost))
     if not names:
         return []
@@ -119,6 +127,11 @@ def of_set(
     named = ", ".join(names[:_MOST_NAMED]) + more
     verb = "was" if len(names) == 1 else "were"
     return [f"whether {named} {verb} preserved (an address in the kernel's log is damaged)"]
+
+
+def _would_alarm(one: StateVerdict) -> bool:
+    """Whether a preserved function with that verdict makes a capture LOST."""
+    return state_rule.severity(_STATE_OF_NAME[one.name], one.verdict, preserved=True) == "alarm"
 
 
 def never_listed(kexec: Handover, machine: NodeTable, preserved: PreservedSet) -> list[str]:
