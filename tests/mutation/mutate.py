@@ -1,12 +1,15 @@
-"""Mutation testing: ``python tests/mutation/mutate.py PACKAGE ... --account FILE [--at-most N]``.
+"""Mutation testing: ``python tests/mutation/mutate.py PACKAGE ... --account FILE``.
 
 The mutants are mutmut's (``pip install mutmut==3.8.1``), and ``[tool.mutmut]`` in ``pyproject.toml`` chooses
 the sources and the tests. They are made in a temporary copy of the tree; the checkout stays as it is. The
 tests are collected once. Then every mutant gets a process, forked from there, that runs those tests that call
-the mutated function until one fails.
+the mutated function until one fails. With ``--budget SECONDS`` it runs only the first of them, whose
+processor time is within the budget; without a failure it is undecided, and a later run decides.
 
-The account (JSON lines) begins with a digest of the sources. Each further line is a mutant; a run goes on
-behind the last one. What it says of the product is in ``docs/reliability.md``.
+The account (JSON lines) begins with a digest of the product's sources. Each further line is a mutant. A run
+goes on behind the last one; it tries a mutant that lives again if its function got other tests meanwhile, or
+the budget is larger. What a test has killed stays killed while that test exists: take a new account where
+tests became weaker. What it says of the product is in ``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import gc
 import hashlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import resource
@@ -26,7 +30,8 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from contextlib import redirect_stdout
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,18 +42,24 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 ROOT = Path(__file__).parents[2]
+PRODUCT = ("analyzer", "schemas")
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "mutants", "build", "dist", "venv")
 CONTROL = "__mutmut_0"  # mutmut counts from 1: this name selects the original function
 MUTANTS_PER_CONTROL = 200
-PARAMETERS_FIRST = 12  # of a test with more parameters so many come early, the others behind all tests
+PARAMETERS_FIRST = 12  # of a slow test with more parameters so many come early, the others behind all tests
+SLOW = 0.02  # seconds
 KILLED, NEVER_ENDING, SURVIVED, NO_TESTS = "killed", "never ending", "survived", "no tests"
+UNDECIDED = "undecided"
+#: Without pytest's excerpts, for which it compiles whole modules (10 times the time of the test), and without
+#: hypothesis' search for the smallest example.
+CHEAP_FAILURES = ("-s", "--tb=native", "--hypothesis-profile=mutants")
 
 
 def copy_tree(folder: Path) -> str:
-    """Copy the checkout; return a digest of all Python files in it."""
+    """Copy the checkout; return a digest of the product's Python files."""
     shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for package in PRODUCT for path in (folder / package).rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -144,39 +155,77 @@ def fork(target: Callable[..., None], *args: object) -> tuple[multiprocessing.Pr
     return child, ours
 
 
-def try_mutant(items: list[pytest.Item], mutant: str, limit: int) -> tuple[str, str | None]:
-    """Status of one mutant, and the test that killed it. ``limit`` is in seconds of processor time."""
-    child, ours = fork(attack, items, mutant, limit)
-    if not ours.poll(20 * limit):  # it may also wait for something
-        child.kill()
-        child.join()
-        return NEVER_ENDING, None
-    try:
-        killer = ours.recv()
-    except EOFError:  # it died, and the tests with it
-        child.join()
-        return (NEVER_ENDING if child.exitcode == -signal.SIGXCPU else KILLED), None
-    child.join()
-    return (KILLED if killer else SURVIVED), killer
+class Attempt:
+    """A mutant, and the process that runs tests with it.
+
+    Args:
+        items: the tests, in order.
+        limit: of the processor time, in seconds.
+        entry: what the account says of the mutant, so far.
+    """
+
+    def __init__(self, items: list[pytest.Item], limit: int, entry: dict) -> None:
+        self.limit, self.entry, self.begin = limit, entry, time.monotonic()
+        self.child, self.ours = fork(attack, items, entry["name"], limit)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it takes so long that it must wait for something that does not come."""
+        return time.monotonic() - self.begin > 20 * self.limit
+
+    def outcome(self) -> dict:
+        """The entry with its status, and the test that killed the mutant."""
+        self.entry["seconds"] = round(time.monotonic() - self.begin, 2)
+        if not self.ours.poll():
+            self.child.kill()
+            self.child.join()
+            return self.entry | {"status": NEVER_ENDING}
+        try:
+            killer = self.ours.recv()
+        except EOFError:  # it died, and the tests with it
+            self.child.join()
+            ended = self.child.exitcode == -signal.SIGXCPU
+            return self.entry | {"status": NEVER_ENDING if ended else KILLED}
+        self.child.join()
+        lives = UNDECIDED if self.entry["left_out"] else SURVIVED
+        return self.entry | {"status": KILLED if killer else lives, "killer": killer}
 
 
 def in_order(nodeids: list[str], seconds: dict[str, float], kills: Counter[str]) -> list[str]:
-    """What killed mutants of the function first, then what is quick; last, most of the many parameters."""
+    """What killed mutants of the function first, then what is quick; last, slow ones with many parameters."""
     groups: dict[str, list[str]] = defaultdict(list)
     for nodeid in nodeids:
         groups[nodeid.partition("[")[0]].append(nodeid)
-    last = set(nodeids)
+    last = {nodeid for nodeid in nodeids if seconds[nodeid] > SLOW}
     for members in groups.values():
         step = max(1, len(members) / PARAMETERS_FIRST)
         last -= {members[int(number * step)] for number in range(min(len(members), PARAMETERS_FIRST))}
     return sorted(nodeids, key=lambda n: (-kills[n] / (seconds[n] + 0.05), n in last, seconds[n]))
 
 
+def within(budget: float, nodeids: list[str], seconds: dict[str, float]) -> list[str]:
+    """The first tests, whose processor time is within the budget: one at least."""
+    used = accumulate(seconds[nodeid] for nodeid in nodeids)
+    return nodeids[: max(1, sum(so_far <= budget for so_far in used))]
+
+
 class MutantLoop:
     """A pytest plugin that runs mutants where pytest would run the collected tests."""
 
-    def __init__(self, names: list[str], account: Path, at_most: int | None) -> None:
-        self.names, self.account, self.at_most = names, account, at_most
+    def __init__(self, names: list[str], options: argparse.Namespace) -> None:
+        self.names, self.options = names, options
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self) -> None:
+        from hypothesis import HealthCheck, Phase, settings  # not before pytest can rewrite it
+
+        settings.register_profile(
+            "mutants",
+            phases=(Phase.explicit, Phase.generate),
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -187,41 +236,69 @@ class MutantLoop:
         child.join()
         if isinstance(measured, str):
             raise pytest.UsageError(f"{measured} fails without a mutant: mend that first")
-        seconds, tests = measured
+        self.seconds, self.tests = measured
+        self.items = {item.nodeid: item for item in session.items}
+        self.kills: dict[str, Counter[str]] = defaultdict(Counter)
         gc.collect()
         gc.freeze()  # what was collected stays shared memory in the children
-        self.run_mutants({item.nodeid: item for item in session.items}, seconds, tests)
+        self.run_mutants()
         gc.unfreeze()
         return True
 
-    def run_mutants(
-        self, items: dict[str, pytest.Item], seconds: dict[str, float], tests: dict[str, list[str]]
-    ) -> None:
-        kills: dict[str, Counter[str]] = defaultdict(Counter)
-        done = entries(self.account)
+    def run_mutants(self) -> None:
+        done = entries(self.options.account)
         for name, entry in done.items():
-            kills[function_of(name)][entry["killer"]] += 1
-        left = [name for name in with_controls(self.names) if name not in done]
-        for name in left[: self.at_most]:
-            function, begin = function_of(name), time.monotonic()
-            chosen = in_order(tests.get(function, []), seconds, kills[function])
-            status, killer = NO_TESTS, None
-            if chosen:
-                limit = int(8 + 3 * sum(seconds[nodeid] for nodeid in chosen))
-                status, killer = try_mutant([items[nodeid] for nodeid in chosen], name, limit)
-            if name.endswith(CONTROL) and status not in (SURVIVED, NO_TESTS):
-                raise pytest.UsageError(
-                    f"{name} changes nothing, and is {status} ({killer}): mend that first"
-                )
-            kills[function][killer] += 1
-            took = round(time.monotonic() - begin, 2)
-            line = {"name": name, "status": status, "killer": killer, "seconds": took}
-            with self.account.open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
+            self.kills[function_of(name)][entry["killer"]] += 1
+        left = [name for name in with_controls(self.names) if not self.is_decided(done.get(name))]
+        running: list[Attempt] = []
+        for name in left[: self.options.at_most]:
+            attempt = self.start(name)
+            if attempt:
+                running.append(attempt)
+            while len(running) == self.options.at_once:
+                self.reap(running)
+        while running:
+            self.reap(running)
+
+    def is_decided(self, entry: dict | None) -> bool:
+        """Whether another attempt could say nothing else."""
+        if entry is None:
+            return False
+        if entry["status"] in (KILLED, NEVER_ENDING):
+            return entry["killer"] is None or entry["killer"] in self.items
+        same_tests = entry["tests"] == len(self.tests.get(function_of(entry["name"]), []))
+        return same_tests and (not entry["left_out"] or self.options.budget <= entry["budget"])
+
+    def start(self, name: str) -> Attempt | None:
+        function = function_of(name)
+        every = in_order(self.tests.get(function, []), self.seconds, self.kills[function])
+        chosen = within(self.options.budget, every, self.seconds)
+        entry = {"name": name, "status": NO_TESTS, "killer": None, "seconds": 0, "tests": len(every)}
+        entry |= {"left_out": len(every) - len(chosen), "budget": self.options.budget}
+        if not chosen:
+            self.note(entry)
+            return None
+        limit = int(8 + 3 * sum(self.seconds[nodeid] for nodeid in chosen))
+        return Attempt([self.items[nodeid] for nodeid in chosen], limit, entry)
+
+    def reap(self, running: list[Attempt]) -> None:
+        """Note what has ended, or waits for nothing."""
+        ready = wait([attempt.ours for attempt in running], timeout=1)
+        for attempt in [attempt for attempt in running if attempt.ours in ready or attempt.waits]:
+            running.remove(attempt)
+            self.note(attempt.outcome())
+
+    def note(self, entry: dict) -> None:
+        name, status, killer = entry["name"], entry["status"], entry["killer"]
+        if name.endswith(CONTROL) and status in (KILLED, NEVER_ENDING):
+            raise pytest.UsageError(f"{name} changes nothing, and is {status} ({killer}): mend that first")
+        self.kills[function_of(name)][killer] += 1
+        with self.options.account.open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
 
 
 def entries(account: Path) -> dict[str, dict]:
-    """What the account says of each mutant."""
+    """What the account says last of each mutant."""
     lines = [json.loads(line) for line in account.read_text().splitlines()[1:]]
     return {line["name"]: line for line in lines}
 
@@ -233,7 +310,7 @@ def show(packages: list[str], names: list[str], account: Path) -> None:
 
     done = entries(account)
     status = {name: done[name]["status"] if name in done else "to do" for name in names}
-    columns = [KILLED, NEVER_ENDING, SURVIVED, NO_TESTS, "to do"]
+    columns = [KILLED, NEVER_ENDING, SURVIVED, UNDECIDED, NO_TESTS, "to do"]
     table = Table("package", "mutants", *columns)
     table.columns[0].no_wrap = True
     for package in packages:
@@ -242,7 +319,7 @@ def show(packages: list[str], names: list[str], account: Path) -> None:
     console = Console()
     console.print(table)
     for name in names:
-        if status[name] in (SURVIVED, NO_TESTS):
+        if status[name] in (SURVIVED, UNDECIDED, NO_TESTS):
             console.print(f"{status[name]}: {name}", soft_wrap=True, highlight=False)
 
 
@@ -253,8 +330,14 @@ def main() -> int:
         "--account", type=Path, required=True, metavar="FILE", help="JSON lines; goes on there"
     )
     parser.add_argument("--at-most", type=int, metavar="N", help="stop after so many mutants")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument(
+        "--budget", type=float, default=math.inf, metavar="SECONDS", help="of tests for a mutant (all)"
+    )
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="instead of those of [tool.mutmut]")
     options = parser.parse_args()
-    account, packages = options.account.resolve(), [package.strip("/") for package in options.packages]
+    options.account = account = options.account.resolve()
+    packages = [package.strip("/") for package in options.packages]
     os.environ.setdefault("ARITRACE_ORACLE_CASES", "40")
     os.environ |= {"POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads do not survive a fork
     multiprocessing.set_start_method("fork")
@@ -270,12 +353,13 @@ def main() -> int:
             parser.error(f"no mutants of {packages}: only_mutate in pyproject.toml chooses the files")
         from mutmut.configuration import config
 
-        chosen = [*config().pytest_add_cli_args, "-s", *config().pytest_add_cli_args_test_selection]
+        tests = options.tests or config().pytest_add_cli_args_test_selection
+        chosen = [*config().pytest_add_cli_args, *CHEAP_FAILURES, *tests]
         os.chdir("mutants")
         os.environ["PYTHONPATH"] = str(Path.cwd())  # also for the programs that tests start
         if not account.exists():
             account.write_text(digest + "\n")
-        result = pytest.main(chosen, plugins=[MutantLoop(names, account, options.at_most)])
+        result = pytest.main(chosen, plugins=[MutantLoop(names, options)])
         os.chdir(ROOT)
     show(packages, names, account)
     return int(result)
