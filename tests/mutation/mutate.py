@@ -8,8 +8,8 @@ processor time is within the budget; without a failure it is undecided, and a la
 
 The account (JSON lines) begins with a digest of the product's sources. Each further line is a mutant. A run
 goes on behind the last one; it tries a mutant that lives again if its function got other tests meanwhile, or
-the budget is larger. What a test has killed stays killed while that test exists: take a new account where
-tests became weaker. What it says of the product is in ``docs/reliability.md``.
+the budget is larger. What a test has killed stays killed while that test's file exists: take a new account
+where tests became weaker. What it says of the product is in ``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "mutants", "build", "di
 CONTROL = "__mutmut_0"  # mutmut counts from 1: this name selects the original function
 MUTANTS_PER_CONTROL = 200
 PARAMETERS_FIRST = 12  # of a slow test with more parameters so many come early, the others behind all tests
-SLOW = 0.02  # seconds
+SLOW, DIRECT = 0.02, 0.005  # seconds
 KILLED, NEVER_ENDING, SURVIVED, NO_TESTS = "killed", "never ending", "survived", "no tests"
 UNDECIDED = "undecided"
 #: Without pytest's excerpts, for which it compiles whole modules (10 times the time of the test), and without
@@ -86,6 +86,11 @@ def make_mutants() -> list[str]:
 def function_of(name: str) -> str:
     """The function that a mutant changes, as mutmut names it."""
     return name.rpartition("__mutmut_")[0]
+
+
+def module_of(function: str) -> str:
+    """The module of a function, as mutmut names it."""
+    return function.rpartition(".")[0]
 
 
 def with_controls(names: list[str]) -> Iterator[str]:
@@ -191,8 +196,21 @@ class Attempt:
         return self.entry | {"status": KILLED if killer else lives, "killer": killer}
 
 
-def in_order(nodeids: list[str], seconds: dict[str, float], kills: Counter[str]) -> list[str]:
-    """What killed mutants of the function first, then what is quick; last, slow ones with many parameters."""
+def depths(tests: dict[str, list[str]]) -> dict[str, Counter[str]]:
+    """How many functions of a module each test calls, by the module's name."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for function, nodeids in tests.items():
+        found[module_of(function)].update(nodeids)
+    return found
+
+
+def in_order(
+    nodeids: list[str], seconds: dict[str, float], kills: Counter[str], depth: Counter[str]
+) -> list[str]:
+    """What killed mutants of the function, then direct tests, then those that use most of its module.
+
+    Most of a slow test with many parameters is behind all others.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for nodeid in nodeids:
         groups[nodeid.partition("[")[0]].append(nodeid)
@@ -200,7 +218,14 @@ def in_order(nodeids: list[str], seconds: dict[str, float], kills: Counter[str])
     for members in groups.values():
         step = max(1, len(members) / PARAMETERS_FIRST)
         last -= {members[int(number * step)] for number in range(min(len(members), PARAMETERS_FIRST))}
-    return sorted(nodeids, key=lambda n: (-kills[n] / (seconds[n] + 0.05), n in last, seconds[n]))
+
+    def rank(nodeid: str) -> tuple[float, ...]:
+        took = seconds[nodeid]
+        return (
+            -kills[nodeid] / (took + 0.05), nodeid in last, took > DIRECT, -depth[nodeid], took
+        )  # fmt: skip
+
+    return sorted(nodeids, key=rank)
 
 
 def within(budget: float, nodeids: list[str], seconds: dict[str, float]) -> list[str]:
@@ -237,6 +262,7 @@ class MutantLoop:
         if isinstance(measured, str):
             raise pytest.UsageError(f"{measured} fails without a mutant: mend that first")
         self.seconds, self.tests = measured
+        self.depths = depths(self.tests)
         self.items = {item.nodeid: item for item in session.items}
         self.kills: dict[str, Counter[str]] = defaultdict(Counter)
         gc.collect()
@@ -265,13 +291,14 @@ class MutantLoop:
         if entry is None:
             return False
         if entry["status"] in (KILLED, NEVER_ENDING):
-            return entry["killer"] is None or entry["killer"] in self.items
+            return entry["killer"] is None or Path(entry["killer"].partition("::")[0]).exists()
         same_tests = entry["tests"] == len(self.tests.get(function_of(entry["name"]), []))
         return same_tests and (not entry["left_out"] or self.options.budget <= entry["budget"])
 
     def start(self, name: str) -> Attempt | None:
         function = function_of(name)
-        every = in_order(self.tests.get(function, []), self.seconds, self.kills[function])
+        tests, depth = self.tests.get(function, []), self.depths[module_of(function)]
+        every = in_order(tests, self.seconds, self.kills[function], depth)
         chosen = within(self.options.budget, every, self.seconds)
         entry = {"name": name, "status": NO_TESTS, "killer": None, "seconds": 0, "tests": len(every)}
         entry |= {"left_out": len(every) - len(chosen), "budget": self.options.budget}
