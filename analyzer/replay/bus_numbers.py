@@ -165,7 +165,7 @@ def mark_unreachable(
         if renumbers:
             numbering.number_all(~root, root & 0xFF)
     columns["beyond_reach"][:] = columns["beyond_reach_if_lost"][:] = numbering.beyond_reach
-    columns["assigned"][:] = np.where(numbering.assigned == NONE, columns["assigned"], numbering.assigned)
+    columns["assigned"][:] = numbering.assigned
     if ((columns["numbers_row"] == NONE) & (columns["outgoing_numbers_row"] != NONE)).any():
         numbering = _Numbering(machine, reserved, machine.read_numbers)
         for root in roots:

@@ -9,6 +9,7 @@ from hand_made_worlds import link, of_world, predict, predictions
 
 from analyzer import distinct_questions
 from analyzer.observed.registers.functions import BusNumbers
+from analyzer.replay import enumeration
 from analyzer.replay.enumeration import Prediction, Replay, ScanningKernel
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World
@@ -73,7 +74,13 @@ def test_numbers_behind_a_renumbered_bridge(old: Triple, new: Triple, observed: 
 
 def test_what_if_names_go_by_the_outgoing_numbers_unless_asked_otherwise() -> None:
     made = world(port(FIRST, LOST, (0, 3, 3), (0, 5, 5)), function(BELOW_FIRST))
-    assert predict(made, profile()).keys[BELOW_FIRST] == key(3, 0)
+    assert enumeration.predict(of_world(made), profile()).keys[BELOW_FIRST] == key(3, 0)
+
+
+@pytest.mark.parametrize("assign_busses", [True, False])
+def test_a_prediction_says_whether_the_kernel_numbers_every_bridge(assign_busses: bool) -> None:
+    chosen = replace(profile(), assign_busses=assign_busses)
+    assert predict(world(port(FIRST, (0, 3, 3))), chosen).renumbers is assign_busses
 
 
 @pytest.mark.parametrize(
@@ -201,8 +208,12 @@ def test_a_panic_within_a_first_function_that_is_none(ignored: str) -> None:
     """It panics before it looks at the header type."""
     first, second = port(FIRST, (0, 3, 3)), port(SECOND, (0, 4, 4))
     first.present, first.ignored = False, ignored
-    prediction = predict(world(first, second), profile("inherit", "v9", key(0, 8), handover="panic"))
+    panicking = profile("inherit", "v9", key(0, 8), handover="panic")
+    prediction = predict(world(first, second), panicking)
     assert (found(prediction), prediction.panicked) == ([], True)
+    machine = of_world(world(first, second))
+    nothing = Replay([ScanningKernel(machine, panicking)]).found(0)
+    assert machine.devfns[nothing.rows].tolist() == nothing.certain.tolist() == []
 
 
 def test_root_buses_are_scanned_in_order() -> None:

@@ -143,4 +143,6 @@ def test_the_first_read_of_bit_5(samples: list[Sample], expected: bool | None) -
 
 def test_each_function_is_read_for_itself() -> None:
     assert bits(*(samples for samples, _ in FIRST_READS)) == [expected for _, expected in FIRST_READS]
+    backwards = FIRST_READS[::-1]
+    assert bits(*(samples for samples, _ in backwards)) == [expected for _, expected in backwards]
     assert bits() == []
