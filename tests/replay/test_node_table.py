@@ -223,7 +223,7 @@ def test_the_functions_below_a_bridge_follow_it() -> None:
 
 
 def test_a_function_without_its_bridge_is_below_none() -> None:
-    """The bridge to it was in no boot; that the last function is a conventional bridge means nothing to it."""
+    """No boot showed the bridge above it; the last function of the machine is a conventional bridge."""
     orphan, port = Node((ROOT, 8, 0)), Node((ROOT, 16), is_bridge=True, is_pcie=True)
     below, conventional = Node((ROOT, 16, 0, 0)), Node((ROOT, 24), is_bridge=True, is_pcie=False)
     machine = of_nodes([orphan, port, below, conventional])

@@ -241,7 +241,14 @@ def test_pcie_scan_all_probes_every_device_below_a_port() -> None:
     made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST), function((*FIRST, 8)))
     plain = predict(made, profile())
     everything = predict(made, Profile("stock", "v7", frozenset(), False, True, {}))
-    assert ((*FIRST, 8) in plain.certain, (*FIRST, 8) in everything.certain) == (False, True)
+    assert found(plain) == [FIRST, BELOW_FIRST]
+    assert everything.certain == {FIRST, BELOW_FIRST, (*FIRST, 8)}
+
+
+def test_functions_that_are_handed_out_one_by_one_are_found_without_function_0() -> None:
+    made = world(function((ROOT, 9)), function((ROOT, 16)))
+    assert found(predict(made, profile())) == [(ROOT, 16)]
+    assert found(predict(made, replace(profile(), isolated_functions=True))) == [(ROOT, 9), (ROOT, 16)]
 
 
 def test_absent_functions_are_not_found() -> None:
