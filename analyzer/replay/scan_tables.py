@@ -222,8 +222,7 @@ def _walk(buses: pl.DataFrame) -> pl.DataFrame:
             *(*_KERNEL, "place", "bus", "sure", "order", "certain", "found"),
             index=pl.int_ranges(pl.col("found").list.len()),
         )
-        .filter(pl.col("found").list.len() > 0)
-        .explode("found", "index")
+        .explode("found", "index")  # a bus on which nobody is found is left out
         .with_columns(
             firm=pl.col("certain").list.contains(pl.col("found")),
             address=pl.col("bus") * 256 + pl.col("found"),

@@ -237,6 +237,16 @@ def test_a_root_bus_is_scanned_with_all_that_is_below_it_before_the_next() -> No
     assert found(predict(made, profile())) == [*first, *second]
 
 
+def test_many_functions_are_found_in_the_order_of_the_scan() -> None:
+    """32 ports on a root bus and a function below each, two kernels: the ports by number, then the buses."""
+    ports = [(ROOT, device << 3) for device in range(32)]
+    bridges = [port(path, (0, 3 + place, 3 + place)) for place, path in enumerate(ports)]
+    below = [function((*path, 0)) for path in ports]
+    machine = world(*below, *bridges)
+    both = predictions([(machine, profile()), (machine, profile("inherit"))])
+    assert [found(one) for one in both] == [[*ports, *(node.path for node in below)]] * 2
+
+
 def test_pcie_scan_all_probes_every_device_below_a_port() -> None:
     made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST), function((*FIRST, 8)))
     plain = predict(made, profile())

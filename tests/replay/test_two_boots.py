@@ -81,6 +81,13 @@ def test_port_types_are_corrected_in_each_machine_by_itself() -> None:
     ]
 
 
+def test_a_function_whose_bridge_no_boot_lists_is_below_nothing() -> None:
+    """The last function of the kexec before is a conventional bridge."""
+    conventional, orphan = {0x0008: PORT}, {0x0300: (0, 24, 0)}
+    machines = built([(conventional, {}), (orphan, {})], {"is_pcie": [0, NONE]})
+    assert [column(machine, "below_conventional") for machine in machines] == [{PORT: 0}, {(0, 24, 0): 0}]
+
+
 #: Bus 0x40 has no bridge in one of the boots; whether it is a root bus is not certain there.
 LOOSE, PLACED = (0x40, 0), (0, 8, 0)
 
@@ -103,6 +110,13 @@ def test_where_a_function_sits(
 ) -> None:
     (machine,) = built([({0x4000: outgoing}, {0x4000: incoming})], roots=roots)
     assert machine.paths == expected
+
+
+def test_where_a_function_sits_if_no_boot_shows_a_root_bus() -> None:
+    """Each boot's address counts where that boot says it is."""
+    (machine,) = built([({0x4000: LOOSE}, {0x4000: (0x50, 0)})])
+    assert column(machine, "outgoing") == {LOOSE: 0x4000, (0x50, 0): NONE}
+    assert column(machine, "incoming") == {LOOSE: NONE, (0x50, 0): 0x4000}
 
 
 def test_where_a_function_of_one_boot_sits() -> None:
