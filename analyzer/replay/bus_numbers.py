@@ -190,8 +190,8 @@ class _Numbering:
         self, machine: NodeTable, reserved: Callable[[int], int], numbers: Sequence[NDArray[np.int64]]
     ) -> None:
         columns = machine.columns
-        self.beyond_reach = np.zeros(len(machine.paths), np.int64)
-        self.assigned = np.full(len(machine.paths), NONE, np.int64)
+        self.beyond_reach = [False] * len(machine.paths)
+        self.assigned = [NONE] * len(machine.paths)
         self._is_bridge, self._silent = columns["is_bridge"] == 1, columns["numbers_silent"] == 1
         self._numbers = np.array(numbers).T.tolist()
         self._reserved = reserved

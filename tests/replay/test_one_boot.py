@@ -50,6 +50,11 @@ def test_the_functions_of_one_kernel() -> None:
     assert built(boot(PORT), {PORT: False}).columns["hardware"].tolist() == [0]
 
 
+def test_a_kernel_without_functions() -> None:
+    assert built(boot(), {}).paths == []
+    assert built(boot(), {}, boot(PORT)).paths == []
+
+
 def test_bus_numbers_in_use_are_those_before_the_next_kexec() -> None:
     table = HandMadeTable([True, False], first={0: (0, 9, 9, 5)}, last={0: (0, 1, 4, 70)})
     columns = built(HandMadeBoot(table, {PORT: (0, 8), ZERO: (0, 8, 0)}), {}).columns

@@ -64,6 +64,12 @@ def test_what_only_the_outgoing_kernel_found_is_assumed() -> None:
     assert column(machine, "incoming") == {PORT: 0x0008, ZERO: 0x0100, THREE: NONE, EIGHT: 0x0108}
 
 
+def test_a_kexec_without_functions() -> None:
+    assert [machine.paths for machine in built([({}, {})])] == [[]]
+    assert [machine.paths for machine in built([({}, {}), (only(0x0008), {})])] == [[], [PORT]]
+    assert built([]) == []
+
+
 def test_port_types_are_corrected_in_each_machine_by_itself() -> None:
     """Two kexecs; in both a downstream port below a root port acts as upstream port, another below it not."""
     first = {0x0000: (0, 0), 0x0008: PORT, 0x0100: ZERO, 0x0200: (*ZERO, 0)}
