@@ -144,13 +144,7 @@ def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool
     return found
 
 
-def _reserves_none(_row: int) -> int:
-    return 0
-
-
-def mark_unreachable(
-    machine: NodeTable, reserved: Callable[[int], int] = _reserves_none, *, renumbers: bool = False
-) -> None:
+def mark_unreachable(machine: NodeTable, reserved: Callable[[int], int], *, renumbers: bool) -> None:
     """Note the bridges whose new bus numbers, if a kernel assigned them, would reach nothing.
 
     Args:

@@ -37,7 +37,7 @@ def beyond(
         nodes.append(waiting.pop())
         waiting.extend(nodes[-1].children.values())
     machine = of_nodes(nodes)
-    mark_unreachable(machine, lambda row: (reserves or {}).get(machine.paths[row], 0))
+    mark_unreachable(machine, lambda row: (reserves or {}).get(machine.paths[row], 0), renumbers=False)
     return [machine.paths[row] for row in np.flatnonzero(machine.columns[column])]
 
 
