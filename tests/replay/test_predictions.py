@@ -323,6 +323,15 @@ def test_rows_of_what_each_kernel_finds_in_the_order_of_its_scan() -> None:
     assert rows_found(replay, 2) == [(0, key(0, 8), True), (1, key(3, 0), True)]
 
 
+def test_each_kernel_finds_the_functions_of_its_own_machine() -> None:
+    """A machine of one function, and three of a port and a function below it, in either order."""
+    nodes = [function((ROOT, 0)), port(FIRST, (0, 3, 3)), function(BELOW_FIRST)]
+    made = [world(nodes[0]), *(world(*nodes[1:]) for _ in range(3))]
+    for machines in (made, made[::-1]):
+        expected = [sorted(machine.by_path, key=len) for machine in machines]
+        assert [found(one) for one in predictions((machine, profile()) for machine in machines)] == expected
+
+
 def test_rows_of_a_kernel_that_panics_beside_others_that_do_not() -> None:
     made = of_world(world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST)))
     panicking = profile("inherit", "v9", key(0, 8), handover="panic")
