@@ -33,7 +33,7 @@ _UNKNOWN_MODE = 2
 def columns(before: Boot, after: Boot) -> dict[str, Column]:
     """The columns of a machine; what the later boot does not say keeps the earlier one's value."""
     size = len(before[1])
-    found = {name: np.full(size, NONE, np.int64) for name in NUMBERS}
+    found = {name: np.full(size, NONE) for name in NUMBERS}
     found |= {name: np.zeros(size, np.int64) for name in FLAGS}
     found["present"] += 1
     found["hardware"] += NONE
@@ -58,8 +58,9 @@ def _shown(table: FunctionTable, rows: Column) -> dict[str, Column]:
 
 def taken(column: Column, rows: Column) -> Column:
     """The values at some rows; :data:`NONE` where the row is that."""
-    nothing = np.full((1, *column.shape[1:]), NONE, np.int64)
-    return np.asarray(np.concatenate([column, nothing])[rows], np.int64)
+    nothing = np.full((1, *column.shape[1:]), NONE)
+    found: Column = np.concatenate([column, nothing])[rows]
+    return found
 
 
 def bus_numbers(held: Mapping[str, Column]) -> dict[str, Column]:

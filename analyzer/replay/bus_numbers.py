@@ -144,13 +144,7 @@ def unusable_on(machine: NodeTable, buses: NDArray[np.int64]) -> NDArray[np.bool
     return found
 
 
-def _reserves_none(_row: int) -> int:
-    return 0
-
-
-def mark_unreachable(
-    machine: NodeTable, reserved: Callable[[int], int] = _reserves_none, *, renumbers: bool = False
-) -> None:
+def mark_unreachable(machine: NodeTable, reserved: Callable[[int], int], *, renumbers: bool) -> None:
     """Note the bridges whose new bus numbers, if a kernel assigned them, would reach nothing.
 
     Args:
@@ -165,7 +159,7 @@ def mark_unreachable(
         if renumbers:
             numbering.number_all(~root, root & 0xFF)
     columns["beyond_reach"][:] = columns["beyond_reach_if_lost"][:] = numbering.beyond_reach
-    columns["assigned"][:] = np.where(numbering.assigned == NONE, columns["assigned"], numbering.assigned)
+    columns["assigned"][:] = numbering.assigned
     if ((columns["numbers_row"] == NONE) & (columns["outgoing_numbers_row"] != NONE)).any():
         numbering = _Numbering(machine, reserved, machine.read_numbers)
         for root in roots:
@@ -190,8 +184,8 @@ class _Numbering:
         self, machine: NodeTable, reserved: Callable[[int], int], numbers: Sequence[NDArray[np.int64]]
     ) -> None:
         columns = machine.columns
-        self.beyond_reach = np.zeros(len(machine.paths), np.int64)
-        self.assigned = np.full(len(machine.paths), NONE, np.int64)
+        self.beyond_reach = [False] * len(machine.paths)
+        self.assigned = [NONE] * len(machine.paths)
         self._is_bridge, self._silent = columns["is_bridge"] == 1, columns["numbers_silent"] == 1
         self._numbers = np.array(numbers).T.tolist()
         self._reserved = reserved

@@ -147,11 +147,14 @@ class Replay:
 def _hardware(kernels: Sequence[ScanningKernel]) -> tuple[Hardware, list[int]]:
     """The tables of machines and kernels, and for each kernel the first node of its machine."""
     machines = {id(kernel.machine): kernel.machine for kernel in kernels}
-    edges = [0, *itertools.accumulate(len(machine.paths) for machine in machines.values())]
-    firsts = dict(zip(machines, edges, strict=False))
+    firsts: dict[int, int] = {}
+    first = 0
+    for identity, machine in machines.items():
+        firsts[identity] = first
+        first += len(machine.paths)
     places = itertools.count(-1, -1)
     roots = {
-        identity: dict(zip(sorted({path[0] for path in machine.paths}), places, strict=False))
+        identity: {bus: next(places) for bus in sorted({path[0] for path in machine.paths})}
         for identity, machine in machines.items()
     }
     scanning = [(number, kernel) for number, kernel in enumerate(kernels) if not kernel.profile.panics]
@@ -210,5 +213,5 @@ def _until_panic(machine: NodeTable, profile: Profile) -> FoundRows:
         and (machine.columns["present"][row] or row in machine.ignored)
     ]
     found = [(row, path[0] << 8 | path[-1]) for row, path in first[:1] if machine.columns["present"][row]]
-    rows, addresses = np.array(found, np.int64).reshape(-1, 2).T
+    rows, addresses = np.array(found, np.int64).reshape(len(found), 2).T
     return FoundRows(rows, addresses, np.ones(len(found), np.bool_))

@@ -30,7 +30,7 @@ def build(topology: Topology, bits: Mapping[int, bool | None], earlier: Topology
     for key in sorted(topology.functions):
         found.setdefault(topology.path(key), [NONE] * 3)[1:] = topology.functions.row_of(key), key
     paths = sorted(found)
-    before, after, keys = np.array([found[path] for path in paths], np.int64).reshape(-1, 3).T
+    before, after, keys = np.array([found[path] for path in paths], np.int64).reshape(len(paths), 3).T
     table = topology.functions.table
     first = table if earlier is None else earlier.functions.table
     columns = boot_rows.columns((first, before), (table, after))
@@ -40,10 +40,10 @@ def build(topology: Topology, bits: Mapping[int, bool | None], earlier: Topology
     columns |= boot_rows.bus_numbers(
         {"numbers": numbers, "outgoing_numbers": numbers, "incoming_numbers": np.full_like(numbers, NONE)}
     )
-    for row, (key, now) in enumerate(zip(keys.tolist(), after.tolist(), strict=True)):
-        bit = bits.get(key) if now != NONE else None
+    for row in np.flatnonzero(after != NONE).tolist():
+        bit = bits.get(int(keys[row]))
         columns["hardware"][row] = NONE if bit is None else bit
-        columns["silent"][row] = now != NONE and key in topology.silent
+        columns["silent"][row] = int(keys[row]) in topology.silent
     made = NodeTable(paths, columns)
     node_table.correct(paths, made.above, columns)
     return made

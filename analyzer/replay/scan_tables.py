@@ -143,13 +143,16 @@ def _places(nodes: pl.DataFrame) -> pl.DataFrame:
     """
     facts = ("devfn", "gated", "multifunction", "has_ari", "next_function")
     packed = pl.concat_str(*(pl.col(name).cast(_TEXT).fill_null("null") for name in facts), separator=",")
-    answering = nodes.filter("present").sort("place", "devfn")
     first = pl.col("devfn") == 0
-    buses = answering.group_by("place", maintain_order=True).agg(
-        packed.str.join("],[").alias("shape"),
-        first.any().alias("function_0"),
-        pl.col("is_pcie").filter(first).first().alias("function_0_is_pcie"),
-        pl.col("has_ari").filter(first).first().alias("function_0_has_ari"),
+    buses = (
+        nodes.filter("present")
+        .group_by("place")
+        .agg(
+            packed.str.join("],[").alias("shape"),
+            first.any().alias("function_0"),
+            pl.col("is_pcie").filter(first).first().alias("function_0_is_pcie"),
+            pl.col("has_ari").filter(first).first().alias("function_0_has_ari"),
+        )
     )
     bridge = nodes.select(
         place="node", bridge_is_pcie="is_pcie", bridge_supports="ari_supported", hardware="hardware",
@@ -164,11 +167,9 @@ def _places(nodes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _kept(hardware: Hardware) -> pl.DataFrame:
-    """What a kernel takes for preserved or has saved, by address."""
+    """What a kernel takes for preserved, by address, with what was saved of it: nothing else is restored."""
     preserved = hardware.preserved.unique().with_columns(preserved=True)
-    return preserved.join(hardware.saved, on=["kernel", "address"], how="full", coalesce=True).with_columns(
-        pl.col("preserved").fill_null(value=False)
-    )
+    return preserved.join(hardware.saved, on=["kernel", "address"], how="left")
 
 
 class _Sibling(NamedTuple):
@@ -221,8 +222,7 @@ def _walk(buses: pl.DataFrame) -> pl.DataFrame:
             *(*_KERNEL, "place", "bus", "sure", "order", "certain", "found"),
             index=pl.int_ranges(pl.col("found").list.len()),
         )
-        .filter(pl.col("found").list.len() > 0)
-        .explode("found", "index")
+        .explode("found", "index")  # a bus on which nobody is found is left out
         .with_columns(
             firm=pl.col("certain").list.contains(pl.col("found")),
             address=pl.col("bus") * 256 + pl.col("found"),

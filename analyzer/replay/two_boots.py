@@ -49,7 +49,7 @@ def build(kexecs: Sequence[TwoBoots]) -> list[NodeTable]:
     placed = [_placed(kexec) for kexec in kexecs]
     edges = [0, *itertools.accumulate(map(len, placed))]
     paths = [path for one in placed for path in sorted(one)]
-    rows = np.array([one[path] for one in placed for path in sorted(one)], np.int64).reshape(-1, 4)
+    rows = np.array([one[path] for one in placed for path in sorted(one)], np.int64).reshape(len(paths), 4)
     table = kexecs[0].outgoing.functions.table
     before, after, outgoing, incoming = rows.T
     columns = boot_rows.columns((table, before), (table, after))

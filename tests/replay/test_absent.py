@@ -157,6 +157,15 @@ def test_silence_of_function_8_and_up_counts_with_ari_only(
     assert state(world, devfn) == expected
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_ignored_function_is_absent_and_not_gated(enabled: bool) -> None:
+    """It answered the vendor read, and the kernel gave it up: with ARI off above it, too."""
+    world = machine(8)
+    world.by_path[ROOT, 8, 8].present = world.by_path[ROOT, 8, 8].assumed = False
+    world.by_path[ROOT, 8, 8].ignored = "no-response"
+    assert state(marked(world, (SCAN, BUS << 8 | 8, SILENT), ari=enabled), 8) == ABSENT
+
+
 def test_the_first_decision_counts() -> None:
     """The scan's; a rescan decides again."""
     world = machine(8)

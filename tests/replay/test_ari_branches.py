@@ -10,8 +10,9 @@ from analyzer.replay.ari import AriDecision, decide
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node
 
-BRIDGE = 0x00_0008
-SECONDARY = 0x0001
+#: Root bus 0 of domain 2, a bridge on it, and the bus below that, as keys.
+ROOT, SECONDARY = 0x2_00, 0x2_01
+BRIDGE = ROOT << 8 | 8
 #: Function 8 on the bus below the bridge, the first that only ARI can address, and function 7.
 EIGHT, SEVEN = SECONDARY << 8 | 8, SECONDARY << 8 | 7
 
@@ -29,9 +30,9 @@ def decision(
     handover: str = "matched",
 ) -> AriDecision:
     """Scan; ``function_0`` is (PCI Express, ARI capability), None where it does not exist."""
-    bridge = Node((0, 8), is_bridge=True, is_pcie=pcie, ari_supported=supported, hardware=hardware)
-    bridge.numbers = BusNumbers(0, SECONDARY, SECONDARY, row=0)
-    below = [] if function_0 is None else [Node((0, 8, 0), is_pcie=function_0[0], has_ari=function_0[1])]
+    bridge = Node((ROOT, 8), is_bridge=True, is_pcie=pcie, ari_supported=supported, hardware=hardware)
+    bridge.numbers = BusNumbers(0, 1, 1, row=0)
+    below = [] if function_0 is None else [Node((ROOT, 8, 0), is_pcie=function_0[0], has_ari=function_0[1])]
     world = link({node.path: node for node in (bridge, *below)})
     profile = Profile(policy, "v7", frozenset(preserved), noari, False, saved or {}, handover)
     return predict(world, profile).decisions[bridge.path]
@@ -148,6 +149,7 @@ def test_a_stock_kernel_tests_noari_first(inputs: dict[str, object], stock: str,
         ("serialize", {"hardware": True, "saved": {BRIDGE: False}}, False, "restored"),
         ("serialize", {"hardware": True, "saved": {BRIDGE: None}}, None, "unknown"),
         ("serialize", {"hardware": True}, None, "unknown"),
+        ("serialize", {"preserved": (EIGHT,), "saved": {BRIDGE: False}}, True, "set"),
         ("heal", {"hardware": True}, True, "inherited"),
         ("heal", {"hardware": False}, False, "inherited"),
         ("heal", {"hardware": None}, None, "unknown"),

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from hand_made_boots import FACTS, HandMadeTable
 
 from analyzer.observed.registers.first_reads import NONE
 from analyzer.replay import boot_rows
 from analyzer.replay.node_table import FLAGS, NUMBERS
-
-FACTS = (
-    "is_pcie", "pcie_type", "multifunction", "ari_supported", "has_ari", "next_function", "vendor", "device",
-)  # fmt: skip
-PCIX = 0x60
-
-
-@dataclass
-class HandMadeFunction:
-    """Its PCI-X status, or None: not read."""
-
-    status: int | None
-
-    def register(self, offset: int, width: int) -> tuple[int, int] | None:
-        assert (offset, width) == (PCIX + 4, 4)
-        return None if self.status is None else (self.status, 0)
-
-
-@dataclass
-class HandMadeTable:
-    """What one boot shows of its functions: a fact that is not named is unknown, of all of them."""
-
-    is_bridge: Any
-    named: dict[str, list[int]] = field(default_factory=dict)
-    statuses: dict[int, int | None] = field(default_factory=dict)  # of those with a PCI-X capability
-
-    def __post_init__(self) -> None:
-        self.is_bridge = np.array(self.is_bridge, np.bool_)
-        unknown = [NONE] * len(self.is_bridge)
-        self.facts = {name: np.array(self.named.get(name, unknown), np.int64) for name in FACTS}
-
-    def offsets(self, capability: int, *, extended: bool) -> Any:
-        assert (capability, extended) == (7, False)
-        rows = range(len(self.is_bridge))
-        return np.array([PCIX if row in self.statuses else NONE for row in rows], np.int64)
-
-    def function(self, row: int) -> HandMadeFunction:
-        return HandMadeFunction(self.statuses[row])
 
 
 def columns(before: HandMadeTable, after: HandMadeTable) -> dict[str, Any]:

@@ -67,6 +67,9 @@ def test_the_rule_by_its_facts(facts: tuple[object, ...], expected: str) -> None
         ((False, 2, 2, 3, 5), False),
         ((True, 2, 2, 3, 5), True),
         ((False, 2, None, None, None), True),
+        ((False, 2, None, 3, 5), True),
+        ((False, 2, 2, None, 5), True),
+        ((False, 2, 2, 3, None), True),
         ((False, 2, 0, 0, 0), True),
         ((False, 2, 4, 5, 6), True),  # the primary number of another bus
         ((False, 2, 2, 6, 5), True),

@@ -211,3 +211,22 @@ def test_nothing_to_correct() -> None:
     machine = of_nodes([])
     node_table.correct(machine.paths, machine.above, machine.columns)
     assert (machine.paths, machine.above.tolist(), machine.world.roots) == ([], [], {})
+
+
+def test_the_functions_below_a_bridge_follow_it() -> None:
+    """A bridge that has none, and one whose device number begins like another's."""
+    paths = [(ROOT, 1), (ROOT, 8), (ROOT, 8, 0), (ROOT, 8, 0, 0), (ROOT, 8, 8), (ROOT, 80), (ROOT, 80, 0)]
+    machine = of_nodes(Node(path) for path in paths)
+    assert [machine.rows_below(row).tolist() for row in range(len(paths))] == [
+        [], [2, 3, 4], [3], [], [], [6], [],
+    ]  # fmt: skip
+
+
+def test_a_function_without_its_bridge_is_below_none() -> None:
+    """No boot showed the bridge above it; the last function of the machine is a conventional bridge."""
+    orphan, port = Node((ROOT, 8, 0)), Node((ROOT, 16), is_bridge=True, is_pcie=True)
+    below, conventional = Node((ROOT, 16, 0, 0)), Node((ROOT, 24), is_bridge=True, is_pcie=False)
+    machine = of_nodes([orphan, port, below, conventional])
+    assert machine.above.tolist() == [NONE] * 4
+    assert machine.columns["below_conventional"].tolist() == [0] * 4
+    assert (orphan.has_ari, below.has_ari) == (None, None)

@@ -9,6 +9,7 @@ from hand_made_worlds import link, of_world, predict, predictions
 
 from analyzer import distinct_questions
 from analyzer.observed.registers.functions import BusNumbers
+from analyzer.replay import enumeration
 from analyzer.replay.enumeration import Prediction, Replay, ScanningKernel
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node, World
@@ -73,7 +74,13 @@ def test_numbers_behind_a_renumbered_bridge(old: Triple, new: Triple, observed: 
 
 def test_what_if_names_go_by_the_outgoing_numbers_unless_asked_otherwise() -> None:
     made = world(port(FIRST, LOST, (0, 3, 3), (0, 5, 5)), function(BELOW_FIRST))
-    assert predict(made, profile()).keys[BELOW_FIRST] == key(3, 0)
+    assert enumeration.predict(of_world(made), profile()).keys[BELOW_FIRST] == key(3, 0)
+
+
+@pytest.mark.parametrize("assign_busses", [True, False])
+def test_a_prediction_says_whether_the_kernel_numbers_every_bridge(assign_busses: bool) -> None:
+    chosen = replace(profile(), assign_busses=assign_busses)
+    assert predict(world(port(FIRST, (0, 3, 3))), chosen).renumbers is assign_busses
 
 
 @pytest.mark.parametrize(
@@ -201,8 +208,12 @@ def test_a_panic_within_a_first_function_that_is_none(ignored: str) -> None:
     """It panics before it looks at the header type."""
     first, second = port(FIRST, (0, 3, 3)), port(SECOND, (0, 4, 4))
     first.present, first.ignored = False, ignored
-    prediction = predict(world(first, second), profile("inherit", "v9", key(0, 8), handover="panic"))
+    panicking = profile("inherit", "v9", key(0, 8), handover="panic")
+    prediction = predict(world(first, second), panicking)
     assert (found(prediction), prediction.panicked) == ([], True)
+    machine = of_world(world(first, second))
+    nothing = Replay([ScanningKernel(machine, panicking)]).found(0)
+    assert machine.devfns[nothing.rows].tolist() == nothing.certain.tolist() == []
 
 
 def test_root_buses_are_scanned_in_order() -> None:
@@ -226,11 +237,28 @@ def test_a_root_bus_is_scanned_with_all_that_is_below_it_before_the_next() -> No
     assert found(predict(made, profile())) == [*first, *second]
 
 
+def test_many_functions_are_found_in_the_order_of_the_scan() -> None:
+    """32 ports on a root bus and a function below each, two kernels: the ports by number, then the buses."""
+    ports = [(ROOT, device << 3) for device in range(32)]
+    bridges = [port(path, (0, 3 + place, 3 + place)) for place, path in enumerate(ports)]
+    below = [function((*path, 0)) for path in ports]
+    machine = world(*below, *bridges)
+    both = predictions([(machine, profile()), (machine, profile("inherit"))])
+    assert [found(one) for one in both] == [[*ports, *(node.path for node in below)]] * 2
+
+
 def test_pcie_scan_all_probes_every_device_below_a_port() -> None:
     made = world(port(FIRST, (0, 3, 3)), function(BELOW_FIRST), function((*FIRST, 8)))
     plain = predict(made, profile())
     everything = predict(made, Profile("stock", "v7", frozenset(), False, True, {}))
-    assert ((*FIRST, 8) in plain.certain, (*FIRST, 8) in everything.certain) == (False, True)
+    assert found(plain) == [FIRST, BELOW_FIRST]
+    assert everything.certain == {FIRST, BELOW_FIRST, (*FIRST, 8)}
+
+
+def test_functions_that_are_handed_out_one_by_one_are_found_without_function_0() -> None:
+    made = world(function((ROOT, 9)), function((ROOT, 16)))
+    assert found(predict(made, profile())) == [(ROOT, 16)]
+    assert found(predict(made, replace(profile(), isolated_functions=True))) == [(ROOT, 9), (ROOT, 16)]
 
 
 def test_absent_functions_are_not_found() -> None:
@@ -293,6 +321,15 @@ def test_rows_of_what_each_kernel_finds_in_the_order_of_its_scan() -> None:
         (1, key(3, 0), True),
     ]
     assert rows_found(replay, 2) == [(0, key(0, 8), True), (1, key(3, 0), True)]
+
+
+def test_each_kernel_finds_the_functions_of_its_own_machine() -> None:
+    """A machine of one function, and three of a port and a function below it, in either order."""
+    nodes = [function((ROOT, 0)), port(FIRST, (0, 3, 3)), function(BELOW_FIRST)]
+    made = [world(nodes[0]), *(world(*nodes[1:]) for _ in range(3))]
+    for machines in (made, made[::-1]):
+        expected = [sorted(machine.by_path, key=len) for machine in machines]
+        assert [found(one) for one in predictions((machine, profile()) for machine in machines)] == expected
 
 
 def test_rows_of_a_kernel_that_panics_beside_others_that_do_not() -> None:

@@ -152,3 +152,32 @@ def test_functions_found_for_certain_and_perhaps(
     possible: list[int],
 ) -> None:
     assert walk(nodes, enabled=enabled, one_child=one_child) == (certain, possible)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "enabled", "one_child", "certain", "possible"),
+    [
+        # function 1 of a slot whose function 0 is not handed out
+        (bus(node(1), node(3)), False, True, {1, 3}, [1, 3]),
+        (bus(node(9), node(0x14)), False, False, {9, 0x14}, [9, 0x14]),
+        (bus(node(9)), False, True, set(), []),
+        (bus(node(9)), False, None, set(), [9]),
+        # with ARI the chain begins at function 0
+        (bus(node(1), node(3)), True, True, set(), []),
+        (bus(node(1), node(3)), None, True, set(), [1, 3]),
+    ],
+)
+def test_functions_that_are_handed_out_one_by_one(
+    nodes: dict[int, Node],
+    enabled: bool | None,
+    one_child: bool | None,
+    certain: set[int],
+    possible: list[int],
+) -> None:
+    """Linux 7.3 hypervisor_isolated_pci_functions: a missing function 0 ends no slot."""
+    assert walk(nodes, enabled=enabled, one_child=one_child, isolated=True) == (certain, possible)
+
+
+def test_the_last_function_of_a_bus() -> None:
+    last = bus(node(0xF8), node(0xFF))
+    assert walk(last, enabled=False, one_child=False) == ({0xF8, 0xFF}, [0xF8, 0xFF])

@@ -19,22 +19,25 @@ def bridge(
     *below: Node,
     outgoing: tuple[int, int, int] | None = None,
     present: bool = True,
+    silent: bool = False,
 ) -> Node:
-    node = Node(path, is_bridge=True, present=present)
+    node = Node(path, is_bridge=True, present=present, numbers_silent=silent)
     node.numbers = None if numbers is None else BusNumbers(*numbers, row=0)
     node.outgoing_numbers = None if outgoing is None else BusNumbers(*outgoing, row=0)
     node.children = {child.devfn: child for child in below}
     return node
 
 
-def beyond(*roots: Node, column: str = "beyond_reach") -> list[tuple[int, ...]]:
-    """Paths of the bridges that are noted."""
+def beyond(
+    *roots: Node, column: str = "beyond_reach", reserves: dict[tuple[int, ...], int] | None = None
+) -> list[tuple[int, ...]]:
+    """Paths of the bridges that are noted; ``reserves``: buses that functions reserve for virtual ones."""
     nodes, waiting = [], list(roots)
     while waiting:
         nodes.append(waiting.pop())
         waiting.extend(nodes[-1].children.values())
     machine = of_nodes(nodes)
-    mark_unreachable(machine)
+    mark_unreachable(machine, lambda row: (reserves or {}).get(machine.paths[row], 0), renumbers=False)
     return [machine.paths[row] for row in np.flatnonzero(machine.columns[column])]
 
 
@@ -103,6 +106,35 @@ def test_numbers_that_were_not_read_may_be_lost() -> None:
     assert beyond(switch(3)) == beyond(switch(3), column="beyond_reach_if_lost") == [(0, 8, 0, 8)]
     assert beyond(switch(4)) == [(0, 8, 0, 8)]
     assert beyond(switch(4), column="beyond_reach_if_lost") == []  # the first port leaves bus 4 free
+
+
+def test_numbers_that_were_not_read_may_be_lost_in_another_domain() -> None:
+    """Domain 1 begins at bus 0x40: two lost ports get 0x41 and 0x42 there."""
+    ports = bridge((0x1_40, 8), None, outgoing=(0x40, 0x41, 0xFF)), bridge((0x1_40, 16), LOST)
+    assert beyond(*ports) == [(0x1_40, 16)]
+    assert beyond(*ports, column="beyond_reach_if_lost") == []
+    late = (
+        bridge((0x1_FD, 8), None, outgoing=(0xFD, 0xFE, 0xFE)),
+        *(bridge((0x1_FD, devfn), LOST) for devfn in (16, 24)),
+    )
+    assert beyond(*late, column="beyond_reach_if_lost") == [(0x1_FD, 24)]
+
+
+@pytest.mark.parametrize(("reserved", "expected"), [(0, []), (1, []), (2, [(0, 16)])])
+def test_buses_of_virtual_functions_below_new_numbers_are_in_use(
+    reserved: int, expected: list[tuple[int, ...]]
+) -> None:
+    """The first lost port gets bus 253; an adapter below it reserves the next ones."""
+    first, second = bridge((0, 8), LOST, Node((0, 8, 0))), bridge((0, 16), LOST)
+    others = second, bridge((0, 24), (0, 1, 252))
+    assert beyond(first, *others, reserves={(0, 8, 0): reserved}) == expected
+
+
+def test_a_bridge_whose_numbers_read_all_ones_gets_none_and_uses_none() -> None:
+    """One number is left, and the lost bridge gets it."""
+    dead, lost = bridge((0, 8), LOST, silent=True), bridge((0, 16), LOST)
+    assert beyond(dead, lost, bridge((0, 24), (0, 1, 254))) == []
+    assert beyond(bridge((0, 8), (0, 1, 255), silent=True), lost) == []
 
 
 @pytest.mark.parametrize("numbers", [(5, 1, 255), (0, 9, 3), None])

@@ -26,7 +26,8 @@ Triple = tuple[int, int, int] | None
 def bridge(path: tuple[int, ...], first: Triple, last: Triple, *, is_bridge: bool = True) -> Node:
     node = Node(path, outgoing=1, incoming=1, is_bridge=is_bridge, assumed=True)
     node.numbers, node.incoming_numbers = (
-        None if numbers is None else BusNumbers(*numbers, row=0) for numbers in (first, last)
+        None if numbers is None else BusNumbers(*numbers, row=row)
+        for row, numbers in ((5, first), (70, last))
     )
     return node
 
@@ -56,6 +57,7 @@ ROOMY, PACKED = ((0, 1, 9), (0, 1, 9)), ((0, 1, 3), (0, 1, 3))
     [
         ((LOST, (2, 4, 4)), SAME, ROOMY, True),  # the bridge above forwards up to 3
         ((LOST, (2, 3, 3)), SAME, ROOMY, False),
+        ((LOST, (2, 3, 4)), SAME, ROOMY, False),  # bus 3 is reached, whatever is below it
         ((LOST, (2, 4, 4)), ((1, 2, 9), (1, 2, 9)), PACKED, True),  # or one further up
         ((LOST, (2, 4, 4)), ((1, 2, 9), (1, 2, 9)), ROOMY, False),
         ((LOST, (2, 4, 4)), (LOST, (1, 2, 3)), ROOMY, False),  # it got new ones too
@@ -143,4 +145,6 @@ def test_the_first_read_of_bit_5(samples: list[Sample], expected: bool | None) -
 
 def test_each_function_is_read_for_itself() -> None:
     assert bits(*(samples for samples, _ in FIRST_READS)) == [expected for _, expected in FIRST_READS]
+    backwards = FIRST_READS[::-1]
+    assert bits(*(samples for samples, _ in backwards)) == [expected for _, expected in backwards]
     assert bits() == []
