@@ -56,6 +56,10 @@ def written(tmp_path):
     return write
 
 
+def test_the_command_line_of_the_option_is_kept():
+    assert BootLogs.open(Options(cmdline="quiet"), captured(), [OUTGOING]).given_cmdline == "quiet"
+
+
 def test_no_log_says_nothing():
     logs = BootLogs.open(Options(), captured(), [OUTGOING, INCOMING])
     assert (logs.by_source, logs.warnings, logs.run_of(0), logs.given_cmdline) == ({}, [], None, None)
