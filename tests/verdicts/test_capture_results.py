@@ -14,7 +14,7 @@ from analyzer.observed.boots import BootSpan
 from analyzer.observed.index import AccessIndex
 from analyzer.options import Options
 from analyzer.results import Boot
-from analyzer.testing import table
+from analyzer.testing import TraceBuilder, table
 from analyzer.verdicts import captures
 
 SPANS = [BootSpan(0, "firmware", 0, 1, "start"), BootSpan(1, "kernel", 2, 4, "reboot", release="6.1.7")]
@@ -312,3 +312,16 @@ def test_a_capture_without_a_kexec(monkeypatch, tmp_path, facts, kernel, weight,
     assert result.errors[0] == Problem("other-machine", result.path, None, "told")
     if "beyond" in facts:
         assert "for kexec 0, this capture holds 0 kexecs" in result.errors[1].message
+
+
+def test_a_function_without_its_bridge_is_no_problem_of_a_capture_with_a_kexec(monkeypatch, tmp_path):
+    boots_of_it = [topology(span, orphans={2: [0x0200]}) for span in SCANNED]
+    assert conclude(monkeypatch, tmp_path, *boots_of_it, kexecs=1).result.errors == []
+
+
+def test_each_capture_has_its_own_kexecs():
+    """Of captures that are studied together, whose kexecs are replayed together."""
+    one = TraceBuilder(ACCESSES + "boundary kexec\n" + ACCESSES).capture()
+    two = TraceBuilder(ACCESSES + ("boundary plain\n" + ACCESSES) * 2).capture()
+    found = [study.result.kexecs for study in captures.studies([one, two], Options())]
+    assert [[kexec.kind for kexec in of_one] for of_one in found] == [["unknown"], ["plain", "plain"]]
