@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from hand_made import AER, EXP, PM, Part, PlainEvidence, read, shown, write
+from hand_made import AER, EXP, PM, Part, PlainEvidence, View, read, shown, write
 
 from analyzer.observed.register_state import OutgoingState
 from analyzer.verdicts import causes
@@ -186,6 +187,8 @@ def test_bits_that_no_rule_asks_need_not_be_shown():
         "Bridge Control reads its reset value",
         "error reporting is off",
     ]
+    by_control = attribute(incoming=InPart(accesses[:1], numbers=(0, 0, 0)))
+    assert by_control.cause == "hot-reset"
     by_reporting = attribute(incoming=InPart(accesses[1:], numbers=(0, 0, 0)))
     assert by_reporting.cause == "hot-reset"
     intact = attribute(incoming=InPart((read(CONTROL, 2, 2),), numbers=(0, 1, 1)))
@@ -200,3 +203,17 @@ def test_a_write_that_leaves_the_bit_as_it_was_held_is_no_cause():
     assert attribute(incoming=incoming).cause == "selective-loss"
     incoming = Part((write(DEVCTL2, 2, OFF),), numbers=(0, 1, 1))
     assert attribute(incoming=incoming).cause == "incoming-write"
+
+
+class Early(View):
+    """The accesses of the second boot of a capture whose first boot is one access: rows 1, 2, ..."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.arange(len(self.listed)) + 1
+
+
+def test_a_write_in_the_first_row_after_the_kexec_counts():
+    incoming = Part(numbers=(0, 1, 1))
+    incoming.view = Early((write(DEVCTL2, 2, OFF),))
+    assert attribute(incoming=incoming, since=0).cause == "incoming-write"
