@@ -89,6 +89,8 @@ def test_the_files_beside_joined_pieces_are_one_history(written, tmp_path):
     pieces = (str(tmp_path / "before"), str(tmp_path / "after"))
     logs = BootLogs.open(Options(), captured(joined=pieces), [OUTGOING, INCOMING])
     assert said(logs) == {"sidecar": {0: "outgoing", 1: "incoming"}}
+    outgoing, incoming = logs.runs_at_kexecs()["sidecar"](0)
+    assert (outgoing.cmdline, incoming.cmdline) == ("outgoing", "incoming")
 
 
 def test_logs_of_another_machine_are_named_and_set_aside(written, tmp_path):
