@@ -55,26 +55,23 @@ class BootLogs:
             for event in capture.notes.events
             if event.bdf is not None
         ]
+        # The capture's own log goes first: what it says is the capture's word as well.
         found: dict[str, tuple[KernelLog, str]] = {}
-        given = kernel_log(options)
-        if given is not None:
-            found["dmesg"] = given, f"--dmesg {options.dmesg}"
         lines = [line.text for line in capture.notes.log]
         scanned = {number for scan in capture.notes.scans for number in range(*scan.lines)}
         others = [line for number, line in enumerate(lines) if number not in scanned]
         if others:
             found["capture"] = log_reader.parse_lines(others), "the log in the capture"
+        given = kernel_log(options)
+        if given is not None:
+            found["dmesg"] = given, f"--dmesg {options.dmesg}"
         paths = beside(capture.pieces, ".dmesg")
         if paths:  # of several pieces: one history, as the accesses are
             whole = b"\n".join(kernel_log_bytes(path) for path in paths)
             found["sidecar"] = log_reader.parse(whole), ", ".join(paths)
         logs = cls(spans, events, given_cmdline=given_command_line(options))
         placing = LogPlacement(spans, capture.notes.releases)
-        # The capture's own log goes first: what it says is the capture's word as well.
-        aligned = {
-            source: placing.place(log, name)
-            for source, (log, name) in sorted(found.items(), key=lambda item: item[0] != "capture")
-        }
+        aligned = {source: placing.place(log, name) for source, (log, name) in found.items()}
         for scan in capture.notes.scans:  # a log that is a boot of its own has its place
             row = capture.accesses["seq"].search_sorted(scan.first)
             boot = next(span.index for span in reversed(spans) if span.first <= row)
