@@ -40,8 +40,9 @@ def codes(*stranded: DeviceVerdict, **more: object) -> list[tuple[str, list[str]
 
 def above(bridges: str) -> str:
     return (
-        f" Clearing Bus Master of the bridge above ({bridges}: setpci COMMAND=0:4) stops DMA of every function"
-        " below it, also of those that were found; so does a reset of the bus, which also clears their state."
+        f" Clearing Bus Master of the bridge above ({bridges}: setpci COMMAND=0:4) stops DMA of every"
+        " function below it, also of those that were found; so does a reset of the bus, which also clears"
+        " their state."
     )
 
 
@@ -88,13 +89,18 @@ def test_each_bridge_above_is_named_once() -> None:
     [
         (
             [lost(ONE, False)],
-            f"{ONE} can wait for the reboot. It does no DMA: Bus Master was off when the outgoing kernel"
-            " ended, and the incoming kernel, which did not find it, did not switch it on.",
+            (
+                f"{ONE} can wait for the reboot. It does no DMA: Bus Master was off when the outgoing kernel"
+                " ended, and the incoming kernel, which did not find it, did not switch it on."
+            ),
         ),
         (
             [lost(ONE, False, driver="nvme"), lost(TWO, False)],
-            f"{ONE} (nvme), {TWO} can wait for the reboot. They do no DMA: Bus Master was off when the"
-            " outgoing kernel ended, and the incoming kernel, which did not find them, did not switch it on.",
+            (
+                f"{ONE} (nvme), {TWO} can wait for the reboot. They do no DMA: Bus Master was off when the"
+                " outgoing kernel ended, and the incoming kernel, which did not find them, did not switch it"
+                " on."
+            ),
         ),
     ],
 )
