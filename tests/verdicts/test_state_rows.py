@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hand_made import ACS, Access, Part, read, write
+from hand_made import ACS, SRIOV, Access, Part, read, write
 
 from analyzer.observed.registers.first_reads import NONE
+from analyzer.observed.registers.watched_registers import BITS_OF, DWORD_OF, DWORDS
 from analyzer.results.state import StateVerdict
 from analyzer.verdicts.state_watch import StateWatch, _Kexecs
 from analyzer.verdicts.watched_functions import ShownState
@@ -117,6 +118,7 @@ def test_what_its_own_writes_left(
         ([write(ACS_CTRL, 2, 0x1D), write(ACS_CTRL, 2, 0)], "healed", HEALED),
         ([write(ACS_CTRL, 2, 0x01), write(ACS_CTRL, 2, 0x1C)], "lost", None),
         ([write(ACS_CTRL, 1, 0x1D)], "healed", HEALED),
+        ([write(ACS_CTRL + 1, 1, 0x1D)], "lost", None),
         ([read(ACS_CTRL, 2, 0x1D)], "lost", None),
         ([read(ACS_CTRL, 2, 0)] * 4 + [write(ACS_CTRL, 2, 0x1D)], "healed", HEALED),  # after its scan, too
         ([read(ACS_CTRL, 2, 0)] * 5 + [write(ACS_CTRL, 2, 0x1D)], "lost", None),  # after its boot
@@ -142,6 +144,8 @@ def test_what_it_set_again(after: list[Access], word: str, note: str | None) -> 
         (LOST, {"orderly": False}, "lost", None),
         (MASTER._replace(held=4), {"orderly": False}, "undetermined", SHUTDOWN),
         (MASTER._replace(held=4), {"orderly": False, "dump": True}, "undetermined", SHUTDOWN),
+        (MASTER._replace(held=4), {"dump": True}, "undetermined", DUMPS),
+        (LOST, {"orderly": False, "dump": True}, "undetermined", DUMPS),
         (MASTER._replace(held=4), {}, "lost", None),
         (MASTER, {}, "expected", "the outgoing kernel cleared it itself"),
         (MASTER._replace(was_reset=True), {}, "expected", "the outgoing kernel cleared it itself"),
@@ -182,3 +186,56 @@ def test_one_function_of_one_kexec_is_found_by_its_key_before() -> None:
     assert first.pairs == [(1, 2)]
     assert second.settled("STATE003") == {BEFORE, AFTER}
     assert second.settled("STATE011") == {AFTER}
+
+
+def test_of_several_bits_those_that_the_shutdown_took_are_named() -> None:
+    state = states.DECODING[0]
+    found = row(ShownState(0, WATCHED.index(state), 3, 1, 1, 3, False, False, 0, 7, 8))
+    assert (found.verdict, found.field) == ("expected", state.field_of(2))
+    assert found.field != state.field_of(3)
+
+
+def test_what_it_wrote_again_though_nobody_was_without_it() -> None:
+    found = row(LOST._replace(held=0x11, first=0x1D, written=True), write(ACS_CTRL, 2, 0x11))
+    assert (found.verdict, found.note) == ("changed", "the incoming kernel wrote again what was held")
+
+
+def test_byte_by_byte_what_it_wrote_adds_up() -> None:
+    number, place = SRIOV + 0x10, WATCHED.index(states.NUM_VFS)
+    shown = ShownState(0, place, 0xFFFF, 0x0102, 0x0102, 0x0102, False, True, 0x0102, 7, 8)
+    found = row(shown, write(number, 1, 0), write(number + 1, 1, 0))
+    assert (found.verdict, found.after, found.access_after) == ("cleared", "0x0000", 2110)
+
+
+def test_where_no_end_of_its_scan_is_known_that_of_its_boot_counts() -> None:
+    its = functions(*[read(ACS_CTRL, 2, 0x1D)] * 3, write(ACS_CTRL, 2, 0))
+    its.kexecs[0].incoming.scan_ends.clear()
+    assert _Kexecs(its).verdict(KEPT).verdict == "cleared"
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (None, ["0000:02:00.0 ACS", "0000:05:00.0 MPS"]),
+        (BEFORE, ["0000:02:00.0 ACS"]),
+        (AFTER, ["0000:05:00.0 MPS"]),
+        (0x100, []),
+    ],
+)
+def test_every_register_that_a_function_shows(function: int | None, names: list[str]) -> None:
+    """One kernel shows ACS of the one function, the other one shows Max Payload Size of the other."""
+    its = functions()
+    its.keys = np.array([[BEFORE, AFTER], [AFTER, BEFORE]])
+    its.edges, its.kexec, its.is_preserved = [0, 2], np.array([0, 0]), np.array([True, True])
+    shows = np.zeros((2, 2, len(DWORDS)), np.int64)
+    for row_of, state in enumerate((states.ACS, states.MAX_PAYLOAD)):
+        place = WATCHED.index(state)
+        shows[row_of, row_of, DWORD_OF[place]] = BITS_OF[place]
+    its.before = SimpleNamespace(last=SimpleNamespace(known=shows[0]))
+    its.after = SimpleNamespace(first=SimpleNamespace(known=shows[1]))
+    its.shown = lambda rows, places: [
+        LOST._replace(row=at, state=place, known=0)
+        for at, place in zip(rows.tolist(), places.tolist(), strict=True)
+    ]
+    found = StateWatch(_Kexecs(its), 0).every_verdict(function)
+    assert [f"{one.bdf} {one.name}" for one in found] == names
