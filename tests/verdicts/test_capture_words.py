@@ -97,3 +97,9 @@ def test_findings_know_what_was_not_handed_over() -> None:
         result = kexec([bridge(PORT, "undetermined", preserved=False)], preserved_source="assumed")
         verdict.conclude(result, Options(), not_preserved)
         assert [item.severity for item in result.findings] == [severity]
+
+
+def test_consequences_are_stored_beside_findings() -> None:
+    result = kexec([bridge(PORT, "healed")])
+    verdict.conclude(result, Options())
+    assert [item.code for item in result.consequences] == ["healed-by-stock"]

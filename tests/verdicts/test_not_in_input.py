@@ -218,3 +218,9 @@ def test_what_was_below_a_bridge_that_is_on_now(
     machine = SimpleNamespace(world=World({}, {above.path: above}, {}))
     found = not_in_input.never_listed(asked, machine, its)
     assert found == (["the outgoing kernel's enumeration below 0000:00:01.0"] if expected else [])
+
+
+def test_a_function_without_a_bridge_above_hides_no_other() -> None:
+    before = chained(8)
+    before.functions[0x0018] = SimpleNamespace(silent=True)  # on a root bus
+    assert len(not_in_input.of_snapshots(kexec(before), ASSUMED)) == 1
