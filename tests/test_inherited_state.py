@@ -18,7 +18,7 @@ from analyzer.results import Window
 from analyzer.testing import TraceBuilder
 from analyzer.verdicts import causes
 from analyzer.verdicts.causes import CauseContext
-from analyzer.verdicts.state_at_kexec import StateAtKexec, at_kexec
+from analyzer.verdicts.state_at_kexec import StateAtKexec
 from schemas import inherited_state, pcie_capability
 from schemas.error_status import (
     DEFAULT_SEVERITY,
@@ -97,6 +97,11 @@ def studied(before: str, after: str) -> tuple[Capture, Study]:
 def functions(study: Study) -> tuple[Function, Function]:
     outgoing, incoming = study.topologies
     return outgoing.functions[KEY], incoming.functions[KEY]
+
+
+def at_kexec(state: InheritedState, before: Function | None, after: Function | None) -> StateAtKexec:
+    held, first = register_state.outgoing_state(before, state), register_state.first_after(after, state)
+    return StateAtKexec(state, before, after, held, first)
 
 
 def judged(before: str, after: str, state: InheritedState) -> StateAtKexec:

@@ -8,6 +8,7 @@ import tomllib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from corpus_answers import answer
@@ -20,9 +21,10 @@ from analyzer.options import Options
 from analyzer.report.html.findings import kexec_texts
 from analyzer.report.page import new_page, plain
 from analyzer.report.state_section import add_state, beside
-from analyzer.verdicts.state_rule import StateFacts, severity, verdict
-from schemas import state_watch as states
 from schemas.state_watch import WATCHED
+
+if TYPE_CHECKING:
+    from schemas import state_watch as states
 
 TRACES = Path(__file__).parent.parent / "traces"
 PORT, DOWNSTREAM = "0000:00:01.0", "0000:02:00.0"
@@ -41,84 +43,6 @@ def rows(story: Story, *words: str) -> list[tuple[str, str, str, str | None, str
 
 def codes(story: Story) -> list[tuple[str, str]]:
     return [(item.code, item.severity) for item in story.kexec.findings if item.code.startswith("STATE")]
-
-
-# -- the rule ------------------------------------------------------------------------------------------------
-
-ACS = StateFacts(states.ACS, known=0x7F, held=0x1D, first=0x1D)
-MPS = StateFacts(states.MAX_PAYLOAD, known=0xE0, held=0x40, first=0x40)
-MASTER = StateFacts(states.BUS_MASTERS[0], known=4, held=4, first=4)
-WIDTH = StateFacts(states.LINK_WIDTH, known=0x3F0, held=0x100, first=0x100)
-TAGS = StateFacts(states.REQUESTS, known=0x7910, held=0x2810, first=0x2810)
-BAR = StateFacts(states.BARS[0], known=0xFFFFFFF0, held=0xFDB00000, first=0xFDB00000)
-BASE = StateFacts(states.WINDOWS[2], known=0xFFF0, held=0xFDC0, first=0xFDC0)
-MSI = StateFacts(states.MSI, known=1, held=1, first=1)
-
-
-@pytest.mark.parametrize(
-    ("facts", "word"),
-    [
-        (ACS, "kept"),
-        (ACS._replace(first=0x19), "lost"),
-        (ACS._replace(first=0), "lost"),
-        (ACS._replace(first=0x1F), "changed"),  # a bit more than before is no reset
-        (ACS._replace(first=0, set_again=True), "healed"),
-        (ACS._replace(first=0, from_dump=True), "undetermined"),
-        (ACS._replace(first=0, whole=False), "undetermined"),
-        (ACS._replace(whole=False), "undetermined"),  # the loss, and the write that mended it, may be missing
-        (ACS._replace(first=0, was_reset=True, whole=False), "expected"),
-        (ACS._replace(written=0, whole=False), "cleared"),
-        (ACS._replace(first=0, was_reset=True), "expected"),  # VFIO's freeze
-        (ACS._replace(known=0x0F, first=0x0D, held=0x0D), "undetermined"),  # a bit is not in the capture
-        (ACS._replace(known=0x01, held=0x01, first=0), "lost"),  # what is known is enough
-        (ACS._replace(written=0), "cleared"),
-        (ACS._replace(written=0x1F), "kept"),  # set in addition
-        (MPS._replace(first=0), "lost"),
-        (MPS._replace(first=0x20), "changed"),
-        (MPS._replace(held=0x60, first=0x20), "changed"),  # a number: one bit of it is no reset
-        (BAR._replace(first=0), "lost"),
-        (BAR._replace(first=0xFDA00000), "changed"),
-        (BAR._replace(first=0, set_again=True), "healed"),
-        (BASE._replace(first=0), "lost"),
-        (BASE._replace(first=0xFFF0), "lost"),  # above its limit: the window of a root port that was reset
-        (BASE._replace(first=0xFDB0), "changed"),
-        (MPS._replace(written=0x20), "cleared"),
-        (MASTER, "kept"),
-        (MASTER._replace(first=0), "lost"),
-        (MASTER._replace(first=0, shutdown_known=False), "undetermined"),
-        (MASTER._replace(held=0, first=0, used=4), "expected"),
-        (MASTER._replace(held=0, first=0), "kept"),
-        (WIDTH._replace(first=0x80), "lost"),
-        (WIDTH._replace(held=0x80), "changed"),
-        (TAGS._replace(written=0x2910), "kept"),  # Extended Tag is set live
-        (MSI._replace(written=0), "cleared"),
-        (MSI._replace(held=0), "changed"),
-        (MSI._replace(held=0, set_again=True), "changed"),  # found on, and cleared: nobody was without it
-        (ACS._replace(first=0x19, set_again=True), "healed"),
-    ],
-)
-def test_the_word(facts: StateFacts, word: str) -> None:
-    assert verdict(facts) == word
-
-
-@pytest.mark.parametrize(
-    ("state", "word", "preserved", "weight"),
-    [
-        (states.ACS, "lost", True, "alarm"),
-        (states.ACS, "lost", False, "note"),
-        (states.ACS, "healed", True, "warning"),
-        (states.BARS[0], "lost", True, "alarm"),
-        (states.BARS[0], "healed", True, "alarm"),
-        (states.BUS_MASTERS[1], "lost", True, "alarm"),
-        (states.BUS_MASTERS[1], "cleared", True, "alarm"),
-        (states.MAX_PAYLOAD, "lost", True, "warning"),
-        (states.VIRTUAL_FUNCTIONS, "cleared", True, "note"),
-        (states.MSI, "lost", True, "note"),
-        (states.ACS, "undetermined", True, "note"),
-    ],
-)
-def test_what_it_weighs(state: states.WatchedState, word: str, preserved: bool, weight: str) -> None:
-    assert severity(state, word, preserved=preserved) == weight  # type: ignore[arg-type]
 
 
 # -- no false alarm -----------------------------------------------------------------------------------------

@@ -77,19 +77,3 @@ class StateAtKexec:
         if changed is None and self.first is not None:
             changed = self.first.row
         return Window(builder.number(held), builder.number(changed), phase)
-
-
-def at_kexec(
-    state: InheritedState,
-    before: Function | None,
-    after: Function | None,
-    decided: OutgoingState | None = None,
-) -> StateAtKexec:
-    """Look a state up in both boots; ``decided``: what the outgoing kernel was seen to decide."""
-    return StateAtKexec(
-        state,
-        before,
-        after,
-        register_state.outgoing_state(before, state, decided),
-        register_state.first_after(after, state),
-    )

@@ -41,6 +41,7 @@ class View:
     """Accesses in rows 100, 110, 120, ..."""
 
     listed: tuple[Access, ...]
+    known: np.ndarray | None = None  # every bit of every value is
 
     @property
     def accesses(self) -> View:

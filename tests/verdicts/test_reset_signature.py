@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from result_samples import bridge
 
 from analyzer.analysis import analyze
-from analyzer.verdicts.reset_signature import text
+from analyzer.replay.world import Node, World
+from analyzer.verdicts.reset_signature import noted, text
 
 TRACES = Path(__file__).parents[2] / "traces"
 ALL = "all 7 other watched registers of the port have their reset values"
@@ -48,3 +52,48 @@ def test_the_numbers_of_a_capture(name: str, cause: str, said: str) -> None:
 def test_a_bridge_without_a_cause_has_no_numbers() -> None:
     (capture,) = analyze([str(TRACES / "clean-inherit.bin")]).captures
     assert {bridge.registers_note for bridge in capture.kexecs[0].bridges} == {None}
+
+
+class Watched:
+    """Counts of registers by function."""
+
+    def __init__(self, counts: dict[int, tuple[int, int]]) -> None:
+        self.at_reset = counts.get
+
+
+PATHS = {0x08: (0, 8), 0x100: (0, 8, 0), 0x200: (0, 8, 0, 8), 0x10: (0, 0x10), 0x300: (0, 0x10, 8, 0)}
+
+
+@pytest.mark.parametrize(
+    ("bdf", "cause", "counts", "said"),
+    [
+        ("0000:00:01.0", "hot-reset", {0x08: (7, 7)}, ALL),
+        ("0000:00:01.0", None, {0x08: (7, 7)}, None),
+        ("0000:00:01.0", "hot-reset", {0x100: (7, 7)}, None),  # it is not compared
+        ("0000:09:00.0", "hot-reset", {0x900: (7, 7)}, None),  # it has no place
+        (
+            "0000:00:01.0",
+            "hot-reset",
+            {0x08: (7, 7), 0x100: (3, 4), 0x200: (5, 6), 0x10: (8, 8), 0x300: (9, 9)},
+            f"{ALL}; on 2 functions below it 8 of 10",
+        ),
+        # below it one without a value of its own, and one that is not compared
+        ("0000:00:01.0", "hot-reset", {0x08: (6, 7), 0x100: (0, 0)}, SOME),
+        ("0000:00:02.0", "hot-reset", {0x08: (6, 7), 0x10: (6, 7), 0x300: (1, 1)},
+         f"{SOME}; on 1 function below it 1 of 1"),
+    ],
+)  # fmt: skip
+def test_the_numbers_stand_beside_a_cause(
+    bdf: str, cause: str | None, counts: dict[int, tuple[int, int]], said: str | None
+) -> None:
+    nodes = {key: Node(path, outgoing=key) for key, path in PATHS.items()}
+    new = Node((0, 8, 8), outgoing=None)  # the outgoing kernel did not know it
+    world = World({}, {node.path: node for node in (*nodes.values(), new)}, nodes)
+    judged = bridge(bdf, "lost", cause=cause)
+    found = noted(judged, SimpleNamespace(world=world), Watched(counts | {None: (1, 1)}))
+    assert found == replace(judged, registers_note=said)
+
+
+def test_one_register() -> None:
+    assert text((1, 1), []) == "the one other watched register of the port has its reset value"
+    assert text((2, 2), []) == "all 2 other watched registers of the port have their reset values"
