@@ -41,9 +41,10 @@ def build(topology: Topology, bits: Mapping[int, bool | None], earlier: Topology
         {"numbers": numbers, "outgoing_numbers": numbers, "incoming_numbers": np.full_like(numbers, NONE)}
     )
     for row in np.flatnonzero(after != NONE).tolist():
-        bit = bits.get(int(keys[row]))
+        key = int(keys[row])
+        bit = bits.get(key)
         columns["hardware"][row] = NONE if bit is None else bit
-        columns["silent"][row] = int(keys[row]) in topology.silent
+        columns["silent"][row] = key in topology.silent
     made = NodeTable(paths, columns)
     node_table.correct(paths, made.above, columns)
     return made

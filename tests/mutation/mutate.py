@@ -221,9 +221,7 @@ def in_order(
 
     def rank(nodeid: str) -> tuple[float, ...]:
         took = seconds[nodeid]
-        return (
-            -kills[nodeid] / (took + 0.05), nodeid in last, took > DIRECT, -depth[nodeid], took
-        )  # fmt: skip
+        return -kills[nodeid] / (took + 0.05), nodeid in last, took > DIRECT, -depth[nodeid], took
 
     return sorted(nodeids, key=rank)
 

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from hand_made import Part, PlainEvidence
 
 from analyzer.observed.decisions import Decision
+from analyzer.observed.register_state import OutgoingState
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import Prediction
 from analyzer.replay.world import Node, World
 from analyzer.verdicts import bridges
+from analyzer.verdicts.causes import CauseContext
 
 KEY, BRIDGE = 0x08, (0, 8)
 
@@ -24,6 +26,19 @@ def node(**more: object) -> Node:
 
 def decision(enabled: bool | None, rule: str = "set", row: int = 80) -> Decision:
     return Decision(KEY, 0x100, rule, enabled, row)
+
+
+def cause_context(**more: object) -> CauseContext:
+    """A bit that was on in row 50, before a kernel that decides in row 999; no function, if none is named."""
+    values = {
+        "outgoing": None,
+        "incoming": None,
+        "ancestors": (),
+        "since": 50,
+        "decision": 999,
+        "outgoing_state": OutgoingState(True, 50),
+    }
+    return CauseContext(**(values | more))
 
 
 def kexec_context(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hand_made import AER, EXP, PM, Access, Part, PlainEvidence, read, shown, write
+from hand_made_context import cause_context
 
-from analyzer.observed.register_state import OutgoingState
 from analyzer.verdicts import causes
-from analyzer.verdicts.causes import Attribution, CauseContext
 from analyzer.verdicts.reset_evidence import LogMessage
 from schemas.pcie_capability import TYPE_ROOT_PORT, TYPE_UPSTREAM
+
+if TYPE_CHECKING:
+    from analyzer.verdicts.causes import Attribution
 
 DEVCTL, LNKCTL, DEVCTL2, LNKCTL2 = EXP + 0x08, EXP + 0x10, EXP + 0x28, EXP + 0x30
 CONTROL, PMCSR = 0x3E, PM + 0x04
@@ -20,18 +24,6 @@ ON, OFF = 0x0420, 0x0400
 
 def said(found: Attribution) -> tuple[object, ...]:
     return found.cause, found.confidence, found.cause_bdf, found.row
-
-
-def context(**more: object) -> CauseContext:
-    values = {
-        "outgoing": None,
-        "incoming": None,
-        "ancestors": (),
-        "since": 50,
-        "decision": 999,
-        "outgoing_state": OutgoingState(True, 50),
-    }
-    return CauseContext(**(values | more))
 
 
 WRITTEN = (PLACE, "bit 5 (ARIFwd) written as 0")
@@ -88,14 +80,14 @@ WRITTEN = (PLACE, "bit 5 (ARIFwd) written as 0")
 def test_a_write_of_the_outgoing_boot(
     accesses: list[Access], cause: tuple[object, ...], proof: list[tuple[object, ...]]
 ) -> None:
-    found = causes.attribute(context(outgoing=Part(tuple(accesses))), PlainEvidence())
+    found = causes.attribute(cause_context(outgoing=Part(tuple(accesses))), PlainEvidence())
     assert said(found) == cause
     assert shown(found.evidence) == proof
 
 
 def test_a_write_of_the_incoming_kernel_before_it_decides() -> None:
     incoming = Part((write(DEVCTL2, 2, OFF), read(DEVCTL2, 2, OFF)))
-    found = causes.attribute(context(incoming=incoming, decision=110), PlainEvidence())
+    found = causes.attribute(cause_context(incoming=incoming, decision=110), PlainEvidence())
     assert said(found) == ("incoming-write", "high", None, None)
     assert shown(found.evidence) == [(100, PLACE, "bit 5 written as 0 before the decision read")]
 
@@ -107,24 +99,24 @@ def test_a_write_of_the_incoming_kernel_before_it_decides() -> None:
 )
 def test_writes_of_the_incoming_kernel_that_are_no_cause(more: dict[str, object]) -> None:
     values = {"incoming": Part((write(DEVCTL2, 2, OFF),))} | more
-    assert said(causes.attribute(context(**values), PlainEvidence())) == ("unknown", "low", None, None)
+    assert said(causes.attribute(cause_context(**values), PlainEvidence())) == ("unknown", "low", None, None)
 
 
 def test_a_write_in_the_outgoing_boot_comes_first() -> None:
     outgoing, incoming = Part((write(DEVCTL2, 2, OFF),)), Part((write(DEVCTL2, 2, OFF),))
-    found = causes.attribute(context(outgoing=outgoing, incoming=incoming), PlainEvidence())
+    found = causes.attribute(cause_context(outgoing=outgoing, incoming=incoming), PlainEvidence())
     assert found.cause == "explicit-write"
 
 
 @pytest.mark.parametrize(("since", "cause"), [(99, "explicit-write"), (100, "unknown")])
 def test_only_writes_behind_the_last_sign_of_the_bit_count(since: int, cause: str) -> None:
     outgoing = Part((write(DEVCTL2, 2, OFF),))
-    assert causes.attribute(context(outgoing=outgoing, since=since), PlainEvidence()).cause == cause
+    assert causes.attribute(cause_context(outgoing=outgoing, since=since), PlainEvidence()).cause == cause
 
 
 def test_a_bridge_that_lost_only_its_numbers_is_not_asked_for_writes() -> None:
     outgoing = Part((write(DEVCTL2, 2, OFF),))
-    found = causes.attribute(context(outgoing=outgoing), PlainEvidence(), needs_state=False)
+    found = causes.attribute(cause_context(outgoing=outgoing), PlainEvidence(), needs_state=False)
     assert found.cause == "unknown"
 
 
@@ -225,7 +217,7 @@ STICKY = Part((read(AER + 8, 4, 0x10), write(AER + 8, 4, 0x30)))
 def test_what_reset_a_port(
     more: dict[str, object], expected: tuple[object, ...], first: list[tuple[object, ...]]
 ) -> None:
-    found = causes.attribute(context(**({"incoming": reset()} | more)), PlainEvidence())
+    found = causes.attribute(cause_context(**({"incoming": reset()} | more)), PlainEvidence())
     assert said(found) == expected
     assert shown(found.evidence) == [*first, *RESET_PROOF]
 
@@ -241,12 +233,12 @@ def test_what_reset_a_port(
 )
 def test_only_what_was_read_proves_a_reset(accesses: list[Access], proof: list[tuple[object, ...]]) -> None:
     incoming = Part(tuple(accesses), numbers=(0, 0, 0))
-    assert shown(causes.attribute(context(incoming=incoming), PlainEvidence()).evidence) == proof
+    assert shown(causes.attribute(cause_context(incoming=incoming), PlainEvidence()).evidence) == proof
 
 
 def test_a_reset_of_a_bridge_without_pci_express() -> None:
     incoming = Part((read(CONTROL, 2, 0), read(DEVCTL, 2, 0)), pcie=None, numbers=(0, 0, 0))
-    found = causes.attribute(context(incoming=incoming), PlainEvidence())
+    found = causes.attribute(cause_context(incoming=incoming), PlainEvidence())
     assert shown(found.evidence) == RESET_PROOF[:2]
 
 
@@ -261,7 +253,9 @@ def test_a_reset_of_a_bridge_without_pci_express() -> None:
 def test_a_bridge_that_is_gone(ancestors: tuple[Part, ...], expected: tuple[object, ...]) -> None:
     """Nothing that its own registers said before counts."""
     outgoing = Part((write(DEVCTL2, 2, OFF), write(PMCSR, 2, 3)))
-    found = causes.attribute(context(outgoing=outgoing, ancestors=ancestors), PlainEvidence(), gone=True)
+    found = causes.attribute(
+        cause_context(outgoing=outgoing, ancestors=ancestors), PlainEvidence(), gone=True
+    )
     assert said(found) == expected
 
 
@@ -307,7 +301,9 @@ def test_only_the_bit_was_cleared(
     """The decision comes before any write of the incoming kernel."""
     after = Part(tuple(incoming), numbers=(0, 1, 1))
     found = causes.attribute(
-        context(outgoing=Part(tuple(outgoing)) if outgoing else None, incoming=after, since=999, decision=0),
+        cause_context(
+            outgoing=Part(tuple(outgoing)) if outgoing else None, incoming=after, since=999, decision=0
+        ),
         PlainEvidence(),
     )
     assert said(found) == ("selective-loss", "medium", None, None)
@@ -316,11 +312,13 @@ def test_only_the_bit_was_cleared(
 
 @pytest.mark.parametrize("incoming", [None, Part(numbers=None)])
 def test_without_bus_numbers_nothing_is_called_selective(incoming: Part | None) -> None:
-    found = causes.attribute(context(incoming=incoming), PlainEvidence())
+    found = causes.attribute(cause_context(incoming=incoming), PlainEvidence())
     assert said(found) == ("unknown", "low", None, None)
     assert found.evidence == []
 
 
 def test_a_port_in_d3_lost_the_bit_on_the_way_back() -> None:
-    found = causes.attribute(context(outgoing=ASLEEP, incoming=Part(numbers=(0, 1, 1))), PlainEvidence())
+    found = causes.attribute(
+        cause_context(outgoing=ASLEEP, incoming=Part(numbers=(0, 1, 1))), PlainEvidence()
+    )
     assert said(found) == ("power-state", "medium", None, 100)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hand_made import AER, EXP, PM, Part, PlainEvidence, View, read, shown, write
+from hand_made_context import cause_context
 
-from analyzer.observed.register_state import OutgoingState
 from analyzer.verdicts import causes
-from analyzer.verdicts.causes import CauseContext
 from analyzer.verdicts.error_status import LatchedBit
 from schemas.config_header import BRIDGE_CONTROL_BITS
 from schemas.error_status import UNCORRECTABLE_ERRORS
@@ -28,16 +27,7 @@ ON, OFF = 0x0420, 0x0400
 
 
 def attribute(*, gone: bool = False, needs_state: bool = True, **more: object) -> causes.Attribution:
-    values = {
-        "outgoing": None,
-        "incoming": None,
-        "ancestors": (),
-        "since": 50,
-        "decision": 999,
-        "outgoing_state": OutgoingState(1, 50),
-    }
-    context = CauseContext(**(values | more))
-    return causes.attribute(context, PlainEvidence(), gone=gone, needs_state=needs_state)
+    return causes.attribute(cause_context(**more), PlainEvidence(), gone=gone, needs_state=needs_state)
 
 
 def said(found: causes.Attribution) -> tuple[object, ...]:

@@ -60,7 +60,7 @@ def added(
     whole: bool = True,
     **more: object,
 ) -> DeviceVerdict:
-    """A device with what is added to its verdict; one behind it must get the same."""
+    """A device with what is added to its verdict; another after it must get the same."""
     outgoing = SimpleNamespace(functions={KEY: Part(accesses, **{"is_bridge": False, **more})})
     incoming = SimpleNamespace(boot=SimpleNamespace(orderly=orderly))
     judged = [device(PORT, verdict)] * 2
