@@ -1,5 +1,7 @@
 """Kernel command lines, split as the kernel splits them."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,12 +19,13 @@ from analyzer.kernel_logs import cmdline
         ('dyndbg="file pci.c +p" x', [("dyndbg", "file pci.c +p"), ("x", None)]),
         ('"dyndbg=file pci.c +p" x', [("dyndbg", "file pci.c +p"), ("x", None)]),
         ('"quiet"', [("quiet", None)]),
+        ('a"b c" d', [('a"b c"', None), ("d", None)]),  # quotes go where they are around the whole
         ('a="never closed b=2', [("a", "never closed b=2")]),
         ("a==b", [("a", "=b")]),
         ("a=\tb", [("a", ""), ("b", None)]),
     ],
 )
-def test_parameters(text, expected):
+def test_parameters(text: str, expected: list[tuple[str, str | None]]) -> None:
     assert cmdline.parameters(text) == expected
 
 
@@ -48,13 +51,13 @@ def test_parameters(text, expected):
         ('append="pci=noari"', False, False),
     ],
 )
-def test_pci_options(text, noari, pcie_scan_all):
+def test_pci_options(text: str, noari: bool, pcie_scan_all: bool) -> None:
     options = cmdline.pci_options(text)
     assert (options.noari, options.pcie_scan_all) == (noari, pcie_scan_all)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("pci=assign-busses", True), ("pci=assign-busses2", False)])
-def test_assign_busses(text, expected):
+def test_assign_busses(text: str, expected: bool) -> None:
     assert cmdline.pci_options(text).assign_busses is expected
 
 
@@ -67,10 +70,10 @@ def test_assign_busses(text, expected):
         ("", False),
     ],
 )
-def test_crash_kernel(text, expected):
+def test_crash_kernel(text: str, expected: bool) -> None:
     assert cmdline.is_crash_kernel(text) is expected
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_split(text):
+def test_any_text_is_split(text: str) -> None:
     assert all(isinstance(name, str) for name, _ in cmdline.parameters(text))

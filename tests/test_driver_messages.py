@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.capture import FunctionUse
+from analyzer.capture.uses import KERNEL_LOG
 from analyzer.kernel_logs import driver_messages, kernel_log
 from analyzer.readers import open_capture
 
@@ -30,6 +31,16 @@ def use(*lines: str, function: int = F) -> FunctionUse | None:
         (
             ["pci 0000:03:00.5: Adding to iommu group 17", "pci 0000:03:00.5: Removing from iommu group 17"],
             None, None, None, None,
+        ),
+        (
+            ["iommu: Adding device 0000:03:00.5 to group 17",
+             "iommu: Removing device 0000:03:00.5 from group 17"],
+            None, None, None, None,
+        ),
+        # at the same microsecond
+        (
+            ["ixgbe 0000:03:00.5 eth0: up", "\r[    1.000000] vfio-pci 0000:03:00.5: x"],
+            "vfio-pci", None, None, None,
         ),
         (["nvme nvme3: pci function 0000:03:00.5"], "nvme", None, None, ["nvme3"]),
         (
@@ -69,10 +80,13 @@ def use(*lines: str, function: int = F) -> FunctionUse | None:
         ),
     ],
 )  # fmt: skip
-def test_messages(lines, driver, group, net, block):
+def test_messages(
+    lines: list[str], driver: str | None, group: int | None, net: list[str] | None, block: list[str] | None
+) -> None:
     found = use(*lines) or FunctionUse()
     assert (found.driver, found.iommu_group, found.net, found.block) == (driver, group, net, block)
     assert (found.vfio, found.vm) == (None, None)  # no message says it
+    assert found.source == (KERNEL_LOG if found.is_known else None)
 
 
 @pytest.mark.parametrize(
@@ -87,31 +101,31 @@ def test_messages(lines, driver, group, net, block):
         "ixgbe 0000:03:00.5 sixteen-letters-: up",
     ],
 )
-def test_what_is_no_message_of_the_function(line):
+def test_what_is_no_message_of_the_function(line: str) -> None:
     assert use(line) is None
 
 
-def test_a_kernel_that_ended_says_nothing_more():
+def test_a_kernel_that_ended_says_nothing_more() -> None:
     """What follows is the next kernel's, although its first line is missing."""
     found = use("vfio-pci 0000:03:00.5: x", "kexec_core: Starting new kernel", "nvme 0000:03:00.5: y")
     assert found is not None
     assert found.driver == "vfio-pci"
 
 
-def test_a_log_that_has_lost_its_beginning():
+def test_a_log_that_has_lost_its_beginning() -> None:
     lines = ["ixgbe 0000:03:00.5 eth0: up", "pci 0000:01:00.0: [1b36:0010] type 00 class 0x010802"]
     (run,) = kernel_log.parse_lines(lines).runs
     assert run.uses[F].net == ["eth0"]
 
 
-def test_two_kernels_of_one_console():
+def test_two_kernels_of_one_console() -> None:
     first = ["Linux version 6.1.0 (x) #1", "vfio-pci 0000:03:00.5: x", "kexec_core: Starting new kernel"]
     second = ["Linux version 6.2.0 (x) #1", "nvme 0000:03:00.5: platform quirk"]
     runs = kernel_log.parse_lines([*first, *second]).runs
     assert [run.uses[F].driver for run in runs] == ["vfio-pci", "nvme"]
 
 
-def test_a_real_log():
+def test_a_real_log() -> None:
     """NVMe controllers of a Live Update: the incoming kernel counts anew, without those that it lost."""
     notes = open_capture(str(TRACES / "inherit-partial.bin")).notes
     outgoing, incoming = kernel_log.parse_lines(line.text for line in notes.log).runs
@@ -121,9 +135,11 @@ def test_a_real_log():
     assert incoming.uses[0x0400].block == ["nvme2"]
 
 
-def test_names_and_functions_have_a_limit(monkeypatch):
+def test_names_and_functions_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_messages, "MAX_NAMES", 2)
-    assert use(*(f"sfc 0000:03:00.5 eth{number}: up" for number in range(9))).net == ["eth0", "eth1"]
+    found = use(*(f"sfc 0000:03:00.5 eth{number}: up" for number in range(9)))
+    assert found is not None
+    assert found.net == ["eth0", "eth1"]
     monkeypatch.setattr(driver_messages, "MAX_FUNCTIONS", 1)
     lines = ["Linux version 6.1.0 (x) #1", "nvme 0000:03:00.5: x", "nvme 0000:03:00.6: x"]
     (run,) = kernel_log.parse_lines(lines).runs

@@ -1,13 +1,24 @@
 """What single kernel messages say."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from analyzer import bdf
 from analyzer.kernel_logs import log_facts
+from analyzer.kernel_logs.log_facts import Fact
 
 BUS_NUMBERS_LOST = (
     "Not assigning bus numbers, preserved bridge 0000:02:00.0 lost its bus number configuration"
 )
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """Answers are remembered: here each test asks anew."""
+    log_facts.read.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -47,8 +58,9 @@ BUS_NUMBERS_LOST = (
         ("pci 0000:02:00.0: bridge configuration invalid ([bus 00-00]), reconfiguring", ()),
     ],
 )
-def test_series_evidence(line, series):
+def test_series_evidence(line: str, series: tuple[str, ...]) -> None:
     fact = log_facts.read(line)
+    assert fact is not None
     assert log_facts.common_series([fact.series] if fact.series else []) == series
 
 
@@ -124,11 +136,12 @@ def test_series_evidence(line, series):
         ("eth0: link is ready", None, None),
     ],
 )
-def test_events(line, kind, function):
+def test_events(line: str, kind: str | None, function: str) -> None:
     fact = log_facts.read(line)
     if kind is None:
         assert fact is None or fact.event is None
     else:
+        assert fact is not None
         assert (fact.event, fact.function) == (kind, bdf.parse(function))
 
 
@@ -154,8 +167,9 @@ def test_events(line, kind, function):
         ),
     ],
 )
-def test_facts(line, kind, text):
+def test_facts(line: str, kind: str, text: str) -> None:
     fact = log_facts.read(line)
+    assert fact is not None
     assert (fact.kind, fact.text) == (kind, text)
 
 
@@ -169,5 +183,107 @@ def test_facts(line, kind, text):
         ("sysrq triggered crash", False),
     ],
 )
-def test_panics_over_the_data(text, over_data):
+def test_panics_over_the_data(text: str, over_data: bool) -> None:
     assert log_facts.panics_over_data(f"Kernel panic - not syncing: {text}") is over_data
+
+
+V8, V9, V8_V9 = frozenset({"v8"}), frozenset({"v9"}), frozenset({"v8", "v9"})
+
+
+@pytest.mark.parametrize(
+    ("line", "fact"),
+    [
+        ("KHO: found kexec handover data.", ("kho", None, "KHO: found kexec handover data.")),
+        (
+            "Reserving 4KB of memory at 0x1ff0000 for elfcorehdr",  # arm64
+            ("elfcorehdr", None, "Reserving 4KB of memory at 0x1ff0000 for elfcorehdr"),
+        ),
+        ("luo: Retrieved live update data, liveupdate number: 17", ("liveupdate", None, "17")),
+        (
+            "Kernel panic - not syncing: 2 preserved device(s) were never finished!",
+            (
+                "panic",
+                None,
+                "Kernel panic - not syncing: 2 preserved device(s) were never finished!",
+                "panic",
+                V9,
+            ),
+        ),
+        ("kexec_core: Starting new kernel", ("kexec", None, "kexec_core: Starting new kernel")),
+        ("reboot: Restarting system", ("reboot", None, "reboot: Restarting system")),
+        ("SeaBIOS (version 1.16.2)", ("firmware", None, "SeaBIOS (version 1.16.2)")),
+        (
+            "PCI: liveupdate: 0000:03:01.0 was never finished!",
+            ("never-finished", 0x308, "PCI: liveupdate: 0000:03:01.0 was never finished!", None, V9),
+        ),
+        # a text of the series, without a function
+        (
+            "PCI: liveupdate: Incoming PCI FLB version (v1) is incompatible with this kernel (v2)",
+            (
+                "event",
+                None,
+                "PCI: liveupdate: Incoming PCI FLB version (v1) is incompatible with this kernel (v2)",
+                None,
+                V8,
+            ),
+        ),
+        # and with one
+        (
+            "vfio-pci 0000:03:10.0: Cannot preserve Virtual Functions",
+            ("event", 0x380, "Cannot preserve Virtual Functions", None, V8_V9),
+        ),
+    ],
+)
+def test_everything_that_a_message_says(line: str, fact: tuple[Any, ...]) -> None:
+    assert log_facts.read(line) == Fact(*fact)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pcieport 0000:00:03.0: AER: enabled with IRQ 24",
+        "PM: Image reading error",
+        "Reserving 256MB of memory for the crash kernel, error -12",
+        "No memory for elfcorehdr",
+    ],
+)
+def test_what_says_nothing(line: str) -> None:
+    assert log_facts.read(line) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[8086:1572] type 00 class 0x020000 PCIe Endpoint", ("8086:1572", 0, 0x020000, "PCIe Endpoint")),
+        ("[8086:1572] type 01 class 0x060400", ("8086:1572", 1, 0x060400, "")),  # before Linux 6.11
+        ("[8086:1572] type 7f class 0xffffff", ("8086:1572", 0x7F, 0xFFFFFF, "")),
+        ("[8086:1572] typ", None),
+    ],
+)
+def test_the_line_of_a_function(text: str, said: tuple[str, int, int, str] | None) -> None:
+    assert log_facts.enumerated(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [("Linux version 7.3.4-hv (root@vm) #2", "7.3.4-hv"), ("Linux version", None), ("7.3.4", None)],
+)
+def test_release(text: str, release: str | None) -> None:
+    assert log_facts.release(text) == release
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("nothing of it", []),
+        ("Failed to retrieve incoming FLB data", ["Failed to retrieve incoming FLB data"]),
+        # The shorter text of versions 4 to 6 is in it, too.
+        ("Failed to retrieve incoming FLB data (-22)", ["Failed to retrieve incoming FLB data ("]),
+        (
+            "Cannot preserve Virtual Functions; Device is finished participating in Live Update",
+            ["Device is finished participating in Live Update", "Cannot preserve Virtual Functions"],
+        ),
+    ],
+)
+def test_fixed_texts(text: str, parts: list[str]) -> None:
+    assert log_facts.fixed_texts(text) == parts

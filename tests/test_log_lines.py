@@ -1,5 +1,7 @@
 """Console and log lines, stripped to kernel messages."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,13 +37,24 @@ TEXT = "pci 0000:00:03.0: PCI bridge to [bus 01]"
         (f"\x00\x00[    0.512345] {TEXT}", 512345),
     ],
 )
-def test_one_message(line, time_us):
+def test_one_message(line: str, time_us: int | None) -> None:
     (message,) = log_lines.messages(line.encode())
     assert (message.text, message.time_us) == (TEXT, time_us)
     assert (message.signature is None) == (time_us is None)
 
 
-def test_firmware_text_before_the_kernel_is_a_message_of_its_own():
+@pytest.mark.parametrize(("before", "time_us"), [(285, 512345), (287, None)])
+def test_how_far_in_the_time_may_stand(before: int, time_us: int | None) -> None:
+    """It ends within the first 300 characters."""
+    (message,) = log_lines.messages(b"x" * before + f"[    0.512345] {TEXT}".encode())
+    assert message.time_us == time_us
+
+
+def test_blanks_at_the_end_are_no_part_of_a_message() -> None:
+    assert [message.text for message in log_lines.messages(b"  one \r\x00\r two\t ")] == ["  one", " two"]
+
+
+def test_firmware_text_before_the_kernel_is_a_message_of_its_own() -> None:
     line = b"Booting from ROM..\x1bc\x1b[?7l\x1b[2JLinux version 7.3.4 (root@vm) #2\r"
     assert [message.text for message in log_lines.messages(line)] == [
         "Booting from ROM..",
@@ -49,12 +62,12 @@ def test_firmware_text_before_the_kernel_is_a_message_of_its_own():
     ]
 
 
-def test_messages_at_time_0_have_no_signature():
+def test_messages_at_time_0_have_no_signature() -> None:
     (message,) = log_lines.messages(b"[    0.000000] KHO: found kexec handover data.")
     assert (message.time_us, message.signature) == (0, None)
 
 
-def test_signature_does_not_depend_on_prefixes():
+def test_signature_does_not_depend_on_prefixes() -> None:
     lines = [
         b"[    0.512345] x y",
         b"<6>[    0.512345] x y\r",
@@ -64,17 +77,17 @@ def test_signature_does_not_depend_on_prefixes():
 
 
 @pytest.mark.parametrize("line", [b"", b"\r", b"\r\r", b"\x1b[2J\x1b[H", b"\x00"])
-def test_nothing(line):
+def test_nothing(line: bytes) -> None:
     assert list(log_lines.messages(line)) == []
 
 
-def test_invalid_utf_8_survives():
+def test_invalid_utf_8_survives() -> None:
     (message,) = log_lines.messages(b"\xff\xfe pci 0000:00:03.0: x")
     assert message.text.endswith("pci 0000:00:03.0: x")
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes(line):
+def test_any_bytes(line: bytes) -> None:
     for message in log_lines.messages(line.replace(b"\n", b"")):
         assert message.text == message.text.rstrip()
 
@@ -82,6 +95,6 @@ def test_any_bytes(line):
 @pytest.mark.parametrize(
     "filler", [b"\x1b[", b"[ 0", b"\x1b]x", b"1,", b"[    0.000000", b"Nov 22 06:11:55 a "]
 )
-def test_long_lines_take_linear_time(filler):
+def test_long_lines_take_linear_time(filler: bytes) -> None:
     # A quadratic expression would need minutes for this.
     assert list(log_lines.messages(filler * 1_000_000)) is not None

@@ -9,6 +9,7 @@ import pytest
 import zstandard
 
 from analyzer.errors import UnsupportedFormatError
+from analyzer.kernel_logs import log_facts
 from analyzer.kernel_logs.log_facts import is_kernel_line, refuse_other_text
 from analyzer.readers.small_files import kernel_log_bytes
 
@@ -55,17 +56,32 @@ OTHER_LINES = [
 
 
 @pytest.mark.parametrize("line", KERNEL_LINES)
-def test_kernel_lines(line):
+def test_kernel_lines(line: str) -> None:
     assert is_kernel_line(line.encode())
     refuse_other_text(b"firmware text\n" * 50 + line.encode(), "log")
 
 
 @pytest.mark.parametrize("line", OTHER_LINES)
-def test_other_lines(line):
+def test_other_lines(line: str) -> None:
     assert not is_kernel_line(line.encode())
     with pytest.raises(UnsupportedFormatError, match="none of them a kernel message") as caught:
         refuse_other_text(line.encode() * 2, "log")
     assert not line or line not in str(caught.value)
+    assert caught.value.path == "log"
+    assert caught.value.advice == "save it with dmesg, journalctl -k, or from the serial console"
+
+
+@pytest.mark.parametrize(("before", "accepted"), [(2, True), (3, False)])
+def test_how_far_a_message_is_looked_for(
+    before: int, accepted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_facts, "_MOST_LINES", 3)
+    data = b"text\n\n" * before + b"<6>a message\n"  # empty lines do not count
+    if accepted:
+        refuse_other_text(data, "log")
+        return
+    with pytest.raises(UnsupportedFormatError, match="text of 7 lines, none of them"):
+        refuse_other_text(data, "log")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +94,7 @@ def test_other_lines(line):
         (b"\x04\x22\x4d\x18", "lz4 data"),
     ],
 )
-def test_what_was_found_is_said(data, found, tmp_path):
+def test_what_was_found_is_said(data: bytes, found: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(data)
     with pytest.raises(UnsupportedFormatError, match=f"found {found}"):
@@ -86,7 +102,7 @@ def test_what_was_found_is_said(data, found, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FORMATS.glob("*console*")))
-def test_real_consoles(name):
+def test_real_consoles(name: str) -> None:
     data = zstandard.ZstdDecompressor().decompressobj().decompress((FORMATS / name).read_bytes())
     refuse_other_text(data, name)
     # Without their times, as dmesg -t prints them, they are recognised just as well.

@@ -265,6 +265,7 @@ class _Reader:
         if fact.kind in ("firmware", "journal-boot"):
             self.firmware |= fact.kind == "firmware"
             self.boot_mark = True
+            self.early = DriverMessages()  # of the kernel before
             return
         if fact.kind == "version":
             self._open(fact.text)
@@ -284,7 +285,7 @@ class _Reader:
         certain = self._over()
         self.close()
         self.current = Segment(self.number, version, certain=certain, entered_by=entered)
-        if version is None and not self.runs:
+        if version is None:
             self.current.drivers.absorb(self.early)
         self.early = DriverMessages()
         self.firmware = self.boot_mark = False

@@ -180,7 +180,7 @@ class Segment:
                 self.add(record)
         if source is self:
             self.drivers.absorb(dump.drivers)
-            self.version = self.version if self.version is not None else dump.version
+            self.version = dump.version  # the same, unless its own line is lost
         self.ended = dump.ended
         self._latest = max(self._latest, dump._latest)
 

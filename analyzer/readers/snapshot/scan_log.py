@@ -53,7 +53,7 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     for run, first, end in _ranges(runs, len(places)):
         scan = ScanMessages()
         for number in range(first, end):
-            scan.line(notes.log[number].text.encode("utf-8", "replace"), number + 1, places[number])
+            scan.line(notes.log[number].text.encode(), number + 1, places[number])
         listed += len(scan.functions)
         if scan.functions:
             scans.append((run, scan, (first, end)))
@@ -176,14 +176,14 @@ def _frame(functions: Sequence[ListedFunction]) -> pl.DataFrame:
     key, offset, width, value, where = np.array(rows, np.int64).reshape(-1, 5).T
     return accesses.from_columns(
         {
-            "domain": (key >> 16).astype(np.uint32),
-            "bus": (key >> 8 & 0xFF).astype(np.uint8),
-            "devfn": (key & 0xFF).astype(np.uint8),
-            "offset": offset.astype(np.uint16),
-            "width": width.astype(np.uint8),
-            "op": np.full(len(rows), accesses.READ, np.uint8),
-            "value": value.astype(np.uint32),
-            "where": where.astype(np.uint64),
+            "domain": key >> 16,
+            "bus": key >> 8 & 0xFF,
+            "devfn": key & 0xFF,
+            "offset": offset,
+            "width": width,
+            "op": np.full(len(rows), accesses.READ),
+            "value": value,
+            "where": where,
         },
         len(rows),
     )
