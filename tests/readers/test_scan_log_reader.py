@@ -298,9 +298,9 @@ def test_eight_reasons_of_doubt_are_named(read: Reader, count: int, last: str) -
 
 
 def test_the_text_of_the_log_is_kept(read: Reader) -> None:
-    capture = read(f"{log()}\r\n  two  blanks  \r\nR\xe9sum\xe9\r\n")
+    capture = read(f"{log()}\r\n  two  blanks  \r\nR\xe9sum\xe9 MAX\r\n")
     lines = log().splitlines()
-    assert [line.text for line in capture.notes.log] == [*lines, "", "  two  blanks  ", "R\xe9sum\xe9"]
+    assert [line.text for line in capture.notes.log] == [*lines, "", "  two  blanks  ", "R\xe9sum\xe9 MAX"]
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
