@@ -39,6 +39,22 @@ def test_facts_of_a_function(lines: list[str], facts: dict[str, dict[int, int]])
     assert run.facts == facts
 
 
+@pytest.mark.parametrize(
+    ("said", "unnamed"),
+    [
+        ("was preserved by previous kernel", True),
+        ("will be preserved", True),
+        ("will no longer be preserved", False),
+    ],
+)
+def test_a_damaged_address_of_a_preserved_function(said: str, unnamed: bool) -> None:
+    """A serial console has lost a character of it."""
+    text = f"nvme 0000:03:00.: Device {said} across {'next ' * said.startswith('will')}Live Update"
+    (run,) = parse(*boot(), text)
+    assert run.unnamed_preserved == (text if unnamed else None)
+    assert run.facts == {}
+
+
 def test_functions_as_listed() -> None:
     (run,) = parse(
         VERSION,
