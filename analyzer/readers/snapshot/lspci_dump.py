@@ -42,6 +42,7 @@ _BLOCK = 1 << 20
 #: Start of a remark with the ranges of bytes (hex, inclusive) that are printed as 00 without being known.
 UNKNOWN_REMARK: Final = "\tNot captured, shown as 00:"
 _ROW_BYTES = 16
+_ROW_DWORDS = 4
 #: How many bytes lspci shows: with -x (of a CardBus bridge 128), -xxx and -xxxx.
 _SIZES: Final = (HEADER_SIZE, CONFIG_SIZE, EXTENDED_CONFIG_SIZE)
 _CARDBUS_SIZE: Final = 128
@@ -128,7 +129,7 @@ class _DumpReader:
         if self._lacking > 1:
             self._notes.problem("damaged", f"rows are missing in {count(self._lacking - 1, 'more function')}")
         if self._ownerless:
-            self._notes.missing_dwords += self._ownerless * (_ROW_BYTES // 4)
+            self._notes.missing_dwords += self._ownerless * _ROW_DWORDS
             message = counted(
                 "{} [row|rows] of bytes [is|are] left out: the line with the function is missing",
                 self._ownerless,
@@ -200,7 +201,7 @@ class _DumpReader:
     def _damage(self, what: str, where: int) -> None:
         self._damaged += 1
         self._reported_rows += 1
-        self._notes.missing_dwords += _ROW_BYTES // 4
+        self._notes.missing_dwords += _ROW_DWORDS
         if self._damaged == 1:
             self._notes.problem("damaged", f"this {what}; further ones are not listed", where)
 
@@ -213,4 +214,4 @@ def _ends_as_lspci_does(device: ConfigBytes) -> bool:
 
 def _ranges(text: bytes) -> Iterator[tuple[int, int]]:
     for first, last in _RANGE.findall(text):
-        yield int(first, 16), min(int(last or first, 16), EXTENDED_CONFIG_SIZE - 1)
+        yield int(first, 16), int(last or first, 16)
