@@ -62,9 +62,8 @@ _ENTERED: Final[dict[str | None, BoundaryName]] = {"firmware": "boot", "kexec": 
 
 @dataclass(slots=True)
 class _Event:
-    """One event line: number and start of the line, time, and what it says. ``dumped``: it is of a dump."""
+    """One event line: start of the line, time, and what it says. ``dumped``: it is of a dump."""
 
-    line: int
     where: int
     time_us: int | None
     cpu: int
@@ -101,18 +100,23 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
     yield from reading.close()
     log.close()
     for run, start in zip(runs[1:], starts[1:], strict=True):
-        _mark(run, bisect.bisect_left(wheres, start), len(wheres), notes)
+        seq = bisect.bisect_left(wheres, start)
+        if 0 < seq < len(wheres):
+            _mark(run, log.numbers[run.first_line - 1], seq, notes)
 
 
 @dataclass
 class _EventLog:
-    """The lines of a log, its events apart."""
+    """The lines of a log, its events apart.
+
+    ``places`` and ``numbers`` are those of the other lines in the file: where each begins, and which it is.
+    """
 
     notes: Notes
     options: Options
     events: list[_Event] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
-    number: int = 0
+    numbers: list[int] = field(default_factory=list)
     torn: Count = field(default_factory=Count)
     not_printed: Count = field(default_factory=Count)
     lost: Count = field(default_factory=Count)
@@ -136,11 +140,10 @@ class _EventLog:
             MAX_BYTES,
             is_whole=lambda line: not _MESSAGE.match(line) and not self._likely.search(line),
         )
-        for line, where in lines:
-            self.number += 1
-            self._line(line, where)
+        for number, (line, where) in enumerate(lines, 1):
+            self._line(line, number, where)
 
-    def _line(self, line: bytes, where: int) -> None:
+    def _line(self, line: bytes, number: int, where: int) -> None:
         if line.rstrip().endswith(b": config space:"):
             self.dumps.add(1, where)
         likely = self._likely.search(line) or any(name in line for name in self.names)
@@ -149,6 +152,7 @@ class _EventLog:
         if not any(taken):
             self.notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
             self.places.append(where)
+            self.numbers.append(number)
 
     def _taken(self, message: KernelMessage, where: int) -> bool:
         """Whether a message is an event; lost and torn ones are counted."""
@@ -172,7 +176,7 @@ class _EventLog:
         time_us = message.time_us if dumped is None else int(dumped["us"])
         cpu, thread = (-1, -1) if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
         name = sys.intern(match["event"])  # there are few, each on many lines
-        event = _Event(self.number, where, time_us, cpu, thread, name, match["said"], dumped is not None)
+        event = _Event(where, time_us, cpu, thread, name, match["said"], dumped is not None)
         self.events.append(event)
         if len(self.names) < _MOST_NAMES and event.name not in KINDS:
             self.names.add(event.name.encode())
@@ -264,16 +268,14 @@ def _runs(notes: Notes) -> tuple[KernelRun, ...]:
         raise
 
 
-def _mark(run: KernelRun, seq: int, total: int, notes: Notes) -> None:
-    """Put a boundary in front of the first access of a kernel that is not the first."""
-    if not 0 < seq < total:
-        return
+def _mark(run: KernelRun, line: int, seq: int, notes: Notes) -> None:
+    """Put a boundary in front of the first access of a kernel, whose first line is that of the file."""
     kind = _ENTERED.get(run.entered_by)
     if kind is not None:
         notes.boundaries.append(Boundary(seq, kind, run.release))
         return
     notes.problem(
         "no-boundary",
-        f"the log does not say how the kernel of its line {run.first_line} was started; if by kexec, give"
+        f"the log does not say how the kernel of its line {line} was started; if by kexec, give"
         f" --kexec-at access:{seq}",
     )
