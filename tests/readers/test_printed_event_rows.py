@@ -71,7 +71,7 @@ def dumped(register: int, time_us: int, *, cpu: int = 0, comm: str = "init", pid
             [],
         ),
         # Other lines are the log: whatever their bytes, without the carriage returns at their end.
-        ([b"login:\xff \r\r", "", FIRST], [(*ROWS[0][:-1], 12)], ["login:\ufffd ", ""]),
+        ([b"LINUX\xff X\r\r", "", FIRST], [(*ROWS[0][:-1], 12)], ["LINUX\ufffd X", ""]),
         # Two messages on one line, one of them no event.
         ([at("1.000000", "hub 1-0") + "\r" + FIRST], [(*ROWS[0][:-1], 0)], []),
     ],

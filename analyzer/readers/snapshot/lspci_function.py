@@ -88,7 +88,6 @@ class FunctionText:
         self._headless = False  # a capability before the first is missing
         self._cut = [False, False]  # where the list goes on from its last capability is unknown
         self._links: set[tuple[bool, int]] = set()  # capabilities whose pointer is unknown
-        self._bridge_class = self._cardbus = False
         self._layout: int | None = None
         self._identify(first)
 
@@ -120,7 +119,7 @@ class FunctionText:
 
     def _register(self, register: Register, value: int, where: int) -> None:
         whole = (1 << 8 * register.size) - 1
-        self.put(lspci_lines.Bits(register.offset, register.size, value, whole), where)
+        self.put(lspci_lines.Bits(register.offset, value, whole), where)
 
     def _identify(self, first: str) -> None:
         """The first line: class, vendor and device as numbers (``-n``, ``-nn``), revision."""
@@ -155,7 +154,7 @@ class FunctionText:
         if buses is not None and not self._cardbus:
             self._layout = 1
             numbers = sum(int(number, 16) << 8 * place for place, number in enumerate(buses.groups()))
-            self.put(lspci_lines.Bits(BUS_NUMBERS.offset, 3, numbers, 0xFFFFFF), where)
+            self.put(lspci_lines.Bits(BUS_NUMBERS.offset, numbers, 0xFFFFFF), where)
         elif line.startswith(("BridgeCtl:", "Secondary status:")) or "behind bridge:" in line:
             self._layout = 2 if self._cardbus else 1
 
@@ -192,7 +191,7 @@ class FunctionText:
             self._layout = 1
         if kind == pcie_capability.TYPE_UPSTREAM and not self.terse:
             for register, mask in _FORWARDING:
-                self.put(lspci_lines.Bits(register.offset, register.size, 0, mask), where, offset)
+                self.put(lspci_lines.Bits(register.offset, 0, mask), where, offset)
 
     def broken_list(self, words: str) -> None:
         """Take a capability that lspci could not read, or a list that it gave up."""
@@ -308,27 +307,26 @@ class FunctionText:
         if layout is None and self.detailed:
             layout = 1 if self._bridge_class else 2 if self._cardbus else 0
         if layout is not None:
-            shift = 8 * (config_header.HEADER_TYPE & 3)
-            bits = lspci_lines.Bits(config_header.CACHE_LINE_SIZE, 4, layout << shift, 0x7F << shift)
+            bits = lspci_lines.Bits(config_header.HEADER_TYPE, layout, config_header.HEADER_TYPE_LAYOUT)
             self.put(bits, self.where)
         self._point_standard()
         self._point_extended()
         if self.is_pcie and not self.has_extended and extended_is_shown and self._ended(extended=True):
-            self.put(lspci_lines.Bits(config_header.CONFIG_SIZE, 4, 0, _ONES), self.where)
+            self.put(lspci_lines.Bits(config_header.CONFIG_SIZE, 0, _ONES), self.where)
 
     def _point_standard(self) -> None:
         entries = self._lists[0]
         if not entries:
             return
         has_list = config_header.STATUS_CAP_LIST
-        self.put(lspci_lines.Bits(config_header.STATUS, 2, has_list, has_list), self.where)
+        self.put(lspci_lines.Bits(config_header.STATUS, has_list, has_list), self.where)
         if not self._headless:
-            self.put(lspci_lines.Bits(config_header.CAPABILITIES, 1, entries[0].offset, 0xFC), self.where)
+            self.put(lspci_lines.Bits(config_header.CAPABILITIES, entries[0].offset, 0xFC), self.where)
         for entry, following in zip(entries, [*entries[1:], None], strict=True):
             value, mask = entry.identity or 0, 0 if entry.identity is None else 0xFF
             if self._leads(entry, following, extended=False):
                 value, mask = value | (following.offset if following else 0) << 8, mask | 0xFC00
-            self.put(lspci_lines.Bits(0, 2, value, mask), entry.where, entry.offset)
+            self.put(lspci_lines.Bits(0, value, mask), entry.where, entry.offset)
 
     def _point_extended(self) -> None:
         entries = self._lists[1]
@@ -340,7 +338,7 @@ class FunctionText:
                 value, mask = value | entry.version << 16, mask | 0xF0000
             if self._leads(entry, following, extended=True):
                 value, mask = value | (following.offset if following else 0) << 20, mask | 0xFFC00000
-            self.put(lspci_lines.Bits(0, 4, value, mask), entry.where, entry.offset)
+            self.put(lspci_lines.Bits(0, value, mask), entry.where, entry.offset)
 
     def _leads(self, entry: _Entry, following: _Entry | None, *, extended: bool) -> bool:
         """Whether it is known where the list goes on from a capability."""
@@ -350,9 +348,8 @@ class FunctionText:
 
     def set_multifunction(self) -> None:
         """Note that the function is one of several of its device."""
-        shift = 8 * (config_header.HEADER_TYPE & 3)
-        bit = config_header.HEADER_TYPE_MULTIFUNCTION << shift
-        self.put(lspci_lines.Bits(config_header.CACHE_LINE_SIZE, 4, bit, bit), self.where)
+        bit = config_header.HEADER_TYPE_MULTIFUNCTION
+        self.put(lspci_lines.Bits(config_header.HEADER_TYPE, bit, bit), self.where)
 
     def set_virtual(self) -> None:
         """Note that it is a virtual function: lspci shows the kernel's IDs, the register reads all ones."""

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 
 class Bits(NamedTuple):
-    """Bits of a register that a line shows: its offset and size, its value, the mask of those bits."""
+    """Bits of a register that a line shows: its offset, its value, the mask of those bits."""
 
     offset: int
-    size: int
     value: int
     mask: int
 
@@ -158,7 +157,7 @@ def express(title: str) -> Bits:
         if slot is not None:
             value |= pcie_capability.FLAGS_SLOT if slot == "+" else 0
             mask |= pcie_capability.FLAGS_SLOT
-    return Bits(pcie_capability.FLAGS, 2, value, mask)
+    return Bits(pcie_capability.FLAGS, value, mask)
 
 
 def of_register(register: Register, text: str) -> Bits:
@@ -186,7 +185,7 @@ def of_register(register: Register, text: str) -> Bits:
         if number is not None and number < 1 << place.high - place.low + 1:
             mask |= (1 << place.high + 1) - (1 << place.low)
             value |= number << place.low
-    return Bits(register.offset, register.size, value, mask)
+    return Bits(register.offset, value, mask)
 
 
 def numbers(base: str, text: str) -> Iterator[Bits]:
@@ -199,7 +198,7 @@ def numbers(base: str, text: str) -> Iterator[Bits]:
         if found is not None and (radix == 16 or found[1].isdigit()):
             number = int(found[1], radix)
             if number < 1 << 8 * register.size:
-                yield Bits(register.offset, register.size, number, (1 << 8 * register.size) - 1)
+                yield Bits(register.offset, number, (1 << 8 * register.size) - 1)
 
 
 class _FieldPlace(NamedTuple):

@@ -294,21 +294,21 @@ def _is_owned(words: str) -> bool:
 def _frame(parts: list[tuple[int, NDArray[np.int64], bool]]) -> pl.DataFrame:
     """The reads of several functions: key, reads, whether nothing answered."""
     lengths = [reads.shape[1] for _, reads, _ in parts]
-    key = np.repeat(np.array([function for function, _, _ in parts], np.int64), lengths)
+    key = np.repeat([function for function, _, _ in parts], lengths)
     offset, value, known, where = np.concatenate([reads for _, reads, _ in parts], axis=1)
     rows = len(key)
     return accesses.from_columns(
         {
-            "domain": (key >> 16).astype(np.uint32),
-            "bus": (key >> 8 & 0xFF).astype(np.uint8),
-            "devfn": (key & 0xFF).astype(np.uint8),
-            "offset": offset.astype(np.uint16),
-            "width": np.full(rows, 4, np.uint8),
-            "op": np.full(rows, accesses.READ, np.uint8),
-            "value": value.astype(np.uint32),
-            "where": where.astype(np.uint64),
-            "absent": np.repeat(np.array([silent for _, _, silent in parts]), lengths),
-            accesses.KNOWN: known.astype(np.uint32),
+            "domain": key >> 16,
+            "bus": key >> 8 & 0xFF,
+            "devfn": key & 0xFF,
+            "offset": offset,
+            "width": np.full(rows, 4),
+            "op": np.full(rows, accesses.READ),
+            "value": value,
+            "where": where,
+            "absent": np.repeat([silent for _, _, silent in parts], lengths),
+            accesses.KNOWN: known,
         },
         rows,
     )

@@ -15,6 +15,7 @@ kernel that the log says was started by kexec begins at its first line.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 import sys
 from dataclasses import dataclass, field
@@ -215,27 +216,24 @@ def _once(events: list[_Event], starts: list[int], notes: Notes) -> list[_Event]
     """
     kept: list[_Event] = []
     again = Count()
-    known: set[tuple[int | None, str, str]] = set()
-    run, latest, printed, repeating = -1, -1, False, False
-    for event in events:
-        now = bisect.bisect_right(starts, event.where)
-        if now != run:
-            run, latest, printed, repeating = now, -1, False, False
-            known = set()
-        what = (event.time_us, event.name, event.said)
-        time = -1 if event.time_us is None else event.time_us
-        if event.dumped:
-            repeated = printed
-        else:
-            repeating = what in known and (time < latest or repeating)
-            repeated = repeating
-            printed = True
-            latest = max(latest, time)
-            known.add(what)
-        if repeated:
-            again.add(1, event.where)
-        else:
-            kept.append(event)
+    for _, of_kernel in itertools.groupby(events, lambda event: bisect.bisect_right(starts, event.where)):
+        known: set[tuple[int | None, str, str]] = set()
+        latest, printed, repeating = -1, False, False
+        for event in of_kernel:
+            what = (event.time_us, event.name, event.said)
+            time = -1 if event.time_us is None else event.time_us
+            if event.dumped:
+                repeated = printed
+            else:
+                repeating = what in known and (time < latest or repeating)
+                repeated = repeating
+                printed = True
+                latest = max(latest, time)
+                known.add(what)
+            if repeated:
+                again.add(1, event.where)
+            else:
+                kept.append(event)
     again.report(
         notes,
         "duplicate",
