@@ -42,11 +42,12 @@ def not_bytes(where: int) -> Said:
     return first_damage("is a row with something else than bytes in it and is", where)
 
 
-def no_address(where: int) -> list[Said]:
-    return [
-        first_damage("is the line of a device whose address does not exist; its rows are", where),
-        (LACKS_FUNCTIONS, "a function of this dump is left out", where),
-    ]
+def no_address(where: int) -> Said:
+    return first_damage("is the line of a device whose address does not exist; its rows are", where)
+
+
+def left_out(functions: str, where: int) -> Said:
+    return LACKS_FUNCTIONS, f"{functions} left out", where
 
 
 def no_line(number: str) -> Said:
@@ -119,7 +120,12 @@ WHOLE = PORT + rows(256) + "\n"
         # Rows of nobody: their device's line cannot be read, or is not there.
         (
             WHOLE + "00:20.0 X\n" + rows(32) + "\n",
-            [*no_address(852), no_line("2 rows of bytes are"), NO_EXTENDED],
+            [
+                no_address(852),
+                left_out("1 function of this dump is", 852),
+                no_line("2 rows of bytes are"),
+                NO_EXTENDED,
+            ],
             12,
         ),
         (
@@ -129,7 +135,17 @@ WHOLE = PORT + rows(256) + "\n"
         ),
         (
             "00:20.0 X\n" + rows(16) + "\n" + WHOLE,
-            [*no_address(0), no_line("1 row of bytes is"), NO_EXTENDED],
+            [
+                no_address(0),
+                left_out("1 function of this dump is", 0),
+                no_line("1 row of bytes is"),
+                NO_EXTENDED,
+            ],
+            8,
+        ),
+        (
+            WHOLE + "00:20.0 X\n\n00:00.8 X\n\n",
+            [no_address(852), left_out("2 functions of this dump are", 852), NO_EXTENDED],
             8,
         ),
         (WHOLE + "10: 0g\n", [NO_EXTENDED], 0),

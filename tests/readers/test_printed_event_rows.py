@@ -81,7 +81,7 @@ def test_rows(lines: list[str | bytes], rows: list[Row], log: list[str]) -> None
     assert found == rows
     assert [line.text for line in notes.log] == log
     assert notes.clock == ("local" if rows[0][0] is not None else None)
-    assert (notes.problems, notes.dropped) == ([], 0)
+    assert (notes.problems, notes.dropped, notes.foreign_lines) == ([], 0, 0)
 
 
 def test_threads_and_processors_are_those_of_the_dump() -> None:

@@ -19,6 +19,7 @@ from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.plurals import count, counted
 from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
+from analyzer.readers.tallies import Count
 from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import (
     CONFIG_SIZE,
@@ -101,6 +102,7 @@ class _DumpReader:
         self._odd = 0
         self._largest = 0
         self._ownerless = 0
+        self._left_out = Count()  # functions whose address does not exist
 
     def lines(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
         """Take whole lines; ``base`` is the place of ``text`` in the stream."""
@@ -128,6 +130,8 @@ class _DumpReader:
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._lacking > 1:
             self._notes.problem("damaged", f"rows are missing in {count(self._lacking - 1, 'more function')}")
+        message = "{} [function|functions] of this dump [is|are] left out"
+        self._left_out.report(self._notes, LACKS_FUNCTIONS, message, loses=False)
         if self._ownerless:
             self._notes.missing_dwords += self._ownerless * _ROW_DWORDS
             message = counted(
@@ -154,7 +158,7 @@ class _DumpReader:
     def _open(self, domain: bytes | None, bus: bytes, slot: bytes, function: bytes, where: int) -> None:
         if int(slot, 16) > 0x1F or function not in b"01234567":
             self._damage("is the line of a device whose address does not exist; its rows are left out", where)
-            self._notes.problem(LACKS_FUNCTIONS, "a function of this dump is left out", where)
+            self._left_out.add(1, where)
             return
         devfn = int(slot, 16) << 3 | int(function)
         self._reported_rows = 0

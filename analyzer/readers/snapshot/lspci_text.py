@@ -30,6 +30,7 @@ from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot import lspci_lines
 from analyzer.readers.snapshot.config_bytes import MAX_FUNCTIONS, NO_CAPABILITIES, NO_EXTENDED
 from analyzer.readers.snapshot.lspci_function import FunctionText
+from analyzer.readers.tallies import Count
 from analyzer.readers.text_blocks import TextBlocks
 from schemas.registers import REGISTERS
 
@@ -92,6 +93,7 @@ class _TextReader:
         self._text: list[str] = []
         self._label_at = 0
         self._ownerless = 0
+        self._left_out = Count()  # functions whose address does not exist
         self._repeated = 0
         self._ends_whole = True
 
@@ -112,8 +114,7 @@ class _TextReader:
     def _open(self, device: re.Match[str], where: int) -> None:
         domain, bus, slot, function, rest = device.groups()
         if int(slot, 16) > 0x1F or function not in "01234567":
-            self._notes.problem("damaged", "this line names a device whose address does not exist", where)
-            self._notes.problem(LACKS_FUNCTIONS, "a function of this text is left out", where)
+            self._left_out.add(1, where)
             return
         key = bdf.key(int(domain or "0", 16), int(bus, 16), int(slot, 16) << 3 | int(function))
         if key in self._functions:
@@ -251,6 +252,10 @@ class _TextReader:
     def _report(self, functions: list[FunctionText], *, extended: bool) -> None:
         """Say what the text lacks."""
         notes = self._notes
+        message = "{} [line names a device|lines name devices] whose address does not exist"
+        self._left_out.report(notes, "damaged", message, loses=False)
+        message = "{} [function|functions] of this text [is|are] left out"
+        self._left_out.report(notes, LACKS_FUNCTIONS, message, loses=False)
         if self._ownerless:
             message = counted(
                 "{} [line is|lines are] left out: the line with the function is missing", self._ownerless

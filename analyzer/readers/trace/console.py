@@ -100,8 +100,8 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         notes.clock = "local"
     yield from reading.close()
     log.close()
-    for run, start in zip(runs[1:], starts[1:], strict=True):
-        seq = bisect.bisect_left(wheres, start)
+    for run in runs[1:]:
+        seq = bisect.bisect_left(wheres, log.places[run.first_line - 1])
         if 0 < seq < len(wheres):
             _mark(run, log.numbers[run.first_line - 1], seq, notes)
 
@@ -253,7 +253,7 @@ def _table(events: list[_Event]) -> EventLines:
         "time_ns": [None if event.time_us is None else event.time_us * 1000 for event in events],
         "group": [None] * len(events),
         "event": [event.name for event in events],
-        "said": [event.said.rstrip() for event in events],
+        "said": [event.said for event in events],
     }
     return EventLines(pl.DataFrame(columns, schema=SCHEMA), [], 0, 0)
 
