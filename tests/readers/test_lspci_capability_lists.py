@@ -28,6 +28,8 @@ LIST = {0x04: (0x100000, 0x100000)}
         ([(0x40, EXPRESS), (0x100, AER), (0x148, "A later one", 3)],
          {0x34: (0x40, 0xFC), 0x40: (0x020010, 0x00FFFCFF), 0x100: (0x14800001, 0xFFC0FFFF),
           0x148: (0x00030000, 0xFFCF0000)}),
+        ([(0x40, EXPRESS), (0xF0, "Null"), (0x100, "Null")],
+         {0x34: (0x40, 0xFC), 0x40: (0x02F010, 0x00FFFCFF), 0xF0: (0, 0xFCFF), 0x100: (0, 0xFFC0FFFF)}),
     ],
 )  # fmt: skip
 def test_lists(titles: list[Any], dwords: Dwords) -> None:
@@ -88,6 +90,15 @@ def test_extended_capabilities_without_a_standard_one_lack_it() -> None:
     dwords = closed(function)
     assert function.lacking == 1
     assert [dwords[at] for at in (0x40, 0x50, 0x100)] == [(1, 0xFF), (5, 0xFF), (0x10001, 0xFFFFF)]
+
+
+def test_a_title_that_is_missing_stays_so_without_an_express_capability() -> None:
+    function = with_capabilities((0x40, PM), (0x100, AER, 1))
+    assert not function.owned("ACSCtl")
+    function.capability(0x148, ARI, 1, 9)
+    dwords = closed(function)
+    assert function.lacking == 2
+    assert [dwords[at] for at in (0x40, 0x100, 0x148)] == [(1, 0xFF), (0x10001, 0xFFFFF), (0x1000E, 0xFFFFF)]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,8 @@ def test_the_header_type_that_lspci_complains_about() -> None:
 
 def test_a_function_that_does_not_answer_reads_all_ones() -> None:
     function = new("Ethernet controller: X (rev ff)")
+    function.capability(0x40, "Null", None, 9)
+    function.put(Bits(4, 0, 1), 9, 0x40)
     function.odd_header(0x7F)
     assert (function.detailed, function.silent) == (True, True)
     assert closed(function) == dict.fromkeys(range(0, 0x40, 4), (ONES, ONES))

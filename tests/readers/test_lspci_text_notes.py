@@ -28,6 +28,14 @@ DENIED = "01:00.0 SATA controller: X\n\tFlags: fast devsel\n\tCapabilities: <acc
 TERSE = "01:00.0 SATA controller: X\n\tFlags: fast devsel\n\tCapabilities: [40] Express Endpoint, MSI 00\n\n"
 #: A port with its details, and a function with extended capabilities.
 PORT, FIRST = texts.text(texts.PORT), texts.text(texts.FIRST)
+HEADER_LINES = """\
+	Control: I/O+ Mem+
+	Status: Cap+ 66MHz-
+	Bus: primary=00, secondary=01
+	BridgeCtl: Parity-
+	Subsystem: X
+	Flags: bus master
+"""
 
 
 def read(text: str) -> Notes:
@@ -59,8 +67,8 @@ def no_line(lines: str) -> Said:
 
 CUT = lacks("this text ends within a device (lspci ends each with an empty line): what follows is missing")
 REPEATED = (
-    "0000:01:00.0 is shown twice, and others may be; the last one counts; if these are two snapshots, make two"
-    " files of them and name both with --join"
+    "0000:01:00.0 is shown twice, and others may be; the last one counts; if these are two snapshots, make"
+    " two files of them and name both with --join"
 )
 NO_EXTENDED = short(
     "no extended capability is shown: ARI, SR-IOV and ACS capabilities of devices cannot be seen" + ROOT
@@ -105,8 +113,7 @@ NO_EXTENDED = short(
          [("damaged", "2 lines name devices whose address does not exist", 0),
           lacks("2 functions of this text are left out", 0)]),
         # Lines of functions whose first line is missing.
-        ("\tControl: I/O+ Mem+\n\tStatus: Cap+ 66MHz-\n\tBus: primary=00\n\tBridgeCtl: Parity-\n\tSubsystem: X\n"
-         + "\tFlags: bus master\n\tCapabilities: [40] X\n\t\tDevCtl2: ARIFwd+\n\n" + PORT + FIRST,
+        (f"{HEADER_LINES}\tCapabilities: [40] X\n\t\tDevCtl2: ARIFwd+\n\n{PORT}{FIRST}",
          [no_line("8 lines are")]),
         ("Hello\n\tLatency: 0\n\tFlags: PMEClk- DSI-\n\tStatus: D0\n\t\tChanged: MRL-\n" + PORT + FIRST, []),
     ],

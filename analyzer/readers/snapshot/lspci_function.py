@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: lspci reads this much of every function, whatever it then shows.
 _HEADER: Final = config_header.HEADER_SIZE
 _ONES: Final = 0xFFFFFFFF
+#: A dword of which nothing is shown.
+_NOTHING: Final = (0, 0, 0, 0)
 _TYPE_1: Final = frozenset(pcie_capability.PORT_TYPES)
 #: The two bits of ARI Forwarding.
 _FORWARDING: Final = ((DEVCAP2, pcie_capability.DEVCAP2_ARI), (DEVCTL2, pcie_capability.DEVCTL2_ARI))
@@ -86,7 +88,9 @@ class FunctionText:
         ] = {}  # offset: value, mask of known bits, of contradicted ones, place
         self._lists: tuple[list[_Entry], list[_Entry]] = ([], [])
         self._headless = False  # a capability before the first is missing
-        self._cut = [False, False]  # where the list goes on from its last capability is unknown
+        self._cut = self._extended_cut = (
+            False  # what the last capability of all, or the extended list, leads to
+        )
         self._links: set[tuple[bool, int]] = set()  # capabilities whose pointer is unknown
         self._layout: int | None = None
         self._identify(first)
@@ -133,8 +137,8 @@ class FunctionText:
         if number is not None:
             self._register(header[config_header.CLASS_DEVICE], number, self.where)
         if pair:
-            self._register(header[config_header.VENDOR_ID], int(pair[0], 16), self.where)
-            self._register(header[config_header.DEVICE_ID], int(pair[1], 16), self.where)
+            vendor, device = (int(number, 16) for number in pair)
+            self.put(lspci_lines.Bits(config_header.VENDOR_ID, device << 16 | vendor, _ONES), self.where)
         revision = _REVISION.search(first)
         if revision is not None:
             self._register(header[config_header.REVISION], int(revision[1], 16), self.where)
@@ -168,7 +172,7 @@ class FunctionText:
         misplaced = misplaced or (extended and not entries and offset != config_header.CONFIG_SIZE)
         if misplaced or any(entry.offset == offset for entry in entries):
             self._lose()
-            self._cut = [True, True]
+            self._cut = True
             return
         self.has_extended = self.has_extended or extended
         entries.append(_Entry(offset, identity, version, where))
@@ -179,13 +183,12 @@ class FunctionText:
             self._by_type(flags, where, offset)
 
     def _by_type(self, flags: lspci_lines.Bits, where: int, offset: int) -> None:
-        """What follows from a known port type: the header's layout, and that ARI Forwarding does not apply.
+        """What follows from the port type: the header's layout, and that ARI Forwarding does not apply.
 
         lspci shows the bits of root ports and switch downstream ports alone. In a switch upstream port both
-        are 0 (PCIe 7.5.3.15, 7.5.3.16). QEMU sets the first in its bridge to PCI: others stay unknown.
+        are 0 (PCIe 7.5.3.15, 7.5.3.16). QEMU sets the first in its bridge to PCI: others stay unknown. A type
+        that is not known is 0 here, an endpoint's, from which nothing follows.
         """
-        if not flags.mask & pcie_capability.FLAGS_TYPE:
-            return
         kind = (flags.value & pcie_capability.FLAGS_TYPE) >> pcie_capability.FLAGS_TYPE_SHIFT
         if kind in _TYPE_1:
             self._layout = 1
@@ -197,7 +200,7 @@ class FunctionText:
         """Take a capability that lspci could not read, or a list that it gave up."""
         self.detailed = True
         self.denied = self.denied or "denied" in words
-        self._cut = [True, True]
+        self._cut = True
 
     def owned(self, label: str) -> bool:
         """Whether a line of that label can belong to the capability that is being read.
@@ -214,7 +217,8 @@ class FunctionText:
         if entry is not None:
             self._links.add((self.in_extended, entry.offset))
         self._headless = self._headless or entry is None
-        self._cut = [self._cut[0] or entry is None, True]
+        self._cut = self._cut or entry is None
+        self._extended_cut = True
         return False
 
     def lines(self, label: str, text: str, where: int) -> None:
@@ -235,7 +239,7 @@ class FunctionText:
     def second_header(self) -> None:
         """Take a line of a header after the capabilities: the first line of another function is missing."""
         self._lose()
-        self._cut = [True, True]
+        self._cut = True
 
     def _lose(self) -> None:
         self.lacking += 1
@@ -244,7 +248,7 @@ class FunctionText:
 
     def bit(self, offset: int, mask: int) -> int | None:
         """Bits of a dword, None where not all of them are known."""
-        value, known, bad, _ = self._dwords.get(offset, (0, 0, 0, 0))
+        value, known, bad, _ = self._dwords.get(offset, _NOTHING)
         return value & mask if known & ~bad & mask == mask else None
 
     def virtual_functions(self) -> tuple[int, int, int] | None:
@@ -288,7 +292,7 @@ class FunctionText:
 
     def _ended(self, *, extended: bool) -> bool:
         known = not any(side == extended for side, _ in self._links)
-        return self.whole and known and not self._cut[extended] and not self._cut[0]
+        return self.whole and known and not self._cut and not (extended and self._extended_cut)
 
     def close(self, *, extended_is_shown: bool) -> None:
         """Turn the order of the lists into pointers.
@@ -301,7 +305,7 @@ class FunctionText:
             return
         if self.has_extended and self.is_pcie is not True:
             self._lose()  # lspci follows the extended list of PCI Express functions alone
-            self._cut[0] = True
+            self._cut = True
             self._links |= {(False, entry.offset) for entry in self._lists[0]}
         layout = self._layout
         if layout is None and self.detailed:
@@ -322,29 +326,31 @@ class FunctionText:
         self.put(lspci_lines.Bits(config_header.STATUS, has_list, has_list), self.where)
         if not self._headless:
             self.put(lspci_lines.Bits(config_header.CAPABILITIES, entries[0].offset, 0xFC), self.where)
-        for entry, following in zip(entries, [*entries[1:], None], strict=True):
+        for number, entry in enumerate(entries):
             value, mask = entry.identity or 0, 0 if entry.identity is None else 0xFF
-            if self._leads(entry, following, extended=False):
-                value, mask = value | (following.offset if following else 0) << 8, mask | 0xFC00
+            following = self._next(number, extended=False)
+            if following is not None:
+                value, mask = value | following << 8, mask | 0xFC00
             self.put(lspci_lines.Bits(0, value, mask), entry.where, entry.offset)
 
     def _point_extended(self) -> None:
-        entries = self._lists[1]
-        if not entries:
-            return
-        for entry, following in zip(entries, [*entries[1:], None], strict=True):
+        for number, entry in enumerate(self._lists[1]):
             value, mask = entry.identity or 0, 0 if entry.identity is None else 0xFFFF
             if entry.version is not None:
                 value, mask = value | entry.version << 16, mask | 0xF0000
-            if self._leads(entry, following, extended=True):
-                value, mask = value | (following.offset if following else 0) << 20, mask | 0xFFC00000
+            following = self._next(number, extended=True)
+            if following is not None:
+                value, mask = value | following << 20, mask | 0xFFC00000
             self.put(lspci_lines.Bits(0, value, mask), entry.where, entry.offset)
 
-    def _leads(self, entry: _Entry, following: _Entry | None, *, extended: bool) -> bool:
-        """Whether it is known where the list goes on from a capability."""
-        if (extended, entry.offset) in self._links:
-            return False
-        return following is not None or self._ended(extended=extended)
+    def _next(self, number: int, *, extended: bool) -> int | None:
+        """Where a list goes on from one of its capabilities: 0 if it ends there, None if that is unknown."""
+        entries = self._lists[extended]
+        if (extended, entries[number].offset) in self._links:
+            return None
+        if number + 1 < len(entries):
+            return entries[number + 1].offset
+        return 0 if self._ended(extended=extended) else None
 
     def set_multifunction(self) -> None:
         """Note that the function is one of several of its device."""
