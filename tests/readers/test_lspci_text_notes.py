@@ -79,6 +79,7 @@ NO_EXTENDED = short(
     ("text", "expected"),
     [
         (PORT + FIRST, []),
+        ("Hello\n", []),
         # Less than -vv of root. One reason is said, the first of these.
         (DENIED, [short("1 function shows no capabilities (access denied)" + UNKNOWN)]),
         (DENIED + DENIED.replace("01:", "02:") + PORT_LINE + TERSE.replace("01:", "03:"),

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 1 << 20
 _FRAME_ROWS: Final = 1 << 17
+#: Versions of extended capabilities have four bits.
+_NO_VERSION: Final = 16
 #: Lines of one register: more than any has.
 _MOST_LINES: Final = 32
 _RUN_AS_ROOT: Final = "run lspci -D -vvv or lspci -D -xxxx as root"
@@ -89,9 +91,9 @@ class _TextReader:
         self._notes = notes
         self._functions: dict[int, FunctionText] = {}
         self._function: FunctionText | None = None
-        self._label: str | None = None  # of the register whose lines these are, with their text
+        # The register whose lines these are: label and place of the first, their text.
+        self._label: tuple[str, int] | None = None
         self._text: list[str] = []
-        self._label_at = 0
         self._ownerless = 0
         self._left_out = Count()  # functions whose address does not exist
         self._repeated = 0
@@ -148,10 +150,9 @@ class _TextReader:
             function.broken_list(broken[1])
         elif title is not None:
             self._flush()
-            version = None if title[2] is None else int(title[2])
-            function.capability(
-                int(title[1], 16), title[3], None if version is None or version > 15 else version, where
-            )
+            version = int(title[2] or _NO_VERSION)
+            known = version if version < _NO_VERSION else None
+            function.capability(int(title[1], 16), title[3], known, where)
         elif odd is not None:
             function.odd_header(int(odd[1], 16) & 0x7F)
         elif function.current is not None and _ONCE.match(words):
@@ -170,7 +171,7 @@ class _TextReader:
         if label is not None and not inside:
             self._flush()
             if function.owned(label):
-                self._label, self._label_at = label, where
+                self._label = label, where
         if function.current is None:
             function.header_line(words, where)
         if self._label is not None and len(self._text) < _MOST_LINES:
@@ -178,16 +179,17 @@ class _TextReader:
 
     def _flush(self) -> None:
         """Decode the lines of the register that end here."""
-        label, self._label = self._label, None
+        begun, self._label = self._label, None
         text, self._text = " ".join(self._text), []
         function = self._function
-        if label is None or function is None:
+        if begun is None or function is None:
             return
+        label, where = begun
         if function.current is not None:
-            function.lines(label, text, self._label_at)
+            function.lines(label, text, where)
         elif label in lspci_lines.HEADER:
             base, offset = lspci_lines.HEADER[label]
-            function.put(lspci_lines.of_register(REGISTERS[base][offset], text), self._label_at)
+            function.put(lspci_lines.of_register(REGISTERS[base][offset], text), where)
 
     def _end(self, *, whole: bool = False) -> None:
         """End the function: ``whole`` where an empty line says so."""
