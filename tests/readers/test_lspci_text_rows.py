@@ -203,6 +203,7 @@ SRIOV = """\
 """
 
 
+@pytest.mark.parametrize("domain", [0, 1])
 @pytest.mark.parametrize(
     ("enabled", "number", "offset", "stride", "virtual"),
     [
@@ -214,17 +215,29 @@ SRIOV = """\
         ("+", 0, 8, 2, []),
         ("+", 2, 0, 8, ["01:01.0"]),  # a physical function is none
         ("+", 2, 256, 2, ["02:00.0"]),
+        ("+", 65535, 8, 2, ["01:01.0", "01:01.2", "01:01.4", "02:00.0"]),  # of the same domain
         ("-", 2, 8, 2, []),
     ],
 )
-def test_virtual_functions(enabled: str, number: int, offset: int, stride: int, virtual: list[str]) -> None:
+def test_virtual_functions(
+    domain: int, enabled: str, number: int, offset: int, stride: int, virtual: list[str]
+) -> None:
     """Their vendor and device IDs read all ones (PCIe 9.3.4.1.1)."""
-    others = ["0000:01:01.0", "0000:01:01.2", "0000:01:01.4", "0000:02:00.0", "0001:01:01.0"]
-    text = texts.FIRST + SRIOV.format(enabled, number, offset, stride) + "\n"
-    found = read(text + "".join(f"{name} Ethernet controller: X\n\n" for name in others))
+    physical = texts.FIRST.replace("01:00.0", f"{domain:04}:01:00.0")
+    others = ["01:01.0", "01:01.1", "01:01.2", "01:01.4", "02:00.0"]
+    names = [f"{domain:04}:{name}" for name in others] + ["0002:01:01.0"]
+    text = texts.text(texts.PORT, physical + SRIOV.format(enabled, number, offset, stride))
+    found = read(text + "".join(f"{name} Ethernet controller: X\n\n" for name in names))
     shown = {function: dwords[0][:2] for function, dwords in found.items() if 0 in dwords}
-    assert [f"{bus:02x}:{devfn >> 3:02x}.{devfn & 7}" for _, bus, devfn in shown] == virtual
+    assert list(shown) == [(domain, int(name[:2]), int(name[3:5]) << 3 | int(name[6])) for name in virtual]
     assert set(shown.values()) <= {(ONES, ONES)}
+
+
+def test_a_virtual_function_proves_nothing_of_its_device() -> None:
+    """Not even one that is shown with memory decoding on, which virtual functions do not have."""
+    text = texts.text(texts.FIRST.replace("01:00.0", "00:03.0") + SRIOV.format("+", 1, 2, 0))
+    found = read(text + "00:03.2 Ethernet controller: X\n\tControl: I/O- Mem+\n\n")
+    assert (found[0, 0, 0x1A][0][:2], found[PORT][0x0C][:2]) == ((ONES, ONES), (0, 0x7F0000))
 
 
 ENABLED, DISABLED = "\tControl: I/O+ Mem+\n", "\tControl: I/O- Mem-\n"
