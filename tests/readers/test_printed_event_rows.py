@@ -223,6 +223,8 @@ def test_notes(lines: list[str], kind: str, message: str, place: int, dropped: i
         ([SECOND, FIRST], [4, 0]),
         # Without times nothing shows a repetition.
         ([said(0), said(4), said(0), said(4)], [0, 4, 0, 4]),
+        ([said(0), SECOND, said(0)], [0, 4, 0]),
+        ([said(0), FIRST, SECOND, said(0), FIRST, said(0)], [0, 0, 4, 0]),
         # Another kernel has its own times.
         ([started(), SECOND, at("9.000000", KEXEC), started(), FIRST, SECOND], [4, 0, 4]),
         ([started(), SECOND, at("9.000000", KEXEC), started(), dumped(0, 5), dumped(4, 6)], [4, 0, 4]),

@@ -88,9 +88,8 @@ class FunctionText:
         ] = {}  # offset: value, mask of known bits, of contradicted ones, place
         self._lists: tuple[list[_Entry], list[_Entry]] = ([], [])
         self._headless = False  # a capability before the first is missing
-        self._cut = self._extended_cut = (
-            False  # what the last capability of all, or the extended list, leads to
-        )
+        self._cut = False  # what the last capability of either list leads to is unknown
+        self._extended_cut = False  # the same of the extended list alone
         self._links: set[tuple[bool, int]] = set()  # capabilities whose pointer is unknown
         self._layout: int | None = None
         self._identify(first)

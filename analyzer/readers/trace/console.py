@@ -48,6 +48,8 @@ MAX_LINES: Final = 4_000_000
 MAX_BYTES: Final = 256 << 20
 _PART: Final = 100_000
 _MOST_NAMES: Final = 20
+#: Processor and thread of an event that tp_printk printed: it does not say them.
+_NO_THREAD: Final = (-1, -1)
 
 _DUMPED: Final = re.compile(
     r" *\S.{0,15}?-(?P<pid>\d{1,8}) +(?P<cpu>\d{1,4})[A-Za-z.#][\w.#]{2,8} +(?P<us>\d{1,15})us.?: "
@@ -161,7 +163,7 @@ class _EventLog:
         if (mark := _NOT_PRINTED.search(text)) is not None:
             self.not_printed.add(int(mark[1]), where)
         elif (mark := _LOST.match(text.strip())) is not None:
-            self.lost.add(max(int(mark[1] or 0), 1), where)
+            self.lost.add(max(int(mark[1] or 1), 1), where)
         elif self._fields.search(text) is not None or text.partition(":")[0] in KINDS:
             return self._event(message, where)
         elif any(f"{name.decode()}: (" in text for name in self.names):
@@ -175,7 +177,7 @@ class _EventLog:
             self.torn.add(1, where)
             return False
         time_us = message.time_us if dumped is None else int(dumped["us"])
-        cpu, thread = (-1, -1) if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
+        cpu, thread = _NO_THREAD if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
         name = sys.intern(match["event"])  # there are few, each on many lines
         event = _Event(where, time_us, cpu, thread, name, match["said"], dumped is not None)
         self.events.append(event)
@@ -221,10 +223,10 @@ def _once(events: list[_Event], starts: list[int], notes: Notes) -> list[_Event]
         latest, printed, repeating = -1, False, False
         for event in of_kernel:
             what = (event.time_us, event.name, event.said)
-            time = -1 if event.time_us is None else event.time_us
             if event.dumped:
                 repeated = printed
             else:
+                time = latest if event.time_us is None else event.time_us
                 repeating = what in known and (time < latest or repeating)
                 repeated = repeating
                 printed = True
