@@ -219,6 +219,7 @@ def test_notes(lines: list[str], kind: str, message: str, place: int, dropped: i
         # The same time and text twice in a row are two accesses; of the log shown again none counts.
         ([FIRST, FIRST, SECOND, FIRST, FIRST, SECOND, SECOND], [0, 0, 4]),
         ([FIRST, FIRST], [0, 0]),
+        (2 * [at("0.000000", said(0))], [0, 0]),
         # An older message that was not seen yet counts.
         ([SECOND, FIRST], [4, 0]),
         # Without times nothing shows a repetition.
