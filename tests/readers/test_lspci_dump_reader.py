@@ -59,18 +59,18 @@ def test_short_dumps_say_what_they_lack():
 
 
 @pytest.mark.parametrize(
-    ("text", "domain", "devfn"),
+    ("text", "domain", "bus", "devfn"),
     [
-        ("03:00.1 x\n", 0, 1),
-        ("0000:03:1f.7 x\n", 0, 0xFF),
-        ("10000:03:00.0 x\n", 0x10000, 0),
-        ("123456:03:02.0 x\n", 0x123456, 0x10),
-        ("ABCD:03:0A.0 x\n", 0xABCD, 0x50),
+        ("03:00.1 x\n", 0, 3, 1),
+        ("0000:10:1f.7 x\n", 0, 0x10, 0xFF),
+        ("10000:e1:00.0 x\n", 0x10000, 0xE1, 0),
+        ("123456:03:02.0 x\n", 0x123456, 3, 0x10),
+        ("ABCD:FF:0A.0 x\n", 0xABCD, 0xFF, 0x50),
     ],
 )
-def test_device_lines(text, domain, devfn):
+def test_device_lines(text, domain, bus, devfn):
     table, _ = read(text + ROW)
-    assert table.select("domain", "bus", "devfn").row(0) == (domain, 3, devfn)
+    assert table.select("domain", "bus", "devfn").row(0) == (domain, bus, devfn)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -110,6 +110,20 @@ def test_what_the_dump_does_not_know_is_not_read():
     text = DEVICE + f"{UNKNOWN_REMARK} 4-5 8\n{UNKNOWN_REMARK} c-fff\n" + ROW
     table, _ = read(text)
     assert bytes_of(table) == {0: 0x36, 1: 0x1B, 2: 0x10, 3: 0, 6: 0x10, 7: 0, 9: 2, 10: 8, 11: 1}
+
+
+@pytest.mark.parametrize(
+    ("ranges", "unknown"),
+    [("10-1e", range(0x10, 0x1F)), ("1f", [0x1F]), ("12-13 1a", [0x12, 0x13, 0x1A]), ("20-2f", [])],
+)
+def test_ranges_of_unknown_bytes_are_hex_and_include_their_last(ranges, unknown):
+    table, _ = read(f"{DEVICE}{UNKNOWN_REMARK} {ranges}\n{ROW}10:{' 11' * 16}\n")
+    assert sorted(set(range(32)) - bytes_of(table).keys()) == list(unknown)
+
+
+def test_a_remark_of_unknown_bytes_before_the_first_device_is_of_none():
+    table, _ = read(f"{UNKNOWN_REMARK} 0-fff\n{DEVICE}{ROW}")
+    assert table.height == 4
 
 
 @pytest.mark.parametrize(

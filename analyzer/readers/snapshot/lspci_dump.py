@@ -19,6 +19,7 @@ from analyzer.capture import LACKS_FUNCTIONS
 from analyzer.plurals import count, counted
 from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot.config_bytes import NO_CAPABILITIES, NO_EXTENDED, ConfigBytes, Reads
+from analyzer.readers.tallies import Count
 from analyzer.readers.text_blocks import TextBlocks
 from schemas.config_header import (
     CONFIG_SIZE,
@@ -42,6 +43,7 @@ _BLOCK = 1 << 20
 #: Start of a remark with the ranges of bytes (hex, inclusive) that are printed as 00 without being known.
 UNKNOWN_REMARK: Final = "\tNot captured, shown as 00:"
 _ROW_BYTES = 16
+_ROW_DWORDS = 4
 #: How many bytes lspci shows: with -x (of a CardBus bridge 128), -xxx and -xxxx.
 _SIZES: Final = (HEADER_SIZE, CONFIG_SIZE, EXTENDED_CONFIG_SIZE)
 _CARDBUS_SIZE: Final = 128
@@ -100,6 +102,7 @@ class _DumpReader:
         self._odd = 0
         self._largest = 0
         self._ownerless = 0
+        self._left_out = Count()  # functions whose address does not exist
 
     def lines(self, text: bytes, base: int) -> Iterator[pl.DataFrame]:
         """Take whole lines; ``base`` is the place of ``text`` in the stream."""
@@ -127,8 +130,10 @@ class _DumpReader:
             self._notes.problem(LACKS_FUNCTIONS, message)
         if self._lacking > 1:
             self._notes.problem("damaged", f"rows are missing in {count(self._lacking - 1, 'more function')}")
+        message = "{} [function|functions] of this dump [is|are] left out"
+        self._left_out.report(self._notes, LACKS_FUNCTIONS, message, loses=False)
         if self._ownerless:
-            self._notes.missing_dwords += self._ownerless * (_ROW_BYTES // 4)
+            self._notes.missing_dwords += self._ownerless * _ROW_DWORDS
             message = counted(
                 "{} [row|rows] of bytes [is|are] left out: the line with the function is missing",
                 self._ownerless,
@@ -153,7 +158,7 @@ class _DumpReader:
     def _open(self, domain: bytes | None, bus: bytes, slot: bytes, function: bytes, where: int) -> None:
         if int(slot, 16) > 0x1F or function not in b"01234567":
             self._damage("is the line of a device whose address does not exist; its rows are left out", where)
-            self._notes.problem(LACKS_FUNCTIONS, "a function of this dump is left out", where)
+            self._left_out.add(1, where)
             return
         devfn = int(slot, 16) << 3 | int(function)
         self._reported_rows = 0
@@ -200,7 +205,7 @@ class _DumpReader:
     def _damage(self, what: str, where: int) -> None:
         self._damaged += 1
         self._reported_rows += 1
-        self._notes.missing_dwords += _ROW_BYTES // 4
+        self._notes.missing_dwords += _ROW_DWORDS
         if self._damaged == 1:
             self._notes.problem("damaged", f"this {what}; further ones are not listed", where)
 
@@ -213,4 +218,4 @@ def _ends_as_lspci_does(device: ConfigBytes) -> bool:
 
 def _ranges(text: bytes) -> Iterator[tuple[int, int]]:
     for first, last in _RANGE.findall(text):
-        yield int(first, 16), min(int(last or first, 16), EXTENDED_CONFIG_SIZE - 1)
+        yield int(first, 16), int(last or first, 16)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: lspci reads this much of every function, whatever it then shows.
 _HEADER: Final = config_header.HEADER_SIZE
 _ONES: Final = 0xFFFFFFFF
+#: A dword of which nothing is shown.
+_NOTHING: Final = (0, 0, 0, 0)
 _TYPE_1: Final = frozenset(pcie_capability.PORT_TYPES)
 #: The two bits of ARI Forwarding.
 _FORWARDING: Final = ((DEVCAP2, pcie_capability.DEVCAP2_ARI), (DEVCTL2, pcie_capability.DEVCTL2_ARI))
@@ -86,9 +88,9 @@ class FunctionText:
         ] = {}  # offset: value, mask of known bits, of contradicted ones, place
         self._lists: tuple[list[_Entry], list[_Entry]] = ([], [])
         self._headless = False  # a capability before the first is missing
-        self._cut = [False, False]  # where the list goes on from its last capability is unknown
+        self._cut = False  # what the last capability of either list leads to is unknown
+        self._extended_cut = False  # the same of the extended list alone
         self._links: set[tuple[bool, int]] = set()  # capabilities whose pointer is unknown
-        self._bridge_class = self._cardbus = False
         self._layout: int | None = None
         self._identify(first)
 
@@ -120,7 +122,7 @@ class FunctionText:
 
     def _register(self, register: Register, value: int, where: int) -> None:
         whole = (1 << 8 * register.size) - 1
-        self.put(lspci_lines.Bits(register.offset, register.size, value, whole), where)
+        self.put(lspci_lines.Bits(register.offset, value, whole), where)
 
     def _identify(self, first: str) -> None:
         """The first line: class, vendor and device as numbers (``-n``, ``-nn``), revision."""
@@ -134,8 +136,8 @@ class FunctionText:
         if number is not None:
             self._register(header[config_header.CLASS_DEVICE], number, self.where)
         if pair:
-            self._register(header[config_header.VENDOR_ID], int(pair[0], 16), self.where)
-            self._register(header[config_header.DEVICE_ID], int(pair[1], 16), self.where)
+            vendor, device = (int(number, 16) for number in pair)
+            self.put(lspci_lines.Bits(config_header.VENDOR_ID, device << 16 | vendor, _ONES), self.where)
         revision = _REVISION.search(first)
         if revision is not None:
             self._register(header[config_header.REVISION], int(revision[1], 16), self.where)
@@ -155,7 +157,7 @@ class FunctionText:
         if buses is not None and not self._cardbus:
             self._layout = 1
             numbers = sum(int(number, 16) << 8 * place for place, number in enumerate(buses.groups()))
-            self.put(lspci_lines.Bits(BUS_NUMBERS.offset, 3, numbers, 0xFFFFFF), where)
+            self.put(lspci_lines.Bits(BUS_NUMBERS.offset, numbers, 0xFFFFFF), where)
         elif line.startswith(("BridgeCtl:", "Secondary status:")) or "behind bridge:" in line:
             self._layout = 2 if self._cardbus else 1
 
@@ -169,7 +171,7 @@ class FunctionText:
         misplaced = misplaced or (extended and not entries and offset != config_header.CONFIG_SIZE)
         if misplaced or any(entry.offset == offset for entry in entries):
             self._lose()
-            self._cut = [True, True]
+            self._cut = True
             return
         self.has_extended = self.has_extended or extended
         entries.append(_Entry(offset, identity, version, where))
@@ -180,25 +182,24 @@ class FunctionText:
             self._by_type(flags, where, offset)
 
     def _by_type(self, flags: lspci_lines.Bits, where: int, offset: int) -> None:
-        """What follows from a known port type: the header's layout, and that ARI Forwarding does not apply.
+        """What follows from the port type: the header's layout, and that ARI Forwarding does not apply.
 
         lspci shows the bits of root ports and switch downstream ports alone. In a switch upstream port both
-        are 0 (PCIe 7.5.3.15, 7.5.3.16). QEMU sets the first in its bridge to PCI: others stay unknown.
+        are 0 (PCIe 7.5.3.15, 7.5.3.16). QEMU sets the first in its bridge to PCI: others stay unknown. A type
+        that is not known is 0 here, an endpoint's, from which nothing follows.
         """
-        if not flags.mask & pcie_capability.FLAGS_TYPE:
-            return
         kind = (flags.value & pcie_capability.FLAGS_TYPE) >> pcie_capability.FLAGS_TYPE_SHIFT
         if kind in _TYPE_1:
             self._layout = 1
         if kind == pcie_capability.TYPE_UPSTREAM and not self.terse:
             for register, mask in _FORWARDING:
-                self.put(lspci_lines.Bits(register.offset, register.size, 0, mask), where, offset)
+                self.put(lspci_lines.Bits(register.offset, 0, mask), where, offset)
 
     def broken_list(self, words: str) -> None:
         """Take a capability that lspci could not read, or a list that it gave up."""
         self.detailed = True
         self.denied = self.denied or "denied" in words
-        self._cut = [True, True]
+        self._cut = True
 
     def owned(self, label: str) -> bool:
         """Whether a line of that label can belong to the capability that is being read.
@@ -215,7 +216,8 @@ class FunctionText:
         if entry is not None:
             self._links.add((self.in_extended, entry.offset))
         self._headless = self._headless or entry is None
-        self._cut = [self._cut[0] or entry is None, True]
+        self._cut = self._cut or entry is None
+        self._extended_cut = True
         return False
 
     def lines(self, label: str, text: str, where: int) -> None:
@@ -236,7 +238,7 @@ class FunctionText:
     def second_header(self) -> None:
         """Take a line of a header after the capabilities: the first line of another function is missing."""
         self._lose()
-        self._cut = [True, True]
+        self._cut = True
 
     def _lose(self) -> None:
         self.lacking += 1
@@ -245,7 +247,7 @@ class FunctionText:
 
     def bit(self, offset: int, mask: int) -> int | None:
         """Bits of a dword, None where not all of them are known."""
-        value, known, bad, _ = self._dwords.get(offset, (0, 0, 0, 0))
+        value, known, bad, _ = self._dwords.get(offset, _NOTHING)
         return value & mask if known & ~bad & mask == mask else None
 
     def virtual_functions(self) -> tuple[int, int, int] | None:
@@ -289,7 +291,7 @@ class FunctionText:
 
     def _ended(self, *, extended: bool) -> bool:
         known = not any(side == extended for side, _ in self._links)
-        return self.whole and known and not self._cut[extended] and not self._cut[0]
+        return self.whole and known and not self._cut and not (extended and self._extended_cut)
 
     def close(self, *, extended_is_shown: bool) -> None:
         """Turn the order of the lists into pointers.
@@ -302,57 +304,57 @@ class FunctionText:
             return
         if self.has_extended and self.is_pcie is not True:
             self._lose()  # lspci follows the extended list of PCI Express functions alone
-            self._cut[0] = True
+            self._cut = True
             self._links |= {(False, entry.offset) for entry in self._lists[0]}
         layout = self._layout
         if layout is None and self.detailed:
             layout = 1 if self._bridge_class else 2 if self._cardbus else 0
         if layout is not None:
-            shift = 8 * (config_header.HEADER_TYPE & 3)
-            bits = lspci_lines.Bits(config_header.CACHE_LINE_SIZE, 4, layout << shift, 0x7F << shift)
+            bits = lspci_lines.Bits(config_header.HEADER_TYPE, layout, config_header.HEADER_TYPE_LAYOUT)
             self.put(bits, self.where)
         self._point_standard()
         self._point_extended()
         if self.is_pcie and not self.has_extended and extended_is_shown and self._ended(extended=True):
-            self.put(lspci_lines.Bits(config_header.CONFIG_SIZE, 4, 0, _ONES), self.where)
+            self.put(lspci_lines.Bits(config_header.CONFIG_SIZE, 0, _ONES), self.where)
 
     def _point_standard(self) -> None:
         entries = self._lists[0]
         if not entries:
             return
         has_list = config_header.STATUS_CAP_LIST
-        self.put(lspci_lines.Bits(config_header.STATUS, 2, has_list, has_list), self.where)
+        self.put(lspci_lines.Bits(config_header.STATUS, has_list, has_list), self.where)
         if not self._headless:
-            self.put(lspci_lines.Bits(config_header.CAPABILITIES, 1, entries[0].offset, 0xFC), self.where)
-        for entry, following in zip(entries, [*entries[1:], None], strict=True):
+            self.put(lspci_lines.Bits(config_header.CAPABILITIES, entries[0].offset, 0xFC), self.where)
+        for number, entry in enumerate(entries):
             value, mask = entry.identity or 0, 0 if entry.identity is None else 0xFF
-            if self._leads(entry, following, extended=False):
-                value, mask = value | (following.offset if following else 0) << 8, mask | 0xFC00
-            self.put(lspci_lines.Bits(0, 2, value, mask), entry.where, entry.offset)
+            following = self._next(number, extended=False)
+            if following is not None:
+                value, mask = value | following << 8, mask | 0xFC00
+            self.put(lspci_lines.Bits(0, value, mask), entry.where, entry.offset)
 
     def _point_extended(self) -> None:
-        entries = self._lists[1]
-        if not entries:
-            return
-        for entry, following in zip(entries, [*entries[1:], None], strict=True):
+        for number, entry in enumerate(self._lists[1]):
             value, mask = entry.identity or 0, 0 if entry.identity is None else 0xFFFF
             if entry.version is not None:
                 value, mask = value | entry.version << 16, mask | 0xF0000
-            if self._leads(entry, following, extended=True):
-                value, mask = value | (following.offset if following else 0) << 20, mask | 0xFFC00000
-            self.put(lspci_lines.Bits(0, 4, value, mask), entry.where, entry.offset)
+            following = self._next(number, extended=True)
+            if following is not None:
+                value, mask = value | following << 20, mask | 0xFFC00000
+            self.put(lspci_lines.Bits(0, value, mask), entry.where, entry.offset)
 
-    def _leads(self, entry: _Entry, following: _Entry | None, *, extended: bool) -> bool:
-        """Whether it is known where the list goes on from a capability."""
-        if (extended, entry.offset) in self._links:
-            return False
-        return following is not None or self._ended(extended=extended)
+    def _next(self, number: int, *, extended: bool) -> int | None:
+        """Where a list goes on from one of its capabilities: 0 if it ends there, None if that is unknown."""
+        entries = self._lists[extended]
+        if (extended, entries[number].offset) in self._links:
+            return None
+        if number + 1 < len(entries):
+            return entries[number + 1].offset
+        return 0 if self._ended(extended=extended) else None
 
     def set_multifunction(self) -> None:
         """Note that the function is one of several of its device."""
-        shift = 8 * (config_header.HEADER_TYPE & 3)
-        bit = config_header.HEADER_TYPE_MULTIFUNCTION << shift
-        self.put(lspci_lines.Bits(config_header.CACHE_LINE_SIZE, 4, bit, bit), self.where)
+        bit = config_header.HEADER_TYPE_MULTIFUNCTION
+        self.put(lspci_lines.Bits(config_header.HEADER_TYPE, bit, bit), self.where)
 
     def set_virtual(self) -> None:
         """Note that it is a virtual function: lspci shows the kernel's IDs, the register reads all ones."""

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 
 class Bits(NamedTuple):
-    """Bits of a register that a line shows: its offset and size, its value, the mask of those bits."""
+    """Bits of a register that a line shows: its offset, its value, the mask of those bits."""
 
     offset: int
-    size: int
     value: int
     mask: int
 
@@ -117,18 +116,22 @@ _OTHER_LABELS: Final = {
 }  # fmt: skip
 
 
-def _owners() -> dict[str, set[tuple[bool, int]]]:
-    """Label -> the capabilities (extended, ID) that have a line with it."""
-    found = {label: {(True, number)} for label, number in _OTHER_LABELS.items()}
-    for base, place in BASE_IDS.items():
-        for register in REGISTERS[base].values():
-            if register.layout is not None and register.offset >= 2:
-                found.setdefault(register.name, set()).add(place)
-    return found
-
-
+#: Labels of registers, each with a capability (extended, ID) that it belongs to.
+_LABELS: Final = [
+    *((label, (True, number)) for label, number in _OTHER_LABELS.items()),
+    *(
+        (register.name, place)
+        for base, place in BASE_IDS.items()
+        for register in REGISTERS[base].values()
+        if register.layout is not None and register.offset >= 2
+    ),
+]
 #: Label -> the capabilities (extended, ID) that it belongs to. ``Flags`` and ``Status`` are in many.
-OWNERS: Final = {label: owners for label, owners in _owners().items() if label not in {"Flags", "Status"}}
+OWNERS: Final = {
+    label: {place for name, place in _LABELS if name == label}
+    for label, _ in _LABELS
+    if label not in {"Flags", "Status"}
+}
 
 
 def capability_id(title: str, *, extended: bool) -> int | None:
@@ -158,7 +161,7 @@ def express(title: str) -> Bits:
         if slot is not None:
             value |= pcie_capability.FLAGS_SLOT if slot == "+" else 0
             mask |= pcie_capability.FLAGS_SLOT
-    return Bits(pcie_capability.FLAGS, 2, value, mask)
+    return Bits(pcie_capability.FLAGS, value, mask)
 
 
 def of_register(register: Register, text: str) -> Bits:
@@ -186,7 +189,7 @@ def of_register(register: Register, text: str) -> Bits:
         if number is not None and number < 1 << place.high - place.low + 1:
             mask |= (1 << place.high + 1) - (1 << place.low)
             value |= number << place.low
-    return Bits(register.offset, register.size, value, mask)
+    return Bits(register.offset, value, mask)
 
 
 def numbers(base: str, text: str) -> Iterator[Bits]:
@@ -199,7 +202,7 @@ def numbers(base: str, text: str) -> Iterator[Bits]:
         if found is not None and (radix == 16 or found[1].isdigit()):
             number = int(found[1], radix)
             if number < 1 << 8 * register.size:
-                yield Bits(register.offset, register.size, number, (1 << 8 * register.size) - 1)
+                yield Bits(register.offset, number, (1 << 8 * register.size) - 1)
 
 
 class _FieldPlace(NamedTuple):

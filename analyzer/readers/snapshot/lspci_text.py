@@ -30,6 +30,7 @@ from analyzer.readers.line_cleaning import DUMP
 from analyzer.readers.snapshot import lspci_lines
 from analyzer.readers.snapshot.config_bytes import MAX_FUNCTIONS, NO_CAPABILITIES, NO_EXTENDED
 from analyzer.readers.snapshot.lspci_function import FunctionText
+from analyzer.readers.tallies import Count
 from analyzer.readers.text_blocks import TextBlocks
 from schemas.registers import REGISTERS
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 1 << 20
 _FRAME_ROWS: Final = 1 << 17
+#: Versions of extended capabilities have four bits.
+_NO_VERSION: Final = 16
 #: Lines of one register: more than any has.
 _MOST_LINES: Final = 32
 _RUN_AS_ROOT: Final = "run lspci -D -vvv or lspci -D -xxxx as root"
@@ -88,10 +91,11 @@ class _TextReader:
         self._notes = notes
         self._functions: dict[int, FunctionText] = {}
         self._function: FunctionText | None = None
-        self._label: str | None = None  # of the register whose lines these are, with their text
+        # The register whose lines these are: label and place of the first, their text.
+        self._label: tuple[str, int] | None = None
         self._text: list[str] = []
-        self._label_at = 0
         self._ownerless = 0
+        self._left_out = Count()  # functions whose address does not exist
         self._repeated = 0
         self._ends_whole = True
 
@@ -112,8 +116,7 @@ class _TextReader:
     def _open(self, device: re.Match[str], where: int) -> None:
         domain, bus, slot, function, rest = device.groups()
         if int(slot, 16) > 0x1F or function not in "01234567":
-            self._notes.problem("damaged", "this line names a device whose address does not exist", where)
-            self._notes.problem(LACKS_FUNCTIONS, "a function of this text is left out", where)
+            self._left_out.add(1, where)
             return
         key = bdf.key(int(domain or "0", 16), int(bus, 16), int(slot, 16) << 3 | int(function))
         if key in self._functions:
@@ -147,10 +150,9 @@ class _TextReader:
             function.broken_list(broken[1])
         elif title is not None:
             self._flush()
-            version = None if title[2] is None else int(title[2])
-            function.capability(
-                int(title[1], 16), title[3], None if version is None or version > 15 else version, where
-            )
+            version = int(title[2] or _NO_VERSION)
+            known = version if version < _NO_VERSION else None
+            function.capability(int(title[1], 16), title[3], known, where)
         elif odd is not None:
             function.odd_header(int(odd[1], 16) & 0x7F)
         elif function.current is not None and _ONCE.match(words):
@@ -169,7 +171,7 @@ class _TextReader:
         if label is not None and not inside:
             self._flush()
             if function.owned(label):
-                self._label, self._label_at = label, where
+                self._label = label, where
         if function.current is None:
             function.header_line(words, where)
         if self._label is not None and len(self._text) < _MOST_LINES:
@@ -177,16 +179,17 @@ class _TextReader:
 
     def _flush(self) -> None:
         """Decode the lines of the register that end here."""
-        label, self._label = self._label, None
+        begun, self._label = self._label, None
         text, self._text = " ".join(self._text), []
         function = self._function
-        if label is None or function is None:
+        if begun is None or function is None:
             return
+        label, where = begun
         if function.current is not None:
-            function.lines(label, text, self._label_at)
+            function.lines(label, text, where)
         elif label in lspci_lines.HEADER:
             base, offset = lspci_lines.HEADER[label]
-            function.put(lspci_lines.of_register(REGISTERS[base][offset], text), self._label_at)
+            function.put(lspci_lines.of_register(REGISTERS[base][offset], text), where)
 
     def _end(self, *, whole: bool = False) -> None:
         """End the function: ``whole`` where an empty line says so."""
@@ -251,6 +254,10 @@ class _TextReader:
     def _report(self, functions: list[FunctionText], *, extended: bool) -> None:
         """Say what the text lacks."""
         notes = self._notes
+        message = "{} [line names a device|lines name devices] whose address does not exist"
+        self._left_out.report(notes, "damaged", message, loses=False)
+        message = "{} [function|functions] of this text [is|are] left out"
+        self._left_out.report(notes, LACKS_FUNCTIONS, message, loses=False)
         if self._ownerless:
             message = counted(
                 "{} [line is|lines are] left out: the line with the function is missing", self._ownerless
@@ -294,21 +301,21 @@ def _is_owned(words: str) -> bool:
 def _frame(parts: list[tuple[int, NDArray[np.int64], bool]]) -> pl.DataFrame:
     """The reads of several functions: key, reads, whether nothing answered."""
     lengths = [reads.shape[1] for _, reads, _ in parts]
-    key = np.repeat(np.array([function for function, _, _ in parts], np.int64), lengths)
+    key = np.repeat([function for function, _, _ in parts], lengths)
     offset, value, known, where = np.concatenate([reads for _, reads, _ in parts], axis=1)
     rows = len(key)
     return accesses.from_columns(
         {
-            "domain": (key >> 16).astype(np.uint32),
-            "bus": (key >> 8 & 0xFF).astype(np.uint8),
-            "devfn": (key & 0xFF).astype(np.uint8),
-            "offset": offset.astype(np.uint16),
-            "width": np.full(rows, 4, np.uint8),
-            "op": np.full(rows, accesses.READ, np.uint8),
-            "value": value.astype(np.uint32),
-            "where": where.astype(np.uint64),
-            "absent": np.repeat(np.array([silent for _, _, silent in parts]), lengths),
-            accesses.KNOWN: known.astype(np.uint32),
+            "domain": key >> 16,
+            "bus": key >> 8 & 0xFF,
+            "devfn": key & 0xFF,
+            "offset": offset,
+            "width": np.full(rows, 4),
+            "op": np.full(rows, accesses.READ),
+            "value": value,
+            "where": where,
+            "absent": np.repeat([silent for _, _, silent in parts], lengths),
+            accesses.KNOWN: known,
         },
         rows,
     )

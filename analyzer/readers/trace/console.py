@@ -15,6 +15,7 @@ kernel that the log says was started by kexec begins at its first line.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 import sys
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ MAX_LINES: Final = 4_000_000
 MAX_BYTES: Final = 256 << 20
 _PART: Final = 100_000
 _MOST_NAMES: Final = 20
+#: Processor and thread of an event that tp_printk printed: it does not say them.
+_NO_THREAD: Final = (-1, -1)
 
 _DUMPED: Final = re.compile(
     r" *\S.{0,15}?-(?P<pid>\d{1,8}) +(?P<cpu>\d{1,4})[A-Za-z.#][\w.#]{2,8} +(?P<us>\d{1,15})us.?: "
@@ -62,9 +65,8 @@ _ENTERED: Final[dict[str | None, BoundaryName]] = {"firmware": "boot", "kexec": 
 
 @dataclass(slots=True)
 class _Event:
-    """One event line: number and start of the line, time, and what it says. ``dumped``: it is of a dump."""
+    """One event line: start of the line, time, and what it says. ``dumped``: it is of a dump."""
 
-    line: int
     where: int
     time_us: int | None
     cpu: int
@@ -100,19 +102,24 @@ def read(stream: ByteStream, notes: Notes, options: Options) -> Iterator[pl.Data
         notes.clock = "local"
     yield from reading.close()
     log.close()
-    for run, start in zip(runs[1:], starts[1:], strict=True):
-        _mark(run, bisect.bisect_left(wheres, start), len(wheres), notes)
+    for run in runs[1:]:
+        seq = bisect.bisect_left(wheres, log.places[run.first_line - 1])
+        if 0 < seq < len(wheres):
+            _mark(run, log.numbers[run.first_line - 1], seq, notes)
 
 
 @dataclass
 class _EventLog:
-    """The lines of a log, its events apart."""
+    """The lines of a log, its events apart.
+
+    ``places`` and ``numbers`` are those of the other lines in the file: where each begins, and which it is.
+    """
 
     notes: Notes
     options: Options
     events: list[_Event] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
-    number: int = 0
+    numbers: list[int] = field(default_factory=list)
     torn: Count = field(default_factory=Count)
     not_printed: Count = field(default_factory=Count)
     lost: Count = field(default_factory=Count)
@@ -136,11 +143,10 @@ class _EventLog:
             MAX_BYTES,
             is_whole=lambda line: not _MESSAGE.match(line) and not self._likely.search(line),
         )
-        for line, where in lines:
-            self.number += 1
-            self._line(line, where)
+        for number, (line, where) in enumerate(lines, 1):
+            self._line(line, number, where)
 
-    def _line(self, line: bytes, where: int) -> None:
+    def _line(self, line: bytes, number: int, where: int) -> None:
         if line.rstrip().endswith(b": config space:"):
             self.dumps.add(1, where)
         likely = self._likely.search(line) or any(name in line for name in self.names)
@@ -149,6 +155,7 @@ class _EventLog:
         if not any(taken):
             self.notes.log.append(LogLine(line.decode("utf-8", "replace").rstrip("\r")))
             self.places.append(where)
+            self.numbers.append(number)
 
     def _taken(self, message: KernelMessage, where: int) -> bool:
         """Whether a message is an event; lost and torn ones are counted."""
@@ -156,7 +163,7 @@ class _EventLog:
         if (mark := _NOT_PRINTED.search(text)) is not None:
             self.not_printed.add(int(mark[1]), where)
         elif (mark := _LOST.match(text.strip())) is not None:
-            self.lost.add(max(int(mark[1] or 0), 1), where)
+            self.lost.add(max(int(mark[1] or 1), 1), where)
         elif self._fields.search(text) is not None or text.partition(":")[0] in KINDS:
             return self._event(message, where)
         elif any(f"{name.decode()}: (" in text for name in self.names):
@@ -170,9 +177,9 @@ class _EventLog:
             self.torn.add(1, where)
             return False
         time_us = message.time_us if dumped is None else int(dumped["us"])
-        cpu, thread = (-1, -1) if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
+        cpu, thread = _NO_THREAD if dumped is None else (int(dumped["cpu"]), int(dumped["pid"]))
         name = sys.intern(match["event"])  # there are few, each on many lines
-        event = _Event(self.number, where, time_us, cpu, thread, name, match["said"], dumped is not None)
+        event = _Event(where, time_us, cpu, thread, name, match["said"], dumped is not None)
         self.events.append(event)
         if len(self.names) < _MOST_NAMES and event.name not in KINDS:
             self.names.add(event.name.encode())
@@ -211,27 +218,24 @@ def _once(events: list[_Event], starts: list[int], notes: Notes) -> list[_Event]
     """
     kept: list[_Event] = []
     again = Count()
-    known: set[tuple[int | None, str, str]] = set()
-    run, latest, printed, repeating = -1, -1, False, False
-    for event in events:
-        now = bisect.bisect_right(starts, event.where)
-        if now != run:
-            run, latest, printed, repeating = now, -1, False, False
-            known = set()
-        what = (event.time_us, event.name, event.said)
-        time = -1 if event.time_us is None else event.time_us
-        if event.dumped:
-            repeated = printed
-        else:
-            repeating = what in known and (time < latest or repeating)
-            repeated = repeating
-            printed = True
-            latest = max(latest, time)
-            known.add(what)
-        if repeated:
-            again.add(1, event.where)
-        else:
-            kept.append(event)
+    for _, of_kernel in itertools.groupby(events, lambda event: bisect.bisect_right(starts, event.where)):
+        known: set[tuple[int | None, str, str]] = set()
+        latest, printed, repeating = -1, False, False
+        for event in of_kernel:
+            what = (event.time_us, event.name, event.said)
+            if event.dumped:
+                repeated = printed
+            else:
+                time = latest if event.time_us is None else event.time_us
+                repeating = what in known and (time < latest or repeating)
+                repeated = repeating
+                printed = True
+                latest = max(latest, time)
+                known.add(what)
+            if repeated:
+                again.add(1, event.where)
+            else:
+                kept.append(event)
     again.report(
         notes,
         "duplicate",
@@ -251,7 +255,7 @@ def _table(events: list[_Event]) -> EventLines:
         "time_ns": [None if event.time_us is None else event.time_us * 1000 for event in events],
         "group": [None] * len(events),
         "event": [event.name for event in events],
-        "said": [event.said.rstrip() for event in events],
+        "said": [event.said for event in events],
     }
     return EventLines(pl.DataFrame(columns, schema=SCHEMA), [], 0, 0)
 
@@ -264,16 +268,14 @@ def _runs(notes: Notes) -> tuple[KernelRun, ...]:
         raise
 
 
-def _mark(run: KernelRun, seq: int, total: int, notes: Notes) -> None:
-    """Put a boundary in front of the first access of a kernel that is not the first."""
-    if not 0 < seq < total:
-        return
+def _mark(run: KernelRun, line: int, seq: int, notes: Notes) -> None:
+    """Put a boundary in front of the first access of a kernel, whose first line is that of the file."""
     kind = _ENTERED.get(run.entered_by)
     if kind is not None:
         notes.boundaries.append(Boundary(seq, kind, run.release))
         return
     notes.problem(
         "no-boundary",
-        f"the log does not say how the kernel of its line {run.first_line} was started; if by kexec, give"
+        f"the log does not say how the kernel of its line {line} was started; if by kexec, give"
         f" --kexec-at access:{seq}",
     )
