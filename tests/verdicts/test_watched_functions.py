@@ -3,62 +3,24 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hand_made_watch import Value, Values, cells, place, registers, shift
 
 from analyzer.observed.registers.first_reads import NONE
-from analyzer.observed.registers.watched_registers import DWORD_OF, DWORDS, ShownBits, WatchedRegisters
+from analyzer.observed.registers.watched_registers import DWORD_OF, WatchedRegisters
 from analyzer.verdicts import watched_functions
 from analyzer.verdicts.watched_functions import ShownState, WatchedFunctions, bits_in_dwords
 from schemas import state_watch as states
-from schemas.state_watch import WATCHED, WatchedState
 
-#: A register's value and which of its bits are known; a value alone is known in all bits of the state.
-Value = int | tuple[int, int]
-Values = dict[WatchedState, Value]
+if TYPE_CHECKING:
+    from schemas.state_watch import WatchedState
+
 BAR, WINDOW = states.BARS[0], states.WINDOWS[0]
 #: The access that shows each value of the outgoing boot, and of the incoming one.
 OLD_ROW, NEW_ROW = 40, 70
-
-
-def place(state: WatchedState) -> int:
-    return WATCHED.index(state)
-
-
-def shift(state: WatchedState) -> int:
-    return 8 * (state.register.offset & 3)
-
-
-def cells(*functions: dict[WatchedState, int], default: int = 0) -> np.ndarray:
-    """Of each function the values of some registers, in their dwords."""
-    found = np.full((len(functions), len(DWORDS)), default, np.int64)
-    for row, values in enumerate(functions):
-        for state, value in values.items():
-            found[row, DWORD_OF[place(state)]] = value
-    return found
-
-
-def bits(row: int, *functions: Values) -> ShownBits:
-    known, values = np.zeros((2, len(functions), len(DWORDS)), np.int64)
-    for function, its in enumerate(functions):
-        for state, value in its.items():
-            number, mask = value if isinstance(value, tuple) else (value, state.mask)
-            dword = DWORD_OF[place(state)]
-            known[function, dword] |= mask << shift(state)
-            values[function, dword] |= (number & mask) << shift(state)
-    return ShownBits(values, known, np.where(known != 0, row, NONE))
-
-
-def registers(row: int, *last: Values, first: list[Values] | None = None) -> WatchedRegisters:
-    """What functions hold last, and read first: the same, if nothing else is given."""
-    return WatchedRegisters(
-        bits(row, *(last if first is None else first)),
-        bits(row, *last),
-        cells(*[{}] * len(last)),
-        cells(*[{}] * len(last), default=NONE),
-        np.full(len(last), NONE),
-    )
 
 
 def functions(
