@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from analyzer.observed.registers.first_reads import NONE
@@ -10,7 +12,7 @@ from schemas.state_watch import WATCHED, WatchedState
 
 #: A register's value and which of its bits are known; a value alone is known in all bits of the state.
 Value = int | tuple[int, int]
-Values = dict[WatchedState, Value]
+Values = Mapping[WatchedState, Value]
 
 
 def place(state: WatchedState) -> int:
@@ -21,7 +23,7 @@ def shift(state: WatchedState) -> int:
     return 8 * (state.register.offset & 3)
 
 
-def cells(*functions: dict[WatchedState, int], default: int = 0) -> np.ndarray:
+def cells(*functions: Mapping[WatchedState, int], default: int = 0) -> np.ndarray:
     """Of each function the values of some registers, in their dwords."""
     found = np.full((len(functions), len(DWORDS)), default, np.int64)
     for row, values in enumerate(functions):
@@ -41,7 +43,7 @@ def bits(row: int, *functions: Values) -> ShownBits:
     return ShownBits(values, known, np.where(known != 0, row, NONE))
 
 
-def registers(row: int, *last: Values, first: list[Values] | None = None) -> WatchedRegisters:
+def registers(row: int, *last: Values, first: Sequence[Values] | None = None) -> WatchedRegisters:
     """What functions hold last, and read first: the same, if nothing else is given."""
     return WatchedRegisters(
         bits(row, *(last if first is None else first)),

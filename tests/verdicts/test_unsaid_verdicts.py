@@ -99,6 +99,13 @@ def test_a_reset_by_the_outgoing_kernel(reset: int, expected: dict[str, str], mo
     assert found == (expected or ({"ACS": "undetermined"} if more else {}))
 
 
+def test_a_reset_by_the_write_that_was_last_does_not_explain_max_payload_size() -> None:
+    """Device Control itself initiates it, and keeps Max_Payload_Size (PCI Express 6.6.2)."""
+    old = registers(OLD_ROW, {states.MAX_PAYLOAD: 0x20})._replace(reset=np.array([OLD_ROW]))
+    assert unsaid(old, registers(NEW_ROW, {states.MAX_PAYLOAD: 0})) == {}
+    assert unsaid(old, registers(NEW_ROW, {states.MAX_PAYLOAD: 0x20})) == {"MPS": "kept"}
+
+
 def test_no_function() -> None:
     nothing = np.array([], np.bool_)
     found = state_counts.unsaid(registers(OLD_ROW), registers(NEW_ROW), nothing, nothing, nothing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -93,6 +93,13 @@ def test_a_reset_after_the_last_access_took_it(reset: int, expected: bool) -> No
     )
 
 
+def test_a_reset_by_the_write_that_was_last_spares_max_payload_size() -> None:
+    """Device Control itself initiates it, and keeps Max_Payload_Size (PCI Express 6.6.2)."""
+    old = registers(OLD_ROW, {states.MAX_PAYLOAD: 0x20})._replace(reset=np.array([OLD_ROW]))
+    new = registers(NEW_ROW, {states.MAX_PAYLOAD: 0})
+    assert shows(old, new, states.MAX_PAYLOAD) == PAYLOAD._replace(left=0x20)
+
+
 def test_a_write_of_the_incoming_kernel() -> None:
     new = registers(NEW_ROW, {states.ACS: 0x1D}, first=[{states.ACS: 0}])
     new = new._replace(written=cells({states.ACS: NEW_ROW}, default=NONE))
@@ -173,14 +180,14 @@ FACTS = {name: np.full(8, NONE) for name in ("header_type", "is_pcie", "pcie_typ
 FACTS |= {"vendor": np.full(8, 0x8086), "device": np.array([1, 2, 3, 4, 1, 2, 3, 4])}
 
 
-def boot(rows: dict[int, int], facts: dict[str, np.ndarray]) -> SimpleNamespace:
+def boot(rows: dict[int, int], facts: dict[str, np.ndarray]) -> Any:
     table = SimpleNamespace(facts=facts, watched=WATCH)
     return SimpleNamespace(functions=SimpleNamespace(row_of=rows.__getitem__, table=table))
 
 
 def kexec(
     pairs: list[tuple[int, int]], *, base: int, facts: dict[str, np.ndarray], preserved: tuple[int, ...] = ()
-) -> SimpleNamespace:
+) -> Any:
     """Two boots; function N of the first, and of the second, is row base + N % 16 of the table."""
     columns = np.array(pairs, np.int64).reshape(-1, 2).T
     before, after = ({key: base + key % 16 for key in column.tolist() if key != NONE} for column in columns)
