@@ -5,6 +5,7 @@ Whoever wrote the file may mean harm: its bytes, rows and texts are bounded befo
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analyzer.errors import AritraceError, UsageError
 from analyzer.fleet import parquet_rows
-from analyzer.readers.small_files import read_limited, read_unpacked
+from analyzer.plurals import count
+from analyzer.readers.small_files import read_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +71,7 @@ class ManifestContent:
         """
         if self.content.startswith(_PARQUET):
             rows = _parquet(self.content, self.path)
-        elif self.content.lstrip()[:1] == b"{":
+        elif self.content.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
             rows = _json_lines(self.content, self.path)
         else:
             rows = _csv(self.content, self.path)
@@ -92,13 +94,8 @@ def read(path: str) -> ManifestContent:
     from analyzer.fleet import listing, stores
 
     try:
-        if listing.is_url(path):
-            return ManifestContent(path, stores.content(path, MANIFEST_LIMIT))
-        head = read_limited(path, MANIFEST_LIMIT, _WHAT)
-        # A Parquet file is compressed inside.
-        return ManifestContent(
-            path, head if head.startswith(_PARQUET) else read_unpacked(path, MANIFEST_LIMIT, _WHAT)
-        )
+        read_content = stores.content if listing.is_url(path) else read_unpacked
+        return ManifestContent(path, read_content(path, MANIFEST_LIMIT, _WHAT))
     except UsageError:
         raise
     except AritraceError as error:
@@ -153,8 +150,8 @@ def _header(cells: list[str], place: str, path: str) -> list[str]:
     names = [_name(cell) for cell in cells]
     if "pieces" not in names:
         raise UsageError(
-            f"expected a header with a column 'pieces' in {place}, found {len(names)}"
-            f" column{'s' * (len(names) != 1)} without it",
+            f"expected a header with a column 'pieces' in {place}, found"
+            f" {count(len(names), 'column')} without it",
             path=path,
             advice=ADVICE,
         )
@@ -190,7 +187,7 @@ def _parquet(content: bytes, path: str) -> Iterator[HistoryRow]:
         values = {_name(name): value for name, value in row.items()}
         if "pieces" not in values:
             raise UsageError(
-                f"expected a column 'pieces', found {len(values)} columns without it",
+                f"expected a column 'pieces', found {count(len(values), 'column')} without it",
                 path=path,
                 advice=ADVICE,
             )

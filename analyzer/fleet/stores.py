@@ -26,7 +26,7 @@ from analyzer.capture import sidecars
 from analyzer.capture.sidecars import SUFFIXES
 from analyzer.errors import AritraceError, LimitExceededError, UnreadableInputError, UsageError
 from analyzer.fleet.manifest import Entry
-from analyzer.readers.small_files import read_limited
+from analyzer.readers.small_files import read_unpacked
 from analyzer.writing import refusal
 
 if TYPE_CHECKING:
@@ -149,18 +149,24 @@ def fetch_file(url: str, target: Path) -> None:
     _download(_Place.of(url), target, _SIDECAR_LIMIT)
 
 
-def content(url: str, limit: int) -> bytes:
-    """Return the content of a small object.
+def content(url: str, limit: int, expected: str) -> bytes:
+    """Return the content of a small object, without the compressions that captures may have.
+
+    Args:
+        url: of the object.
+        limit: most bytes, stored and decompressed.
+        expected: what it should hold, for messages.
 
     Raises:
         UnreadableInputError, LimitExceededError, StoreError: as :func:`fetch`.
+        EmptyInputError, DamagedInputError: as :func:`analyzer.readers.small_files.read_unpacked`.
     """
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="aritrace-") as folder:
         target = Path(folder, "content")
         _download(_Place.of(url), target, limit)
-        return read_limited(str(target), limit, "a small object")
+        return read_unpacked(str(target), limit, expected)
 
 
 class _MissingError(UnreadableInputError):

@@ -107,7 +107,7 @@ def unsaid(
     known[_SIZED & (held & BITS_OF == BITS_OF)] = 0  # sized, and not yet written back
     at_reset = np.logical_or.reduce([(held ^ value) & BITS_OF == 0 for value in RESETS]) & ~STATUS
     found = np.where(whole[:, None], np.where(at_reset, _AT_RESET, _KEPT), _UNDETERMINED).astype(np.int8)
-    found[before.cleared[:, DWORD_OF] & ~held & known & np.where(_SHUT_DOWN, -1, 0) != 0] = _EXPECTED
+    found[before.cleared[:, DWORD_OF] & ~held & known != 0] = _EXPECTED
     found[known != BITS_OF] = _UNDETERMINED
     differs = (held ^ first) & known != 0
     found[differs] = _UNDETERMINED
@@ -165,7 +165,7 @@ def by_kind(ranks: NDArray[np.int8], functions: FunctionKinds, edges: list[int])
     rows = np.flatnonzero(counts.any(axis=1))
     firsts = np.searchsorted(present, np.arange(len(edges)) * kinds).tolist()
     parts = np.searchsorted(rows, np.array(firsts) * names).tolist()
-    kind_of = [functions.kinds[one] for one in (present % kinds).tolist()] if kinds else []
+    kind_of = [functions.kinds[one] for one in (present % kinds).tolist()]
     slices = zip(itertools.pairwise(firsts), itertools.pairwise(parts), strict=True)
     return [
         StateGroups(kind_of[first:last], its // names - first, its % names, counts[its])
@@ -205,7 +205,7 @@ def kinds(
 def _port_types(facts: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
     """Places in :data:`_PORT_TYPES`."""
     header, kind = facts["header_type"], facts["pcie_type"]
-    layout = np.where(header == NONE, NONE, header & HEADER_TYPE_LAYOUT)
+    layout = header & HEADER_TYPE_LAYOUT  # of NONE one that no function has
     without = np.where(facts["is_pcie"] == 0, _PCI, _UNKNOWN)
     bridge = np.where(kind == NONE, without, _OF_BRIDGE[kind & 0xF])
     return np.where(

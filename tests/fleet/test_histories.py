@@ -129,7 +129,7 @@ def test_a_bad_manifest_is_refused_with_its_line(content, message, folder):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"host": ["a"]}, "expected a column 'pieces', found 1 columns without it"),
+        ({"host": ["a"]}, "expected a column 'pieces', found 1 column without it"),
         ({"pieces": ["a"], "size": [1.5]}, "found Float64 in 'size'"),
         ({"pieces": [["a"], ["../a"]]}, "expected a path below . in column 'pieces' of row 2, found '../a'"),
         ({"pieces": ["a" * (600 << 20)]}, "this Parquet file cannot be read with 256 MiB of memory"),

@@ -52,6 +52,10 @@ def bits(found: FunctionErrors) -> list[tuple[str, int | None, int]]:
         ([read(UESTA, 4, 0), read(UESTA, 4, None), write(UESTA, 4, 0x20)], [CLEAN[0], read(UESTA, 4, 0x20)],
          [("SDES", 100, 110)], ()),
         ([], [CLEAN[0], read(UESTA, 4, 0x20)], [("SDES", None, 110)], ()),
+        # clear in a byte: the others are as they were, not seen set
+        ([read(UESTA, 1, 0)], [CLEAN[0], read(UESTA, 4, 0x4000)], [("CmpltTO", None, 110)], ()),
+        ([read(UESTA, 4, 0x20), read(UESTA, 4, 0)], [CLEAN[0], read(UESTA, 4, 0x20)],
+         [("SDES", 110, 110)], ()),
         # byte by byte
         (CLEAN, [CLEAN[0], *(read(UESTA + at, 1, 0x20 if at == 0 else 0) for at in range(4))],
          [("SDES", 110, 110)], ()),
@@ -131,10 +135,10 @@ def test_severity_and_mask(
 def test_a_message_that_a_root_port_received_was_sent() -> None:
     after = [read(ROOTSTA, 4, 0x45), *CLEAN]
     found = errors([], after, kind=TYPE_ROOT_PORT).latched
-    assert [(one.word, one.severity, one.masked) for one in found] == [
-        ("CERcvd", "correctable", False),
-        ("UERcvd", None, False),
-        ("FatalMsg", "fatal", False),
+    assert [(one.word, one.severity, one.severity_by_default, one.masked) for one in found] == [
+        ("CERcvd", "correctable", False, False),
+        ("UERcvd", None, False, False),
+        ("FatalMsg", "fatal", False, False),
     ]
 
 
@@ -267,9 +271,9 @@ def test_the_cheap_check_leaves_out_what_it_cannot_judge() -> None:
     assert not error_status._is_quiet(None, clean, None)
     root = [
         Part((*accesses, *CLEAN), latched=False, pcie_type=TYPE_ROOT_PORT)
-        for accesses in ((), (read(ROOTSTA, 4, 0),))
+        for accesses in ((), (read(ROOTSTA, 4, 0),), (read(ROOTSTA, 4, 0), read(ROOTSTA + 3, 1, 0)))
     ]
-    assert [error_status._is_quiet(None, one, None) for one in root] == [False, True]
+    assert [error_status._is_quiet(None, one, None) for one in root] == [False, True, False]
 
 
 @pytest.mark.parametrize("numbers", [None, (0, 0, 0)])

@@ -209,6 +209,10 @@ CHANGED = (read(MASK, 4, 0x10), write(MASK, 4, 0x30))
         ((read(MASK, 4, 0xFFFFFFFF), *CHANGED), [read(MASK, 4, 0x10)], 100, 0x30),
         ((read(MASK, 4, 0xFFFFFFFF),), [read(MASK, 4, 0x10)], None, 0),
         ((), [read(MASK, 4, 0x10)], None, 0),
+        # bits that it changed, but of which no first value is known, or no value after the kexec
+        ((read(MASK, 1, 0x10), write(MASK, 4, 0x4010)), [read(MASK, 4, 0x10)], None, 0),
+        ((read(MASK, 4, 0x10), write(MASK, 4, 0x4010)), [read(MASK, 1, 0x10)], None, 0),
+        ((read(MASK, 1, 0x10), write(MASK, 4, 0x4030)), [read(MASK, 4, 0x10)], 100, 0x4030),
         # the first register says nothing, the second does
         (
             (read(MASK, 4, 0x10), read(SEVERITY, 4, 0x20), write(SEVERITY, 4, 0x60)),

@@ -257,6 +257,35 @@ def test_functions_are_told_in_order_and_new_ones_not_at_all() -> None:
     assert [item.bdf for item in messages] == ["0000:01:00.0", "0000:03:00.0"]
 
 
+@pytest.mark.parametrize(
+    ("preserved", "settled", "with_sriov", "expected"),
+    [
+        ((KEY,), (), (), ["acs-lost", "sriov-hierarchy-lost"]),
+        ((KEY,), (KEY,), (), []),
+        ((), (), (), []),
+        ((), (), (KEY,), ["sriov-hierarchy-lost"]),
+        ((KEY,), (KEY,), (KEY,), ["sriov-hierarchy-lost"]),
+        ((KEY, 0x0300), (), (KEY, 0x0400), ["acs-lost", "sriov-hierarchy-lost"]),  # some are new, or gone
+    ],
+)
+def test_functions_that_are_asked(
+    preserved: tuple[int, ...], settled: tuple[int, ...], with_sriov: tuple[int, ...], expected: list[str]
+) -> None:
+    before = (read(ACS_CTRL, 2, 0x1D), write(CTRL, 2, 0x10))
+    after = (read(ACS_CTRL, 2, 0), write(CTRL, 2, 0))
+    messages = secondary.findings(
+        SimpleNamespace(functions={KEY: Part(before), 0x0300: Part(before)}),
+        SimpleNamespace(
+            functions={KEY: Part(after), 0x0400: Part(after)}, boot=SimpleNamespace(orderly=True)
+        ),
+        frozenset(preserved),
+        PlainEvidence(),
+        frozenset(settled),
+        with_sriov,
+    )
+    assert [(item.bdf, item.kind) for item in messages] == [("0000:02:00.0", kind) for kind in expected]
+
+
 def test_all_of_one_function() -> None:
     before = [read(ACS_CTRL, 2, 0x1D), write(COMMAND, 2, 0x0107), write(CTRL, 2, 0x10)]
     after = [read(ACS_CTRL, 2, 0), read(COMMAND, 2, 0), write(CTRL, 2, 0)]

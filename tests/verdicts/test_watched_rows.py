@@ -188,6 +188,16 @@ def test_one_function_of_one_kexec_is_found_by_its_key_before() -> None:
     assert second.settled("STATE011") == {AFTER}
 
 
+def test_the_functions_of_each_of_three_kexecs() -> None:
+    its = functions()
+    its.keys, its.edges = np.array([[1, 2], [3, 4], [5, 6], [7, 8]]), [0, 2, 3, 4]
+    assert [StateWatch(_Kexecs(its), number).pairs for number in range(3)] == [
+        [(1, 2), (3, 4)],
+        [(5, 6)],
+        [(7, 8)],
+    ]
+
+
 def test_of_several_bits_those_that_the_shutdown_took_are_named() -> None:
     state = states.DECODING[0]
     found = row(ShownState(0, WATCHED.index(state), 3, 1, 1, 3, False, False, 0, 7, 8))
