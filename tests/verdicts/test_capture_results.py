@@ -325,3 +325,28 @@ def test_each_capture_has_its_own_kexecs():
     two = TraceBuilder(ACCESSES + ("boundary plain\n" + ACCESSES) * 2).capture()
     found = [study.result.kexecs for study in captures.studies([one, two], Options())]
     assert [[kexec.kind for kexec in of_one] for of_one in found] == [["unknown"], ["plain", "plain"]]
+
+
+def test_the_registers_of_all_kexecs_are_compared_at_once(monkeypatch):
+    """Each capture keeps those of its own kexecs; whether accesses are missing is said with each."""
+
+    def kexec(number, *, whole):
+        return SimpleNamespace(
+            handover=SimpleNamespace(outgoing=f"before {number}", incoming=f"after {number}"),
+            machine=f"machine {number}",
+            preserved=SimpleNamespace(keys=frozenset({number})),
+            settings=SimpleNamespace(whole=whole),
+        )
+
+    given = []
+    monkeypatch.setattr(
+        captures.state_watch, "compare", lambda kexecs: given.extend(kexecs) or ["one", "two", "three"]
+    )
+    first = SimpleNamespace(kexecs=[kexec(1, whole=True)], watches=[])
+    second = SimpleNamespace(kexecs=[kexec(2, whole=False), kexec(3, whole=False)], watches=[])
+    captures._watch([first, second])
+    assert [(one.outgoing, one.incoming, one.machine, one.preserved, one.whole) for one in given] == [
+        (f"before {number}", f"after {number}", f"machine {number}", frozenset({number}), whole)
+        for number, whole in ((1, True), (2, False), (3, False))
+    ]
+    assert (first.watches, second.watches) == (["one"], ["two", "three"])

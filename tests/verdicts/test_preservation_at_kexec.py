@@ -62,7 +62,7 @@ def asked_of(
     listed: frozenset[int] | None = None,
     **notes: object,
 ):
-    """The arguments of the question that is asked about the kexec."""
+    """The arguments of the question that is asked about kexec 2, which a list may answer for."""
     options = Options(assume_preserved=assume)
     states = {key: OutgoingState(1, row=1) for key in (FIRST, SECOND)}
     outgoing, incoming = (
@@ -70,16 +70,16 @@ def asked_of(
         boot(BootSpan(1, "kernel", 5, 9, "kexec")),
     )
     incoming.boot.scan = scan
-    handover = Handover(0, outgoing, incoming, {}, DECIDED, states, policy, (0, 9))
+    handover = Handover(2, outgoing, incoming, {}, DECIDED, states, policy, (0, 9))
     known = KernelSettings(kind, None, scan_all=False, logged_series=(), messages=(), options=options)
-    answers = () if listed is None else (("dmesg", lambda _: PreservedAnswer(listed)),)
+    answer = {} if listed is None else {2: PreservedAnswer(listed)}
     asked = captures._CaptureAsked(
         Capture("place", [], "native", None, Notes("place", **notes)),
         "index",
         [outgoing, incoming],
         options,
         SimpleNamespace(settings=lambda *given: known if given == ("index", handover, options) else None),
-        PreservedSources(answers),
+        PreservedSources((("dmesg", answer.get),)),
         "builder",
     )
     monkeypatch.setattr(captures.kexecs, "question", lambda *given: given)
