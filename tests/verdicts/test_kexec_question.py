@@ -198,9 +198,9 @@ def test_what_is_known_of_a_kernel_holds_under_each_policy(
 
 def test_an_inheriting_kernel_of_a_version_that_is_not_known_yet() -> None:
     """Candidates are compared under the inherit policy, with the preserved set."""
-    question = asked(noari=None)
+    question = asked(noari=True)
     found = kexecs._inheriting(question.handover, question.preserved, question.settings)
-    assert (found.policy, found.preserved, found.noari) == ("inherit", PRESERVED, None)
+    assert (found.policy, found.preserved, found.noari) == ("inherit", PRESERVED, True)
 
 
 def packed(*, last: tuple[int, int, int]) -> NodeTable:
