@@ -18,7 +18,6 @@ from analyzer.preservation.preserved import PreservedSet
 from analyzer.replay.ari import AriDecision
 from analyzer.replay.enumeration import FoundRows, Prediction
 from analyzer.replay.world import Node
-from analyzer.results import POLICIES
 from analyzer.verdicts import kexecs
 from analyzer.verdicts.handovers import Handover
 from analyzer.verdicts.kexecs import KernelSettings, KexecAnalysis, KexecQuestion, Predictions
@@ -80,16 +79,17 @@ class Watch:
 
 
 class PolicyReplay:
-    """What the kernel of each policy finds, of many kexecs: this one's kernels begin at the fourth."""
+    """What the kernel of each policy finds, of many kexecs: this one's kernels are number 3 to 6."""
 
     def __init__(self, machine: NodeTable, its: dict[str, Prediction]) -> None:
-        self.machine, self.its = machine, its
+        self.machine = machine
+        self.its = {3: its["stock"], 4: its["inherit"], 5: its["serialize"], 6: its["heal"]}
 
     def found(self, kernel: int) -> FoundRows:
-        return found_rows(self.machine, self.prediction(kernel))
+        return found_rows(self.machine, self.its[kernel])
 
     def prediction(self, kernel: int) -> Prediction:
-        return self.its[POLICIES[kernel - 3]]
+        return self.its[kernel]
 
 
 def hardware(**assumed: bool) -> NodeTable:

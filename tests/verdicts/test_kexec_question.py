@@ -88,7 +88,8 @@ def asked(
 def test_one_kernel_for_each_policy_in_their_order() -> None:
     question = asked(observed="inherit", policy="heal")
     assert (question.ran, question.policy, question.preservation) == ("inherit", "heal", "live-update")
-    assert question.not_handed_over == {0x10}
+    asked_of: tuple[object, ...] = (question.index, question.what_if, question.not_handed_over)
+    assert asked_of == ("index", WHAT_IF, {0x10})
     assert [
         (kernel.profile.policy, kernel.renumbered_as_observed, kernel.machine is question.machine)
         for kernel in question.kernels
