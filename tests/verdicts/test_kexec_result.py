@@ -17,6 +17,7 @@ from hand_made_kexec import (
     PORT,
     ZERO,
     BootFunctions,
+    Device,
     Watch,
     after,
     before,
@@ -203,6 +204,16 @@ def test_no_error_was_recorded_is_not_said_where_accesses_are_missing(whole: boo
     (bridge,) = conclude(whole=whole, **LOST).result.bridges
     assert bridge.verdict == "lost"
     assert (LACKING not in (bridge.path_errors_note or LACKING)) is whole
+
+
+def test_a_message_of_the_kernel_may_be_the_cause() -> None:
+    """The link above the port went down; the incoming kernel is known from a dump."""
+    outgoing, above = before(), 0x05
+    outgoing.ancestors = lambda _: [Device(function=above)]
+    message = LogMessage(above, "pciehp: Slot(1): Link Down", "dmesg")
+    dump = after(BootFunctions(ON | {PORT: (read(CONTROL_2, 2, 0),)}), snapshot=True)
+    (bridge,) = conclude(outgoing=outgoing, incoming=dump, messages=(message,)).result.bridges
+    assert (bridge.cause, bridge.cause_bdf) == ("upstream-link-down", "0000:00:00.5")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def asked_of(
     scan: int | None = 5,
     assume: bool = False,
     listed: frozenset[int] | None = None,
+    source: str = "dmesg",
     **notes: object,
 ):
     """The arguments of the question that is asked about kexec 2, which a list may answer for."""
@@ -79,7 +80,7 @@ def asked_of(
         [outgoing, incoming],
         options,
         SimpleNamespace(settings=lambda *given: known if given == ("index", handover, options) else None),
-        PreservedSources((("dmesg", answer.get),)),
+        PreservedSources(((source, answer.get),)),
         "builder",
     )
     monkeypatch.setattr(captures.kexecs, "question", lambda *given: given)
@@ -115,6 +116,12 @@ def test_a_list_goes_before_what_is_assumed(monkeypatch, kind):
     preserved, compared, *_ = asked_of(monkeypatch, kind=kind, listed=listed)
     assert preserved == PreservedSet(listed, "dmesg")
     assert compared == listed
+
+
+@pytest.mark.parametrize(("source", "implied"), [("option", {SECOND}), ("flb", set())])
+def test_what_the_user_lists_implies_the_bridges_above(monkeypatch, source, implied):
+    preserved, *_ = asked_of(monkeypatch, listed=frozenset({BELOW_SECOND}), source=source)
+    assert preserved == PreservedSet({BELOW_SECOND} | implied, source)
 
 
 @pytest.mark.parametrize(
