@@ -6,6 +6,7 @@ import pytest
 from hand_made import EXP, Access, Part, read, write
 from hand_made_context import BRIDGE, KEY, kexec_context, node
 
+from analyzer.observed.decisions import Decision
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.functions import BusNumbers
 from analyzer.replay.world import Node, World
@@ -162,3 +163,24 @@ def test_the_bit_before_and_after_and_when_it_was_lost(
     assert found.verdict == verdict
     assert (found.ari_before, found.ari_after, found.ari_decided) == states
     assert found.window == (None if window is None else Window(*window))
+
+
+@pytest.mark.parametrize(
+    ("accesses", "read_first", "window"),
+    [
+        # Read as on, cleared, read as off by the decision.
+        ((read(DEVCTL2, 2, ON), write(DEVCTL2, 2, OFF)), True, (100, 110)),
+        ((read(DEVCTL2, 2, ON), read(DEVCTL2, 2, ON), write(DEVCTL2, 2, OFF)), True, (110, 120)),
+        # No read before the write: it was on when the outgoing kernel last used it.
+        ((write(DEVCTL2, 2, OFF),), None, (50, 100)),
+    ],
+)
+def test_a_bit_that_was_cleared_before_the_incoming_kernel_decided_was_lost_at_that_write(
+    accesses: tuple[Access, ...], read_first: bool | None, window: tuple[int, int]
+) -> None:
+    row = 100 + 10 * len(accesses)
+    took_over = Decision(KEY, 0x100, "inherit", enabled=False, row=row, read=row)
+    after = Part((*accesses, read(DEVCTL2, 2, OFF)))
+    found = judged(kexec_context(Part(), after, decided=(took_over,), made=with_leaf()))
+    assert (found.verdict, found.ari_after, found.ari_decided) == ("lost", read_first, False)
+    assert (found.cause, found.window) == ("incoming-write", Window(*window, "incoming"))
