@@ -68,15 +68,15 @@ class StateAtKexec:
         """
         held = register_state.last_held(self.before, self.state, self.outgoing)
         changed = register_state.first_changed(self.before, self.state, self.outgoing, held)
-        by_incoming = cause is not None and cause.cause == "incoming-write"
-        lost = changed if changed is not None or cause is None or by_incoming else cause.row
+        by, row = (None, None) if cause is None else (cause.cause, cause.row)
+        lost = changed if changed is not None or by == "incoming-write" else row
         phase: Phase = "blackout"
         if lost is not None and lost <= outgoing_end:
             phase = "outgoing"
-        elif by_incoming:
+        elif by == "incoming-write":
             phase = "incoming"
         if changed is None:
-            held, changed = self._shown_after(held, cause.row if cause is not None and by_incoming else None)
+            held, changed = self._shown_after(held, row if by == "incoming-write" else None)
         return Window(builder.number(held), builder.number(changed), phase)
 
     def _shown_after(self, held: int | None, wrote: int | None) -> tuple[int | None, int | None]:

@@ -178,9 +178,10 @@ def test_the_bit_before_and_after_and_when_it_was_lost(
 def test_a_bit_that_was_cleared_before_the_incoming_kernel_decided_was_lost_at_that_write(
     accesses: tuple[Access, ...], read_first: bool | None, window: tuple[int, int]
 ) -> None:
+    """Whatever sets it again later."""
     row = 100 + 10 * len(accesses)
     took_over = Decision(KEY, 0x100, "inherit", enabled=False, row=row, read=row)
-    after = Part((*accesses, read(DEVCTL2, 2, OFF)))
+    after = Part((*accesses, read(DEVCTL2, 2, OFF), write(DEVCTL2, 2, ON)))
     found = judged(kexec_context(Part(), after, decided=(took_over,), made=with_leaf()))
     assert (found.verdict, found.ari_after, found.ari_decided) == ("lost", read_first, False)
     assert (found.cause, found.window) == ("incoming-write", Window(*window, "incoming"))
