@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Attribution:
     """A cause with its confidence and the accesses that prove it.
 
-    ``row`` is the row of the access before the incoming kernel that changed the state, where the capture
-    shows it. ``note`` names the alternatives where the input cannot tell them apart.
+    ``row`` is the row of the access that changed the state, where the capture shows it. ``note`` names the
+    alternatives where the input cannot tell them apart.
     """
 
     cause: Cause
@@ -174,7 +174,7 @@ def _by_write(context: CauseContext, builder: EvidenceBuilder) -> Attribution | 
             write, _ = found
             note = f"{state.bits} written as {write.field(state.mask)} before the decision read"
             proof = [builder.access(write.row, state.register, note, context.incoming)]
-            return Attribution("incoming-write", "high", None, proof)
+            return Attribution("incoming-write", "high", None, proof, row=write.row)
     return None
 
 

@@ -80,7 +80,7 @@ def verdicts(
     """
     virtual = virtual or {}
     names = machine.names.tolist()
-    discovered: dict[int, bool] = dict(zip(found.rows.tolist(), found.certain.tolist(), strict=True))
+    certain, possible = (set(found.rows[chosen].tolist()) for chosen in (found.certain, ~found.certain))
     outgoing, silent = machine.columns["outgoing"].tolist(), machine.columns["silent"].tolist()
     answers = distinct_questions.each(
         judge,
@@ -91,8 +91,8 @@ def verdicts(
                 name in compared.found,
                 name in compared.doubted,
                 is_silent == 1,
-                discovered.get(row) is True,
-                discovered.get(row) is False,
+                row in certain,
+                row in possible,
                 name in compared.gone,
             )
             for row, (name, key, is_silent) in enumerate(zip(names, outgoing, silent, strict=True))

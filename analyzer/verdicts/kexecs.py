@@ -275,8 +275,8 @@ def conclude(
                 kexec.incoming,
                 preserved.keys,
                 builder,
-                watch.settled("STATE003", "STATE011"),
-                kexec.outgoing.functions.accessing(SRIOV_CTRL)
+                settled=watch.settled("STATE003", "STATE011"),
+                with_sriov=kexec.outgoing.functions.accessing(SRIOV_CTRL)
                 & kexec.incoming.functions.accessing(SRIOV_CTRL),
             ),
             *error_observations.findings(

@@ -25,8 +25,8 @@ def findings(
     incoming: Topology,
     preserved: frozenset[int],
     builder: EvidenceBuilder,
-    settled: frozenset[int] = frozenset(),
-    with_sriov: Collection[int] | None = None,
+    settled: frozenset[int],
+    with_sriov: Collection[int],
 ) -> list[Secondary]:
     """Secondary findings of one kexec, by function.
 
@@ -36,12 +36,12 @@ def findings(
         preserved: functions that were handed over.
         builder: makes evidence.
         settled: functions of which it is known that neither ACS Control nor Command differs.
-        with_sriov: those of which both boots show SR-IOV Control, if it is known.
+        with_sriov: those of which both boots show SR-IOV Control.
     """
     found: list[Secondary] = []
     both = outgoing.functions.keys() & incoming.functions.keys()
     handed_over = preserved - settled
-    for key in sorted(both if with_sriov is None else both & {*handed_over, *with_sriov}):
+    for key in sorted(both & {*handed_over, *with_sriov}):
         before, after = outgoing.functions[key], incoming.functions[key]
         if key in handed_over:
             found.extend(_acs(before, after, builder))

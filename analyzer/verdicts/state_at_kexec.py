@@ -68,12 +68,27 @@ class StateAtKexec:
         """
         held = register_state.last_held(self.before, self.state, self.outgoing)
         changed = register_state.first_changed(self.before, self.state, self.outgoing, held)
-        lost = changed if changed is not None or cause is None else cause.row
+        by, row = (None, None) if cause is None else (cause.cause, cause.row)
+        lost = changed if changed is not None or by == "incoming-write" else row
         phase: Phase = "blackout"
         if lost is not None and lost <= outgoing_end:
             phase = "outgoing"
-        elif cause is not None and cause.cause == "incoming-write":
+        elif by == "incoming-write":
             phase = "incoming"
-        if changed is None and self.first is not None:
-            changed = self.first.row
+        if changed is None:
+            held, changed = self._shown_after(held, row if by == "incoming-write" else None)
         return Window(builder.number(held), builder.number(changed), phase)
+
+    def _shown_after(self, held: int | None, wrote: int | None) -> tuple[int | None, int | None]:
+        """Last access that shows it as it was held, and first that shows it changed, after the kexec.
+
+        Args:
+            held: the last one before the kexec.
+            wrote: row at which the incoming kernel's boot changed it, if it did.
+        """
+        if wrote is None or (self.first is not None and self.value_after != self.outgoing.value):
+            return held, None if self.first is None else self.first.row
+        for sample in register_state.history(self.after, self.state):
+            if sample.row < wrote and sample.field(self.state.mask) == self.outgoing.value:
+                held = sample.row
+        return held, wrote

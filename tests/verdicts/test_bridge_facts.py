@@ -145,6 +145,7 @@ def test_a_new_bridge_has_no_ancestors_before() -> None:
         ),
         ([], [read(DEVCTL2, 2, OFF)], Attribution("selective-loss", "medium"), Window(50, 100, "blackout")),
         ([], [read(DEVCTL2, 2, OFF)], Attribution("incoming-write", "high"), Window(50, 100, "incoming")),
+        ([], None, Attribution("secondary-bus-reset", "high", row=301), Window(50, None, "blackout")),
         # seen off behind the boundary of the outgoing kernel: that row counts, not the cause's
         (
             [*[read(0x04, 2, 0)] * 21, write(DEVCTL2, 2, OFF)],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hand_made import EXP, Access, Part, read
+from hand_made import EXP, Access, Part, read, write
 from hand_made_context import BRIDGE, KEY, kexec_context, node
 
+from analyzer.observed.decisions import Decision
 from analyzer.observed.register_state import OutgoingState
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.world import Node
+from analyzer.replay.world import Node, World
+from analyzer.results import Window
 from analyzer.verdicts import bridges
 
 DEVCTL2 = EXP + 0x28
@@ -116,3 +118,70 @@ def test_preserved_and_stranded() -> None:
 
 def test_functions_that_are_no_bridges_have_no_bridge_verdict() -> None:
     assert bridges.verdicts(kexec_context(made=node(is_bridge=False))) == []
+
+
+def test_verdicts_are_sorted_by_address() -> None:
+    """Not by place: a bridge below the first port comes after the second one."""
+    context = kexec_context()
+    paths = {(0, 8): 0x08, (0, 8, 0): 0x0100, (0, 16): 0x10}
+    nodes = {path: Node(path, outgoing=key, is_bridge=True) for path, key in paths.items()}
+    world = World({}, nodes, {node.outgoing: node for node in nodes.values()})
+    context.handover.outgoing.ancestors = lambda _: []
+    found = bridges.verdicts(bridges.KexecContext(**(vars(context) | {"world": world})))
+    assert [one.bdf for one in found] == ["0000:00:01.0", "0000:00:02.0", "0000:01:00.0"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "predicted", "verdict", "states", "window"),
+    [
+        ((), ON, True, "kept", (True, True, True), None),
+        ((), OFF, True, "healed", (True, False, True), (50, 100, "blackout")),
+        ((), OFF, False, "lost", (True, False, False), (50, 100, "blackout")),
+        # The cause says when.
+        (
+            (read(DEVCTL2, 2, ON), write(DEVCTL2, 2, OFF)),
+            OFF,
+            False,
+            "lost",
+            (True, False, False),
+            (100, 110, "outgoing"),
+        ),
+    ],
+)
+def test_the_bit_before_and_after_and_when_it_was_lost(
+    before: tuple[Access, ...],
+    after: int,
+    predicted: bool,
+    verdict: str,
+    states: tuple[bool, bool, bool],
+    window: tuple[int, int, str] | None,
+) -> None:
+    context = kexec_context(
+        Part(before), Part((read(DEVCTL2, 2, after),)), predicted=predicted, made=with_leaf()
+    )
+    found = judged(context)
+    assert found.verdict == verdict
+    assert (found.ari_before, found.ari_after, found.ari_decided) == states
+    assert found.window == (None if window is None else Window(*window))
+
+
+@pytest.mark.parametrize(
+    ("accesses", "read_first", "window"),
+    [
+        # Read as on, cleared, read as off by the decision.
+        ((read(DEVCTL2, 2, ON), write(DEVCTL2, 2, OFF)), True, (100, 110)),
+        ((read(DEVCTL2, 2, ON), read(DEVCTL2, 2, ON), write(DEVCTL2, 2, OFF)), True, (110, 120)),
+        # No read before the write: it was on when the outgoing kernel last used it.
+        ((write(DEVCTL2, 2, OFF),), None, (50, 100)),
+    ],
+)
+def test_a_bit_that_was_cleared_before_the_incoming_kernel_decided_was_lost_at_that_write(
+    accesses: tuple[Access, ...], read_first: bool | None, window: tuple[int, int]
+) -> None:
+    """Whatever sets it again later."""
+    row = 100 + 10 * len(accesses)
+    took_over = Decision(KEY, 0x100, "inherit", enabled=False, row=row, read=row)
+    after = Part((*accesses, read(DEVCTL2, 2, OFF), write(DEVCTL2, 2, ON)))
+    found = judged(kexec_context(Part(), after, decided=(took_over,), made=with_leaf()))
+    assert (found.verdict, found.ari_after, found.ari_decided) == ("lost", read_first, False)
+    assert (found.cause, found.window) == ("incoming-write", Window(*window, "incoming"))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hand_made import Part
 
 from analyzer.capture import Capture, LoggedScan, Notes, Problem, SourceFile
 from analyzer.errors import LimitExceededError
@@ -16,6 +17,7 @@ from analyzer.options import Options
 from analyzer.results import Boot
 from analyzer.testing import TraceBuilder, table
 from analyzer.verdicts import captures
+from schemas.inherited_state import ARI_FORWARDING
 
 SPANS = [BootSpan(0, "firmware", 0, 1, "start"), BootSpan(1, "kernel", 2, 4, "reboot", release="6.1.7")]
 
@@ -325,3 +327,36 @@ def test_each_capture_has_its_own_kexecs():
     two = TraceBuilder(ACCESSES + ("boundary plain\n" + ACCESSES) * 2).capture()
     found = [study.result.kexecs for study in captures.studies([one, two], Options())]
     assert [[kexec.kind for kexec in of_one] for of_one in found] == [["unknown"], ["plain", "plain"]]
+
+
+def test_the_registers_of_all_kexecs_are_compared_at_once(monkeypatch):
+    """Each capture keeps those of its own kexecs; whether accesses are missing is said with each."""
+
+    def kexec(number, *, whole):
+        return SimpleNamespace(
+            handover=SimpleNamespace(outgoing=f"before {number}", incoming=f"after {number}"),
+            machine=f"machine {number}",
+            preserved=SimpleNamespace(keys=frozenset({number})),
+            settings=SimpleNamespace(whole=whole),
+        )
+
+    given = []
+    monkeypatch.setattr(
+        captures.state_watch, "compare", lambda kexecs: given.extend(kexecs) or ["one", "two", "three"]
+    )
+    first = SimpleNamespace(kexecs=[kexec(1, whole=True)], watches=[])
+    second = SimpleNamespace(kexecs=[kexec(2, whole=False), kexec(3, whole=False)], watches=[])
+    captures._watch([first, second])
+    assert [(one.outgoing, one.incoming, one.machine, one.preserved, one.whole) for one in given] == [
+        (f"before {number}", f"after {number}", f"machine {number}", frozenset({number}), whole)
+        for number, whole in ((1, True), (2, False), (3, False))
+    ]
+    assert (first.watches, second.watches) == (["one"], ["two", "three"])
+
+
+def test_evidence_of_a_capture_names_its_accesses_and_its_file(tmp_path):
+    path, accesses = str(tmp_path / "capture"), table("r 00:01.0 00.l 12348086\nr 00:01.0 a8.w 20")
+    capture = Capture(path, [SourceFile("a.bin", "native", "00")], "native", accesses, Notes(path))
+    asked = captures._ask(capture, AccessIndex(accesses), [], [], Options())
+    found = asked.builder.access(1, ARI_FORWARDING.register, "note", Part())
+    assert (found.access, found.file, found.register, found.value) == (1, "a.bin", "CAP_EXP+28.w", "0x0020")

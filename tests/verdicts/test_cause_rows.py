@@ -88,7 +88,7 @@ def test_a_write_of_the_outgoing_boot(
 def test_a_write_of_the_incoming_kernel_before_it_decides() -> None:
     incoming = Part((write(DEVCTL2, 2, OFF), read(DEVCTL2, 2, OFF)))
     found = causes.attribute(cause_context(incoming=incoming, decision=110), PlainEvidence())
-    assert said(found) == ("incoming-write", "high", None, None)
+    assert said(found) == ("incoming-write", "high", None, 100)
     assert shown(found.evidence) == [(100, PLACE, "bit 5 written as 0 before the decision read")]
 
 

@@ -60,9 +60,10 @@ def asked_of(
     scan: int | None = 5,
     assume: bool = False,
     listed: frozenset[int] | None = None,
+    source: str = "dmesg",
     **notes: object,
 ):
-    """The arguments of the question that is asked about the kexec."""
+    """The arguments of the question that is asked about kexec 2, which a list may answer for."""
     options = Options(assume_preserved=assume)
     states = {key: OutgoingState(1, row=1) for key in (FIRST, SECOND)}
     outgoing, incoming = (
@@ -70,16 +71,16 @@ def asked_of(
         boot(BootSpan(1, "kernel", 5, 9, "kexec")),
     )
     incoming.boot.scan = scan
-    handover = Handover(0, outgoing, incoming, {}, DECIDED, states, policy, (0, 9))
+    handover = Handover(2, outgoing, incoming, {}, DECIDED, states, policy, (0, 9))
     known = KernelSettings(kind, None, scan_all=False, logged_series=(), messages=(), options=options)
-    answers = () if listed is None else (("dmesg", lambda _: PreservedAnswer(listed)),)
+    answer = {} if listed is None else {2: PreservedAnswer(listed)}
     asked = captures._CaptureAsked(
         Capture("place", [], "native", None, Notes("place", **notes)),
         "index",
         [outgoing, incoming],
         options,
         SimpleNamespace(settings=lambda *given: known if given == ("index", handover, options) else None),
-        PreservedSources(answers),
+        PreservedSources(((source, answer.get),)),
         "builder",
     )
     monkeypatch.setattr(captures.kexecs, "question", lambda *given: given)
@@ -115,6 +116,12 @@ def test_a_list_goes_before_what_is_assumed(monkeypatch, kind):
     preserved, compared, *_ = asked_of(monkeypatch, kind=kind, listed=listed)
     assert preserved == PreservedSet(listed, "dmesg")
     assert compared == listed
+
+
+@pytest.mark.parametrize(("source", "implied"), [("option", {SECOND}), ("flb", set())])
+def test_what_the_user_lists_implies_the_bridges_above(monkeypatch, source, implied):
+    preserved, *_ = asked_of(monkeypatch, listed=frozenset({BELOW_SECOND}), source=source)
+    assert preserved == PreservedSet({BELOW_SECOND} | implied, source)
 
 
 @pytest.mark.parametrize(

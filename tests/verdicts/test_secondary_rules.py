@@ -30,7 +30,9 @@ def found(
     incoming = SimpleNamespace(
         functions={KEY: Part(tuple(after), **more)}, boot=SimpleNamespace(orderly=orderly)
     )
-    return secondary.findings(outgoing, incoming, frozenset(preserved), PlainEvidence())
+    return secondary.findings(
+        outgoing, incoming, frozenset(preserved), PlainEvidence(), settled=frozenset(), with_sriov={KEY}
+    )
 
 
 def said(*findings: Secondary) -> list[tuple[str, str, str]]:
@@ -239,6 +241,8 @@ def test_capabilities_that_one_boot_does_not_show(side: str) -> None:
         SimpleNamespace(functions={KEY: incoming}, boot=SimpleNamespace(orderly=True)),
         frozenset((KEY,)),
         PlainEvidence(),
+        settled=frozenset(),
+        with_sriov={KEY},
     )
     assert messages == []
 
@@ -253,6 +257,8 @@ def test_functions_are_told_in_order_and_new_ones_not_at_all() -> None:
         SimpleNamespace(functions=after, boot=SimpleNamespace(orderly=True)),
         frozenset(keys),
         PlainEvidence(),
+        settled=frozenset(),
+        with_sriov=keys,
     )
     assert [item.bdf for item in messages] == ["0000:01:00.0", "0000:03:00.0"]
 
