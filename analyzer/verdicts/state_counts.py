@@ -160,7 +160,7 @@ def by_kind(ranks: NDArray[np.int8], functions: FunctionKinds, edges: list[int])
     kexec = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
     present, of = np.unique(kexec * kinds + functions.of, return_inverse=True)
     cells = (of[:, None] * names + np.arange(names)) * words + ranks
-    counts = np.bincount(cells.reshape(-1), minlength=len(present) * names * words).reshape(-1, words)[:, 1:]
+    counts = np.bincount(cells.ravel(), minlength=len(present) * names * words).reshape(-1, words)[:, 1:]
     counts[:, 1] += counts[:, 0]
     rows = np.flatnonzero(counts.any(axis=1))
     firsts = np.searchsorted(present, np.arange(len(edges)) * kinds).tolist()
@@ -199,7 +199,7 @@ def kinds(
         number = (rest >> 1) - 1
         named = None if number == NONE else f"{number >> 16:04x}:{number & 0xFFFF:04x}"
         found.append((named, _PORT_TYPES[kind], bool(rest & 1)))
-    return FunctionKinds(found, of.reshape(-1))
+    return FunctionKinds(found, of.ravel())
 
 
 def _port_types(facts: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
