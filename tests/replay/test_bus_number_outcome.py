@@ -8,7 +8,7 @@ import pytest
 from hand_made_worlds import link, predict
 
 from analyzer.observed.registers.functions import BusNumbers
-from analyzer.replay.bus_numbers import node_unusable, outcome, unusable
+from analyzer.replay.bus_numbers import node_unusable, outcome, outcomes, unusable
 from analyzer.replay.profile import Profile
 from analyzer.replay.world import Node
 
@@ -58,6 +58,28 @@ def parts(numbers: BusNumbers | None) -> tuple[int | None, int | None, int | Non
 )
 def test_the_rule_by_its_facts(facts: tuple[object, ...], expected: str) -> None:
     assert outcome(*facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        # As above; then, if numbers that were not read are lost, unusable_if_lost, firm_neighbour, and
+        # neighbour_if_lost. Expected: what is said, what is certain, the worst.
+        ((False, False, False, True, "v9", False, False, False, False), ("use", "use", "use")),
+        ((False, False, False, False, "v7", False, True, False, False), ("use", "use", "assign")),
+        ((False, False, False, True, "v7", False, True, False, False), ("use", "use", "refuse")),
+        ((False, False, True, False, "v9", True, True, True, True), ("assign", "assign", "assign")),
+        ((False, False, True, True, "v9", True, True, True, True), ("refuse", "refuse", "refuse")),
+        # A neighbour that is perhaps not found, and one whose numbers are perhaps lost.
+        ((False, False, True, True, "v9", True, True, False, True), ("unknown", "assign", "refuse")),
+        ((False, False, True, True, "v9", False, True, False, True), ("unknown", "assign", "refuse")),
+        ((False, False, False, True, "v9", False, True, False, True), ("use", "use", "refuse")),
+    ],
+)
+def test_the_rule_where_a_fact_is_perhaps_not_so(
+    facts: tuple[object, ...], expected: tuple[str, str, str]
+) -> None:
+    assert outcomes(*facts) == expected
 
 
 @pytest.mark.parametrize(

@@ -328,8 +328,11 @@ def test_each_kernel_finds_the_functions_of_its_own_machine() -> None:
     nodes = [function((ROOT, 0)), port(FIRST, (0, 3, 3)), function(BELOW_FIRST)]
     made = [world(nodes[0]), *(world(*nodes[1:]) for _ in range(3))]
     for machines in (made, made[::-1]):
-        expected = [sorted(machine.by_path, key=len) for machine in machines]
-        assert [found(one) for one in predictions((machine, profile()) for machine in machines)] == expected
+        made_of_each = predictions((machine, profile()) for machine in machines)
+        assert [found(one) for one in made_of_each] == [sorted(one.by_path, key=len) for one in machines]
+        ports = [{FIRST} & machine.by_path.keys() for machine in machines]
+        assert [one.numbers.keys() for one in made_of_each] == ports
+        assert [one.decisions.keys() for one in made_of_each] == ports
 
 
 def test_rows_of_a_kernel_that_panics_beside_others_that_do_not() -> None:
