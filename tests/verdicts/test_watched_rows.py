@@ -96,6 +96,9 @@ def test_what_no_access_shows_has_no_value() -> None:
         ([write(ACS_CTRL, 2, 0), write(ACS_CTRL, 2, 0x1D)], "kept", UNCHANGED, 2008, None, None),
         # a byte of it: the other bits stay
         ([write(ACS_CTRL, 1, 0x1C)], "cleared", ("0x001d", "0x001c"), 2100, "SrcValid", OWN),
+        # and one of the other byte changes nothing of it
+        ([write(ACS_CTRL, 1, 0x1C), write(ACS_CTRL + 1, 1, 0)], "cleared",
+         ("0x001d", "0x001c"), 2100, "SrcValid", OWN),
         # after its scan: a driver's
         ([read(ACS_CTRL, 2, 0x1D)] * 3 + [write(ACS_CTRL, 2, 0)], "kept", UNCHANGED, 2008, None, None),
         # answered by nobody, another register
