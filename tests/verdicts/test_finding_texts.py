@@ -41,6 +41,8 @@ def texts(result: object) -> list[str]:
         ),
         (bridge(PORT, "gone", cause="unknown"), f"bridge {PORT} gone (cause unknown)"),
         (bridge(PORT, "gained"), f"ARI Forwarding gained on {PORT}"),
+        (bridge(PORT, "renumbered"), f"bridge {PORT} renumbered"),
+        (bridge(PORT, "hidden"), f"bridge {PORT} hidden below a lost bridge"),
     ],
 )
 def test_text_of_a_bridge_finding(found: object, expected: str) -> None:
