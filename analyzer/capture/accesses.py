@@ -82,6 +82,11 @@ def concat(tables: Sequence[pl.DataFrame], *, rechunk: bool = False) -> pl.DataF
     return pl.concat(tables, rechunk=rechunk)
 
 
+def address_columns(functions: NDArray[np.int64]) -> dict[str, NDArray[np.generic] | pl.Series]:
+    """Return the columns ``domain``, ``bus`` and ``devfn`` of functions given by their keys."""
+    return {"domain": functions >> 16, "bus": functions >> 8 & 0xFF, "devfn": functions & 0xFF}
+
+
 def from_columns(columns: Mapping[str, NDArray[np.generic] | pl.Series], rows: int) -> pl.DataFrame:
     """Build a reader's frame from the columns it knows; the others take their "not recorded" value.
 

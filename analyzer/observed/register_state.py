@@ -6,6 +6,7 @@ A value is the state's field, shifted down; None where the capture does not show
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,11 +109,14 @@ def first_after(function: Function | None, state: InheritedState) -> Sample | No
     return None
 
 
-def last_held(function: Function | None, state: InheritedState, held: OutgoingState) -> int | None:
-    """Row of the outgoing boot's last access that shows the state as it was held, at or after its row."""
+def last_held(
+    function: Function | None, state: InheritedState, held: OutgoingState, until: int = sys.maxsize
+) -> int | None:
+    """Row of the last access before ``until`` that shows the state as it was held, at or after its row."""
     row = held.row
+    since = -1 if held.row is None else held.row
     for sample in history(function, state):
-        if sample.field(state.mask) == held.value and (held.row is None or sample.row >= held.row):
+        if since <= sample.row < until and sample.field(state.mask) == held.value:
             row = sample.row
     return row
 

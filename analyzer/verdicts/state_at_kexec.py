@@ -88,7 +88,5 @@ class StateAtKexec:
         """
         if wrote is None or (self.first is not None and self.value_after != self.outgoing.value):
             return held, None if self.first is None else self.first.row
-        for sample in register_state.history(self.after, self.state):
-            if sample.row < wrote and sample.field(self.state.mask) == self.outgoing.value:
-                held = sample.row
-        return held, wrote
+        shown = OutgoingState(self.outgoing.value, held)
+        return register_state.last_held(self.after, self.state, shown, wrote), wrote

@@ -212,14 +212,12 @@ class Reads:
         rows, self._rows, self._parts = self._rows, 0, []
         yield accesses.from_columns(
             {
-                "domain": (key >> 16).astype(np.uint32),
-                "bus": (key >> 8 & 0xFF).astype(np.uint8),
-                "devfn": (key & 0xFF).astype(np.uint8),
-                "offset": offset.astype(np.uint16),
+                **accesses.address_columns(key),
+                "offset": offset,
                 "width": width,
                 "op": np.full(rows, accesses.READ, np.uint8),
                 "value": value,
-                "where": where.astype(np.uint64),
+                "where": where,
                 "absent": silent,
             },
             rows,

@@ -116,22 +116,18 @@ _OTHER_LABELS: Final = {
 }  # fmt: skip
 
 
-#: Labels of registers, each with a capability (extended, ID) that it belongs to.
-_LABELS: Final = [
-    *((label, (True, number)) for label, number in _OTHER_LABELS.items()),
-    *(
-        (register.name, place)
-        for base, place in BASE_IDS.items()
-        for register in REGISTERS[base].values()
-        if register.layout is not None and register.offset >= 2
-    ),
-]
+def _owners() -> dict[str, set[tuple[bool, int]]]:
+    """Label -> the capabilities (extended, ID) that have a line with it."""
+    found = {label: {(True, number)} for label, number in _OTHER_LABELS.items()}
+    for base, place in BASE_IDS.items():
+        for register in REGISTERS[base].values():
+            if register.layout is not None and register.offset >= 2:
+                found.setdefault(register.name, set()).add(place)
+    return found
+
+
 #: Label -> the capabilities (extended, ID) that it belongs to. ``Flags`` and ``Status`` are in many.
-OWNERS: Final = {
-    label: {place for name, place in _LABELS if name == label}
-    for label, _ in _LABELS
-    if label not in {"Flags", "Status"}
-}
+OWNERS: Final = {label: owners for label, owners in _owners().items() if label not in {"Flags", "Status"}}
 
 
 def capability_id(title: str, *, extended: bool) -> int | None:

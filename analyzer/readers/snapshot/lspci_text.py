@@ -306,9 +306,7 @@ def _frame(parts: list[tuple[int, NDArray[np.int64], bool]]) -> pl.DataFrame:
     rows = len(key)
     return accesses.from_columns(
         {
-            "domain": key >> 16,
-            "bus": key >> 8 & 0xFF,
-            "devfn": key & 0xFF,
+            **accesses.address_columns(key),
             "offset": offset,
             "width": np.full(rows, 4),
             "op": np.full(rows, accesses.READ),

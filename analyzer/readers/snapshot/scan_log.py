@@ -176,9 +176,7 @@ def _frame(functions: Sequence[ListedFunction]) -> pl.DataFrame:
     key, offset, width, value, where = np.array(rows, np.int64).reshape(-1, 5).T
     return accesses.from_columns(
         {
-            "domain": key >> 16,
-            "bus": key >> 8 & 0xFF,
-            "devfn": key & 0xFF,
+            **accesses.address_columns(key),
             "offset": offset,
             "width": width,
             "op": np.full(len(rows), accesses.READ),
